@@ -1,0 +1,1 @@
+"""Parity, latency, budgets, the matrix of targets and precisions, and the report."""

@@ -1,0 +1,1 @@
+"""Calibration photos, ranges and the portable calibration table."""

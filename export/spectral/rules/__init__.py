@@ -1,0 +1,1 @@
+"""One small rule per complex or FFT operator, grouped by kind."""

@@ -1,0 +1,63 @@
+"""The family of errors this toolkit raises on purpose.
+
+Every error names what was wrong, where, and what to do next. The command line prints the message without a
+traceback and exits with :attr:`FdikpEdgeError.exit_code` (2: bad use or bad input, 1: a check failed).
+"""
+
+from __future__ import annotations
+
+
+class FdikpEdgeError(Exception):
+    """Base of all errors raised on purpose; ``exit_code`` is what the command line returns for it."""
+
+    exit_code = 2
+
+
+class BadInputError(FdikpEdgeError):
+    """An argument or file from the user cannot be used."""
+
+
+class SizeError(BadInputError):
+    """A height or width the network cannot take; the message lists the nearest valid sizes."""
+
+
+class ImageError(BadInputError):
+    """A file that is not a readable photograph, or one outside the accepted bounds."""
+
+
+class UnknownNameError(BadInputError):
+    """A variant, target, precision or strategy that does not exist; the message lists those that do."""
+
+
+class CheckpointError(BadInputError):
+    """A weights file that is corrupt, oversized, unsafe, or does not fit the variant."""
+
+
+class OutputError(BadInputError):
+    """The place to write to exists already, is an input, is full or cannot be written."""
+
+
+class ArtifactError(BadInputError):
+    """A folder that is not an artifact, is incomplete, foreign, from a newer version, or was altered."""
+
+
+class LoweringError(BadInputError):
+    """The network cannot be lowered; names the operator and the module path."""
+
+
+class UnsupportedOperatorError(LoweringError):
+    """An operator on complex values has no rule."""
+
+
+class DynamicShapeError(LoweringError):
+    """The program has shapes or control flow that are not fixed at export."""
+
+
+class TargetUnavailableError(FdikpEdgeError):
+    """A target cannot be built or run on this machine; the message says what is missing."""
+
+
+class CheckFailedError(FdikpEdgeError):
+    """A budget or a check failed: the input was fine, the result is not."""
+
+    exit_code = 1

@@ -1,0 +1,1 @@
+"""One session class per runtime, chosen by the artifact's target."""

@@ -1,1 +1,4 @@
-"""Open, run and trust an artifact: passport, sessions, tiling, images. Needs numpy and one runtime, never torch."""
+"""Open, run and trust an artifact: passport, sessions, tiling, images.
+
+Needs numpy and one runtime, never torch.
+"""

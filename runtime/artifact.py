@@ -1,0 +1,287 @@
+"""An artifact: a folder with a built model and ``passport.json``, checked when opened, written whole or not.
+
+An artifact may come from anywhere, so opening one trusts nothing: names must be plain and inside the folder,
+links and special files are refused, sizes are bounded, every byte is hashed, and a file the passport does not
+list is refused, since a model format might read it unchecked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from .errors import ArtifactError, OutputError
+from .fields import PASSPORT_NAME
+from .files import make_folder_beside, making_folder, output_error, remove_folder, replacing, sha256_of
+from .passport import MAX_FILES, MAX_PASSPORT_BYTES, Passport, TensorContract
+from .strict_json import printable
+
+MAX_GOLDEN_BYTES = 1024**3
+"""Largest golden input or output that :meth:`Artifact.golden` reads into memory."""
+
+_AMENDABLE = {"parity", "latency_ms", "measured_on", "state", "reason", "notes"}
+# What operating systems drop into folders, and a passport whose rewriting was cut short.
+_DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+_AGAIN = "Copy or export the artifact again"
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """An artifact whose files were found to be what its passport says."""
+
+    path: Path
+    passport: Passport
+
+    @classmethod
+    def open(cls, path: str | Path) -> Artifact:
+        """Open and check an artifact folder.
+
+        Raises:
+            ArtifactError: not an artifact, incomplete, altered, from another format version, or unsafe. The
+                message names the folder and the file.
+        """
+        folder = Path(path)
+        try:
+            resolved = folder.resolve(strict=True)
+            if not resolved.is_dir():
+                raise ArtifactError("is a file; give the artifact's folder")
+            passport = Passport.from_json(_read_passport(resolved))
+            _check_files(resolved, passport)
+        except ArtifactError as error:
+            raise ArtifactError(f"{folder}: {error}") from error
+        except FileNotFoundError as error:
+            raise ArtifactError(f"{folder}: no such folder") from error
+        except (OSError, ValueError, RuntimeError) as error:  # unreadable, a NUL in the name, a loop of links
+            raise ArtifactError(f"{folder}: cannot be read: {error}") from error
+        return cls(path=resolved, passport=passport)
+
+    @property
+    def model_path(self) -> Path:
+        """The file (or folder) the runtime opens."""
+        return self.path / self.passport.model_file
+
+    def amend(self, **fields: Any) -> Artifact:
+        """Rewrite the passport with other figures, in one step, and return the artifact as it is now.
+
+        Only ``parity``, ``latency_ms``, ``measured_on``, ``state``, ``reason`` and ``notes`` may change.
+
+        Raises:
+            TypeError: a field that may not change after the build.
+            ArtifactError: a value that is not plain JSON (a NaN, a numpy number).
+            OutputError: the folder cannot be written.
+        """
+        if wrong := set(fields) - _AMENDABLE:
+            raise TypeError(f"only {', '.join(sorted(_AMENDABLE))} can be amended, not {sorted(wrong)}")
+        passport = _clean(dataclasses.replace(self.passport, **fields))
+        data = passport.to_json()
+        with replacing(self.path / PASSPORT_NAME) as temporary:
+            temporary.write_bytes(data)
+        return Artifact(self.path, passport)
+
+    def golden(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return the recorded input and output, with the shapes and dtypes of the contracts.
+
+        Raises:
+            ArtifactError: there is none, or it is not such a pair of arrays.
+        """
+        golden = self.passport.golden
+        if golden is None:
+            raise ArtifactError(f"{self.path}: carries no golden input and output")
+        return (
+            self._load(golden["input"], self.passport.input),
+            self._load(golden["output"], self.passport.output),
+        )
+
+    def _load(self, name: str, contract: TensorContract) -> np.ndarray[Any, Any]:
+        file = self.path / name
+        try:
+            if file.stat().st_size > MAX_GOLDEN_BYTES:
+                raise ValueError(f"larger than {MAX_GOLDEN_BYTES} bytes")
+            array = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
+            if not isinstance(array, np.ndarray):
+                raise ValueError("an archive, not one array")
+        except (OSError, ValueError, EOFError, SyntaxError) as error:
+            raise ArtifactError(f"{file}: not a readable array: {error}. {_AGAIN}") from error
+        if array.shape != contract.shape or array.dtype != contract.dtype:
+            raise ArtifactError(
+                f"{file}: holds {array.dtype}{list(array.shape)}, the passport says "
+                f"{contract.dtype}{list(contract.shape)}"
+            )
+        return array
+
+
+class ArtifactWriter:
+    """Builds an artifact in a folder beside ``dest`` and moves it there when it is complete.
+
+    ::
+
+        with ArtifactWriter(dest) as writer:
+            (writer.folder / "model.onnx").write_bytes(model)
+            artifact = writer.commit(passport)
+
+    Leaving the block without :meth:`commit`, by an error or Ctrl-C, leaves nothing behind. With ``overwrite``
+    an existing *artifact* is replaced; any other folder that is not empty is never touched.
+    """
+
+    folder: Path
+    """Where to put the files; exists inside the ``with`` block."""
+
+    def __init__(self, dest: str | Path, *, overwrite: bool = False) -> None:
+        """Plan to write to ``dest``; nothing is touched before the ``with`` block."""
+        self.dest = Path(os.path.abspath(dest))  # noqa: PTH100 - resolve() would follow a link at dest
+        self.overwrite = overwrite
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> ArtifactWriter:
+        """Make the temporary folder.
+
+        Raises:
+            OutputError: ``dest`` exists and may not be replaced, or its parent cannot be written.
+        """
+        self._check_dest()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(making_folder(self.dest.parent))
+            try:
+                self.folder = make_folder_beside(self.dest)
+            except OSError as error:
+                raise output_error(self.dest, error) from error
+            stack.callback(remove_folder, self.folder)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove what was not committed; an ``OSError`` from inside the block becomes an ``OutputError``."""
+        self._stack.__exit__(kind, error, trace)
+        if isinstance(error, OSError):
+            raise output_error(self.dest, error) from error
+
+    def commit(self, passport: Passport) -> Artifact:
+        """Hash every file in :attr:`folder`, write the passport with them, and move the folder to ``dest``.
+
+        Raises:
+            ArtifactError: the passport does not fit the files, or holds values that JSON cannot.
+            OutputError: ``dest`` came into being meanwhile, or cannot be written.
+        """
+        found = _walk(self.folder)
+        files: dict[str, dict[str, Any]] = {}
+        for name, size in sorted(found.items()):
+            files[name] = {"sha256": sha256_of(self.folder / name), "bytes": size}
+        passport = _clean(dataclasses.replace(passport, files=files))
+        if not files:
+            raise ArtifactError(f"{self.dest}: no file was written")
+        data = passport.to_json()
+        try:
+            (self.folder / PASSPORT_NAME).write_bytes(data)
+            self._check_dest()
+            self._move()
+        except OSError as error:
+            raise output_error(self.dest, error) from error
+        return Artifact(self.dest.resolve(), passport)
+
+    def _move(self) -> None:
+        if not self.dest.exists():
+            self.folder.rename(self.dest)
+            return
+        # A folder cannot be renamed onto one that is not empty: the old one steps aside first.
+        old = make_folder_beside(self.dest)
+        moved = False
+        try:
+            self.dest.rename(old / "old")
+            try:
+                self.folder.rename(self.dest)
+                moved = True
+            finally:
+                if not moved:
+                    (old / "old").rename(self.dest)
+        finally:
+            remove_folder(old)
+
+    def _check_dest(self) -> None:
+        try:
+            if not os.path.lexists(self.dest):
+                return
+            if self.dest.is_symlink() or not self.dest.is_dir():
+                raise OutputError(f"{self.dest}: is in the way; remove it or choose another folder")
+            if not any(self.dest.iterdir()):
+                return
+            artifact = (self.dest / PASSPORT_NAME).is_file()
+        except OSError as error:
+            raise output_error(self.dest, error) from error
+        if not artifact:
+            raise OutputError(f"{self.dest}: is a folder but no artifact; choose another folder")
+        if not self.overwrite:
+            raise OutputError(f"{self.dest}: exists already; ask to overwrite it, or choose another folder")
+
+
+def _clean(passport: Passport) -> Passport:
+    """Reasons and notes often quote a library's message: keep its escape codes out of people's terminals."""
+    return dataclasses.replace(
+        passport, reason=printable(passport.reason), notes=[printable(note) for note in passport.notes]
+    )
+
+
+def _read_passport(folder: Path) -> bytes:
+    file = folder / PASSPORT_NAME
+    try:
+        info = file.lstat()
+    except FileNotFoundError:
+        raise ArtifactError(f"has no {PASSPORT_NAME}; this is not an artifact folder") from None
+    if not stat.S_ISREG(info.st_mode):
+        raise ArtifactError(f"{PASSPORT_NAME} is not a plain file")
+    with file.open("rb") as stream:
+        return stream.read(MAX_PASSPORT_BYTES + 1)
+
+
+def _check_files(folder: Path, passport: Passport) -> None:
+    found = _walk(folder)
+    for name, entry in passport.files.items():
+        if name not in found:
+            raise ArtifactError(f"{name}: is missing. {_AGAIN}")
+        if found[name] != entry["bytes"]:
+            raise ArtifactError(f"{name}: {found[name]} bytes, the passport says {entry['bytes']}. {_AGAIN}")
+    if extra := sorted(set(found) - set(passport.files)):
+        raise ArtifactError(f"{extra[0]}: is not listed in the passport; remove it from the folder")
+    for name, entry in passport.files.items():
+        if sha256_of(folder / name) != entry["sha256"]:
+            raise ArtifactError(f"{name}: was altered (its SHA-256 is not the one in the passport). {_AGAIN}")
+
+
+def _walk(folder: Path) -> dict[str, int]:
+    """Return path inside the folder -> bytes of every file but the passport.
+
+    Raises:
+        ArtifactError: a link, a device, a pipe, or more than ``MAX_FILES`` entries.
+    """
+    found: dict[str, int] = {}
+    waiting = [(folder, "")]
+    seen = 0
+    while waiting:
+        place, prefix = waiting.pop()
+        with os.scandir(place) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                seen += 1
+                if seen > 2 * MAX_FILES:
+                    raise ArtifactError(f"holds more than {MAX_FILES} files")
+                mode = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(mode.st_mode):
+                    waiting.append((Path(entry.path), name + "/"))
+                elif not stat.S_ISREG(mode.st_mode):
+                    raise ArtifactError(f"{printable(name)}: links and special files are not accepted")
+                elif name != PASSPORT_NAME and not _is_dropping(name):
+                    found[name] = mode.st_size
+    return found
+
+
+def _is_dropping(name: str) -> bool:
+    return name in _DROPPINGS or (name.startswith(".partial-") and name.endswith(".json"))

@@ -1,0 +1,112 @@
+"""Write files and folders so that they are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import OutputError
+
+_HINTS = {
+    errno.ENOSPC: "the disk is full; free some space or write elsewhere",
+    errno.EDQUOT: "the disk quota is used up; free some space or write elsewhere",
+    errno.EFBIG: "the file would exceed the largest size allowed here",
+    errno.EROFS: "the disk is read-only; write elsewhere",
+    errno.EACCES: "permission denied; choose a folder you may write to",
+    errno.EPERM: "permission denied; choose a folder you may write to",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "a file of that name is in the way",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOENT: "the folder does not exist",
+}
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """Return an :class:`OutputError` that says in words why ``path`` cannot be written."""
+    reason = _HINTS.get(error.errno or 0) or error.strerror or str(error)
+    return OutputError(f"{path}: cannot be written: {reason}")
+
+
+@contextlib.contextmanager
+def making_folder(folder: Path) -> Iterator[None]:
+    """Make ``folder`` with its parents for the block; on an error remove again what was made and is empty.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+    made: list[Path] = []
+    try:
+        try:
+            missing = [folder, *folder.parents]
+            missing = missing[: next((i for i, path in enumerate(missing) if path.exists()), len(missing))]
+            for path in reversed(missing):
+                path.mkdir(exist_ok=True)
+                made.append(path)
+            if not folder.is_dir():
+                raise OutputError(f"{folder}: is a file, not a folder")
+        except OSError as error:
+            raise output_error(folder, error) from error
+        yield
+    except BaseException:
+        for path in reversed(made):
+            with contextlib.suppress(OSError):  # not empty: somebody else uses it by now
+                path.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` to write to, renamed onto ``path`` when the block ends well.
+
+    On any error, Ctrl-C included, the temporary file is removed and ``path`` is as it was.
+
+    Raises:
+        OutputError: the file cannot be written; an ``OSError`` in the block counts as that.
+    """
+    with making_folder(path.parent):
+        temporary: Path | None = None
+        try:
+            temporary = _beside(path, path.suffix)  # the suffix stays, since writers look at it
+            temporary.touch(exist_ok=False)
+            yield temporary
+            temporary.replace(path)
+        except BaseException as error:
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+            if isinstance(error, OSError):
+                raise output_error(path, error) from error
+            raise
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal, without following a symbolic link."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    state = hashlib.sha256()
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        while chunk := file.read(1 << 20):
+            state.update(chunk)
+    return state.hexdigest()
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder of ours; what cannot be removed stays, without an error."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_folder_beside(path: Path) -> Path:
+    """Make and return a new folder of ours next to ``path``."""
+    folder = _beside(path, "")
+    folder.mkdir()
+    return folder
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    # Not tempfile: it makes everything private to the user, and what is renamed into place keeps that.
+    return path.with_name(f".partial-{secrets.token_hex(8)}{suffix}")

@@ -1,0 +1,65 @@
+"""The ``onnx`` target on ONNX Runtime's CPU provider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..artifact import Artifact
+from .base import Port, Session, check_ports, import_runtime, refused
+from .onnx_guard import check_external_data
+
+_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+
+
+class OnnxRuntimeSession(Session):
+    """``model.onnx`` on the CPU: all graph optimisations, one operator after the other."""
+
+    def __init__(self, artifact: Artifact, threads: int) -> None:
+        """Load the model.
+
+        Raises:
+            TargetUnavailableError: ONNX Runtime is not installed.
+            ArtifactError: the model is corrupt, names files outside the artifact, or is not what the
+                passport says.
+        """
+        super().__init__(artifact, threads)
+        ort: Any = import_runtime("onnxruntime", "onnx", "pip install onnxruntime")
+        check_external_data(artifact)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 4  # errors arrive as exceptions too
+        try:
+            self._session: Any = ort.InferenceSession(
+                str(artifact.model_path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its exceptions share no base class
+            raise refused(artifact, "ONNX Runtime", error) from error
+        check_ports(artifact, _ports(self._session.get_inputs()), _ports(self._session.get_outputs()))
+        self._version = str(ort.__version__)
+
+    def _run(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        result: np.ndarray[Any, Any] = self._session.run([self.output.name], {self.input.name: x})[0]
+        return result
+
+    def describe(self) -> dict[str, str | int]:
+        """Say what runs."""
+        return {
+            "runtime": "ONNX Runtime",
+            "version": self._version,
+            "device": "CPUExecutionProvider",
+            "threads": self.threads,
+            "arithmetic": self._arithmetic("float32"),  # this provider casts float16 up to float32
+        }
+
+    def close(self) -> None:
+        """Free the model."""
+        self._session = None
+
+
+def _ports(nodes: Any) -> list[Port]:
+    return [(node.name, node.shape, _DTYPES.get(node.type, node.type)) for node in nodes]

@@ -1,0 +1,79 @@
+"""The ``openvino`` target on OpenVINO's CPU device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..artifact import Artifact
+from ..errors import ArtifactError
+from .base import Port, Session, check_ports, import_runtime, refused
+
+_DTYPES = {"f32": "float32", "u8": "uint8"}
+
+
+class OpenVinoSession(Session):
+    """``model.xml`` and ``model.bin`` on the CPU, for latency, in float32 where not quantised."""
+
+    def __init__(self, artifact: Artifact, threads: int) -> None:
+        """Load and compile the model.
+
+        Raises:
+            TargetUnavailableError: OpenVINO is not installed.
+            ArtifactError: the model is corrupt, or is not what the passport says.
+        """
+        super().__init__(artifact, threads)
+        ov: Any = import_runtime("openvino", "openvino", 'pip install "fdikp-edge[openvino]"')
+        weights = artifact.model_path.with_suffix(".bin")
+        if weights.relative_to(artifact.path).as_posix() not in artifact.passport.files:
+            raise ArtifactError(f"{weights}: is missing; an OpenVINO model is a pair of .xml and .bin")
+        config = {
+            "INFERENCE_PRECISION_HINT": "f32",  # a CPU with bfloat16 would otherwise use it unasked
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "CACHE_DIR": "",  # a cache outlives the artifact it was made from
+        }
+        try:
+            core = ov.Core()
+            # Both files are named, so that nothing else is looked for.
+            model = core.read_model(model=str(artifact.model_path), weights=str(weights))
+            check_ports(artifact, _ports(model.inputs), _ports(model.outputs))
+            self._compiled: Any = core.compile_model(model, "CPU", config)
+            self._request: Any = self._compiled.create_infer_request()
+        except ArtifactError:
+            raise
+        except Exception as error:  # RuntimeError and others, by the version
+            raise refused(artifact, "OpenVINO", error) from error
+        self._version = str(ov.__version__)
+
+    def _run(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        # The input is read in place. The output is copied out of the request, which the next run overwrites.
+        results = self._request.infer([x], share_inputs=True, share_outputs=False)
+        output: np.ndarray[Any, Any] = results[0]
+        return output
+
+    def describe(self) -> dict[str, str | int]:
+        """Say what runs."""
+        arithmetic = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+        arithmetic = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}.get(arithmetic, arithmetic)
+        return {
+            "runtime": "OpenVINO",
+            "version": self._version,
+            "device": str(self._compiled.get_property("EXECUTION_DEVICES")[0]),
+            "threads": int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
+            "arithmetic": self._arithmetic(arithmetic),
+        }
+
+    def close(self) -> None:
+        """Free the model."""
+        self._request = self._compiled = None
+
+
+def _ports(ports: Any) -> list[Port]:
+    found = []
+    for port in ports:
+        shape = list(port.shape) if not port.partial_shape.is_dynamic else [str(port.partial_shape)]
+        found.append((port.any_name, shape, _DTYPES.get(kind := port.element_type.get_type_name(), kind)))
+    return found

@@ -1,1 +1,20 @@
-"""One small rule per complex or FFT operator, grouped by kind."""
+"""One small rule per complex operator, grouped by kind; importing this package registers them all."""
+
+from . import convert, create, elementwise, linear, shape, writes
+from .registry import COMPLEX_RULES, REAL_RULES, Context, Rule, complex_rule, find, real_rule
+
+__all__ = [
+    "COMPLEX_RULES",
+    "REAL_RULES",
+    "Context",
+    "Rule",
+    "complex_rule",
+    "convert",
+    "create",
+    "elementwise",
+    "find",
+    "linear",
+    "real_rule",
+    "shape",
+    "writes",
+]

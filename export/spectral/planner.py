@@ -1,0 +1,129 @@
+"""Which strategy computes which site: a cost model per target, and the user's overrides.
+
+The model is deliberately small: time = multiply-adds / product rate + elements moved / move rate + a fixed cost per
+operator. ``python -m fdikp_edge.benchmarks.planner`` measures every strategy on every profile and prints how often
+the cheapest prediction was the fastest in fact, and what a wrong choice cost.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...runtime.errors import LoweringError, UnknownNameError
+from .sites import Site
+from .strategies import STRATEGIES
+from .strategies.base import Cost
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Rates of a runtime, in units per microsecond, and the fixed cost of one operator in microseconds."""
+
+    macs_per_us: float
+    moved_per_us: float
+    operator_us: float
+
+    def microseconds(self, cost: Cost) -> float:
+        """Predicted time of ``cost``."""
+        return cost.macs / self.macs_per_us + cost.moved / self.moved_per_us + cost.operators * self.operator_us
+
+
+# Fitted on two AVX2 cores; only the ratios matter for a choice. Other targets start from the default row.
+PROFILES: dict[str, Profile] = {
+    "default": Profile(macs_per_us=55_000, moved_per_us=2_500, operator_us=15),
+    "onnx": Profile(macs_per_us=50_000, moved_per_us=2_000, operator_us=10),
+    "openvino": Profile(macs_per_us=60_000, moved_per_us=3_000, operator_us=15),
+}
+
+AUTOMATIC = ("flat", "separable", "factored")
+"""Strategies the planner may pick by itself; ``native`` has to be asked for."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The strategy of one site, why, and what the model predicted for each candidate in microseconds."""
+
+    site: Site
+    strategy: str
+    reason: str
+    predicted_us: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The choices for all sites of a program, in program order."""
+
+    target: str
+    choices: tuple[Choice, ...]
+
+    def __getitem__(self, name: str) -> Choice:
+        return next(choice for choice in self.choices if choice.site.name == name)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """One row per site, ready for ``json.dump``."""
+        return [
+            {
+                "site": c.site.name,
+                "module": c.site.module_path,
+                "operator": c.site.operator,
+                "lengths": list(c.site.lengths),
+                "input_shape": list(c.site.input_shape),
+                "strategy": c.strategy,
+                "reason": c.reason,
+                "predicted_us": {k: round(v, 1) for k, v in c.predicted_us.items()},
+            }
+            for c in self.choices
+        ]
+
+    @property
+    def key(self) -> str:
+        """Equal for plans that give the same program: a program is shared between targets whose keys agree."""
+        rows = [(c.site.name, c.strategy) for c in self.choices]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def make_plan(sites: Sequence[Site], target: str | None, override: Plan | Mapping[str, str] | None) -> Plan:
+    """Choose a strategy for every site.
+
+    ``override`` is a plan made before, or a mapping from a pattern (``*`` and ``?``; matched against the site's
+    name and its module path) to a strategy's name; the last pattern that matches wins.
+
+    Raises:
+        UnknownNameError: a strategy that does not exist, or a pattern that matches no site.
+        LoweringError: a strategy was asked for at a site that it declines; says why.
+    """
+    wanted = {c.site.name: c.strategy for c in override.choices} if isinstance(override, Plan) else dict(override or {})
+    for pattern, strategy in wanted.items():
+        if strategy not in STRATEGIES:
+            raise UnknownNameError(f"unknown strategy {strategy!r} in the plan; there are: {', '.join(STRATEGIES)}")
+        if not any(_matches(pattern, site) for site in sites):
+            names = ", ".join(f"{s.name} ({s.module_path or 'the root module'})" for s in sites[:8]) or "none"
+            raise UnknownNameError(f"the plan's {pattern!r} matches no transform site; there are: {names}")
+    profile = PROFILES.get(target or "default", PROFILES["default"])
+    return Plan(target or "default", tuple(_choose(site, profile, wanted) for site in sites))
+
+
+def _matches(pattern: str, site: Site) -> bool:
+    return fnmatch.fnmatchcase(site.name, pattern) or fnmatch.fnmatchcase(site.module_path, pattern)
+
+
+def _choose(site: Site, profile: Profile, wanted: Mapping[str, str]) -> Choice:
+    predicted = {
+        name: profile.microseconds(STRATEGIES[name].cost(site))
+        for name in AUTOMATIC
+        if STRATEGIES[name].declines(site) is None
+    }
+    for pattern, name in reversed(wanted.items()):
+        if _matches(pattern, site):
+            refusal = STRATEGIES[name].declines(site)
+            if refusal is not None:
+                where = f"{site.name} in {site.module_path or 'the root module'}"
+                raise LoweringError(f"strategy {name!r} cannot compute {where}: {refusal}")
+            return Choice(site, name, f"asked for ({pattern})", predicted)
+    best = min(predicted, key=lambda name: predicted[name])
+    return Choice(site, best, "cheapest by the cost model", predicted)

@@ -1,0 +1,171 @@
+"""Walks an exported graph and yields the same computation without complex values or transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from ...runtime.errors import LoweringError, UnsupportedOperatorError
+from .pairs import Interleaved, Pair, is_complex_value
+from .planner import Plan
+from .rules import COMPLEX_RULES, REAL_RULES, Context, find
+from .sites import is_transform
+from .strategies import STRATEGIES
+from .twiddles import ConstantBank
+
+
+def module_path(node: fx.Node) -> str:
+    """Dotted path of the module whose ``forward`` made this node; empty for the root module."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values()]
+    return paths[-1].removeprefix("L['self'].") if paths else ""
+
+
+def where(node: fx.Node) -> str:
+    """A node's place in words, for messages."""
+    path = module_path(node)
+    return f"module {path!r}" if path else "the root module"
+
+
+class Rewriter(fx.Interpreter):
+    """Runs a graph with rules in place of complex operators and strategies in place of transforms.
+
+    Running it on tensors computes the lowered network; tracing the run (``torch.export``) yields the lowered
+    program, with each new node carrying the original's module path.
+    """
+
+    def __init__(
+        self, graph_module: fx.GraphModule, plan: Plan, bank: ConstantBank, replaced: Mapping[fx.Node, Tensor | Pair]
+    ) -> None:
+        super().__init__(graph_module, garbage_collect_values=True)
+        self._plan = plan
+        self._bank = bank
+        self._replaced = replaced
+
+    def run_node(self, n: fx.Node) -> Any:
+        """A constant folded before, or what the node computes."""
+        if n in self._replaced:
+            return self._replaced[n]
+        if n.op != "call_function":
+            return super().run_node(n)
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        return self._call(n, args, kwargs)
+
+    def _call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        operator = str(node.target)
+        if operator == "aten.select.int" and isinstance(args[0], Interleaved):
+            value, dim, index = args[0], args[1], args[2]
+            if dim % (value.pair.re.dim() + 1) == value.pair.re.dim():
+                return value.pair.im if index % 2 else value.pair.re
+        if operator != "aten.view_as_complex.default":
+            is_lazy = lambda v: isinstance(v, Interleaved)  # noqa: E731
+            args, kwargs = pytree.tree_map(
+                lambda v: v.materialize() if isinstance(v, Interleaved) else v, (args, kwargs), is_leaf=is_lazy
+            )
+        if is_transform(operator):
+            choice = self._plan[node.name]
+            return STRATEGIES[choice.strategy].apply(choice.site, args[0], self._bank)
+        if self._is_complex(node, args, kwargs):
+            rule = find(COMPLEX_RULES, node.target)
+            if rule is not None:
+                return rule(Context(node, self._bank), *args, **kwargs)
+            if getattr(node.target, "__name__", "") == "getitem":
+                return args[0][args[1]]
+            raise UnsupportedOperatorError(
+                f"{operator} on complex values in {where(node)} has no lowering rule. Write it with real and "
+                f"imaginary parts, or add a rule: a function in fdikp_edge.export.spectral.rules registered with "
+                f"@complex_rule({operator.removeprefix('aten.')!r})."
+            )
+        rule = find(REAL_RULES, node.target)
+        if rule is not None:
+            return rule(Context(node, self._bank), *args, **kwargs)
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+    @staticmethod
+    def _is_complex(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        leaves = pytree.tree_leaves((args, kwargs), is_leaf=lambda v: isinstance(v, Pair))
+        if any(is_complex_value(leaf) for leaf in leaves):
+            return True
+        produced = pytree.tree_leaves(node.meta.get("val"))
+        return any(isinstance(value, Tensor) and value.dtype.is_complex for value in produced)
+
+
+class LoweredModule(nn.Module):
+    """The lowered network as a module: original parameters under their own names, constants in ``spectral``."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], graph_module: fx.GraphModule, out_spec: Any) -> None:
+        super().__init__()
+        self.spectral = ConstantBank()
+        self._graph_module = [graph_module]  # in a list: the original graph is no submodule of the lowered one
+        self._out_spec = out_spec
+        self._placeholders: list[str | None] = []
+        self._rewriter: Rewriter | None = None
+        for name, tensor in tensors.items():
+            plant(self, name, tensor)
+
+    def prepare(self, plan: Plan, placeholders: list[str | None], folded: Mapping[fx.Node, str]) -> None:
+        """Set what :meth:`forward` runs: ``placeholders`` names a tensor for each graph input, ``None`` for the user's."""
+        self._placeholders = placeholders
+        self._folded = dict(folded)
+        self._plan = plan
+
+    def constant(self, name: str) -> Tensor | Pair:
+        """A tensor by its key in the bank; a complex one as the pair of its stored parts."""
+        try:
+            return self.spectral.stored(name)
+        except KeyError:
+            return Pair(self.spectral.stored(f"{name}_re"), self.spectral.stored(f"{name}_im"))
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """Compute the network; complex outputs are refused."""
+        remaining = iter(inputs)
+        values = [next(remaining) if name is None else self._tensor(name) for name in self._placeholders]
+        replaced = {node: self.constant(name) for node, name in self._folded.items()}
+        outputs = Rewriter(self._graph_module[0], self._plan, self.spectral, replaced).run(*values)
+        flat = []
+        for index, output in enumerate(outputs):
+            if isinstance(output, Interleaved):
+                output = output.materialize()
+            if isinstance(output, Pair):
+                raise LoweringError(
+                    f"output {index} of the network is complex, which no edge runtime can return; return "
+                    "torch.view_as_real(z) (real and imaginary part in a last axis of 2) instead"
+                )
+            flat.append(output)
+        return pytree.tree_unflatten(flat, self._out_spec)
+
+    def _tensor(self, name: str) -> Tensor | Pair:
+        if name.startswith("spectral:"):
+            return self.constant(name.removeprefix("spectral:"))
+        owner, _, leaf = name.rpartition(".")
+        found = getattr(self.get_submodule(owner), leaf)
+        assert isinstance(found, Tensor)
+        return found
+
+
+def plant(root: nn.Module, name: str, tensor: Tensor) -> None:
+    """Register a tensor under a dotted name, making the modules on the way."""
+    owner = root
+    *path, leaf = name.split(".")
+    for part in path:
+        if not hasattr(owner, part):
+            owner.add_module(part, nn.Module())
+        owner = owner.get_submodule(part)
+    if isinstance(tensor, nn.Parameter):
+        owner.register_parameter(leaf, nn.Parameter(tensor.detach(), requires_grad=False))
+    else:
+        owner.register_buffer(leaf, tensor.detach())
+
+
+def store(bank: ConstantBank, key: str, value: Tensor) -> None:
+    """Put a real tensor, or both parts of a complex one, into the bank."""
+    with torch.no_grad():
+        if value.dtype.is_complex:
+            bank.add(f"{key}_re", value.resolve_conj().real)
+            bank.add(f"{key}_im", value.resolve_conj().imag)
+        else:
+            bank.add(key, value.resolve_neg())

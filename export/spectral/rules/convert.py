@@ -1,0 +1,37 @@
+"""Between real and complex: taking parts, putting them together, and casts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..pairs import REAL_OF, Pair, promote
+from .registry import Context, complex_rule
+
+
+@complex_rule("real")
+def _real(context: Context, z: Pair) -> Tensor:
+    return z.re
+
+
+@complex_rule("imag")
+def _imag(context: Context, z: Pair) -> Tensor:
+    return z.im
+
+
+@complex_rule("complex")
+def _complex(context: Context, re: Tensor, im: Tensor) -> Pair:
+    shape = torch.broadcast_shapes(re.shape, im.shape)
+    return Pair(re.expand(shape), im.expand(shape)) if re.shape != im.shape else Pair(re, im)
+
+
+@complex_rule("_to_copy", "to", "type_as")
+def _cast(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
+    produced: torch.dtype = context.produced.dtype
+    if produced in REAL_OF:
+        z = promote(value)
+        return z.map(lambda part: part.to(REAL_OF[produced]))
+    # torch discards the imaginary part here (with a warning of its own at run time).
+    return value.re.to(produced) if isinstance(value, Pair) else value.to(produced)

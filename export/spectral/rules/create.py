@@ -1,0 +1,42 @@
+"""Complex tensors made from nothing: zeros, ones, full, and their ``_like`` and ``new_`` forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..pairs import Pair
+from .registry import Context, complex_rule
+
+
+def _filled(context: Context, number: complex) -> Pair:
+    shape = list(context.produced.shape)
+    dtype = context.real_dtype
+    return Pair(torch.full(shape, number.real, dtype=dtype), torch.full(shape, number.imag, dtype=dtype))
+
+
+@complex_rule("zeros", "zeros_like", "new_zeros", "empty", "empty_like", "new_empty", "empty_permuted", "empty_strided")
+def _zeros(context: Context, *args: Any, **kwargs: Any) -> Pair | Tensor:
+    if not context.produced.dtype.is_complex:  # zeros_like(z, dtype=float)
+        return torch.zeros(list(context.produced.shape), dtype=context.produced.dtype)
+    return _filled(context, 0)
+
+
+@complex_rule("ones", "ones_like", "new_ones")
+def _ones(context: Context, *args: Any, **kwargs: Any) -> Pair | Tensor:
+    if not context.produced.dtype.is_complex:
+        return torch.ones(list(context.produced.shape), dtype=context.produced.dtype)
+    return _filled(context, 1)
+
+
+@complex_rule("full", "full_like", "new_full")
+def _full(context: Context, first: Any, *args: Any, **kwargs: Any) -> Pair:
+    is_new = "new_full" in str(context.operator)
+    return _filled(context, complex(args[1] if is_new else args[0]))
+
+
+@complex_rule("scalar_tensor")
+def _scalar(context: Context, number: Any, **kwargs: Any) -> Pair:
+    return _filled(context, complex(number))

@@ -1,0 +1,80 @@
+"""Products of complex matrices and convolutions: real products combined."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..pairs import Pair, Value, add, bilinear, multiply, parts
+from .registry import Context, complex_rule
+
+
+@complex_rule("matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "outer", "ger", "linalg_vecdot")
+def _product(context: Context, a: Value, b: Value) -> Pair:
+    if str(context.operator).split(".")[1] in ("vdot", "linalg_vecdot"):
+        from ..pairs import conjugate
+
+        a = conjugate(a) if isinstance(a, Pair) else a
+    names = {"vdot": torch.dot, "linalg_vecdot": lambda x, y: (x * y).sum(-1)}
+    function = names.get(str(context.operator).split(".")[1], context.operator)
+    return bilinear(function, a, b)
+
+
+@complex_rule("linear")
+def _linear(context: Context, x: Value, weight: Value, bias: Value | None = None) -> Pair:
+    result = bilinear(torch.nn.functional.linear, x, weight)
+    return result if bias is None else add(result, bias)
+
+
+@complex_rule("addmm", "baddbmm", "addbmm")
+def _addmm(context: Context, z: Value, a: Value, b: Value, *, beta: Any = 1, alpha: Any = 1) -> Pair:
+    product = bilinear(torch.matmul, a, b)
+    return add(multiply(z, beta) if beta != 1 else z, product, alpha)
+
+
+@complex_rule("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution")
+def _convolution(context: Context, x: Value, weight: Value, bias: Value | None = None, *args: Any) -> Pair:
+    result = bilinear(lambda a, w: context.operator(a, w, None, *args), x, weight)
+    if bias is None:
+        return result
+    rank = result.re.dim() - 2
+    shaped = bias.map(lambda part: part.reshape(-1, *[1] * rank)) if isinstance(bias, Pair) else bias.reshape(-1, *[1] * rank)  # type: ignore[union-attr]
+    return add(result, shaped)
+
+
+@complex_rule("einsum")
+def _einsum(context: Context, equation: str, operands: list[Value], path: Any = None) -> Pair:
+    """Expand the multilinear form: every choice of real or imaginary parts, signed by the power of i."""
+    choices = []
+    for operand in operands:
+        re, im = parts(operand)
+        choices.append([(re, 0)] if im is None else [(re, 0), (im, 1)])
+    sums: list[Tensor | None] = [None, None]
+    for choice in itertools.product(*choices):
+        count = sum(power for _, power in choice)
+        term = torch.einsum(equation, *(part for part, _ in choice))
+        negative = count % 4 >= 2
+        found = sums[count % 2]
+        if found is None:
+            sums[count % 2] = -term if negative else term
+        else:
+            sums[count % 2] = found - term if negative else found + term
+    re_sum, im_sum = sums
+    assert re_sum is not None or im_sum is not None
+    shape_of = re_sum if re_sum is not None else im_sum
+    assert shape_of is not None
+    zero = torch.zeros_like(shape_of)
+    return Pair(zero if re_sum is None else re_sum, zero if im_sum is None else im_sum)
+
+
+@complex_rule("prod")
+def _prod(context: Context, z: Pair, dim: int | None = None, keepdim: bool = False, **kwargs: Any) -> Pair:
+    flat = z.map(lambda part: part.reshape(-1)) if dim is None else z
+    axis = 0 if dim is None else dim
+    result = flat.map(lambda part: part.select(axis, 0))
+    for index in range(1, flat.re.shape[axis]):
+        result = multiply(result, flat.map(lambda part, i=index: part.select(axis, i)))  # type: ignore[misc]
+    return result.map(lambda part: part.unsqueeze(axis)) if keepdim and dim is not None else result

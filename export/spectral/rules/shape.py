@@ -1,0 +1,156 @@
+"""Operators that move, select, sum or pad: the same thing done to the real and to the imaginary part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from ..pairs import Interleaved, Pair, promote
+from .registry import COMPLEX_RULES, Context, complex_rule, real_rule
+
+# Operator -> positions of the arguments that hold values (a real tensor there is a complex one with zero
+# imaginary part); other arguments (masks, indices, sizes) go to both parts as they are.
+COMPONENTWISE: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(
+        (
+            "permute transpose t mT adjoint numpy_T movedim swapaxes swapdims "
+            "expand expand_as repeat tile repeat_interleave broadcast_to clone contiguous alias detach detach_ lift_fresh_copy "
+            "lift_fresh slice select narrow unsqueeze squeeze flip fliplr flipud "
+            "split split_with_sizes chunk unbind tensor_split unfold diagonal tril triu "
+            "index index_select gather take_along_dim sum mean cumsum nansum constant_pad_nd "
+            "pixel_shuffle pixel_unshuffle cat concat concatenate stack hstack vstack im2col col2im "
+            "resolve_conj resolve_neg dropout feature_dropout identity diag_embed diag rot90 trace"
+        ).split(),
+        (0,),
+    ),
+    "where": (1, 2),
+    "index_put": (0, 2),
+    "scatter": (0, 3),
+    "scatter_add": (0, 3),
+    "index_copy": (0, 3),
+    "index_add": (0, 3),
+}
+
+
+def componentwise(context: Context, *args: Any, **kwargs: Any) -> Any:
+    """Run the original operator on the real parts and on the imaginary parts."""
+    name = str(context.operator).split(".")[1]
+    positions = COMPONENTWISE[name]
+    if name in ("sum", "mean", "cumsum", "nansum"):
+        kwargs.pop("dtype", None)
+
+    def part_of(which: int) -> list[Any]:
+        def pick(value: Any) -> Any:
+            if isinstance(value, Pair):
+                return value.im if which else value.re
+            if isinstance(value, Tensor) and which:
+                return torch.zeros_like(value)
+            if isinstance(value, complex):
+                return value.imag if which else value.real
+            return value
+
+        is_leaf = lambda v: isinstance(v, Pair)  # noqa: E731
+        return [pytree.tree_map(pick, a, is_leaf=is_leaf) if i in positions else a for i, a in enumerate(args)]
+
+    re, im = context.operator(*part_of(0), **kwargs), context.operator(*part_of(1), **kwargs)
+    if isinstance(re, Tensor):
+        return Pair(re, im)
+    return [Pair(r, i) for r, i in zip(re, im, strict=True)]
+
+
+for _name in COMPONENTWISE:
+    COMPLEX_RULES[_name] = componentwise
+
+
+@complex_rule("view", "reshape", "_unsafe_view", "unflatten", "flatten", "view_as", "reshape_as")
+def _complex_reshape(context: Context, z: Pair, *args: Any) -> Pair:
+    shape = list(context.produced.shape)
+    return z.map(lambda part: part.reshape(shape))
+
+
+@real_rule("view.default", "_unsafe_view", "view_as")
+def _real_reshape(context: Context, value: Tensor, *args: Any) -> Tensor:
+    # A lowered value may lie in memory in another order than the original: a view would be refused.
+    return value.reshape(list(context.produced.shape))
+
+
+@complex_rule("pad")
+def _complex_pad(context: Context, z: Pair, pad: list[int], mode: str = "constant", value: Any = None) -> Pair:
+    number = complex(value or 0)
+    pad_part = torch.nn.functional.pad
+    if mode != "constant":
+        return z.map(lambda part: pad_part(part, pad, mode))
+    return Pair(pad_part(z.re, pad, mode, number.real), pad_part(z.im, pad, mode, number.imag))
+
+
+def rotate(value: Tensor, shift: int, dim: int) -> Tensor:
+    """``torch.roll`` along one axis as two slices put together, which every converter takes."""
+    length = value.shape[dim]
+    shift %= length
+    if shift == 0:
+        return value
+    return torch.cat([value.narrow(dim, length - shift, shift), value.narrow(dim, 0, length - shift)], dim)
+
+
+def _roll(value: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
+    shifts = [shifts] if isinstance(shifts, int) else list(shifts)
+    dims = [dims] if isinstance(dims, int) else list(dims)
+    if not dims:
+        return rotate(value.reshape(-1), shifts[0], 0).reshape(value.shape)
+    for shift, dim in zip(shifts, dims, strict=True):
+        value = rotate(value, shift, dim)
+    return value
+
+
+@complex_rule("roll")
+def _complex_roll(context: Context, z: Pair, shifts: Any, dims: Any = ()) -> Pair:
+    return z.map(lambda part: _roll(part, shifts, dims))
+
+
+@real_rule("roll")
+def _real_roll(context: Context, value: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
+    return _roll(value, shifts, dims)
+
+
+def _shift(context: Context, value: Tensor, dims: Any) -> Tensor:
+    inverse = "ifftshift" in str(context.operator)
+    if dims is None:
+        axes = list(range(value.dim()))
+    else:
+        axes = [dims] if isinstance(dims, int) else list(dims)
+    for dim in axes:
+        length = value.shape[dim]
+        value = rotate(value, (length + 1) // 2 if inverse else length // 2, dim)
+    return value
+
+
+@complex_rule("fft_fftshift", "fft_ifftshift")
+def _complex_shift(context: Context, z: Pair, dim: Any = None) -> Pair:
+    return z.map(lambda part: _shift(context, part, dim))
+
+
+@real_rule("fft_fftshift", "fft_ifftshift")
+def _real_shift(context: Context, value: Tensor, dim: Any = None) -> Tensor:
+    return _shift(context, value, dim)
+
+
+@complex_rule("view_as_real")
+def _view_as_real(context: Context, z: Pair) -> Interleaved:
+    return Interleaved(z)
+
+
+@complex_rule("view_as_complex")
+def _view_as_complex(context: Context, value: Tensor | Interleaved) -> Pair:
+    if isinstance(value, Interleaved):
+        return value.pair
+    return Pair(value.select(-1, 0), value.select(-1, 1))
+
+
+@complex_rule("masked_fill")
+def _masked_fill(context: Context, z: Any, mask: Tensor, value: Any) -> Pair:
+    z = promote(z)
+    filled = promote(value, like=z)
+    return Pair(torch.where(mask, filled.re, z.re), torch.where(mask, filled.im, z.im))

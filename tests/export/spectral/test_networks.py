@@ -1,0 +1,122 @@
+"""Whole networks through the lowering and every converter, against eager torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from fdikp_edge.export.spectral import LoweredProgram, lower
+from spectral_networks import NETWORKS, Network, to_double
+from spectral_networks.checks import (
+    as_tuple,
+    assert_close,
+    assert_real,
+    convert_coreml,
+    onnx_file,
+    onnx_operators,
+    parse_tensorrt_rtx,
+    run_onnx,
+    run_openvino,
+)
+
+TOLERANCE = 1e-4
+FORBIDDEN = {"DFT", "STFT", "Loop", "If", "Scan", "SequenceMap", "Complex"}
+
+every_network = pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+
+
+def needs(module: str) -> pytest.MarkDecorator:
+    missing = importlib.util.find_spec(module) is None
+    return pytest.mark.skipif(missing, reason=f"{module} is not installed")
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Converters announce their own deprecations; two threads keep the timings of a shared machine honest."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.fixture(scope="module")
+def lowered() -> Callable[[Network], LoweredProgram]:
+    """Each network lowered once for all tests of this file."""
+
+    @cache
+    def of(network: Network) -> LoweredProgram:
+        return lower(network.build(), network.inputs())
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def onnx_of(
+    lowered: Callable[[Network], LoweredProgram], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Network], Path]:
+    """Each network's ONNX file, written once for all tests of this file."""
+    folder = tmp_path_factory.mktemp("onnx")
+
+    @cache
+    def of(network: Network) -> Path:
+        return onnx_file(lowered(network).program, folder / f"{network.name}.onnx")
+
+    return of
+
+
+@cache
+def expected(network: Network) -> tuple[torch.Tensor, ...]:
+    with torch.no_grad():
+        return as_tuple(network.build()(*network.inputs()))
+
+
+def test_collection_is_large_and_its_names_are_unique() -> None:
+    assert len({network.name for network in NETWORKS}) == len(NETWORKS) >= 24
+
+
+@every_network
+def test_lowered_program_equals_eager(network: Network, lowered: Callable[[Network], LoweredProgram]) -> None:
+    program = lowered(network).program
+    assert_real(program)
+    inputs = network.inputs()
+    with torch.no_grad():
+        got = as_tuple(program.module()(*inputs))
+        wide = as_tuple(to_double(network.build())(*(x.double() for x in inputs)))
+    assert_close(got, expected(network), TOLERANCE, "against float32")
+    assert_close(got, wide, TOLERANCE, "against float64")
+
+
+@every_network
+def test_onnx_runtime_equals_eager(network: Network, onnx_of: Callable[[Network], Path]) -> None:
+    path = onnx_of(network)
+    assert not onnx_operators(path) & FORBIDDEN
+    assert_close(run_onnx(path, network.inputs()), expected(network), TOLERANCE)
+
+
+@needs("openvino")
+@every_network
+def test_openvino_equals_eager(network: Network, lowered: Callable[[Network], LoweredProgram]) -> None:
+    import openvino
+
+    model = openvino.convert_model(lowered(network).program)
+    kinds = {operation.get_type_name() for operation in model.get_ordered_ops()}
+    assert not kinds & {"DFT", "IDFT", "RDFT", "IRDFT", "Loop", "If", "TensorIterator"}
+    assert_close(run_openvino(model, network.inputs()), expected(network), TOLERANCE)
+
+
+@needs("tensorrt_rtx")
+@every_network
+def test_tensorrt_rtx_parses(network: Network, onnx_of: Callable[[Network], Path]) -> None:
+    assert parse_tensorrt_rtx(onnx_of(network)) > 0
+
+
+@needs("coremltools")
+@every_network
+def test_coreml_converts(network: Network, lowered: Callable[[Network], LoweredProgram]) -> None:
+    model = convert_coreml(lowered(network).program)
+    spec = model.get_spec()
+    assert len(spec.description.output) == len(expected(network))

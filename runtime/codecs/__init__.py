@@ -1,0 +1,1 @@
+"""Photo files to arrays and back, on top of Pillow."""

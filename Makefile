@@ -1,0 +1,47 @@
+# `make demo` and `make test` each work on a machine with python3 (3.10 to 3.13), make and a package registry:
+# they create .venv, install the pinned environment once, and do the whole job.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+ROOMS := runtime models calibration export benchmarks cli
+OUT := demo-out
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[all,dev]"
+	@touch $@
+
+venv: $(STAMP)  ## create .venv with everything pinned in constraints.txt
+
+demo: $(STAMP)  ## deploy tiny to ONNX Runtime and OpenVINO, verify both, deblur a photo
+	$(BIN)/fdikp-edge deploy --model tiny --target onnx --target openvino --precision fp32 \
+	    --size 256x256 --out $(OUT) --overwrite
+	$(BIN)/fdikp-edge deblur runtime/samples/coffee.jpg --artifact $(OUT)/tiny-onnx-fp32-256x256 \
+	    --out $(OUT)/coffee-deblurred.png --overwrite
+
+test: $(STAMP)  ## run all tests
+	$(BIN)/python -m pytest
+
+# mypy needs the rooms under one `fdikp_edge` folder, as an installation lays them out; a copy is installed, so
+# that no build/ folder appears in the checkout, and the number of files it saw is compared with the tree's.
+lint: $(STAMP)  ## ruff check, ruff format --check, mypy --strict over every room
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@rm -rf .lint && mkdir -p .lint/source
+	@cp -R pyproject.toml README.md LICENSE $(ROOMS) .lint/source/
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation \
+	    --target .lint/site ./.lint/source
+	@test "$$(find $(ROOMS) -name '*.py' | wc -l)" = "$$(find .lint/site/fdikp_edge -name '*.py' | wc -l)" \
+	    || { echo "lint: the installed package lacks files of the tree: see 'packages' in pyproject.toml" >&2; exit 1; }
+	MYPYPATH=.lint/site $(BIN)/mypy -p fdikp_edge
+
+clean:  ## remove .venv and everything made here
+	rm -rf .venv .lint build dist $(OUT) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

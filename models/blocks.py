@@ -29,11 +29,12 @@ def conv3(inputs: int, outputs: int, *, separable: bool, stride: int = 1) -> nn.
 class FourierUnit(nn.Module):
     """1x1 convolutions on the spectrum of the whole map: each sees every pixel at once.
 
-    [B, C, H, W] to the same shape. Real and imaginary parts are stacked as 2C channels, so the two convolutions
-    mix them freely (the DeepRFT pattern), and the result is projected back to a valid half spectrum.
+    [B, C, H, W] to the same shape. Real and imaginary parts are stacked as 2C channels, so that the two
+    convolutions mix them freely (the DeepRFT pattern); the result is projected back to a valid half spectrum.
     """
 
     def __init__(self, channels: int) -> None:
+        """Build for maps of ``channels`` channels."""
         super().__init__()
         self.mix = nn.Sequential(
             nn.Conv2d(2 * channels, 2 * channels, 1),
@@ -47,7 +48,8 @@ class FourierUnit(nn.Module):
         z = torch.fft.rfft2(x, norm="ortho")
         re, im = self.mix(torch.cat([z.real, z.imag], dim=1)).chunk(2, dim=1)
         z = project_hermitian(torch.complex(re, im), width)
-        return torch.fft.irfft2(z, s=(height, width), norm="ortho")
+        filtered: Tensor = torch.fft.irfft2(z, s=(height, width), norm="ortho")
+        return filtered
 
 
 class WindowedFourierUnit(FourierUnit):
@@ -81,6 +83,7 @@ class DualDomainBlock(nn.Module):
     """
 
     def __init__(self, channels: int, mode: FourierMode, *, separable: bool) -> None:
+        """Build for ``channels`` channels; ``mode`` picks the frequency branch."""
         super().__init__()
         self.spatial = nn.Sequential(
             conv3(channels, channels, separable=separable),

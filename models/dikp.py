@@ -29,6 +29,7 @@ class KernelPredictor(nn.Module):
     delta: Tensor
 
     def __init__(self, variant: Variant) -> None:
+        """Build for ``variant``."""
         super().__init__()
         features, width = 4 * variant.channels, variant.descriptor
         self.kernels, self.size = variant.kernels, variant.kernel_size
@@ -72,7 +73,7 @@ class KernelPredictor(nn.Module):
             z = torch.fft.rfft2(x, norm="ortho")
         else:
             z = torch.fft.rfft2(to_overlapping_windows(x, WELCH_WINDOW), norm="ortho")
-            z = z.flatten(4).flatten(2, 3)  # windows x frequencies laid out as "space" for the 1x1 convolutions
+            z = z.flatten(4).flatten(2, 3)  # windows x frequencies, laid out as "space" for the convolutions
         re, im = z.real, z.imag
         amplitude = torch.sqrt(re * re + im * im + AMPLITUDE_EPSILON)
         stacked = torch.cat([torch.log1p(amplitude), re / amplitude, im / amplitude], dim=1)
@@ -84,4 +85,5 @@ class KernelPredictor(nn.Module):
         k = self.size
         re, im = values.reshape(-1, self.kernels, 2, k, k // 2 + 1).unbind(dim=2)
         z = project_hermitian(torch.complex(re, im), k)
-        return torch.fft.fftshift(torch.fft.irfft2(z, s=(k, k)), dim=(-2, -1))
+        centred: Tensor = torch.fft.fftshift(torch.fft.irfft2(z, s=(k, k)), dim=(-2, -1))
+        return centred

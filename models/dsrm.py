@@ -17,6 +17,7 @@ class LayerNorm2d(nn.Module):
     """Layer normalisation over the channels of each pixel, [B, C, H, W] to the same shape."""
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        """Build for ``channels`` channels; ``eps`` is added to the variance."""
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -33,11 +34,12 @@ class LayerNorm2d(nn.Module):
 class ConvLSTM(nn.Module):
     """A convolutional LSTM cell whose time runs from coarse to fine scale.
 
-    Input and both states are [B, C, H, W]. One 3x3 convolution gives the input, forget and output gates and the
-    candidate, in this order.
+    Input and both states are [B, C, H, W]. One 3x3 convolution gives the input, forget and output gates and
+    the candidate, in this order.
     """
 
     def __init__(self, channels: int, *, separable: bool) -> None:
+        """Build for an input and states of ``channels`` channels."""
         super().__init__()
         self.gates = conv3(2 * channels, 4 * channels, separable=separable)
 
@@ -57,6 +59,7 @@ class DualDomainRefiner(nn.Module):
     """
 
     def __init__(self, variant: Variant) -> None:
+        """Build for ``variant``."""
         super().__init__()
         c, (n0, n1, n2), modes, sep = variant.channels, variant.blocks, variant.fourier, variant.separable
         self.refine2 = dual_domain_blocks(n2, 4 * c, modes[2], separable=sep)

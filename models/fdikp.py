@@ -1,11 +1,12 @@
 """FDIKP, the whole network, top to bottom.
 
-A reconstruction from the abstract of "Frequency-Driven Inverse Kernel Prediction for Single Image Defocus
-Deblurring" (arXiv:2508.12736) and its lineage (P2IKT, GKMNet, DeepRFT, FFTformer): neither the paper's body nor
-its weights are public. Sizes and details here are this project's choices, and no figure of the paper is claimed.
+A reconstruction from the abstract and its lineage: the abstract of "Frequency-Driven Inverse Kernel
+Prediction for Single Image Defocus Deblurring" (arXiv:2508.12736), and the networks around it (P2IKT, GKMNet,
+DeepRFT, FFTformer). The paper's body could not be read and its weights are not public, so widths, scales and
+details here are this project's choices, and none of the paper's figures is claimed.
 
-The image is sharpened at a quarter, a half and then full size by the *same* weights. Each scale sees the blurred
-image, the estimate of the scale before, and a recurrent memory.
+The image is sharpened at a quarter, a half and then full size by the *same* weights. Each scale sees the
+blurred image, the estimate of the scale before, and a recurrent memory.
 """
 
 from __future__ import annotations
@@ -31,17 +32,24 @@ def resize(x: Tensor, factor: float) -> Tensor:
 
 
 class FDIKP(nn.Module):
-    """Defocus deblurring network: float [B, 3, H, W], RGB in [0, 1], to a list of sharp images, coarse to fine.
+    """Defocus deblurring: float [B, 3, H, W], RGB in [0, 1], to a list of sharp images, coarse to fine.
 
     The list holds [B, 3, H/4, W/4], [B, 3, H/2, W/2] and [B, 3, H, W]; the last one is the answer, the others
-    are for training. Values are not clamped. ``variant.size`` says which H and W are accepted; any other raises
-    :class:`~fdikp_edge.runtime.errors.SizeError`. The initial weights follow from ``seed`` alone.
+    are for training. Values are not clamped. ``variant.size`` says which H and W are accepted; any other
+    raises :class:`~fdikp_edge.runtime.errors.SizeError`. The initial weights follow from ``seed`` alone.
+
+    ``trained`` and ``weights_note`` say where the weights come from; ``zoo.load`` fills them in.
     """
 
+    trained: bool
+    weights_note: str
+
     def __init__(self, variant: Variant, *, seed: int = 0) -> None:
+        """Build ``variant`` with the initial weights that ``seed`` gives."""
         super().__init__()
         self.variant = variant
-        self.weights_note = f"untrained (seed {seed})"
+        self.trained = False
+        self.weights_note = f"UNTRAINED (initial values from seed {seed}): nothing is sharpened yet"
         c, (n0, n1, n2), modes, sep = variant.channels, variant.blocks, variant.fourier, variant.separable
         self.stem = nn.Conv2d(6, c, 3, padding=1)
         self.encode0 = dual_domain_blocks(n0, c, modes[0], separable=sep)

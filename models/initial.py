@@ -1,4 +1,4 @@
-"""Initial weights: the same for the same seed, and such that the untrained network nearly copies its input."""
+"""Initial weights: the same for the same seed; the untrained network nearly copies its input."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ def initialise(model: nn.Module, seed: int) -> None:
     """Fill all convolution and linear weights of ``model`` in place, from ``seed`` alone.
 
     Fan-in scaled normal values keep activations in range; the last layer of every residual branch is scaled
-    down so that depth does not amplify, and the last layer of the network so that the output stays close to the
-    input. Nothing is exactly zero: every parameter reaches the output and can be trained and checked.
+    down so that depth does not amplify, and the last layer of the network so that the output stays close to
+    the input. No weight is set to zero: every parameter reaches the output and can be trained and checked.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, layer in model.named_modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
             fan_in = layer.weight[0].numel()
             std = _gain(name) * fan_in**-0.5
             nn.init.normal_(layer.weight, 0.0, std, generator=generator)
@@ -32,5 +32,5 @@ def _gain(name: str) -> float:
     if name.endswith("fourier.mix.2"):
         return 0.3
     if name.endswith("_head.2"):  # taps of the kernels before tanh
-        return 0.1
+        return 0.3
     return 1.0

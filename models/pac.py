@@ -41,14 +41,15 @@ class PositionAdaptiveConv(nn.Module):
 
     ``images`` [B, 6, H, W] holds both images (RGB each), ``kernels`` [B, N, k, k] comes from DIKP, ``guide``
     [B, C, H, W] are full-resolution features. For each image and pixel a softmax over all (kernel, dilation)
-    pairs says how much of each to take. Returns [B, 6 * dilations, H, W]: one group of six channels per dilation,
-    to be added up (the sum is the deconvolved image) or, as DSRM does, mixed by a 1x1 convolution.
+    pairs says how much of each to take. Returns [B, 6 * dilations, H, W]: one group of six channels per
+    dilation, to be added up (the sum is the deconvolved image) or, as DSRM does, mixed by a 1x1 convolution.
 
-    "assemble" filters with whole kernels and then mixes the results per pixel; a flat image stays exactly flat.
-    "modulate" also scales the taps per pixel by a rank-one factor u_i(p) v_j(p), shared by images and dilations.
+    "assemble" filters with whole kernels, then mixes the results per pixel; the sum keeps a flat image flat.
+    "modulate" also scales the taps per pixel by u_i(p) v_j(p), shared by images and dilations.
     """
 
     def __init__(self, variant: Variant) -> None:
+        """Build for ``variant``."""
         super().__init__()
         self.kernels, self.size, self.dilations = variant.kernels, variant.kernel_size, variant.dilations
         self.attention = nn.Conv2d(variant.channels, 2 * self.kernels * len(self.dilations), 3, padding=1)
@@ -60,12 +61,16 @@ class PositionAdaptiveConv(nn.Module):
         """Return the deconvolved images, one group of channels per dilation."""
         shares = self.shares(guide)
         if self.modulation is None:
-            parts = [self.assemble(images, kernels, shares[:, :, d], step) for d, step in enumerate(self.dilations)]
+            parts = [
+                self.assemble(images, kernels, shares[:, :, d], dilation)
+                for d, dilation in enumerate(self.dilations)
+            ]
         else:
             u, v = (1 + 0.5 * torch.tanh(self.modulation(guide))).chunk(2, dim=1)
             taps = u[:, :, None] * v[:, None, :]  # [B, k, k, H, W]
             parts = [
-                self.modulate(images, kernels, shares[:, :, d], taps, step) for d, step in enumerate(self.dilations)
+                self.modulate(images, kernels, shares[:, :, d], taps, dilation)
+                for d, dilation in enumerate(self.dilations)
             ]
         return torch.cat(parts, dim=1)
 
@@ -82,7 +87,9 @@ class PositionAdaptiveConv(nn.Module):
         filtered = apply_kernels(images, kernels, dilation).reshape(b, 2, 3, self.kernels, h, w)
         return (filtered * shares[:, :, None]).sum(dim=3).reshape(b, 6, h, w)
 
-    def modulate(self, images: Tensor, kernels: Tensor, shares: Tensor, taps: Tensor, dilation: int) -> Tensor:
+    def modulate(
+        self, images: Tensor, kernels: Tensor, shares: Tensor, taps: Tensor, dilation: int
+    ) -> Tensor:
         """Build the kernel of every pixel and apply it; ``taps`` [B, k, k, H, W]. Returns [B, 6, H, W]."""
         b, _, h, w = images.shape
         k = self.size

@@ -35,14 +35,14 @@ class SizeRequirements:
         return self._up(height), self._up(width)
 
     def check(self, height: int, width: int) -> None:
-        """Raise :class:`SizeError`, naming the nearest valid sizes, unless ``height`` x ``width`` is valid."""
+        """Raise :class:`SizeError`, naming the nearest valid sizes, unless the network takes this size."""
         if self.accepts(height, width):
             return
         larger = self.pad_to(height, width)
         smaller = (self._down(height), self._down(width))
         if self.square:
             smaller = (min(smaller), min(smaller))
-        nearest = [larger] if smaller == larger else [smaller, larger]
+        nearest = sorted({smaller, larger})
         raise SizeError(
             f"size {height}x{width} (height x width) cannot go through this network: {self}. "
             f"Nearest valid sizes: {', '.join(f'{h}x{w}' for h, w in nearest)}."

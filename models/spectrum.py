@@ -9,10 +9,10 @@ from torch import Tensor
 def project_hermitian(z: Tensor, width: int) -> Tensor:
     """Make a half spectrum the spectrum of a real image, so that every ``irfft2`` agrees on the result.
 
-    ``z`` is complex [..., H, width // 2 + 1]. In the half spectrum of a real image, column 0 and (``width`` even)
-    the Nyquist column each mirror themselves: value at row k equals the conjugate of the value at row -k. What a
-    network predicts does not; torch on the CPU drops the part that does not fit, other libraries may not. This
-    drops it explicitly: it changes nothing for ``torch.fft.irfft2`` on the CPU.
+    ``z`` is complex [..., H, width // 2 + 1]. In the half spectrum of a real image, column 0 and (``width``
+    even) the Nyquist column mirror themselves: the value at row k is the conjugate of the value at row -k.
+    What a network predicts does not; torch on the CPU drops the part that does not fit, other libraries may
+    not. This drops it explicitly, and changes nothing for ``torch.fft.irfft2`` on the CPU.
     """
     columns = width // 2 + 1
     last = columns - 1 if width % 2 == 0 else columns

@@ -16,9 +16,9 @@ FourierMode = Literal["global", "window", "none"]
 class Variant:
     """Everything that tells one FDIKP from another.
 
-    ``channels`` is C, the width at full resolution (2C and 4C on the levels below). ``kernels`` inverse kernels
-    of ``kernel_size`` x ``kernel_size`` taps are predicted per image and applied at each of ``dilations``.
-    ``blocks`` and ``fourier`` hold one entry per level, full resolution first.
+    ``channels`` is C, the width at full resolution (2C and 4C on the levels below). ``kernels`` inverse
+    kernels of ``kernel_size`` x ``kernel_size`` taps are predicted per image and applied at each of
+    ``dilations``. ``blocks`` and ``fourier`` hold one entry per level, full resolution first.
     """
 
     name: str
@@ -39,22 +39,55 @@ class Variant:
 
 
 # Sizes. The coarsest of the three scales sees H/4, and its third level H/16. Windows of 8 on that level need
-# H to be a multiple of 128, and one whole 16x16 Welch window needs H >= 256. Base has windows only on the first
-# level (H/4 a multiple of 8), so 32 is enough, and its whole-map transforms take the 2x2 map that is left.
+# H to be a multiple of 128, and one whole 16x16 Welch window needs H >= 256. Base has windows only on the
+# first level (H/4 a multiple of 8), so 32 is enough; its whole-map transforms take the 2x2 map that is left.
 _WINDOWED = SizeRequirements(minimum=256, multiple_of=128)
-_GLOBAL = SizeRequirements(minimum=32, multiple_of=32)
+_WHOLE_MAP = SizeRequirements(minimum=32, multiple_of=32)
 
-VARIANTS: dict[str, Variant] = {
-    v.name: v
-    for v in (
-        Variant("tiny", 24, 4, 5, (1, 2), (1, 1, 2), 32, ("none", "none", "window"), True, "assemble", "welch",
-                _WINDOWED),
-        Variant("small", 28, 6, 7, (1, 2), (1, 1, 2), 48, ("none", "window", "window"), False, "assemble", "welch",
-                _WINDOWED),
-        Variant("base", 48, 8, 7, (1, 2), (2, 2, 2), 64, ("window", "global", "global"), False, "modulate", "global",
-                _GLOBAL),
-    )
-}  # fmt: skip
+TINY = Variant(
+    name="tiny",
+    channels=24,
+    kernels=4,
+    kernel_size=5,
+    dilations=(1, 2),
+    blocks=(1, 1, 2),
+    descriptor=32,
+    fourier=("none", "none", "window"),
+    separable=True,
+    pac="assemble",
+    frequency="welch",
+    size=_WINDOWED,
+)
+SMALL = Variant(
+    name="small",
+    channels=28,
+    kernels=6,
+    kernel_size=7,
+    dilations=(1, 2),
+    blocks=(1, 1, 2),
+    descriptor=48,
+    fourier=("none", "window", "window"),
+    separable=False,
+    pac="assemble",
+    frequency="welch",
+    size=_WINDOWED,
+)
+BASE = Variant(
+    name="base",
+    channels=48,
+    kernels=8,
+    kernel_size=7,
+    dilations=(1, 2),
+    blocks=(2, 2, 2),
+    descriptor=64,
+    fourier=("window", "global", "global"),
+    separable=False,
+    pac="modulate",
+    frequency="global",
+    size=_WHOLE_MAP,
+)
+
+VARIANTS: dict[str, Variant] = {v.name: v for v in (TINY, SMALL, BASE)}
 
 
 def get_variant(name: str) -> Variant:

@@ -1,0 +1,235 @@
+"""Weights files: read them without trusting them, write them whole or not at all.
+
+A weights file is input from strangers. Its size is bounded before it is read, its header before it is parsed,
+and nothing in it is ever executed. Whatever is wrong raises
+:class:`~fdikp_edge.runtime.errors.CheckpointError`, which names the file and the first offending key.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as parse_safetensors
+from safetensors.torch import save as serialise_safetensors
+from torch import Tensor
+
+from ..runtime.errors import CheckpointError, OutputError
+
+#: Ten times the largest variant in float32: room for other precisions and for what a trainer stores beside.
+MAX_FILE_BYTES = 256 * 2**20
+MAX_HEADER_BYTES = 2**20
+MAX_ARCHIVE_ENTRIES = 10_000
+SUFFIXES = (".safetensors", ".pth", ".pt")
+#: Where training scripts put the weights inside a larger dictionary.
+_WRAPPERS = ("state_dict", "model", "params", "params_ema")
+_ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The content of a weights file: tensors by key, as stored, and the strings stored beside them."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+    def error(self, problem: str) -> CheckpointError:
+        """Return an error about this file."""
+        return CheckpointError(f"{self.path}: {problem}")
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a .safetensors, .pth or .pt file; :class:`CheckpointError` says what is wrong with any other."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise CheckpointError(f"{path}: not a weights file; expected one of {', '.join(SUFFIXES)}")
+    data = _read_bounded(path)
+    if path.suffix.lower() == ".safetensors":
+        checkpoint = _from_safetensors(path, data)
+    else:
+        checkpoint = _from_pickle(path, data)
+    for key, value in checkpoint.tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise checkpoint.error(f"key {key!r} holds values that are not finite")
+    return checkpoint
+
+
+def write_checkpoint(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, overwrite: bool = False
+) -> None:
+    """Write a .safetensors file beside ``path`` and rename it, so that ``path`` is never half a file.
+
+    Equal content gives equal bytes. :class:`OutputError` if the suffix is another, if ``path`` exists and
+    ``overwrite`` is not set, or if the disk refuses.
+    """
+    if path.suffix.lower() != ".safetensors":
+        raise OutputError(f"{path}: weights are written as .safetensors only")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already")
+    data = _with_sorted_metadata(
+        serialise_safetensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()}),
+        metadata,
+    )
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            with beside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _read_bounded(path: Path) -> bytes:
+    try:
+        # Not a regular file (a pipe, a device, a folder): reading could block or never end.
+        if not path.is_file():
+            raise CheckpointError(f"{path}: " + ("not a regular file" if path.exists() else "no such file"))
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise CheckpointError(f"{path}: larger than {MAX_FILE_BYTES // 2**20} MiB, too large for weights")
+    return data
+
+
+def _from_safetensors(path: Path, data: bytes) -> Checkpoint:
+    header, start = _parse_header(path, data)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise CheckpointError(f"{path}: key '__metadata__' is not a table of strings")
+    for key, entry in header.items():
+        _check_entry(path, key, entry, len(data) - start)
+    try:
+        tensors = parse_safetensors(data)
+    except Exception as error:  # the parser reports by many types; whichever it is, the file is not usable
+        raise CheckpointError(f"{path}: not a valid safetensors file ({error})") from error
+    return Checkpoint(path, dict(tensors), metadata)
+
+
+def _parse_header(path: Path, data: bytes) -> tuple[dict[str, Any], int]:
+    """Return the header as parsed JSON, and where the tensor data begins."""
+    if len(data) < 8:
+        raise CheckpointError(f"{path}: only {len(data)} bytes, too short for a safetensors file")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > MAX_HEADER_BYTES:
+        raise CheckpointError(f"{path}: not a safetensors file (its header claims {length} bytes)")
+    if length > len(data) - 8:
+        raise CheckpointError(f"{path}: truncated inside the header")
+
+    def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) != len(pairs):
+            keys = [key for key, _ in pairs]
+            raise ValueError(f"key {next(k for k in keys if keys.count(k) > 1)!r} appears twice")
+        return table
+
+    try:
+        header = json.loads(data[8 : 8 + length].decode(), object_pairs_hook=without_repeats)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not a safetensors file (header: {error})") from error
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path}: not a safetensors file (the header is not a table)")
+    return header, 8 + length
+
+
+def _check_entry(path: Path, key: str, entry: object, available: int) -> None:
+    """Check what the header says about one tensor against the bytes that are there."""
+    try:
+        dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]  # type: ignore[index]
+        numbers = [*shape, begin, end]
+    except (TypeError, KeyError, ValueError, IndexError):
+        raise CheckpointError(f"{path}: key {key!r} is not described as a tensor") from None
+    if not isinstance(dtype, str) or dtype not in _ITEM_BYTES:
+        raise CheckpointError(
+            f"{path}: key {key!r} has type {dtype!r}; expected one of {', '.join(_ITEM_BYTES)}"
+        )
+    if any(type(n) is not int or n < 0 or n > MAX_FILE_BYTES for n in numbers):
+        raise CheckpointError(f"{path}: key {key!r} has an impossible shape or place {numbers}")
+    size = _ITEM_BYTES[dtype]
+    for side in shape:
+        size *= side
+    if end - begin != size:
+        raise CheckpointError(
+            f"{path}: key {key!r} of shape {shape} needs {size} bytes and has {end - begin}"
+        )
+    if end > available:
+        raise CheckpointError(f"{path}: truncated; key {key!r} is not wholly in the file")
+
+
+def _with_sorted_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Add ``metadata`` to a safetensors file in a fixed order (the library's own order is random)."""
+    (length,) = struct.unpack("<Q", data[:8])
+    header = {"__metadata__": dict(sorted(metadata.items()))} | json.loads(data[8 : 8 + length])
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8, as the format asks
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+def _from_pickle(path: Path, data: bytes) -> Checkpoint:
+    """Read what ``torch.save`` wrote, with the unpickler that builds tensors and runs nothing."""
+    _check_archive(path, data)
+    try:
+        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data))
+        content = None if foreign else torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # a hostile pickle can raise anything; its first line says enough
+        reason = re.sub(r"\s+", " ", str(error))[:200]
+        raise CheckpointError(f"{path}: not a readable weights file ({reason})") from error
+    if foreign:
+        raise CheckpointError(
+            f"{path}: refused, because it would call {foreign[0]!r} while loading; a weights file holds "
+            "tensors only. Save the bare state_dict, or better a .safetensors file."
+        )
+    tensors = _state_dict(path, content)
+    for key, value in tensors.items():
+        if value.layout != torch.strided or value.is_meta or value.dtype not in _FLOATING:
+            raise CheckpointError(f"{path}: key {key!r} is not a plain floating-point tensor ({value.dtype})")
+        if value.numel() * value.element_size() > MAX_FILE_BYTES:  # a view that repeats few stored values
+            raise CheckpointError(f"{path}: key {key!r} has an impossible shape {list(value.shape)}")
+    return Checkpoint(path, {key: value.detach() for key, value in tensors.items()}, {})
+
+
+def _check_archive(path: Path, data: bytes) -> None:
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        raise CheckpointError(
+            f"{path}: not an archive written by torch.save (or truncated). Bare pickles and the format from "
+            "before torch 1.6 are not read."
+        )
+    try:
+        entries = zipfile.ZipFile(io.BytesIO(data)).infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise CheckpointError(f"{path}: a damaged archive ({error})") from error
+    unpacked = sum(entry.file_size for entry in entries)
+    if len(entries) > MAX_ARCHIVE_ENTRIES or unpacked > MAX_FILE_BYTES:
+        raise CheckpointError(f"{path}: unpacks to {len(entries)} entries and {unpacked} bytes, too many")
+
+
+def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
+    """Find the tensors in what was loaded: bare, or inside a trainer's dictionary, or from DataParallel."""
+    if isinstance(content, Mapping):
+        for wrapper in _WRAPPERS:
+            if isinstance(content.get(wrapper), Mapping):
+                content = content[wrapper]
+                break
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(f"{path}: holds no table of weights, but {type(content).__name__}")
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CheckpointError(f"{path}: key {key!r} holds {type(value).__name__}, not a tensor")
+    prefix = "module." if all(key.startswith("module.") for key in content) else ""
+    return {key.removeprefix(prefix): value for key, value in content.items()}

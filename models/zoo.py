@@ -64,9 +64,7 @@ def load(
         if not path.suffix and not path.exists() and path.name == name:
             get_variant(name)  # neither a variant nor a file: say which variants exist
         if seed is not None:
-            raise CheckpointError(
-                f"{path}: a seed makes initial weights; it means nothing for a weights file"
-            )
+            raise BadInputError(f"{path}: a seed makes initial weights; it means nothing for a weights file")
         model = _from_checkpoint(read_checkpoint(path), variant)
     if not model.trained:
         warnings.warn(f"{model.variant.name}: {model.weights_note}", UntrainedWeightsWarning, stacklevel=2)

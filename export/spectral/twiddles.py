@@ -24,10 +24,17 @@ Matrix: TypeAlias = NDArray[np.float64]
 
 
 def rotation(rows: NDArray[np.int64], columns: NDArray[np.int64], length: int) -> tuple[Matrix, Matrix]:
-    """(cos, sin) of ``2 pi r c / length`` for all rows and columns, shape [len(rows), len(columns)]."""
+    """(cos, sin) of ``2 pi r c / length`` for all rows and columns, shape [len(rows), len(columns)].
+
+    Quarter turns are exact: a coefficient that is real for every real signal must get an imaginary part of exactly
+    0, or the phase of a negative one would be -pi as often as pi.
+    """
     reduced = np.outer(rows, columns) % length
-    table = 2.0 * np.pi * np.arange(length, dtype=np.float64) / length
-    return np.cos(table)[reduced], np.sin(table)[reduced]
+    steps = np.arange(length)
+    table = 2.0 * np.pi * steps / length
+    cos = np.where((4 * steps) % (2 * length) == length, 0.0, np.cos(table))
+    sin = np.where((2 * steps) % length == 0, 0.0, np.sin(table))
+    return cos[reduced], sin[reduced]
 
 
 def forward_parts(axis: Axis) -> tuple[Matrix, Matrix]:
@@ -67,16 +74,20 @@ class ConstantBank(nn.Module):
         full_key = f"{key}_{str(dtype).removeprefix('torch.')}"
         if full_key not in self._buffer_of_key:
             with torch.no_grad(), unset_fake_temporarily():
-                self.add(full_key, torch.from_numpy(np.ascontiguousarray(build())).to(dtype))
+                # Adding zero turns -0.0, which the sign of an exponent leaves in a sine matrix, into 0.0.
+                self.add(full_key, torch.from_numpy(np.ascontiguousarray(build() + 0)).to(dtype))
         return self.stored(full_key)
 
     def add(self, key: str, value: Tensor) -> None:
         """Store a tensor under ``key``; equal content stored before is shared."""
         value = value.detach().contiguous().clone()
-        digest = hashlib.sha256(value.flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
+        digest = hashlib.sha256(value.numpy().tobytes()).hexdigest()
         content = f"{value.dtype}:{tuple(value.shape)}:{digest}"
         if content not in self._buffer_of_content:
-            name = re.sub(r"\W", "_", key)
+            stem = re.sub(r"\W", "_", key)
+            name, count = stem, 1
+            while name in self._buffers:  # "+1" and "-1" have the same letters
+                name, count = f"{stem}_{count}", count + 1
             self.register_buffer(name, value)
             self._buffer_of_content[content] = name
         self._buffer_of_key[key] = self._buffer_of_content[content]

@@ -45,7 +45,7 @@ class Twin(nn.Module):
         """Results: a tensor, a sequence of them, or a dict of either whose keys label messages."""
         results = self.function(*inputs)
         named = results if isinstance(results, dict) else {"output": results}
-        flat = [(label, value) for label, values in named.items() for value in as_tuple(values)]
+        flat = [(f"{k} #{i}", v) for k, values in named.items() for i, v in enumerate(as_tuple(values))]
         self.labels = [label for label, _ in flat]
         return tuple(torch.view_as_real(torch.resolve_conj(v)) if v.is_complex() else v for _, v in flat)
 
@@ -72,7 +72,7 @@ def assert_close(got: Sequence[Any], want: Sequence[Any], tolerance: float, what
     assert len(got) == len(want)
     for index, (a, b) in enumerate(zip(got, want, strict=True)):
         error = relative_error(a, b)
-        assert error <= tolerance, f"{what} output {index}: relative error {error:.2e} > {tolerance:.0e}"
+        assert error <= tolerance, f"{what or index}: relative error {error:.2e} > {tolerance:.0e}"
 
 
 def check_twin(function: Callable[..., Any], *inputs: Tensor, tolerance: float = 5e-6) -> None:
@@ -99,7 +99,7 @@ def assert_real(program: torch.export.ExportedProgram) -> None:
         if not isinstance(module, torch.fx.GraphModule):
             continue
         for node in module.graph.nodes:
-            name = str(node.target)
+            name = str(node.target) if node.op == "call_function" else ""
             assert "fft" not in name and "complex" not in name, f"{name} is left in the program"
             for value in as_tuple(node.meta.get("val")):
                 assert not (isinstance(value, Tensor) and value.is_complex()), f"{node} is complex"

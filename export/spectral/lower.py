@@ -16,6 +16,7 @@ from torch.fx import traceback as fx_traceback
 from torch.utils import _pytree as pytree
 
 from ...runtime.errors import BadInputError, DynamicShapeError, FdikpEdgeError, LoweringError
+from .absorb import absorb_preparation
 from .audit import Audit, audit_program
 from .fold import constant_values
 from .planner import Plan, make_plan
@@ -46,7 +47,7 @@ class LoweredProgram:
         for name, tensor in sorted({**self.program.state_dict, **self.program.constants}.items()):
             if isinstance(tensor, Tensor):
                 digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+                digest.update(tensor.detach().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
 
@@ -75,6 +76,7 @@ def lower(
     exported = _export(module, example_inputs)
     graph_module = exported.graph_module
     _check_static(graph_module)
+    absorb_preparation(graph_module.graph)
     lowered = _assemble(exported)
     known, placeholders = _tensors_of(exported, lowered)
     folded = constant_values(graph_module.graph, known)
@@ -85,13 +87,13 @@ def lower(
         folded_keys[node] = key
     live = _live_nodes(graph_module.graph, folded)
     made = make_plan(_sites(graph_module.graph, live), target, plan)
-    lowered.prepare(made, placeholders, folded_keys)
+    lowered.prepare(made, placeholders, folded_keys, live)
     with torch.no_grad():
-        # Running it once fills the bank before tracing, and shows at once whether the rewriting is right.
-        check = _relative_error(lowered(*example_inputs), exported.module()(*example_inputs))
+        lowered(*example_inputs)  # running it once fills the bank, which tracing only reads
         with fx_traceback.preserve_node_meta():
             program = torch.export.export(lowered, example_inputs, strict=False)
-    program = _without_unused(program)
+        program = _without_unused(program)
+        check = _relative_error(program.module()(*example_inputs), module(*example_inputs))
     return LoweredProgram(program, made, audit_program(program, made, check))
 
 

@@ -205,18 +205,24 @@ def logarithm(z: Pair) -> Pair:
 
 
 def square_root(z: Pair) -> Pair:
-    """Principal square root, without trigonometry: half-sums of ``|z|`` and ``re``."""
-    size = magnitude(z)
-    re = torch.sqrt(torch.relu(size + z.re) * 0.5)
-    im = torch.sqrt(torch.relu(size - z.re) * 0.5)
-    return Pair(re, torch.where(z.im < 0, -im, im))
+    """Principal square root without trigonometry.
+
+    The larger part comes from the half-sum of ``|z|`` and ``|re|``, the other one from ``im / 2`` divided by it: the
+    difference of two nearly equal numbers never appears (Kahan, "Branch Cuts for Complex Elementary Functions").
+    """
+    larger = torch.sqrt((magnitude(z) + torch.abs(z.re)) * 0.5)
+    safe = torch.where(larger == 0, torch.ones_like(larger), larger)
+    smaller = torch.abs(z.im) * 0.5 / safe
+    right_half = z.re >= 0
+    im = torch.where(right_half, smaller, larger)
+    return Pair(torch.where(right_half, larger, smaller), torch.where(z.im < 0, -im, im))
 
 
 def power(base: Value, exponent: Value) -> Pair:
     """``base ** exponent``: small whole exponents by multiplication, others by ``exp(exponent log(base))``."""
     if isinstance(base, Pair) and isinstance(exponent, int | float) and float(exponent).is_integer() and abs(exponent) <= 8:
         return _whole_power(base, int(exponent))
-    if isinstance(base, Pair) and exponent == 0.5:
+    if isinstance(base, Pair) and isinstance(exponent, int | float) and exponent == 0.5:
         return square_root(base)
     if isinstance(base, Pair) and not is_complex_value(exponent):  # real exponent: polar form, exact at radius 0
         radius = torch.pow(magnitude(base), exponent)  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import torch
@@ -39,12 +39,18 @@ class Rewriter(fx.Interpreter):
     """
 
     def __init__(
-        self, graph_module: fx.GraphModule, plan: Plan, bank: ConstantBank, replaced: Mapping[fx.Node, Tensor | Pair]
+        self,
+        graph_module: fx.GraphModule,
+        plan: Plan,
+        bank: ConstantBank,
+        replaced: Mapping[fx.Node, Tensor | Pair],
+        live: Set[fx.Node],
     ) -> None:
         super().__init__(graph_module, garbage_collect_values=True)
         self._plan = plan
         self._bank = bank
         self._replaced = replaced
+        self._live = live
 
     def run_node(self, n: fx.Node) -> Any:
         """A constant folded before, or what the node computes."""
@@ -52,6 +58,8 @@ class Rewriter(fx.Interpreter):
             return self._replaced[n]
         if n.op != "call_function":
             return super().run_node(n)
+        if n not in self._live:
+            return None  # only folded constants needed it
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         return self._call(n, args, kwargs)
 
@@ -68,7 +76,7 @@ class Rewriter(fx.Interpreter):
             )
         if is_transform(operator):
             choice = self._plan[node.name]
-            return STRATEGIES[choice.strategy].apply(choice.site, args[0], self._bank)
+            return STRATEGIES[choice.strategy].apply(choice.site, _as_float(args[0]), self._bank)
         if self._is_complex(node, args, kwargs):
             rule = find(COMPLEX_RULES, node.target)
             if rule is not None:
@@ -107,11 +115,14 @@ class LoweredModule(nn.Module):
         for name, tensor in tensors.items():
             plant(self, name, tensor)
 
-    def prepare(self, plan: Plan, placeholders: list[str | None], folded: Mapping[fx.Node, str]) -> None:
+    def prepare(
+        self, plan: Plan, placeholders: list[str | None], folded: Mapping[fx.Node, str], live: Set[fx.Node]
+    ) -> None:
         """Set what :meth:`forward` runs: ``placeholders`` names a tensor for each graph input, ``None`` for the user's."""
         self._placeholders = placeholders
         self._folded = dict(folded)
         self._plan = plan
+        self._live = live
 
     def constant(self, name: str) -> Tensor | Pair:
         """A tensor by its key in the bank; a complex one as the pair of its stored parts."""
@@ -125,7 +136,7 @@ class LoweredModule(nn.Module):
         remaining = iter(inputs)
         values = [next(remaining) if name is None else self._tensor(name) for name in self._placeholders]
         replaced = {node: self.constant(name) for node, name in self._folded.items()}
-        outputs = Rewriter(self._graph_module[0], self._plan, self.spectral, replaced).run(*values)
+        outputs = Rewriter(self._graph_module[0], self._plan, self.spectral, replaced, self._live).run(*values)
         flat = []
         for index, output in enumerate(outputs):
             if isinstance(output, Interleaved):
@@ -145,6 +156,13 @@ class LoweredModule(nn.Module):
         found = getattr(self.get_submodule(owner), leaf)
         assert isinstance(found, Tensor)
         return found
+
+
+def _as_float(value: Pair | Tensor) -> Pair | Tensor:
+    """Torch promotes an integer signal to the default dtype before it transforms it."""
+    if isinstance(value, Tensor) and not value.is_floating_point():
+        return value.to(torch.get_default_dtype())
+    return value
 
 
 def plant(root: nn.Module, name: str, tensor: Tensor) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..pairs import REAL_OF, Pair, promote
-from .registry import Context, complex_rule
+from .registry import Context, complex_rule, real_rule
 
 
 @complex_rule("real")
@@ -35,3 +35,9 @@ def _cast(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
         return z.map(lambda part: part.to(REAL_OF[produced]))
     # torch discards the imaginary part here (with a warning of its own at run time).
     return value.re.to(produced) if isinstance(value, Pair) else value.to(produced)
+
+
+@complex_rule("_assert_tensor_metadata")
+@real_rule("_assert_tensor_metadata")
+def _assertion(context: Context, *args: Any, **kwargs: Any) -> None:
+    """Tracing checks of the original dtype and layout, which the lowering has already settled."""

@@ -32,7 +32,7 @@ def _mul(context: Context, a: Value, b: Value) -> Pair:
     return pairs.multiply(a, b)
 
 
-@complex_rule("div.Tensor", "div.Scalar")
+@complex_rule("div.Tensor", "div.Scalar", "true_divide")
 def _div(context: Context, a: Value, b: Value) -> Pair:
     return pairs.divide(a, b)
 
@@ -128,6 +128,17 @@ def _sigmoid(context: Context, z: Pair) -> Pair:
 @complex_rule("addcmul")
 def _addcmul(context: Context, z: Value, a: Value, b: Value, *, value: Any = 1) -> Pair:
     return _shaped(context, pairs.add(z, pairs.multiply(a, b), value))
+
+
+@complex_rule("addcdiv")
+def _addcdiv(context: Context, z: Value, a: Value, b: Value, *, value: Any = 1) -> Pair:
+    return _shaped(context, pairs.add(z, pairs.divide(a, b), value))
+
+
+@complex_rule("linalg_vector_norm")
+def _norm(context: Context, z: Pair, *args: Any, **kwargs: Any) -> Tensor:
+    result: Tensor = context.operator(pairs.magnitude(z), *args, **kwargs)
+    return result
 
 
 @complex_rule("lerp.Scalar", "lerp.Tensor")

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..pairs import Pair, Value, add, bilinear, multiply, parts
-from .registry import Context, complex_rule
+from .registry import Context, complex_rule, real_rule
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """What a split will return, computed piece by piece before the split is reached."""
+
+    tensors: list[Tensor]
 
 
 @complex_rule("matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "outer", "ger", "linalg_vecdot")
@@ -45,6 +53,11 @@ def _convolution(context: Context, x: Value, weight: Value, bias: Value | None =
     return add(result, shaped)
 
 
+@complex_rule("tensordot", "kron")
+def _contraction(context: Context, a: Value, b: Value, *args: Any) -> Pair:
+    return bilinear(lambda x, y: context.operator(x, y, *args), a, b)
+
+
 @complex_rule("einsum")
 def _einsum(context: Context, equation: str, operands: list[Value], path: Any = None) -> Pair:
     """Expand the multilinear form: every choice of real or imaginary parts, signed by the power of i."""
@@ -78,3 +91,42 @@ def _prod(context: Context, z: Pair, dim: int | None = None, keepdim: bool = Fal
     for index in range(1, flat.re.shape[axis]):
         result = multiply(result, flat.map(lambda part, i=index: part.select(axis, i)))  # type: ignore[misc]
     return result.map(lambda part: part.unsqueeze(axis)) if keepdim and dim is not None else result
+
+
+@real_rule("conv2d.default")
+def _convolution_in_pieces(context: Context, x: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any) -> Any:
+    """A convolution whose channels are split right after it, as one convolution per piece.
+
+    Splitting channels costs a pass over the data where channels are the fastest index, as on most devices; slices
+    of the stored weights cost nothing. Declined where anything but the split reads the result, in a grouped
+    convolution, and where the weights are computed at run time.
+    """
+    whole = context.operator
+    sizes = _sizes_split_after(context.node)
+    groups = args[3] if len(args) > 3 else 1
+    weight_node = context.node.args[1]
+    if sizes is None or groups != 1 or getattr(weight_node, "op", "") != "placeholder":
+        return whole(x, weight, bias, *args)
+    weights = weight.split(sizes, 0)
+    biases = [None] * len(sizes) if bias is None else bias.split(sizes, 0)
+    return Pieces([whole(x, w, b, *args) for w, b in zip(weights, biases, strict=True)])
+
+
+def _sizes_split_after(node: Any) -> list[int] | None:
+    """Channel counts of the one split that reads a convolution's result, ``None`` if something else does."""
+    if len(node.users) != 1:
+        return None
+    (user,) = node.users
+    name = str(user.target).removeprefix("aten.").split(".")[0]
+    if name not in ("split", "split_with_sizes", "chunk"):
+        return None
+    dim = user.args[2] if len(user.args) > 2 else user.kwargs.get("dim", 0)
+    channels = node.meta["val"].dim() - 3
+    if dim % node.meta["val"].dim() != channels:
+        return None
+    return [piece.shape[channels] for piece in user.meta["val"]]
+
+
+@real_rule("split", "split_with_sizes", "chunk")
+def _split(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
+    return value.tensors if isinstance(value, Pieces) else context.operator(value, *args, **kwargs)

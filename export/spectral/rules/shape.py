@@ -22,7 +22,7 @@ COMPONENTWISE: dict[str, tuple[int, ...]] = {
             "split split_with_sizes chunk unbind tensor_split unfold diagonal tril triu "
             "index index_select gather take_along_dim sum mean cumsum nansum constant_pad_nd "
             "pixel_shuffle pixel_unshuffle cat concat concatenate stack hstack vstack im2col col2im "
-            "resolve_conj resolve_neg dropout feature_dropout identity diag_embed diag rot90 trace"
+            "resolve_conj resolve_neg dropout feature_dropout identity broadcast_tensors diag_embed diag rot90 trace"
         ).split(),
         (0,),
     ),
@@ -84,6 +84,20 @@ def _complex_pad(context: Context, z: Pair, pad: list[int], mode: str = "constan
     if mode != "constant":
         return z.map(lambda part: pad_part(part, pad, mode))
     return Pair(pad_part(z.re, pad, mode, number.real), pad_part(z.im, pad, mode, number.imag))
+
+
+@real_rule("pad")
+def _real_pad(context: Context, value: Tensor, pad: list[int], mode: str = "constant", number: Any = None) -> Tensor:
+    # Replicated borders as slices put together: some front ends turn the operator into gathers over the whole image.
+    if mode != "replicate":
+        return torch.nn.functional.pad(value, pad, mode, number)
+    for position in range(0, len(pad), 2):
+        dim, before, after = value.dim() - 1 - position // 2, pad[position], pad[position + 1]
+        if before < 0 or after < 0:
+            return torch.nn.functional.pad(value, pad, mode)
+        first, last = value.narrow(dim, 0, 1), value.narrow(dim, value.shape[dim] - 1, 1)
+        value = torch.cat([first] * before + [value] + [last] * after, dim)
+    return value
 
 
 def rotate(value: Tensor, shift: int, dim: int) -> Tensor:

@@ -44,8 +44,7 @@ def dense_stage(
         return along(crop(part, axis), axis.dim, matrix(which))
 
     if kind is Kind.C2R:
-        assert isinstance(value, Pair)
-        return product(value.re, 0) + product(value.im, 1)
+        return product(value, 0) if isinstance(value, Tensor) else product(value.re, 0) + product(value.im, 1)
     if isinstance(value, Tensor):
         return Pair(product(value, 0), product(value, 1))
     return Pair(product(value.re, 0) - product(value.im, 1), product(value.im, 0) + product(value.re, 1))
@@ -120,10 +119,10 @@ class Flat(Strategy):
             matrix = bank.get(key, lambda: flat_parts(site)[which], part.dtype)
             return (flatten(part) @ matrix).reshape(site.output_shape)
 
+        if site.kind is Kind.C2R:
+            return product(value, 0) if isinstance(value, Tensor) else product(value.re, 0) + product(value.im, 1)
         if isinstance(value, Tensor):
             return Pair(product(value, 0), product(value, 1))
-        if site.kind is Kind.C2R:
-            return product(value.re, 0) + product(value.im, 1)
         return Pair(product(value.re, 0) - product(value.im, 1), product(value.im, 0) + product(value.re, 1))
 
 

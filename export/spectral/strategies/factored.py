@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..pairs import Pair
+from ..pairs import Pair, promote
 from ..sites import Axis, Kind, Site
 from ..twiddles import ConstantBank, Matrix, rotation
 from .base import Cost, Strategy, shapes_before, stages
@@ -153,7 +153,7 @@ def split_stage(
         return bank.get(f"{key}_{name}", build, torch.int64)
 
     if kind is Kind.C2R:
-        assert isinstance(value, Pair)
+        value = promote(value)  # a real half spectrum is rare enough not to deserve products of its own
         order = index("bins", split.bins_of_slots)
         slots = [p.narrow(axis.dim, 0, axis.taken).reshape(*before, axis.taken, width) for p in (value.re, value.im)]
         filled = [p.index_select(axis.dim, order).reshape(*before, split.residues, split.n2, width) for p in slots]

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+Array = np.ndarray[Any, Any]
+
 MIN_SIDE = 2
 """A picture narrower than this is no photo; a single pixel is almost always a placeholder."""
 
@@ -43,8 +45,8 @@ class Photo:
         notes: what could not be carried over from the file.
     """
 
-    pixels: np.ndarray[Any, Any]
-    alpha: np.ndarray[Any, Any] | None = None
+    pixels: Array
+    alpha: Array | None = None
     grey: bool = False
     icc: bytes | None = None
     exif: bytes | None = None
@@ -74,7 +76,7 @@ class Photo:
         """The largest sample value, 255 or 65535."""
         return (1 << self.bits) - 1
 
-    def with_pixels(self, pixels: np.ndarray[Any, Any]) -> Photo:
+    def with_pixels(self, pixels: Array) -> Photo:
         """Return the same photo with other samples of the same shape and dtype."""
         if pixels.shape != self.pixels.shape or pixels.dtype != self.pixels.dtype:
             raise ValueError(
@@ -82,7 +84,7 @@ class Photo:
             )
         return dataclasses.replace(self, pixels=pixels)
 
-    def samples(self) -> np.ndarray[Any, Any]:
+    def samples(self) -> Array:
         """Return what a file stores: height x width x (1 for grey, 3 for RGB, plus 1 with alpha)."""
         color = self.pixels[..., :1] if self.grey else self.pixels
         if self.alpha is None:
@@ -97,7 +99,7 @@ class Photo:
         return dataclasses.replace(self, pixels=_narrow(self.pixels), alpha=alpha)
 
 
-def _narrow(samples: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _narrow(samples: Array) -> Array:
     result = np.empty(samples.shape, np.uint8)
     for y in range(0, samples.shape[0], 256):  # in bands: the sum needs 32 bits
         result[y : y + 256] = (samples[y : y + 256].astype(np.uint32) + 128) // 257

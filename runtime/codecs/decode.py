@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -54,10 +56,12 @@ def decode(stream: IO[bytes], path: Path, max_pixels: int) -> Photo:
     form = _sniff(stream.read(64), path)
     stream.seek(0)
     try:
-        with _own_pixel_limit():
+        with _undisturbed() as warned:
             image = _open(stream, form)
             _check(image, path, max_pixels)
-            return _photo(stream, image, form, path)
+            photo = _photo(stream, image, form, path)
+        warnings_said = dict.fromkeys(f"the decoder warned: {str(item.message)[:120]}" for item in warned)
+        return dataclasses.replace(photo, notes=(*photo.notes, *list(warnings_said)[:3]))
     except ImageError:
         raise
     except MemoryError as error:
@@ -79,19 +83,20 @@ def _sniff(head: bytes, path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _own_pixel_limit() -> Iterator[None]:
-    """Set Pillow's bomb check aside while ours, which takes the caller's number, is in force.
+def _undisturbed() -> Iterator[list[warnings.WarningMessage]]:
+    """Set Pillow's bomb check aside while ours, with the caller's number, is in force; collect its warnings.
 
-    Pillow's is a module-wide number, checked on opening and again in some decoders. One reader at a time, so
-    that each finds and leaves the number as the program had set it.
+    Pillow's is a module-wide number, checked on opening and again in some decoders, and warning filters
+    belong to the whole process. One reader at a time, so that each finds and leaves both as they were.
     """
     from PIL import Image
 
-    with _limit_lock:
+    with _limit_lock, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            yield
+            yield warned
         finally:
             Image.MAX_IMAGE_PIXELS = before
 
@@ -129,6 +134,8 @@ def _check(image: ImageFile.ImageFile, path: Path, max_pixels: int) -> None:
         raise ImageError(f"{path}: is animated; save one frame as a photo of its own")
     if image.format == "TIFF" and _pages(image) > 1:
         raise ImageError(f"{path}: holds several pages; save each as a photo of its own")
+    if image.format == "TIFF" and _deep_planes(image):
+        raise ImageError(f"{path}: stores 16-bit colours in separate planes; save it interleaved")
     if image.mode == "CMYK":
         raise ImageError(f"{path}: is CMYK (for print); convert it to sRGB first")
 
@@ -148,13 +155,17 @@ def _pages(image: Any) -> int:
     return max(pages, 1)
 
 
+def _deep_planes(image: Any) -> bool:
+    """Say whether a TIFF keeps each colour apart with more than 8 bits, which Pillow reads as 8."""
+    bits = image.tag_v2.get(258, (1,))
+    return bool(image.tag_v2.get(284) == 2 and max(bits if isinstance(bits, tuple) else (bits,)) > 8)
+
+
 def _photo(stream: IO[bytes], image: ImageFile.ImageFile, form: str, path: Path) -> Photo:
     rawmode = _rawmode(image)
     if rawmode in _DEEP_GREY:
         samples = _deep_grey(image)
     elif _DEEP_COLOR.fullmatch(rawmode) or (form == "PNG" and rawmode == _DEEP_GREY_ALPHA):
-        if form == "TIFF" and image.tag_v2.get(284) == 2:  # type: ignore[attr-defined]
-            raise ImageError(f"{path}: stores its colours in separate planes; save it interleaved")
         samples = _deep_color(stream, image, form, rawmode)
     elif image.mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA") and ";16" not in rawmode:
         samples = _shallow(image)

@@ -1,4 +1,4 @@
-"""Two photographs to try things on, in the public domain (``LICENSE.txt`` beside them says whose they are)."""
+"""Two photographs to try things on, in the public domain (``LICENSE.txt`` beside them names their makers)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,197 @@
+"""Many photos through one session: what goes where is settled before any work starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from .artifact import Artifact
+from .deblurrer import Deblurrer, Progress, ProgressCallback
+from .errors import BadInputError, FdikpEdgeError, ImageError, OutputError
+from .images import read_photo, write_photo
+from .photo import DEFAULT_MAX_PIXELS, FORMATS
+from .sessions import open_session
+from .sessions.base import Session
+
+
+@dataclasses.dataclass(frozen=True)
+class FileResult:
+    """What became of one photo: ``error`` is ``None`` when ``output`` was written."""
+
+    source: Path
+    output: Path
+    error: FdikpEdgeError | None = None
+    height: int = 0
+    width: int = 0
+    tiles: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+def deblur_files(
+    inputs: Iterable[str | Path],
+    session: Session | Artifact | str | Path,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    recursive: bool = False,
+    suffix: str | None = None,
+    halo: int | None = None,
+    quality: int = 95,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: ProgressCallback | None = None,
+) -> list[FileResult]:
+    """Deblur files and folders of photos.
+
+    Args:
+        inputs: photos, and folders of photos (whose other files are passed over).
+        session: an opened session, or an artifact to open for the time of the work.
+        out: a folder; for one single photo also a file name, whose suffix then chooses the format.
+        overwrite: replace files that exist, inputs included.
+        recursive: look into folders of folders; their structure is kept below ``out``.
+        suffix: format for all results, such as ``".png"``; that of each input when ``None``.
+        halo: see :class:`~fdikp_edge.runtime.deblurrer.Deblurrer`.
+        quality: of JPEG and WebP.
+        max_pixels: refuse larger photos.
+        progress: called before the first and after each tile.
+
+    Returns:
+        One result for each photo in order. A bad photo is a result with an error, and the others go on.
+
+    Raises:
+        BadInputError: no photos, a halo too large, or a session that does not deblur. Nothing was written.
+        OutputError: two photos would have one result, or a result would replace a file. Nothing was written.
+        ArtifactError, TargetUnavailableError: the artifact cannot be opened.
+    """
+    jobs = plan_files(inputs, Path(out), overwrite=overwrite, recursive=recursive, suffix=suffix)
+    owned = None if isinstance(session, Session) else open_session(session)
+    try:
+        opened = owned or session
+        assert isinstance(opened, Session)
+        deblurrer = Deblurrer(opened, halo=halo)
+        results = []
+        for number, (source, output) in enumerate(jobs):
+            if progress is not None:
+                deblurrer.progress = _numbered(progress, number, len(jobs), source)
+            results.append(_one(deblurrer, source, output, quality, max_pixels))
+        return results
+    finally:
+        if owned is not None:
+            owned.close()
+
+
+def plan_files(
+    inputs: Iterable[str | Path],
+    out: Path,
+    *,
+    overwrite: bool = False,
+    recursive: bool = False,
+    suffix: str | None = None,
+) -> list[tuple[Path, Path]]:
+    """Settle the (source, output) of each photo, in order, or refuse; see :func:`deblur_files`."""
+    given = [Path(path) for path in inputs]
+    if suffix is not None and suffix.lower() not in FORMATS:
+        raise OutputError(f"suffix {suffix!r}: expected one of {', '.join(FORMATS)}")
+    if len(given) == 1 and not given[0].is_dir() and out.suffix and not out.is_dir():
+        if out.suffix.lower() not in FORMATS:
+            raise OutputError(f"{out}: cannot tell the format; end the name in {', '.join(FORMATS)}")
+        if suffix is not None and FORMATS[suffix.lower()] != FORMATS[out.suffix.lower()]:
+            raise OutputError(f"{out}: does not end in the suffix {suffix} asked for")
+        jobs = [(given[0], out)]
+    else:
+        if out.exists() and not out.is_dir():
+            raise OutputError(f"{out}: is a file, not a folder")
+        jobs = _below(given, out, recursive, suffix)
+    if not jobs:
+        raise BadInputError(
+            f"no photos in {', '.join(map(str, given)) or 'an empty list'} ({', '.join(FORMATS)})"
+            + ("" if recursive else "; to look into folders of folders, ask for recursive")
+        )
+    _refuse_collisions(jobs, overwrite)
+    return jobs
+
+
+def _below(given: list[Path], out: Path, recursive: bool, suffix: str | None) -> list[tuple[Path, Path]]:
+    jobs: dict[Path, tuple[Path, Path]] = {}
+    for path in given:
+        found = _photos(path, out, recursive) if path.is_dir() else [path]
+        for source in found:
+            name = source.relative_to(path) if path.is_dir() else Path(source.name)
+            jobs.setdefault(source.resolve(), (source, out / name.with_suffix(suffix or source.suffix)))
+    return list(jobs.values())
+
+
+def _photos(folder: Path, out: Path, recursive: bool) -> list[Path]:
+    """List the photos of a folder by suffix, without hidden files and without what an earlier run left."""
+    found: list[Path] = []
+    try:
+        for place, folders, files in os.walk(folder, onerror=_raise):
+            here = Path(place)
+            folders[:] = sorted(
+                name for name in folders if recursive and name[0] != "." and not _same(here / name, out)
+            )
+            found += [here / name for name in sorted(files) if name[0] != "."]
+    except OSError as error:
+        raise ImageError(f"{folder}: cannot be read: {error}") from error
+    return [path for path in found if path.suffix.lower() in FORMATS]
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _refuse_collisions(jobs: list[tuple[Path, Path]], overwrite: bool) -> None:
+    taken: dict[str, Path] = {}
+    for source, output in jobs:
+        key = os.path.abspath(output)  # noqa: PTH100 - a link at the output is replaced, not followed
+        key = key.casefold() if sys.platform in ("win32", "darwin") else key
+        if key in taken:
+            raise OutputError(f"{taken[key]} and {source} would both become {output}; use two folders")
+        taken[key] = source
+    sources = {identity: source for source, _ in jobs if (identity := _identity(source))}
+    for source, output in jobs:
+        victim = sources.get(_identity(output) or (-1, -1))
+        if victim is not None and victim != source:
+            raise OutputError(f"{output}: the result of {source} would replace the input {victim}")
+        if victim is not None and not overwrite:
+            raise OutputError(f"{output}: is the input itself; choose another place, or ask to overwrite")
+        if os.path.lexists(output) and not overwrite:
+            raise OutputError(f"{output}: exists already; choose another place, or ask to overwrite")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what names a file whatever links lead to it, or ``None`` where there is none."""
+    try:
+        info = path.stat()
+    except (OSError, ValueError):
+        return None
+    return info.st_dev, info.st_ino
+
+
+def _same(left: Path, right: Path) -> bool:
+    identity = _identity(left)
+    return identity is not None and identity == _identity(right)
+
+
+def _one(deblurrer: Deblurrer, source: Path, output: Path, quality: int, max_pixels: int) -> FileResult:
+    began = time.perf_counter()
+    try:
+        photo = read_photo(source, max_pixels=max_pixels)
+        tiles = deblurrer.grid(photo.height, photo.width).tiles
+        result = deblurrer.photo(photo)
+        notes = (*photo.notes, *write_photo(output, result, quality=quality))
+    except FdikpEdgeError as error:
+        return FileResult(source, output, error, seconds=time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return FileResult(source, output, None, photo.height, photo.width, tiles, seconds, notes)
+
+
+def _numbered(progress: ProgressCallback, number: int, count: int, source: Path) -> ProgressCallback:
+    def report(event: Progress) -> None:
+        progress(dataclasses.replace(event, photo=number, photos=count, source=source))
+
+    return report

@@ -1,0 +1,120 @@
+"""One photo through one session: any size, either depth, in bounded memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from .photo import Array, Photo
+from .seams import SeamReport, compare
+from .sessions.base import Session
+from .tile_runner import TileRunner
+from .tiling import Grid, blend
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a run is: ``tile`` of ``tiles`` of photo number ``photo`` (from 0) of ``photos``."""
+
+    tile: int
+    tiles: int
+    photo: int = 0
+    photos: int = 1
+    source: Path | None = None
+
+
+ProgressCallback = Callable[[Progress], None]
+"""Called before the first tile of a photo and after each; an exception it raises ends the run cleanly."""
+
+
+class Deblurrer:
+    """Deblurs photos of any size with a session of one size.
+
+    Attributes:
+        session: the opened artifact, which stays the caller's to close.
+        halo: half the width of the blend between two tiles, in pixels.
+        border: how far tiles reach beyond the photo's edge, into its mirror image, in pixels.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        halo: int | None = None,
+        border: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> None:
+        """Take a session.
+
+        Args:
+            session: maps one RGB picture to one of the same size.
+            halo: an eighth of the tile when ``None``. More halo hides seams better and costs time: tiles
+                overlap by two of them.
+            border: as the halo when ``None``. A photo that fits one tile has none.
+            progress: called before the first and after each tile.
+
+        Raises:
+            BadInputError: the session does something else, or a halo of half a tile or more.
+        """
+        self._run = TileRunner(session)
+        self.session = session
+        self.halo = min(self._run.tile) // 8 if halo is None else halo
+        self.border = self.halo if border is None else border
+        self.progress = progress
+        self.grid(1, 1)  # refuses a wrong halo here rather than at the first photo
+
+    def grid(self, height: int, width: int) -> Grid:
+        """Return how a photo of that size is cut."""
+        return Grid.plan((height, width), self._run.tile, self.halo, self.border)
+
+    def photo(self, photo: Photo) -> Photo:
+        """Return the photo deblurred, with the same depth, transparency and metadata.
+
+        Beside the photo and its result, only one row of tiles is held in memory.
+
+        Raises:
+            CheckFailedError: the network returned NaN or infinity.
+        """
+        grid = self.grid(photo.height, photo.width)
+        channels = 1 if photo.grey else 3
+        result = np.empty((photo.height, photo.width, channels), photo.pixels.dtype)
+        white = np.float32(photo.white)
+        for first, rows in blend(photo.pixels, grid, self._counting(grid, photo.source)):
+            shown = rows.mean(axis=0, keepdims=True) if photo.grey else rows
+            result[first : first + rows.shape[1]] = np.rint(shown * white).transpose(1, 2, 0)
+        return photo.with_pixels(np.broadcast_to(result, photo.pixels.shape) if photo.grey else result)
+
+    def seam_report(self, photo: Photo) -> SeamReport:
+        """Measure the seams in a photo: run it with the tiles here and half a step further, and compare.
+
+        Holds two float32 results of the whole photo; meant for photos of a few megapixels.
+        """
+        grid = self.grid(photo.height, photo.width)
+        here, there = self._whole(photo, grid), self._whole(photo, grid.shifted())
+        return compare(here, there, grid)
+
+    def _whole(self, photo: Photo, grid: Grid) -> Array:
+        result = np.empty((photo.height, photo.width, 3), np.float32)
+        for first, rows in blend(photo.pixels, grid, self._counting(grid, photo.source)):
+            result[first : first + rows.shape[1]] = rows.transpose(1, 2, 0)
+        return result
+
+    def _counting(self, grid: Grid, source: Path | None) -> Callable[[Array], Array]:
+        """Return the tile runner with the progress callback around it."""
+        progress = self.progress
+        if progress is None:
+            return self._run
+        done = 0
+        progress(Progress(done, grid.tiles, source=source))
+
+        def run(tile: Array) -> Array:
+            nonlocal done
+            result = self._run(tile)
+            done += 1
+            progress(Progress(done, grid.tiles, source=source))
+            return result
+
+        return run

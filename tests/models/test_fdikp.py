@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 ALL = pytest.mark.parametrize("variant", VARIANTS.values(), ids=lambda v: v.name)
 
-#: What the architecture was designed to have: millions of parameters, and thousand millions of multiply-adds in
-#: convolutions and matrix products at 256x256.
+#: What the architecture was designed to have: millions of parameters, and thousand millions of multiply-adds
+#: in convolutions and matrix products at 256x256.
 DESIGNED = {"tiny": (0.521, 3.7), "small": (2.006, 19.4), "base": (6.373, 74.5)}
 
 

@@ -50,10 +50,12 @@ class Axis:
         Raises:
             BadInputError: a length below 1, or a halo or border that leaves a tile nothing of its own.
         """
-        if length < 1 or tile < 1 or border < 0:
-            raise BadInputError(f"cannot cut {length} pixels into tiles of {tile}, border {border}")
+        if length < 1 or tile < 1:
+            raise BadInputError(f"cannot cut {length} pixels into tiles of {tile}")
         if not 0 <= 2 * halo < tile:
             raise BadInputError(f"halo {halo}: expected 0 to {(tile - 1) // 2} for tiles of {tile} pixels")
+        if not 0 <= border < tile:
+            raise BadInputError(f"border {border}: expected 0 to {tile - 1} for tiles of {tile} pixels")
         if length <= tile:
             return cls(length, tile, halo, 0, (-((tile - length) // 2),), ())
         span = length + 2 * border - tile  # from the first start to the last
@@ -67,7 +69,7 @@ class Axis:
         if not self.ramps:
             return self
         step = (self.starts[-1] - self.starts[0]) // len(self.ramps)
-        return Axis.plan(self.length, self.tile, self.halo, self.border + step // 2)
+        return Axis.plan(self.length, self.tile, self.halo, min(self.border + step // 2, self.tile - 1))
 
     def weights(self, index: int) -> Array:
         """Return the weight of tile ``index`` over its own pixels, float32 multiples of 1/4096."""

@@ -39,21 +39,20 @@ def test_missing_folder_empty_and_special_files(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def not_root() -> Iterator[None]:
-    """Root reads and writes everything, so it steps down for a test."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    yield
-    os.seteuid(0)
+def locked_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that may be neither read nor written; root may do both anyhow, so it steps down."""
+    root = os.geteuid() == 0
+    tmp_path.chmod(0)
+    if root:
+        os.seteuid(65534)
+    yield tmp_path
+    if root:
+        os.seteuid(0)
+    tmp_path.chmod(0o700)
 
 
-@pytest.mark.usefixtures("not_root")
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
-    if os.access(tmp_path, os.W_OK):
-        (tmp_path / "p.png").touch(0)
-    refused(tmp_path / "p.png", "cannot be read")
+def test_a_file_that_may_not_be_read(locked_folder: Path) -> None:
+    refused(locked_folder / "p.png", "cannot be read")
 
 
 @pytest.mark.parametrize(
@@ -190,12 +189,9 @@ def test_unwritable_places(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == ["dir.png", "file"]
 
 
-@pytest.mark.usefixtures("not_root")
-def test_a_read_only_folder(tmp_path: Path) -> None:
-    if os.access(tmp_path, os.W_OK):
-        tmp_path.chmod(0o500)
+def test_a_folder_that_may_not_be_written(locked_folder: Path) -> None:
     with pytest.raises(OutputError, match="permission denied"):
-        write_photo(tmp_path / "p.png", Photo(pixels=NOISE))
+        write_photo(locked_folder / "p.png", Photo(pixels=NOISE))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])

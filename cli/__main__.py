@@ -1,0 +1,5 @@
+"""``python -m fdikp_edge.cli``."""
+
+from .main import run
+
+run()

@@ -1,0 +1,121 @@
+"""From an exception to a message and an exit code.
+
+Exit codes: 0 good, 1 a budget or a check failed, 2 bad use or bad input, 130 interrupted (Ctrl-C), 143
+terminated. A traceback appears only for a mistake of ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import ParamSpec
+
+import typer
+
+from ..runtime.errors import FdikpEdgeError
+
+P = ParamSpec("P")
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+# What to install when a library that only some commands need is not there.
+_EXTRA_OF = {
+    "torch": "export",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxsim": "export",
+    "safetensors": "export",
+    "openvino": "openvino",
+    "jinja2": "report",
+    "coremltools": "coreml",
+    "tensorrt_rtx": "tensorrt-rtx",
+    "polygraphy": "tensorrt",
+}
+
+
+def guarded(command: Callable[P, int]) -> Callable[P, None]:
+    """Wrap a command: its return value is the exit code, and errors raised on purpose become one message."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        with _warnings_as_messages():
+            code = _code_of(command, *args, **kwargs)
+        if code:
+            raise typer.Exit(code)
+
+    return wrapper
+
+
+def complain(message: str, *, kind: str = "error") -> None:
+    """Print one message for people on stderr."""
+    with contextlib.suppress(BrokenPipeError):
+        print(f"fdikp-edge: {kind}: {message}", file=sys.stderr, flush=True)
+
+
+def exit_on_terminate() -> None:
+    """Make SIGTERM unwind the stack, so that what is half written is removed as it is on Ctrl-C."""
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        raise SystemExit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, leave)
+
+
+def _code_of(command: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> int:
+    try:
+        code = command(*args, **kwargs)
+        sys.stdout.flush()
+        return code
+    except FdikpEdgeError as error:
+        text = str(error)
+        # The rooms do not know what the option is called here.
+        complain(f"{text} (option --overwrite)" if "overwrite" in text else text)
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain("stopped; nothing half written is left behind", kind="interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`| head`). Python would complain when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRA_OF:
+            raise
+        complain(
+            f"this needs {package}, which is not installed here: "
+            f'pip install "fdikp-edge[{_EXTRA_OF[package]}]"'
+        )
+        return FdikpEdgeError.exit_code
+    except MemoryError:
+        complain("out of memory; try a smaller --size, or a smaller image")
+        return FdikpEdgeError.exit_code
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+        return FdikpEdgeError.exit_code
+
+
+@contextlib.contextmanager
+def _warnings_as_messages() -> Iterator[None]:
+    """Show our own warnings as one line each, once; drop those of libraries, which the user cannot act on."""
+    seen: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        text = str(message)
+        if category.__module__.startswith("fdikp_edge.") and text not in seen:
+            seen.add(text)
+            complain(text, kind="note")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,125 @@
+"""``fdikp-edge``: the commands and their help."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .bench import bench
+from .deblur import deblur
+from .deploy import deploy
+from .doctor import doctor
+from .export import export
+from .guard import exit_on_terminate, guarded
+from .inspect import inspect
+from .verify import verify
+
+# Rich draws our tables, but not the help: importing it would be half of the time that --help takes.
+app = typer.Typer(
+    name="fdikp-edge",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="""\b
+Start here:
+  fdikp-edge deploy                        all of it with defaults, into ./fdikp-edge-out
+  fdikp-edge deploy --target onnx --size 512x512 --out build
+  fdikp-edge deblur photo.jpg --artifact build/tiny-onnx-fp32-512x512 --out sharp.png
+  fdikp-edge doctor                        what this machine can build and run
+
+\b
+Exit codes: 0 good, 1 a budget or check failed, 2 bad use or bad input, 130 stopped by Ctrl-C.
+`fdikp-edge COMMAND --help` explains one command with examples.""",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"fdikp-edge {version('fdikp-edge')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Deploy FDIKP, a frequency-domain deblurring network, to edge runtimes, and prove every artifact.
+
+    A network enters once, is made free of complex numbers and FFT operators once, and leaves as one folder
+    per runtime. Each folder carries a passport: hashes, plan, parity and latency as measured.
+    """
+
+
+_EXAMPLES = {
+    deploy: """\b
+Examples:
+  fdikp-edge deploy
+  fdikp-edge deploy --model tiny --target onnx --target openvino --precision fp32 --size 256x256 --out build
+  fdikp-edge deploy --model runs/best.safetensors --target all --precision all --size 512x768 --json
+  fdikp-edge deploy --contract uint8 --photo mine.jpg --out build --overwrite
+
+\b
+Writes OUT/report.json, OUT/report.html and one folder per artifact, such as OUT/tiny-onnx-fp32-256x256.
+A target that this machine cannot build or run becomes a row that says why.""",
+    export: """\b
+Examples:
+  fdikp-edge export --target onnx
+  fdikp-edge export --model base --target openvino --size 256x384 --out build
+  fdikp-edge export --target onnx --contract uint8 --overwrite
+
+\b
+Artifacts are written as OUT/MODEL-TARGET-PRECISION-HxW with state "unverified"; `verify` changes that.""",
+    verify: """\b
+Examples:
+  fdikp-edge verify build/tiny-onnx-fp32-256x256
+  fdikp-edge verify build/tiny-onnx-fp32-256x256 --photo a.jpg --photo b.png --json
+  fdikp-edge verify build/mine --weights runs/best.safetensors
+
+\b
+Exits with 1 if the artifact misses the budget of its precision. On a device without torch, the artifact is
+checked against the golden output recorded in it.""",
+    bench: """\b
+Examples:
+  fdikp-edge bench build/tiny-onnx-fp32-256x256
+  fdikp-edge bench build/* --threads 2 --samples 500
+  fdikp-edge bench build/tiny-onnx-fp32-256x256 --no-eager --json
+
+\b
+Every sample counts, the slow ones too: p99 is what a user waits for on a warm device.""",
+    deblur: """\b
+Examples:
+  fdikp-edge deblur photo.jpg --artifact build/tiny-onnx-fp32-256x256 --out sharp.png
+  fdikp-edge deblur a.jpg b.tif --artifact build/tiny-onnx-fp32-256x256 --out sharp/
+  fdikp-edge deblur album/ --artifact build/tiny-onnx-fp32-256x256 --out sharp/ --overwrite
+
+\b
+JPEG, PNG, TIFF and WebP of any size. Depth, colour profile, orientation and transparency are kept. An input
+is replaced only if --overwrite is given and it is its own output.""",
+    inspect: """\b
+Examples:
+  fdikp-edge inspect build/tiny-onnx-fp32-256x256
+  fdikp-edge inspect build/tiny-onnx-fp32-256x256 --json
+
+\b
+Hashes are checked first: an artifact that was altered is refused.""",
+    doctor: """\b
+Examples:
+  fdikp-edge doctor
+  fdikp-edge doctor --json""",
+}
+
+for _command, _examples in _EXAMPLES.items():
+    app.command(epilog=_examples)(guarded(_command))
+
+
+def run() -> None:
+    """Run the command line; the entry point of ``fdikp-edge``."""
+    exit_on_terminate()
+    app(prog_name="fdikp-edge")

@@ -1,0 +1,54 @@
+"""The options that several commands share, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", "-m", help="Variant (tiny, small, base) or a weights file (.safetensors, .pth)."),
+]
+TargetsOption = Annotated[
+    list[str],
+    typer.Option("--target", "-t", help="Runtime to build for (onnx, openvino), or all. Repeatable."),
+]
+PrecisionsOption = Annotated[
+    list[str],
+    typer.Option("--precision", "-p", help="Number format (fp32), or all that a target offers. Repeatable."),
+]
+SizeOption = Annotated[
+    str, typer.Option("--size", "-s", help="Height x width in pixels that the network is built for.")
+]
+ContractOption = Annotated[
+    str,
+    typer.Option(
+        help="What goes in and out: float (1x3xHxW from 0 to 1) or uint8 (1xHxWx3 bytes, as cameras deliver)."
+    ),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what an earlier run wrote there.")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(help="Processor threads to use.", show_default="all this process may use")
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Use the initial weights of this seed instead of trained ones.",
+        show_default="trained weights if shipped",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
+ArtifactArgument = Annotated[Path, typer.Argument(help="An artifact folder, as deploy and export write it.")]
+PhotosOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--photo", help="Photograph to check with; the worst one counts. Repeatable.", show_default="samples"
+    ),
+]
+
+ALL = ["all"]
+FP32 = ["fp32"]

@@ -1,0 +1,67 @@
+"""Command-line text to values, with errors that show what would have been right."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..runtime.errors import BadInputError, SizeError, UnknownNameError
+
+_CONTRACTS = {"float": "float_nchw", "uint8": "uint8_nhwc"}
+MAX_SIDE = 65536
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (height, width) in pixels from ``256x384``.
+
+    Raises:
+        SizeError: not two whole numbers from 1 to 65536 with an ``x`` between them.
+    """
+    match = re.fullmatch(r"([0-9]{1,6})\s*[xX×]\s*([0-9]{1,6})", text.strip())
+    height, width = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise SizeError(f"--size {text!r} is not HEIGHTxWIDTH in pixels; write for example --size 256x384")
+    return height, width
+
+
+def parse_contract(text: str) -> str:
+    """Return the image contract's name in the passport for what is typed on the command line.
+
+    Raises:
+        UnknownNameError: neither ``float`` nor ``uint8``.
+    """
+    if text not in _CONTRACTS:
+        raise UnknownNameError(f"no image contract is called {text!r}; there are: {', '.join(_CONTRACTS)}")
+    return _CONTRACTS[text]
+
+
+def check_threads(threads: int | None) -> int | None:
+    """Return ``threads`` if it is a usable number of processor threads, or ``None`` for all.
+
+    Raises:
+        BadInputError: below 1 or above 1024.
+    """
+    if threads is not None and not 1 <= threads <= 1024:
+        raise BadInputError(f"--threads {threads}: give a number from 1 to 1024, or leave it out to use all")
+    return threads
+
+
+def check_model(model: str, size: tuple[int, int]) -> str:
+    """Return what artifacts of ``model`` are called; catches a wrong name or size before torch is loaded.
+
+    Raises:
+        UnknownNameError: neither a variant nor a weights file.
+        SizeError: the variant does not take images of ``size``.
+    """
+    from ..models.variants import VARIANTS, get_variant
+
+    path = Path(model)
+    if model not in VARIANTS and (path.suffix or path.exists() or path.name != model):
+        return path.stem
+    get_variant(model).size.check(*size)
+    return model
+
+
+def artifact_name(model: str, target: str, precision: str, size: tuple[int, int]) -> str:
+    """Return the folder name of an artifact, such as ``tiny-onnx-fp32-256x256``."""
+    return f"{model}-{target}-{precision}-{size[0]}x{size[1]}"

@@ -1,0 +1,147 @@
+"""Tables, JSON and progress bars. Results go to stdout; all else goes to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Step = Callable[[int, int, str], None]
+"""Told about progress: steps done, steps in all, what is being done now."""
+
+PIPED_WIDTH = 140
+_STATE_STYLES = {"verified": "green", "failed": "bold red", "unverified": "yellow", "unavailable": "yellow"}
+
+
+def as_json(value: Mapping[str, Any]) -> None:
+    """Print ``value`` as JSON on stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on stdout; a column whose name ends in ``#`` holds numbers, aligned to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(title=title, title_justify="left", title_style="bold")
+    for name in columns:
+        number = name.endswith("#")
+        grid.add_column(
+            name.rstrip("#"), justify="right" if number else "left", no_wrap=number, overflow="fold"
+        )
+    for row in rows:
+        # Text, not str: a path with [brackets] in it is not markup.
+        grid.add_row(*(Text(cell, style=_STATE_STYLES.get(cell, "")) for cell in row))
+    _print(grid)
+
+
+def facts(title: str, pairs: Sequence[tuple[str, str]]) -> None:
+    """Print names and values, one pair a line, on stdout."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        show_header=False,
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        grid.add_row(Text(name, style="dim"), Text(value, style=_STATE_STYLES.get(value, "")))
+    _print(grid)
+
+
+def line(text: str) -> None:
+    """Print one line for people on stdout."""
+    print(text)
+
+
+def _print(grid: Table) -> None:
+    from rich.console import Console
+
+    # Into a pipe or file it is wide enough that tables need not fold.
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPED_WIDTH
+    console = Console(width=width)
+    with console.capture() as captured:
+        console.print(grid)
+    # Written by us, since rich makes a reader who leaves early (`| head`) an error.
+    sys.stdout.write(captured.get())
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[Step]:
+    """Show a progress bar on stderr while the block runs, and keep stdout for the result.
+
+    The block is handed a :data:`Step` to report with. Libraries print to stdout as they please, also from
+    C++; inside the block all of that goes to stderr. Without a terminal, each new step is one plain line.
+    """
+    with _stdout_to_stderr():
+        if sys.stderr.isatty():
+            with _bar(what) as step:
+                yield step
+        else:
+            yield _lines()
+
+
+@contextlib.contextmanager
+def _bar(what: str) -> Iterator[Step]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task(what, total=None)
+
+        def step(done: int, total: int, now: str) -> None:
+            progress.update(task, completed=done, total=total, description=now or what)
+
+        yield step
+
+
+def _lines() -> Step:
+    last = ""
+
+    def step(done: int, total: int, now: str) -> None:
+        nonlocal last
+        if now and now != last:
+            last = now
+            with contextlib.suppress(BrokenPipeError):
+                print(f"[{done}/{total}] {now}", file=sys.stderr, flush=True)
+
+    return step
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    sys.stdout.flush()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        with contextlib.suppress(OSError):  # a closed or replaced stdout has no file descriptor to redirect
+            saved = os.dup(1)
+            stack.callback(os.close, saved)
+            os.dup2(2, 1)
+            stack.callback(os.dup2, saved, 1)
+        yield

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fdikp_edge.runtime.samples import sample_photo
+from PIL import Image
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (100, 70), (200, 100, 40)).save(path)
+    return path
+
+
+def test_one_photo(cli, artifact: Path, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    done = cli("deblur", photo, "--artifact", artifact, "--out", "half.png")
+    assert done.returncode == 0, done.stderr
+    assert "half.png" in done.stdout and "ONNX Runtime" in done.stdout
+    with Image.open(tmp_path / "half.png") as result:
+        assert result.size == (100, 70)
+        assert np.array_equal(np.unique(np.asarray(result).reshape(-1, 3), axis=0), [[100, 50, 20]])
+
+
+def test_json_and_the_default_folder(cli, artifact: Path, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    done = cli("deblur", photo, sample_photo(), "--artifact", artifact, "--json", "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["session"]["threads"] == 1
+    assert [row["size"] for row in shown["photos"]] == [[70, 100], [400, 600]]
+    assert (tmp_path / "deblurred" / "photo.png").exists()
+    assert (tmp_path / "deblurred" / "coffee.jpg").exists()
+
+
+def test_a_bad_photo_does_not_stop_the_others(cli, artifact: Path, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "bad.jpg").write_text("this is not an image")
+    done = cli("deblur", tmp_path / "bad.jpg", photo, "--artifact", artifact, "--out", "out")
+    assert done.returncode == 2
+    assert "bad.jpg" in done.stderr and "Traceback" not in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo.png"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["missing.jpg"], "missing.jpg"),
+        (["empty"], "no photos"),
+        (["photo.png", "--out", "photo.png"], "is the input itself"),
+        (["photo.png", "--out", "there.png"], "exists already"),
+        (["photo.png", "--out", "x.bmp"], "cannot tell the format"),
+        (["photo.png", "--suffix", ".gif"], "expected one of"),
+        (["photo.png", "--halo", "40"], "halo"),
+        (["photo.png", "--threads", "0"], "--threads"),
+        (["photo.png", "--quality", "0"], "quality"),
+    ],
+)
+def test_bad_use_says_what_is_wrong_and_writes_nothing(  # type: ignore[no-untyped-def]
+    args: list[str], message: str, cli, artifact: Path, photo: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "there.png").write_bytes(b"mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = cli("deblur", *args, "--artifact", artifact)
+    assert done.returncode == 2, done.stdout
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr and done.stdout.count("\n") < 10
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_an_unwritable_folder(cli, artifact: Path, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "file").write_text("in the way")
+    done = cli("deblur", photo, "--artifact", artifact, "--out", "file/below")
+    assert done.returncode == 2
+    assert "file" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_not_an_artifact(cli, photo: Path) -> None:  # type: ignore[no-untyped-def]
+    done = cli("deblur", photo, "--artifact", "nowhere")
+    assert done.returncode == 2
+    assert "nowhere: no such folder" in done.stderr

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+
+import pytest
+import typer
+from fdikp_edge.cli.guard import guarded
+from fdikp_edge.runtime.errors import CheckFailedError, FdikpEdgeError, SizeError
+
+
+def exit_code(command: Callable[[], int]) -> int:
+    try:
+        guarded(command)()
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    return 0
+
+
+def raising(error: BaseException) -> Callable[[], int]:
+    def command() -> int:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (SizeError("size 3x3 is odd"), 2, "size 3x3 is odd"),
+        (CheckFailedError("40 dB"), 1, "40 dB"),
+        (FdikpEdgeError("no"), 2, "no"),
+        (KeyboardInterrupt(), 130, "stopped"),
+        (MemoryError(), 2, "out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device", "out"), 2, "out: No space left on device"),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), 2, "fdikp-edge[export]"),
+        (ModuleNotFoundError("No module named 'openvino.x'", name="openvino.x"), 2, "fdikp-edge[openvino]"),
+    ],
+)
+def test_errors_become_a_message_and_a_code(
+    error: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(raising(error)) == code
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+
+
+def test_the_return_value_is_the_exit_code() -> None:
+    assert exit_code(lambda: 0) == 0
+    assert exit_code(lambda: 1) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), ModuleNotFoundError("x", name="fdikp_edge.lost")])
+def test_our_own_mistakes_keep_their_traceback(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        guarded(raising(error))()
+
+
+def test_our_warnings_are_shown_once_and_those_of_libraries_not(capsys: pytest.CaptureFixture[str]) -> None:
+    ours = type("OurWarning", (UserWarning,), {"__module__": "fdikp_edge.models.zoo"})
+
+    def command() -> int:
+        for _ in range(2):
+            warnings.warn("weights are untrained", ours, stacklevel=1)
+            warnings.warn("a library will change", FutureWarning, stacklevel=1)
+        return 0
+
+    assert exit_code(command) == 0
+    assert capsys.readouterr().err == "fdikp-edge: note: weights are untrained\n"
+
+
+def test_a_reader_that_leaves_early_is_no_error(artifact) -> None:  # type: ignore[no-untyped-def]
+    command = [sys.executable, "-m", "fdikp_edge.cli", "inspect", str(artifact)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(60) == 0

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+COMMANDS = ["deploy", "export", "verify", "bench", "deblur", "inspect", "doctor"]
+
+
+def test_help_answers_at_once(program) -> None:  # type: ignore[no-untyped-def]
+    def seconds() -> float:
+        began = time.perf_counter()
+        assert program("--help").returncode == 0
+        return time.perf_counter() - began
+
+    # The best of several: what is measured is the program, not what else the machine does.
+    assert min(seconds() for _ in range(5)) < 0.35
+
+
+def test_help_names_every_command_and_what_to_type(cli) -> None:  # type: ignore[no-untyped-def]
+    text = cli("--help").stdout
+    for command in COMMANDS:
+        assert f"\n  {command} " in text
+    assert "fdikp-edge deploy" in text and "Exit codes" in text
+    assert "..." not in text.split("Commands:")[1].split("\n\n")[0], "a summary is cut short"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_has_examples(command: str, cli) -> None:  # type: ignore[no-untyped-def]
+    done = cli(command, "--help")
+    assert done.returncode == 0
+    assert "Examples:" in done.stdout and f"  fdikp-edge {command}" in done.stdout
+    assert "--json" in done.stdout
+
+
+def test_no_command_shows_the_help(cli) -> None:  # type: ignore[no-untyped-def]
+    done = cli()
+    assert "deploy" in done.stdout + done.stderr
+
+
+def test_version(cli) -> None:  # type: ignore[no-untyped-def]
+    assert cli("--version").stdout == "fdikp-edge 0.1.0\n"
+
+
+def test_nothing_heavy_is_imported_before_a_command_runs() -> None:
+    script = (
+        "import sys, fdikp_edge.cli.main;"
+        "heavy = {'torch', 'numpy', 'onnx', 'onnxruntime', 'openvino', 'PIL', 'rich', 'jinja2'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+
+def test_table(cli, artifact: Path) -> None:  # type: ignore[no-untyped-def]
+    done = cli("inspect", artifact)
+    assert done.returncode == 0, done.stderr
+    for text in (
+        "unverified",
+        "not verified yet",
+        "image: float32 1x3x64x64 NCHW, 0 to 1",
+        "model.onnx",
+        "body.fft",
+    ):
+        assert text in done.stdout
+
+
+def test_json_is_the_passport(cli, artifact: Path) -> None:  # type: ignore[no-untyped-def]
+    done = cli("inspect", artifact, "--json")
+    shown = json.loads(done.stdout)
+    written = json.loads((artifact / "passport.json").read_bytes())
+    del written["passport_sha256"]
+    assert shown == {"path": str(artifact), "passport": written}
+    assert done.stderr == ""
+
+
+def test_altered_bytes_are_refused(cli, artifact: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    copy = shutil.copytree(artifact, tmp_path / "copy")
+    model = bytearray((copy / "model.onnx").read_bytes())
+    model[-1] ^= 1
+    (copy / "model.onnx").write_bytes(model)
+    done = cli("inspect", copy)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "model.onnx" in done.stderr and "altered" in done.stderr
+
+
+def test_what_is_no_artifact_is_refused(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for name in ("missing", "file", "folder"):
+        done = cli("inspect", tmp_path / name)
+        assert done.returncode == 2
+        assert str(tmp_path / name) in done.stderr
+        assert "Traceback" not in done.stderr

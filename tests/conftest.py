@@ -1,0 +1,67 @@
+"""What several folders of tests share: the README's main job, run once."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+_BIN = Path(sys.executable).parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Readme:
+    """The code blocks of README.md, and a folder in which to run them one after the other."""
+
+    commands: Sequence[str]
+    """Every line of the shell blocks, in order."""
+    programs: Sequence[str]
+    """Every Python block, in order."""
+    folder: Path
+
+    def shell(self, command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run one command as a reader would, with this environment's programs first."""
+        environment = {**os.environ, "PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}"}
+        return subprocess.run(
+            command,
+            shell=True,
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+
+@pytest.fixture(scope="session")
+def readme(tmp_path_factory: pytest.TempPathFactory) -> Readme:
+    """Read README.md and lay out the photos its commands speak of."""
+    from fdikp_edge.runtime.samples import sample_photo
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copy(sample_photo("coffee"), folder / "photo.jpg")
+    (folder / "album").mkdir()
+    shutil.copy(sample_photo("chelsea"), folder / "album")
+    commands = [
+        line for kind, body in blocks if kind == "shell" for line in body.splitlines() if line.strip()
+    ]
+    return Readme(commands, [body for kind, body in blocks if kind == "python"], folder)
+
+
+@pytest.fixture(scope="session")
+def deployed(readme: Readme) -> Path:
+    """Run the README's `deploy` command once and return the folder it wrote."""
+    (command,) = [command for command in readme.commands if command.startswith("fdikp-edge deploy")]
+    done = readme.shell(command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return readme.folder / "build"

@@ -1,0 +1,82 @@
+"""Every command and program in README.md is run, as it stands there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for kind, body in BLOCKS if kind == "shell" for line in body.splitlines() if line.strip()]
+OURS = [
+    line for line in COMMANDS if line.startswith("fdikp-edge") and not line.startswith("fdikp-edge deploy")
+]
+
+
+def test_every_block_is_of_a_kind_that_is_run() -> None:
+    # A block without a language is a drawing.
+    assert {kind for kind, _ in BLOCKS} <= {"", "shell", "python"}
+
+
+def test_every_command_is_of_a_kind_that_is_run() -> None:
+    for command in COMMANDS:
+        assert shlex.split(command)[0] in ("make", "pip", "fdikp-edge"), command
+
+
+def test_make_commands_are_targets_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):.*##", makefile, re.MULTILINE))
+    mentioned = {shlex.split(command)[1] for command in COMMANDS if command.startswith("make ")}
+    mentioned |= set(re.findall(r"`make ([a-z]+)`", TEXT))
+    assert {"demo", "test"} <= mentioned <= targets
+
+
+def test_extras_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for command in COMMANDS:
+        if command.startswith("pip "):
+            assert re.fullmatch(r'pip install "?\.(\[[a-z,-]+\])?"?', command), command
+            wanted = re.findall(r"\[(.*)\]", command)
+            assert set(",".join(wanted).split(",")) - {""} <= set(project["optional-dependencies"]), command
+
+
+def test_linked_files_exist() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert "://" in target or (ROOT / target).exists(), target
+
+
+def test_place_for_the_speed_figures_is_marked() -> None:
+    assert TEXT.count("<!-- speed figures -->") == 1
+
+
+def test_main_job(deployed: Path) -> None:
+    report = json.loads((deployed / "report.json").read_text(encoding="utf-8"))
+    states = {(row["target"], row["precision"]): row["state"] for row in report["artifacts"]}
+    assert states == {("onnx", "fp32"): "verified", ("openvino", "fp32"): "verified"}
+    assert (deployed / "report.html").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("command", OURS)
+def test_command(command: str, deployed: Path, readme) -> None:  # type: ignore[no-untyped-def]
+    done = readme.shell(command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("number", range(sum(kind == "python" for kind, _ in BLOCKS)))
+def test_program(number: int, deployed: Path, readme) -> None:  # type: ignore[no-untyped-def]
+    program = readme.folder / f"program{number}.py"
+    program.write_text(readme.programs[number], encoding="utf-8")
+    done = readme.shell(f"python {program.name}")
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,211 @@
+"""A passport comes back as it was written, and anything else is refused by the name of the key."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fdikp_edge.runtime import strict_json
+from fdikp_edge.runtime.errors import ArtifactError
+from fdikp_edge.runtime.passport import MAX_FILES, MAX_PASSPORT_BYTES, Passport
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runtime_networks import passport
+
+FILES = {"model.onnx": {"sha256": "c" * 64, "bytes": 10}, "golden/in.npy": {"sha256": "d" * 64, "bytes": 3}}
+
+
+def full() -> Passport:
+    return passport(
+        files=copy.deepcopy(FILES),
+        golden={"input": "golden/in.npy", "output": "golden/in.npy"},
+        parity={"max_abs": 1e-6, "psnr_db": 120.5, "bands": [{"low": 0.0, "high": 0.5}]},
+        latency_ms={"p50": 1.25, "n": 100},
+        measured_on={"cpu": "x", "threads": 2},
+        calibration_sha256="e" * 64,
+        state="verified",
+        notes=["größer"],
+    )
+
+
+def signed(data: dict[str, Any]) -> bytes:
+    """What somebody would write who knows how the digest is made."""
+    return json.dumps({**data, "passport_sha256": strict_json.digest(data)}).encode()
+
+
+def test_round_trip() -> None:
+    for original in (passport(), full()):
+        assert Passport.from_json(original.to_json()) == original
+        assert Passport.from_dict(original.to_dict()) == original
+        assert original.to_json() == Passport.from_json(original.to_json()).to_json()
+
+
+def test_an_edit_by_hand_is_noticed() -> None:
+    edited = full().to_json().replace(b'"verified"', b'"unverified"')
+    with pytest.raises(ArtifactError, match="was changed after it was written"):
+        Passport.from_json(edited)
+    reordered = json.dumps(json.loads(full().to_json()), sort_keys=True).encode()
+    assert Passport.from_json(reordered) == full(), "the digest is over the values, not their order"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "Expecting value"),
+        (b"\xff\xfe", "utf-8"),
+        (b"[]", "expected an object"),
+        (b"{}", "no|missing"),
+        (b'{"format_version": 1, "format_version": 1}', "twice"),
+        (b'{"format_version": NaN}', "NaN"),
+        (b'{"format_version": 1e999}', "not finite"),
+        (b'{"format_version": ' + b"9" * 5000 + b"}", "digits"),
+        (b'{"format_version": "1"}', "not an fdikp-edge artifact"),
+        (b'{"format_version": true}', "not an fdikp-edge artifact"),
+        (b'{"format_version": 2}', "2 is newer than this release reads.*Update"),
+        (b'{"format_version": 0}', "unknown"),
+        (b'{"format_version": 1, "reason": "\\u001b[2J"}', "control characters"),
+        (b'{"format_version": 1, "reason": "\\ud800"}', "control characters"),
+        (b"[" * 100_000, "nested|Expecting"),
+        (b'{"a":' * 60 + b"1" + b"}" * 60, "nested"),
+        (b" " * (MAX_PASSPORT_BYTES + 1), "larger than"),
+    ],
+)
+def test_what_is_no_passport_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises(ArtifactError, match=words) as caught:
+        Passport.from_json(data)
+    assert "passport.json" in str(caught.value)
+
+
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d.pop("target"), "lacks target"),
+        (lambda d: d.update(extra=1), "unknown key 'extra'"),
+        (lambda d: d.update(model=3), "model: expected text"),
+        (lambda d: d.update(model=""), "model: expected text"),
+        (lambda d: d.update(weights_sha256="A" * 64), "weights_sha256"),
+        (lambda d: d.update(program_sha256=None), "program_sha256"),
+        (lambda d: d.update(calibration_sha256="x"), "calibration_sha256"),
+        (lambda d: d.update(state="good"), "state: expected one of"),
+        (lambda d: d.update(state=["verified"]), "state: expected one of"),
+        (lambda d: d.update(notes="text"), "notes: expected a list"),
+        (lambda d: d.update(notes=[1]), r"notes\[0\]"),
+        (lambda d: d.update(plan=[1]), r"plan\[0\]: expected an object"),
+        (lambda d: d.update(precision_census={"a": -1}), "precision_census.a"),
+        (lambda d: d.update(precision_census={"a": True}), "precision_census.a"),
+        (lambda d: d.update(toolchain={"onnx": 1}), "toolchain.onnx"),
+        (lambda d: d.update(parity=[]), "parity"),
+        (lambda d: d.update(golden={"input": "golden/in.npy"}), "golden: lacks output"),
+        (lambda d: d["golden"].update(input="none.npy"), "golden.input.*not one of the artifact's files"),
+        (lambda d: d.update(model_file="other.onnx"), "model_file.*not one of the artifact's files"),
+        (lambda d: d.update(input=None), "input: expected an object"),
+        (lambda d: d["input"].pop("dtype"), "input: lacks dtype"),
+        (lambda d: d["input"].update(dtype="float64"), "input.dtype"),
+        (lambda d: d["input"].update(shape=[1, 3, 32]), "input.shape"),
+        (lambda d: d["input"].update(shape=[1, 3, 32, 0]), "input.shape"),
+        (lambda d: d["input"].update(shape=[1, 3, 32, 32.0]), "input.shape"),
+        (lambda d: d["input"].update(shape=[65536, 65536, 65536, 3]), "input.shape"),
+        (lambda d: d["output"].update(value_range=[1, 0]), "output.value_range"),
+        (lambda d: d["output"].update(value_range=[0]), "output.value_range"),
+        (lambda d: d["output"].update(value_range=["0", "1"]), "output.value_range"),
+        (lambda d: d["files"]["model.onnx"].update(bytes=-1), "bytes"),
+        (lambda d: d["files"]["model.onnx"].update(bytes=2**60), "more than"),
+        (lambda d: d["files"]["model.onnx"].pop("sha256"), "lacks sha256"),
+        (lambda d: d["files"].update({"MODEL.onnx": FILES["model.onnx"]}), "cannot tell apart"),
+        (lambda d: d["files"].update({"passport.json": FILES["model.onnx"]}), "cannot tell apart"),
+        (
+            lambda d: d["files"].update({f"f{i}": FILES["model.onnx"] for i in range(MAX_FILES)}),
+            "entries, more than",
+        ),
+    ],
+)
+def test_a_wrong_field_is_named_even_under_a_right_digest(change: Change, words: str) -> None:
+    data = json.loads(json.dumps(full().to_dict()))
+    change(data)
+    with pytest.raises(ArtifactError, match=words):
+        Passport.from_json(signed(data))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../model.onnx",
+        "a/../../b",
+        "/etc/passwd",
+        "//host/share",
+        "C:/x",
+        "C:x",
+        "a\\b",
+        "..",
+        ".",
+        "",
+        "a//b",
+        "a/",
+        "nul",
+        "sub/COM1.txt",
+        "trailing.",
+        "trailing ",
+        "new\nline",
+        "zero\0",
+        "x" * 241,
+        "/".join("abcdefghijklm"),
+        "wild*card",
+        "a:stream",
+        None,
+        7,
+    ],
+)
+@pytest.mark.parametrize("place", ["files", "model_file", "golden"])
+def test_paths_out_of_the_folder_are_refused(name: object, place: str) -> None:
+    data = json.loads(json.dumps(full().to_dict()))
+    if place == "files":
+        if not isinstance(name, str):
+            pytest.skip("a JSON key is always text")
+        data["files"][name] = FILES["model.onnx"]
+    elif place == "golden":
+        data["golden"]["output"] = name
+    else:
+        data["model_file"] = name
+    with pytest.raises(ArtifactError):
+        Passport.from_dict(data)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(sorted(full().to_dict())), json_values)
+@settings(max_examples=300, deadline=None)
+def test_no_value_anywhere_raises_anything_but_an_artifact_error(key: str, value: Any) -> None:
+    data = {**json.loads(json.dumps(full().to_dict())), key: value}
+    try:
+        Passport.from_json(signed(data))
+    except (ArtifactError, ValueError) as error:
+        assert isinstance(error, ArtifactError) or "JSON" in str(error)  # infinity: our own writer refuses
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}])
+def test_what_json_cannot_hold_is_not_written(value: object) -> None:
+    with pytest.raises(ArtifactError, match="cannot be written"):
+        dataclasses.replace(full(), parity={"max_abs": value}).to_json()
+
+
+def test_what_would_not_be_read_back_is_not_written() -> None:
+    with pytest.raises(ArtifactError, match="weights_sha256"):
+        dataclasses.replace(full(), weights_sha256="short").to_json()
+
+
+def test_contract_sizes() -> None:
+    assert (full().input.size, full().input.channels) == ((32, 32), 3)
+    nhwc = passport((20, 30), "uint8").input
+    assert (nhwc.size, nhwc.channels) == ((20, 30), 3)

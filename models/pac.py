@@ -26,14 +26,12 @@ def apply_kernels(images: Tensor, kernels: Tensor, dilation: int) -> Tensor:
 def neighbourhoods(images: Tensor, size: int, dilation: int) -> Tensor:
     """Gather the ``size`` x ``size`` neighbours of every pixel: [B, M, H, W] to [B, M, size, size, H, W].
 
-    Borders are replicated. The same values as ``torch.nn.functional.unfold``, from rows and then columns.
+    Borders are replicated. This holds every pixel ``size`` squared times: fine for training, a burden on a device.
     """
-    h, w = images.shape[-2:]
+    b, m, h, w = images.shape
     pad = dilation * (size // 2)
     padded = F.pad(images, (pad, pad, pad, pad), mode="replicate")
-    offsets = [dilation * i for i in range(size)]
-    rows = torch.stack([padded[:, :, i : i + h] for i in offsets], dim=2)
-    return torch.stack([rows[..., j : j + w] for j in offsets], dim=3)
+    return F.unfold(padded, size, dilation=dilation).reshape(b, m, size, size, h, w)
 
 
 class PositionAdaptiveConv(nn.Module):

@@ -43,8 +43,10 @@ def constant_values(graph: fx.Graph, known: dict[fx.Node, Any]) -> dict[fx.Node,
 def _foldable(node: fx.Node, values: dict[fx.Node, Any]) -> bool:
     if any(source not in values for source in node.all_input_nodes):
         return False
-    tags = getattr(node.target, "tags", ())
-    if torch.Tag.nondeterministic_seeded in tags:
+    if isinstance(node.target, torch._ops.OpOverload):
+        if torch.Tag.nondeterministic_seeded in node.target.tags:
+            return False
+    elif getattr(node.target, "__name__", "") != "getitem":
         return False
     return node.meta.get("val") is not None
 

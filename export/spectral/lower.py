@@ -19,7 +19,8 @@ from ...runtime.errors import BadInputError, DynamicShapeError, FdikpEdgeError, 
 from .absorb import absorb_preparation
 from .audit import Audit, audit_program
 from .fold import constant_values
-from .planner import Plan, make_plan
+from .fuse import fuse
+from .planner import Plan, make_plan, profile
 from .rewriter import LoweredModule, module_path, store, where
 from .sites import Site, describe, is_transform
 
@@ -77,6 +78,7 @@ def lower(
     graph_module = exported.graph_module
     _check_static(graph_module)
     absorb_preparation(graph_module.graph)
+    fuse(graph_module.graph, channels_last=profile(target).channels_last)
     lowered = _assemble(exported)
     known, placeholders = _tensors_of(exported, lowered)
     folded = constant_values(graph_module.graph, known)

@@ -22,11 +22,15 @@ from .strategies.base import Cost
 
 @dataclass(frozen=True)
 class Profile:
-    """Rates of a runtime, in units per microsecond, and the fixed cost of one operator in microseconds."""
+    """Rates of a runtime, in units per microsecond, and the fixed cost of one operator in microseconds.
+
+    ``channels_last`` says that its convolutions keep channels as the fastest index (see :mod:`.fuse`).
+    """
 
     macs_per_us: float
     moved_per_us: float
     operator_us: float
+    channels_last: bool = False
 
     def microseconds(self, cost: Cost) -> float:
         """Predicted time of ``cost``."""
@@ -37,8 +41,15 @@ class Profile:
 PROFILES: dict[str, Profile] = {
     "default": Profile(macs_per_us=55_000, moved_per_us=2_500, operator_us=15),
     "onnx": Profile(macs_per_us=50_000, moved_per_us=2_000, operator_us=10),
-    "openvino": Profile(macs_per_us=60_000, moved_per_us=3_000, operator_us=15),
+    "openvino": Profile(macs_per_us=60_000, moved_per_us=3_000, operator_us=15, channels_last=True),
 }
+
+
+
+def profile(target: str | None) -> Profile:
+    """The profile of a target; the default one where it has none of its own."""
+    return PROFILES.get(target or "default", PROFILES["default"])
+
 
 AUTOMATIC = ("flat", "separable", "factored")
 """Strategies the planner may pick by itself; ``native`` has to be asked for."""
@@ -104,17 +115,16 @@ def make_plan(sites: Sequence[Site], target: str | None, override: Plan | Mappin
         if not any(_matches(pattern, site) for site in sites):
             names = ", ".join(f"{s.name} ({s.module_path or 'the root module'})" for s in sites[:8]) or "none"
             raise UnknownNameError(f"the plan's {pattern!r} matches no transform site; there are: {names}")
-    profile = PROFILES.get(target or "default", PROFILES["default"])
-    return Plan(target or "default", tuple(_choose(site, profile, wanted) for site in sites))
+    return Plan(target or "default", tuple(_choose(site, profile(target), wanted) for site in sites))
 
 
 def _matches(pattern: str, site: Site) -> bool:
     return fnmatch.fnmatchcase(site.name, pattern) or fnmatch.fnmatchcase(site.module_path, pattern)
 
 
-def _choose(site: Site, profile: Profile, wanted: Mapping[str, str]) -> Choice:
+def _choose(site: Site, rates: Profile, wanted: Mapping[str, str]) -> Choice:
     predicted = {
-        name: profile.microseconds(STRATEGIES[name].cost(site))
+        name: rates.microseconds(STRATEGIES[name].cost(site))
         for name in AUTOMATIC
         if STRATEGIES[name].declines(site) is None
     }

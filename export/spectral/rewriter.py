@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from ...runtime.errors import LoweringError, UnsupportedOperatorError
+from .fuse import Fused
 from .pairs import Interleaved, Pair, is_complex_value
 from .planner import Plan
 from .rules import COMPLEX_RULES, REAL_RULES, Context, find
@@ -88,6 +89,8 @@ class Rewriter(fx.Interpreter):
                 f"imaginary parts, or add a rule: a function in fdikp_edge.export.spectral.rules registered with "
                 f"@complex_rule({operator.removeprefix('aten.')!r})."
             )
+        if isinstance(node.target, Fused):
+            return node.target.apply(self._bank, *args)
         rule = find(REAL_RULES, node.target)
         if rule is not None:
             return rule(Context(node, self._bank), *args, **kwargs)

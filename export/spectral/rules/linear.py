@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..pairs import Pair, Value, add, bilinear, multiply, parts
+from .einsum import contract
 from .registry import Context, complex_rule, real_rule
 
 
@@ -68,7 +69,7 @@ def _einsum(context: Context, equation: str, operands: list[Value], path: Any = 
     sums: list[Tensor | None] = [None, None]
     for choice in itertools.product(*choices):
         count = sum(power for _, power in choice)
-        term = torch.einsum(equation, *(part for part, _ in choice))
+        term = contract(equation, [part for part, _ in choice])
         negative = count % 4 >= 2
         found = sums[count % 2]
         if found is None:
@@ -81,6 +82,11 @@ def _einsum(context: Context, equation: str, operands: list[Value], path: Any = 
     assert shape_of is not None
     zero = torch.zeros_like(shape_of)
     return Pair(zero if re_sum is None else re_sum, zero if im_sum is None else im_sum)
+
+
+@real_rule("einsum")
+def _real_einsum(context: Context, equation: str, operands: list[Tensor], path: Any = None) -> Tensor:
+    return contract(equation, operands)
 
 
 @complex_rule("prod")

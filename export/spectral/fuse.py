@@ -1,0 +1,207 @@
+"""Replaces chains of operators by an equal computation that runtimes do not spread over huge intermediates.
+
+Each pattern is found on the exported graph, checked, and replaced by one node that calls a small Python object; the
+rewriter traces through that object, so the lowered program has ordinary operators again, in a better order.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, fx
+
+from .twiddles import ConstantBank
+
+CONV2D = (None, None, None, [1, 1], [0, 0], [1, 1], 1)
+"""Defaults of ``aten.conv2d``: input, weight, bias, stride, padding, dilation, groups."""
+RESHAPES = ("aten.view.default", "aten.reshape.default", "aten._unsafe_view.default")
+
+
+class Fused(ABC):
+    """A node's computation as a Python object; its constants go to the program's bank."""
+
+    @abstractmethod
+    def apply(self, bank: ConstantBank, *inputs: Tensor) -> Tensor:
+        """Trace the computation."""
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """Compute it with a bank of its own."""
+        return self.apply(ConstantBank(), *inputs)
+
+
+@dataclass(frozen=True)
+class NeighbourhoodSum(Fused):
+    """``(unfold(x) * weights).sum(taps)`` as one multiply-add per tap: nothing k² times the image is ever stored.
+
+    ``image`` [..., H, W] was padded before; ``weights`` [..., taps, h, w] holds a weight per tap and output pixel.
+    """
+
+    kernel: tuple[int, int]
+    dilation: tuple[int, int]
+    stride: tuple[int, int]
+    lead: tuple[int, ...]
+    size: tuple[int, int]
+    __name__ = "neighbourhood_sum"
+
+    def apply(self, bank: ConstantBank, *inputs: Tensor) -> Tensor:
+        """Accumulate the taps row by row."""
+        image, weights = inputs
+        image = image.reshape(*self.lead, *image.shape[-2:])
+        (h, w), total = self.size, None
+        taps = weights.unbind(-3)
+        for index, tap in enumerate(taps):
+            i, j = divmod(index, self.kernel[1])
+            top, left = i * self.dilation[0], j * self.dilation[1]
+            shifted = image[..., top : top + (h - 1) * self.stride[0] + 1, left : left + (w - 1) * self.stride[1] + 1]
+            if self.stride != (1, 1):
+                shifted = shifted[..., :: self.stride[0], :: self.stride[1]]
+            term = shifted * tap
+            total = term if total is None else total + term
+        assert total is not None
+        return total
+
+
+@dataclass(frozen=True)
+class KernelMixture(Fused):
+    """Filter with N kernels made at run time, weigh per pixel, add up: all in four-dimensional, channel-major form.
+
+    Runtimes that keep channels fastest reorder the whole N-fold image to planar and back around the five- and
+    six-dimensional arithmetic that a network writes here. Copying channels and adding them up by 1x1 convolutions
+    with zeros and ones keeps one layout throughout. ``image`` [1, G, H, W], ``kernels`` [G N, 1, k, k] (kernel
+    fastest), ``shares`` [1, ..., N, h, w] with leading sizes ``lead`` that broadcast against ``groups``.
+    """
+
+    dilation: tuple[int, int]
+    groups: tuple[int, ...]
+    lead: tuple[int, ...]
+    mixed: int
+    __name__ = "kernel_mixture"
+
+    def apply(self, bank: ConstantBank, *inputs: Tensor) -> Tensor:
+        """Return [1, *groups, h, w]."""
+        image, kernels, shares = inputs
+        groups, mixed, sources = math.prod(self.groups), self.mixed, math.prod(self.lead)
+        key = f"mixture_{groups}x{mixed}_{'x'.join(map(str, self.lead))}"
+        copy = bank.get(f"{key}_copy", lambda: np.tile(np.eye(groups), (mixed, 1))[:, :, None, None], image.dtype)
+        add = bank.get(f"{key}_add", lambda: np.tile(np.eye(groups), (1, mixed))[:, :, None, None], image.dtype)
+        spread = bank.get(f"{key}_spread", self._spread, image.dtype)
+        taps = kernels.reshape(groups, mixed, *kernels.shape[1:]).transpose(0, 1).reshape(kernels.shape)
+        filtered = F.conv2d(F.conv2d(image, copy), taps, dilation=self.dilation, groups=mixed * groups)
+        shares = F.conv2d(shares.reshape(1, sources * mixed, *shares.shape[-2:]), spread)
+        return F.conv2d(filtered * shares, add).reshape(1, *self.groups, *shares.shape[-2:])
+
+    def _spread(self) -> NDArray[np.float64]:
+        """[N G, shares, 1, 1]: which share goes with which filtered channel."""
+        groups, mixed, sources = math.prod(self.groups), self.mixed, math.prod(self.lead)
+        source = np.broadcast_to(np.arange(sources).reshape(self.lead), self.groups).reshape(-1)
+        spread = np.zeros((mixed, groups, sources, mixed))
+        for n in range(mixed):
+            spread[n, np.arange(groups), source, n] = 1
+        return spread.reshape(mixed * groups, sources * mixed, 1, 1)
+
+
+def fuse(graph: fx.Graph, *, channels_last: bool) -> list[str]:
+    """Apply every pattern wherever it fits; returns the names of the nodes that were replaced.
+
+    ``channels_last``: the runtime's convolutions keep channels as the fastest index.
+    """
+    changed = []
+    for node in list(graph.nodes):
+        found = _neighbourhood_sum(node) or (_kernel_mixture(node) if channels_last else None)
+        if found is None:
+            continue
+        function, inputs = found
+        with graph.inserting_before(node):
+            fused = graph.call_function(function, inputs)
+        fused.meta = dict(node.meta)
+        node.replace_all_uses_with(fused)
+        changed.append(node.name)
+    if changed:
+        graph.eliminate_dead_code()
+    return changed
+
+
+def _neighbourhood_sum(node: fx.Node) -> tuple[Fused, tuple[fx.Node, ...]] | None:
+    """``sum(mul(reshape(im2col(x)), weights), -3)`` where only this chain reads the intermediates."""
+    product = _summed_product(node)
+    if product is None:
+        return None
+    for columns_at, weights_at in ((0, 1), (1, 0)):
+        columns, weights = product.args[columns_at], product.args[weights_at]
+        reshape = _only_reader(columns, *RESHAPES)
+        unfold = _only_reader(_before_reshapes(reshape), "aten.im2col.default")
+        if reshape is None or unfold is None or not isinstance(weights, fx.Node):
+            continue
+        image, kernel, dilation, padding, stride = unfold.args
+        lead = tuple(reshape.meta["val"].shape[:-3])
+        taps, h, w = reshape.meta["val"].shape[-3:]
+        if any(padding) or taps != kernel[0] * kernel[1] or weights.meta["val"].shape[-3:] != (taps, h, w):  # type: ignore[arg-type,index]
+            continue
+        span = [(n - d * (k - 1) - 1) // s + 1 for n, d, k, s in zip(image.meta["val"].shape[-2:], dilation, kernel, stride, strict=True)]  # type: ignore[union-attr,arg-type]
+        if [h, w] != span:
+            continue
+        assert isinstance(image, fx.Node)
+        return NeighbourhoodSum(tuple(kernel), tuple(dilation), tuple(stride), lead, (h, w)), (image, weights)  # type: ignore[arg-type]
+    return None
+
+
+def _kernel_mixture(node: fx.Node) -> tuple[Fused, tuple[fx.Node, ...]] | None:
+    """``sum(mul(reshape(conv2d(x, weights of the network's making, groups=G)), shares), -3)``, batch 1."""
+    product = _summed_product(node)
+    if product is None:
+        return None
+    rank = product.meta["val"].dim()
+    for columns_at, weights_at in ((0, 1), (1, 0)):
+        reshape = _only_reader(product.args[columns_at], *RESHAPES)
+        shares = product.args[weights_at]
+        convolution = _only_reader(_before_reshapes(reshape), "aten.conv2d.default")
+        if reshape is None or convolution is None or not isinstance(shares, fx.Node):
+            continue
+        image, kernels, bias, stride, padding, dilation, groups = [*convolution.args, *CONV2D[len(convolution.args) :]]
+        if not (isinstance(image, fx.Node) and isinstance(kernels, fx.Node)) or kernels.op == "placeholder":
+            continue
+        batch, *shape, mixed, _, _ = reshape.meta["val"].shape
+        plain = bias is None and not any(padding) and all(s == 1 for s in stride)
+        if not plain or batch != 1 or math.prod(shape) != groups or image.meta["val"].shape[1] != groups or groups == 1:
+            continue
+        lead = shares.meta["val"].shape[1:-3]
+        if shares.meta["val"].dim() != rank or shares.meta["val"].shape[-3:] != reshape.meta["val"].shape[-3:]:
+            continue
+        if kernels.meta["val"].shape[:2] != (groups * mixed, 1):
+            continue
+        return KernelMixture(tuple(dilation), tuple(shape), tuple(lead), mixed), (image, kernels, shares)
+    return None
+
+
+def _summed_product(node: fx.Node) -> fx.Node | None:
+    """The product in ``sum(product, dim=-3)`` if only the sum reads it."""
+    if str(node.target) != "aten.sum.dim_IntList" or (len(node.args) > 2 and node.args[2]):
+        return None
+    product = _only_reader(node.args[0], "aten.mul.Tensor")
+    if product is None:
+        return None
+    rank = product.meta["val"].dim()
+    if [d % rank for d in node.args[1]] != [rank - 3]:  # type: ignore[union-attr,operator]
+        return None
+    return product
+
+
+def _only_reader(value: Any, *operators: str) -> fx.Node | None:
+    """``value`` if it is one of the operators and nothing else reads it."""
+    if isinstance(value, fx.Node) and str(value.target) in operators and len(value.users) == 1:
+        return value
+    return None
+
+
+def _before_reshapes(node: fx.Node | None) -> Any:
+    """What one or more reshapes, each read once, started from."""
+    source: Any = node
+    while (reshape := _only_reader(source, *RESHAPES)) is not None:
+        source = reshape.args[0]
+    return source

@@ -19,7 +19,7 @@ from ...runtime.errors import BadInputError, DynamicShapeError, FdikpEdgeError, 
 from .absorb import absorb_preparation
 from .audit import Audit, audit_program
 from .fold import constant_values
-from .fuse import fuse
+from .fuse import Fused, fuse
 from .planner import Plan, make_plan, profile
 from .rewriter import LoweredModule, module_path, store, where
 from .sites import Site, describe, is_transform
@@ -198,7 +198,10 @@ def _live_nodes(graph: fx.Graph, folded: Mapping[fx.Node, Any]) -> set[fx.Node]:
 def _sites(graph: fx.Graph, live: set[fx.Node]) -> list[Site]:
     found = []
     for node in graph.nodes:
-        if node in live and node.op == "call_function" and is_transform(str(node.target)):
+        if node in live and isinstance(node.target, Fused):
+            site = node.target.site(node.name, module_path(node))
+            found += [] if site is None else [site]
+        elif node in live and node.op == "call_function" and is_transform(str(node.target)):
             source = node.args[0].meta["val"]
             schema = node.target._schema.arguments[1:]
             values = [*node.args[1:], *[None] * len(schema)][: len(schema)]

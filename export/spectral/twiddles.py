@@ -23,17 +23,23 @@ from .sites import Axis
 Matrix: TypeAlias = NDArray[np.float64]
 
 
-def rotation(rows: NDArray[np.int64], columns: NDArray[np.int64], length: int) -> tuple[Matrix, Matrix]:
-    """(cos, sin) of ``2 pi r c / length`` for all rows and columns, shape [len(rows), len(columns)].
+def circle(length: int) -> tuple[Matrix, Matrix]:
+    """(cos, sin) of ``2 pi k / length`` for k from 0 to length - 1.
 
     Quarter turns are exact: a coefficient that is real for every real signal must get an imaginary part of exactly
     0, or the phase of a negative one would be -pi as often as pi.
     """
-    reduced = np.outer(rows, columns) % length
     steps = np.arange(length)
     table = 2.0 * np.pi * steps / length
     cos = np.where((4 * steps) % (2 * length) == length, 0.0, np.cos(table))
     sin = np.where((2 * steps) % length == 0, 0.0, np.sin(table))
+    return cos, sin
+
+
+def rotation(rows: NDArray[np.int64], columns: NDArray[np.int64], length: int) -> tuple[Matrix, Matrix]:
+    """(cos, sin) of ``2 pi r c / length`` for all rows and columns, shape [len(rows), len(columns)]."""
+    reduced = np.outer(rows, columns) % length
+    cos, sin = circle(length)
     return cos[reduced], sin[reduced]
 
 

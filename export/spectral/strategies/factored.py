@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..pairs import Pair, promote
 from ..sites import Axis, Kind, Site
-from ..twiddles import ConstantBank, Matrix, rotation
+from ..twiddles import ConstantBank, Matrix, circle, rotation
 from .base import Cost, Strategy, shapes_before, stages
 from .dense import dense_stage, stage_cost
 
@@ -33,10 +33,15 @@ LONGEST_DENSE_LAST_AXIS = 256  # a last axis needs two transposes of the data; d
 
 
 def factors(length: int) -> tuple[int, int] | None:
-    """The factor pair (N1, N2) nearest to each other with N1 >= N2 > 2, or ``None``."""
+    """The factor pair (N1, N2) nearest to each other, both above 2, or ``None``.
+
+    N1 is the larger one, unless only the larger one is even: with N2 even, bin N/2 has residue 0 and its imaginary
+    part comes out as exactly 0 where the signal is real.
+    """
     for small in range(math.isqrt(length), 2, -1):
         if length % small == 0:
-            return length // small, small
+            large = length // small
+            return (small, large) if small % 2 and not large % 2 else (large, small)
     return None
 
 
@@ -81,8 +86,8 @@ class Split:
         n2 = np.arange(self.n2)
         k = np.arange(self.residues)[:, None] + self.n1 * np.arange(self.n2)[None, :]
         reduced = (k[:, :, None] * n2[None, None, :]) % length
-        table = 2.0 * np.pi * np.arange(length, dtype=np.float64) / length
-        cos, sin = np.cos(table)[reduced], self.sign * np.sin(table)[reduced]
+        cos, sin = (part[reduced] for part in circle(length))
+        sin = self.sign * sin
         top = np.concatenate([cos, -sin], axis=2)
         bottom = np.concatenate([sin, cos], axis=2)
         return np.concatenate([top, bottom], axis=1) * self.axis.scale

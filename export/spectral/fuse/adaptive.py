@@ -1,13 +1,8 @@
-"""Replaces chains of operators by an equal computation that runtimes do not spread over huge intermediates.
-
-Each pattern is found on the exported graph, checked, and replaced by one node that calls a small Python object; the
-rewriter traces through that object, so the lowered program has ordinary operators again, in a better order.
-"""
+"""Convolutions whose kernel is made by the network: per-pixel sums over neighbours, mixtures of a few kernels."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,23 +11,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from .twiddles import ConstantBank
+from ..twiddles import ConstantBank
+from .base import RESHAPES, Fused, before_reshapes, only_reader
 
 CONV2D = (None, None, None, [1, 1], [0, 0], [1, 1], 1)
 """Defaults of ``aten.conv2d``: input, weight, bias, stride, padding, dilation, groups."""
-RESHAPES = ("aten.view.default", "aten.reshape.default", "aten._unsafe_view.default")
-
-
-class Fused(ABC):
-    """A node's computation as a Python object; its constants go to the program's bank."""
-
-    @abstractmethod
-    def apply(self, bank: ConstantBank, *inputs: Tensor) -> Tensor:
-        """Trace the computation."""
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        """Compute it with a bank of its own."""
-        return self.apply(ConstantBank(), *inputs)
 
 
 @dataclass(frozen=True)
@@ -106,25 +89,17 @@ class KernelMixture(Fused):
         return spread.reshape(mixed * groups, sources * mixed, 1, 1)
 
 
-def fuse(graph: fx.Graph, *, channels_last: bool) -> list[str]:
-    """Apply every pattern wherever it fits; returns the names of the nodes that were replaced.
-
-    ``channels_last``: the runtime's convolutions keep channels as the fastest index.
-    """
-    changed = []
-    for node in list(graph.nodes):
-        found = _neighbourhood_sum(node) or (_kernel_mixture(node) if channels_last else None)
-        if found is None:
-            continue
-        function, inputs = found
-        with graph.inserting_before(node):
-            fused = graph.call_function(function, inputs)
-        fused.meta = dict(node.meta)
-        node.replace_all_uses_with(fused)
-        changed.append(node.name)
-    if changed:
-        graph.eliminate_dead_code()
-    return changed
+def rewrite_sum(graph: fx.Graph, node: fx.Node, *, channels_last: bool) -> fx.Node | None:
+    """Replace the sum at ``node`` by one of the patterns of this file; the new node, or ``None`` where none fits."""
+    found = _neighbourhood_sum(node) or (_kernel_mixture(node) if channels_last else None)
+    if found is None:
+        return None
+    function, inputs = found
+    with graph.inserting_before(node):
+        fused = graph.call_function(function, inputs)
+    fused.meta = dict(node.meta)
+    node.replace_all_uses_with(fused)
+    return fused
 
 
 def _neighbourhood_sum(node: fx.Node) -> tuple[Fused, tuple[fx.Node, ...]] | None:
@@ -134,8 +109,8 @@ def _neighbourhood_sum(node: fx.Node) -> tuple[Fused, tuple[fx.Node, ...]] | Non
         return None
     for columns_at, weights_at in ((0, 1), (1, 0)):
         columns, weights = product.args[columns_at], product.args[weights_at]
-        reshape = _only_reader(columns, *RESHAPES)
-        unfold = _only_reader(_before_reshapes(reshape), "aten.im2col.default")
+        reshape = only_reader(columns, *RESHAPES)
+        unfold = only_reader(before_reshapes(reshape), "aten.im2col.default")
         if reshape is None or unfold is None or not isinstance(weights, fx.Node):
             continue
         image, kernel, dilation, padding, stride = unfold.args
@@ -158,9 +133,9 @@ def _kernel_mixture(node: fx.Node) -> tuple[Fused, tuple[fx.Node, ...]] | None:
         return None
     rank = product.meta["val"].dim()
     for columns_at, weights_at in ((0, 1), (1, 0)):
-        reshape = _only_reader(product.args[columns_at], *RESHAPES)
+        reshape = only_reader(product.args[columns_at], *RESHAPES)
         shares = product.args[weights_at]
-        convolution = _only_reader(_before_reshapes(reshape), "aten.conv2d.default")
+        convolution = only_reader(before_reshapes(reshape), "aten.conv2d.default")
         if reshape is None or convolution is None or not isinstance(shares, fx.Node):
             continue
         image, kernels, bias, stride, padding, dilation, groups = [*convolution.args, *CONV2D[len(convolution.args) :]]
@@ -183,25 +158,10 @@ def _summed_product(node: fx.Node) -> fx.Node | None:
     """The product in ``sum(product, dim=-3)`` if only the sum reads it."""
     if str(node.target) != "aten.sum.dim_IntList" or (len(node.args) > 2 and node.args[2]):
         return None
-    product = _only_reader(node.args[0], "aten.mul.Tensor")
+    product = only_reader(node.args[0], "aten.mul.Tensor")
     if product is None:
         return None
     rank = product.meta["val"].dim()
     if [d % rank for d in node.args[1]] != [rank - 3]:  # type: ignore[union-attr,operator]
         return None
     return product
-
-
-def _only_reader(value: Any, *operators: str) -> fx.Node | None:
-    """``value`` if it is one of the operators and nothing else reads it."""
-    if isinstance(value, fx.Node) and str(value.target) in operators and len(value.users) == 1:
-        return value
-    return None
-
-
-def _before_reshapes(node: fx.Node | None) -> Any:
-    """What one or more reshapes, each read once, started from."""
-    source: Any = node
-    while (reshape := _only_reader(source, *RESHAPES)) is not None:
-        source = reshape.args[0]
-    return source

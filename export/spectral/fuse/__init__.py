@@ -1,0 +1,31 @@
+"""Replaces chains of operators by an equal computation that runtimes do not spread over huge intermediates.
+
+Each pattern is found on the exported graph, checked, and replaced by nodes that call small Python objects; the
+rewriter traces through those objects, so the lowered program has ordinary operators again, in a better order.
+"""
+
+from __future__ import annotations
+
+from torch import fx
+
+from .adaptive import rewrite_sum
+from .base import Fused
+from .windows import rewrite_windows
+
+__all__ = ["Fused", "fuse"]
+
+
+def fuse(graph: fx.Graph, *, channels_last: bool) -> list[str]:
+    """Apply every pattern wherever it fits; returns the names of the nodes that were replaced.
+
+    ``channels_last``: the runtime's convolutions keep channels as the fastest index.
+    """
+    changed = []
+    for node in list(graph.nodes):
+        if node.op != "call_function":
+            continue
+        if rewrite_sum(graph, node, channels_last=channels_last) or rewrite_windows(graph, node):
+            changed.append(node.name)
+    if changed:
+        graph.eliminate_dead_code()
+    return changed

@@ -1,0 +1,56 @@
+"""What a fused node is, and how patterns look for the nodes they replace."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, fx
+from torch.utils import _pytree as pytree
+
+from ..sites import Site
+from ..twiddles import ConstantBank
+
+RESHAPES = ("aten.view.default", "aten.reshape.default", "aten._unsafe_view.default")
+
+
+class Fused(ABC):
+    """A node's computation as a Python object; its constants go to the program's bank."""
+
+    @abstractmethod
+    def apply(self, bank: ConstantBank, *inputs: Tensor) -> Tensor:
+        """Trace the computation."""
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """Compute it with a bank of its own."""
+        return self.apply(ConstantBank(), *inputs)
+
+    def site(self, name: str, module_path: str) -> Site | None:
+        """The transform inside, if there is one: it is listed in the plan like any other."""
+        return None
+
+
+def emit(graph: fx.Graph, target: Callable[..., Any], inputs: tuple[Any, ...], like: fx.Node) -> fx.Node:
+    """Insert a call at the graph's insertion point, with the provenance of ``like`` and a shape of its own."""
+    node = graph.call_function(target, inputs)
+    node.meta = dict(like.meta)
+    values = pytree.tree_map_only(fx.Node, lambda n: n.meta["val"], inputs)
+    with like.meta["val"].fake_mode:
+        node.meta["val"] = target(*values)
+    return node
+
+
+def only_reader(value: Any, *operators: str) -> fx.Node | None:
+    """``value`` if it is one of the operators and nothing else reads it."""
+    if isinstance(value, fx.Node) and str(value.target) in operators and len(value.users) == 1:
+        return value
+    return None
+
+
+def before_reshapes(node: fx.Node | None) -> Any:
+    """What one or more reshapes, each read once, started from."""
+    source: Any = node
+    while (reshape := only_reader(source, *RESHAPES)) is not None:
+        source = reshape.args[0]
+    return source

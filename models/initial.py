@@ -31,6 +31,8 @@ def _gain(name: str) -> float:
         return 0.3
     if name.endswith("fourier.mix.2"):
         return 0.3
-    if name.endswith("_head.2"):  # taps of the kernels before tanh
-        return 0.3
+    if name.endswith("frequency_head.2"):  # values of a spectrum: a tap is their mean, so much smaller
+        return 10.0
+    if name.endswith("gate"):
+        return 3.0
     return 1.0

@@ -26,7 +26,7 @@ def apply_kernels(images: Tensor, kernels: Tensor, dilation: int) -> Tensor:
 def neighbourhoods(images: Tensor, size: int, dilation: int) -> Tensor:
     """Gather the ``size`` x ``size`` neighbours of every pixel: [B, M, H, W] to [B, M, size, size, H, W].
 
-    Borders are replicated. This holds every pixel ``size`` squared times: fine for training, a burden on a device.
+    Borders are replicated. Every pixel is held ``size`` squared times: fine for training only.
     """
     b, m, h, w = images.shape
     pad = dilation * (size // 2)

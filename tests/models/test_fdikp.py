@@ -17,7 +17,8 @@ DESIGNED = {"tiny": (0.521, 3.7), "small": (2.006, 19.4), "base": (6.373, 74.5)}
 
 
 def smallest(variant: Variant) -> torch.Tensor:
-    side = variant.size.minimum
+    """Random images of the smallest size, for base the smallest on which no map is a single frequency."""
+    side = max(variant.size.minimum, 64)
     return torch.rand(1, 3, side, side)
 
 
@@ -68,6 +69,32 @@ def test_every_parameter_reaches_the_answer(variant: Variant) -> None:
     model(smallest(variant))[-1].square().mean().backward()
     dead = [n for n, p in model.named_parameters() if p.grad is None or p.grad.abs().max() < 1e-12]
     assert not dead
+
+
+PARTS = (
+    "dikp.spatial",
+    "dikp.frequency",
+    "dikp.gate",
+    "pac.attention",
+    "dsrm.memory",
+    "dsrm.refine2.0.fourier",
+)
+
+
+@pytest.mark.parametrize(
+    ("variant", "part"),
+    [(v, part) for v in (TINY, BASE) for part in PARTS]
+    + [(BASE, "pac.modulation"), (BASE, "encode1.0.fourier")],
+    ids=lambda v: getattr(v, "name", v),
+)
+def test_losing_any_part_shows_in_the_untrained_answer(variant: Variant, part: str) -> None:
+    """Else a parity check of an untrained network (2e-5) could pass with that part computed wrongly."""
+    model, x = FDIKP(variant), smallest(variant)
+    with torch.no_grad():
+        whole = model(x)[-1]
+        for parameter in model.get_submodule(part).parameters():
+            parameter.zero_()
+        assert (model(x)[-1] - whole).abs().max() > 2e-4
 
 
 def test_initial_weights_follow_from_the_seed_alone() -> None:

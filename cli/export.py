@@ -43,6 +43,7 @@ def export(
     from ..export.targets import capability, select
     from ..runtime.artifact import ArtifactWriter
     from ..runtime.errors import TargetUnavailableError
+    from ..runtime.files import making_folder
 
     height_width = parse_size(size)
     image_contract = parse_contract(contract)
@@ -66,13 +67,14 @@ def export(
             entry.update(state="unavailable", path="")
         else:
             todo.append((row, number_format, dest, entry))
-            with ArtifactWriter(dest, overwrite=overwrite):
-                pass  # finds out now, and not after minutes of work, whether it may be written
     if not todo:
         raise TargetUnavailableError(
             "; ".join(f"{r['target']} {r['precision']}: {r['reason']}" for r in rows)
         )
-    with show.working("reading the network") as step:
+    with show.working("reading the network") as step, making_folder(out):
+        for _, _, dest, _ in todo:
+            with ArtifactWriter(dest, overwrite=overwrite):
+                pass  # finds out now, and not after the work, whether it may be written
         from ..export.build import build_artifact, load_model, lower_model
 
         steps = len(todo) + 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -57,7 +58,7 @@ def _about(
     """
 
 
-_EXAMPLES = {
+_EXAMPLES: dict[Callable[..., int], str] = {
     deploy: """\b
 Examples:
   fdikp-edge deploy

@@ -1,0 +1,49 @@
+"""Ctrl-C and termination in the middle of the work."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+
+def stopped_while(step: str, sent: signal.Signals, folder: Path, *args: object) -> tuple[int, str]:
+    """Start `fdikp-edge ARGS`, send a signal as soon as it reports ``step``; return exit code and stderr."""
+    command = [sys.executable, "-m", "fdikp_edge.cli", *map(str, args)]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = ""
+    try:
+        for line in process.stderr:
+            said += line
+            if step in line:
+                process.send_signal(sent)
+                break
+        said += process.communicate(timeout=120)[1]
+    finally:
+        process.kill()
+    return process.returncode, said
+
+
+def test_export_leaves_nothing_behind(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="building needs torch")
+    returned, said = stopped_while("lowering", signal.SIGINT, tmp_path, "export", "--out", "new/out")
+    assert returned == 130, said
+    assert "interrupted" in said and "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_deblur_leaves_nothing_behind(
+    sent: signal.Signals, code: int, artifact: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (4000, 3000)).save(tmp_path / "large.png")
+    args = ("deblur", "large.png", "--artifact", artifact, "--out", "new/out.png")
+    returned, said = stopped_while("large.png", sent, tmp_path, *args)
+    assert returned == code, said
+    assert "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["large.png"]

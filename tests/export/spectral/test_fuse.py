@@ -1,0 +1,110 @@
+"""Fused chains compute what the network wrote, and only where the pattern really is there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fdikp_edge.export.spectral import lower
+from fdikp_edge.models.blocks import WindowedFourierUnit
+
+
+class Adaptive(nn.Module):
+    """A kernel of its own for every pixel, through ``unfold``."""
+
+    def __init__(self, kernel: int, dilation: int, stride: int = 1, *, over: int = -3) -> None:
+        super().__init__()
+        self.kernel, self.dilation, self.stride, self.over = kernel, dilation, stride, over
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        b, c = x.shape[:2]
+        columns = F.unfold(x, self.kernel, dilation=self.dilation, stride=self.stride)
+        patches = columns.reshape(b, c, self.kernel**2, *weights.shape[-2:])
+        return (patches * weights).sum(self.over)
+
+
+@pytest.mark.parametrize(("kernel", "dilation", "stride"), [(3, 1, 1), (3, 2, 1), (5, 1, 2), (2, 3, 3)])
+def test_per_pixel_kernels_never_store_their_neighbourhoods(kernel: int, dilation: int, stride: int):
+    torch.manual_seed(kernel)
+    x = torch.randn(2, 3, 17, 14)
+    h, w = ((n - dilation * (kernel - 1) - 1) // stride + 1 for n in (17, 14))
+    weights = torch.randn(2, 1, kernel**2, h, w)
+    network = Adaptive(kernel, dilation, stride)
+    lowered = lower(network, (x, weights))
+    torch.testing.assert_close(
+        lowered.program.module()(x, weights), network(x, weights), atol=1e-5, rtol=1e-5
+    )
+    assert not any("im2col" in name for name in lowered.audit.operators)
+
+
+def test_a_sum_over_something_else_is_left_alone():
+    x, weights = torch.randn(1, 3, 9, 9), torch.randn(1, 1, 9, 7, 7)
+    network = Adaptive(3, 1, over=1)
+    lowered = lower(network, (x, weights))
+    torch.testing.assert_close(
+        lowered.program.module()(x, weights), network(x, weights), atol=1e-5, rtol=1e-5
+    )
+    assert any("im2col" in name for name in lowered.audit.operators)
+
+
+class Mixture(nn.Module):
+    """Every channel filtered with the same few kernels, mixed per pixel."""
+
+    def forward(self, x: Tensor, kernels: Tensor, shares: Tensor) -> Tensor:
+        b, m, h, w = x.shape
+        n, k = kernels.shape[1], kernels.shape[-1]
+        padded = F.pad(x, [k // 2] * 4, mode="replicate")
+        weight = kernels[:, None].expand(b, m, n, k, k).reshape(b * m * n, 1, k, k)
+        filtered = F.conv2d(padded.reshape(1, b * m, h + k - 1, w + k - 1), weight, groups=b * m)
+        return (filtered.reshape(b, 2, m // 2, n, h, w) * shares[:, :, None]).sum(3).reshape(b, m, h, w)
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnx"])
+def test_a_mixture_of_kernels_is_the_same_in_every_layout(target: str):
+    torch.manual_seed(0)
+    inputs = torch.randn(1, 6, 12, 10), torch.randn(1, 4, 5, 5), torch.rand(1, 2, 4, 12, 10)
+    lowered = lower(Mixture(), inputs, target=target)
+    torch.testing.assert_close(lowered.program.module()(*inputs), Mixture()(*inputs), atol=1e-5, rtol=1e-5)
+    dense = [n for n in lowered.program.graph.nodes if "conv2d" in str(n.target)]
+    assert len(dense) == (4 if target == "openvino" else 1)
+
+
+def _ranks(network: nn.Module, x: Tensor) -> int:
+    program = lower(network, (x,)).program
+    torch.testing.assert_close(program.module()(x), network(x), atol=2e-5, rtol=1e-4)
+    return max(n.meta["val"].dim() for n in program.graph.nodes if isinstance(n.meta.get("val"), Tensor))
+
+
+def test_a_windowed_fourier_unit_needs_no_six_dimensions():
+    torch.manual_seed(0)
+    assert _ranks(WindowedFourierUnit(5).eval(), torch.randn(1, 5, 24, 16)) <= 5
+
+
+def test_the_transforms_inside_a_fused_block_stay_in_plan_and_audit():
+    lowered = lower(WindowedFourierUnit(4).eval(), (torch.randn(1, 4, 16, 16),))
+    assert [row.site.operator for row in lowered.audit.rows] == [
+        "aten.fft_rfft2.default",
+        "aten.fft_irfft2.default",
+    ]
+    assert all(row.multiply_adds > 0 for row in lowered.audit.rows)
+
+
+class Spied(WindowedFourierUnit):
+    """The same unit, but something else reads the spectrum too: the fused form would lose that reader."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        windows = x.reshape(b, c, h // 8, 8, w // 8, 8).permute(0, 1, 2, 4, 3, 5)
+        z = torch.fft.rfft2(windows, norm="ortho")
+        stacked = torch.cat([z.real, z.imag], dim=1)
+        re, im = self.mix(stacked.flatten(4).flatten(2, 3)).reshape(stacked.shape).chunk(2, dim=1)
+        back = torch.fft.irfft2(torch.complex(re, im), s=(8, 8), norm="ortho")
+        return back.permute(0, 1, 2, 4, 3, 5).reshape(b, c, h, w) + z.abs().mean()
+
+
+def test_a_spectrum_with_another_reader_is_not_fused_away():
+    torch.manual_seed(1)
+    network, x = Spied(3).eval(), torch.randn(1, 3, 16, 24)
+    torch.testing.assert_close(lower(network, (x,)).program.module()(x), network(x), atol=2e-5, rtol=1e-4)

@@ -1,1 +1,55 @@
-"""From a traced network to a file per target: the spectral lowering, the target table, one builder per target."""
+"""From a traced network to a file per target: the spectral lowering, the target table, one builder each.
+
+What most callers need is here; it is imported when first asked for, so that the target table can be read
+without torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .build import LoweredModel as LoweredModel
+    from .build import build_artifact as build_artifact
+    from .build import export_artifact as export_artifact
+    from .build import lower_model as lower_model
+    from .deployable import Deployable as Deployable
+    from .reference import Reference as Reference
+    from .spectral import Audit as Audit
+    from .spectral import LoweredProgram as LoweredProgram
+    from .spectral import Plan as Plan
+    from .spectral import lower as lower
+    from .targets import TARGETS as TARGETS
+    from .targets import Target as Target
+    from .targets import get_target as get_target
+
+_HOMES = {
+    **dict.fromkeys(("LoweredModel", "build_artifact", "export_artifact", "lower_model"), ".build"),
+    "Deployable": ".deployable",
+    "Reference": ".reference",
+    **dict.fromkeys(("Audit", "LoweredProgram", "Plan", "lower"), ".spectral"),
+    **dict.fromkeys(("TARGETS", "Target", "get_target"), ".targets"),
+}
+
+__all__ = [
+    "TARGETS",
+    "Audit",
+    "Deployable",
+    "LoweredModel",
+    "LoweredProgram",
+    "Plan",
+    "Reference",
+    "Target",
+    "build_artifact",
+    "export_artifact",
+    "get_target",
+    "lower",
+    "lower_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name], __name__), name)

@@ -1,0 +1,219 @@
+"""The ``onnx`` target: torch's exporter on the lowered program, simplified, checked, in one file.
+
+Opset 18 is what torch's own operator library is written in, so nothing passes through a version converter.
+Every runtime this toolkit supports reads it: ONNX Runtime from 1.23 here, and TensorRT from 10.3 (JetPack
+6.1), whose parser takes opsets up to 20. IR version 10 goes with it (ONNX Runtime from 1.18).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib.metadata
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from ..runtime.errors import LoweringError
+from . import onnx_checks
+from .deployable import INPUT_NAME, OUTPUT_NAME
+from .targets import TARGETS, BuildResult
+
+if TYPE_CHECKING:
+    import onnx
+    from torch.export import ExportedProgram
+
+    from .spectral import LoweredProgram
+
+OPSET = 18
+PRODUCER = "fdikp-edge"
+
+_CONVERTED: WeakKeyDictionary[ExportedProgram, tuple[onnx.ModelProto, tuple[str, ...]]] = WeakKeyDictionary()
+
+
+def build(
+    lowered: LoweredProgram,
+    precision: str,
+    folder: Path,
+    *,
+    table: object | None = None,
+    provenance: Mapping[str, str] | None = None,
+) -> BuildResult:
+    """Write ``model.onnx`` into ``folder``; see :class:`~fdikp_edge.export.targets.Builder`.
+
+    The input is called ``image`` and the output ``deblurred``. Each node carries the path of the module it
+    came from in its metadata (``module``). The bytes follow from the program and the tools' versions alone.
+    """
+    model, notes = convert(lowered.program)
+    facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
+    _describe(model, facts)
+    name = TARGETS["onnx"].model_file
+    data = serialise(model, name)
+    (folder / name).write_bytes(data)
+    census = onnx_checks.census(model)
+    return BuildResult(name, toolchain(), census, onnx_checks.precisions(model), notes)
+
+
+def toolchain() -> dict[str, str]:
+    """Return the versions of the tools that an ONNX file passes through here."""
+    versions = {}
+    for name in ("torch", "onnx", "onnxscript", "onnxsim"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def convert(program: ExportedProgram) -> tuple[onnx.ModelProto, list[str]]:
+    """Return a checked ONNX model of a lowered program, and notes on what was left undone.
+
+    Targets that build on ONNX share one conversion of a program, which takes seconds; each gets its own copy.
+
+    Raises:
+        LoweringError: more than one input or output, a converter failure, or a file that fails
+            :func:`onnx_checks.check`.
+    """
+    if program not in _CONVERTED:
+        notes: list[str] = []
+        exported = _export(program)
+        modules = onnx_checks.module_paths(exported)
+        model = _simplified(exported, notes)
+        onnx_checks.strip(model, modules)
+        onnx_checks.check(model, notes)
+        _CONVERTED[program] = (model, tuple(notes))
+    done, remarks = _CONVERTED[program]
+    return copy.deepcopy(done), list(remarks)
+
+
+def serialise(model: onnx.ModelProto, name: str) -> bytes:
+    """Return the model's bytes, the same every time.
+
+    Raises:
+        LoweringError: more than the 2 GB that protobuf can hold in one file.
+    """
+    if model.ByteSize() >= 2**31:
+        raise LoweringError(
+            f"{name}: {model.ByteSize() / 1e9:.1f} GB; an ONNX file in one piece ends at 2 GB"
+        )
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _export(program: ExportedProgram) -> onnx.ModelProto:
+    import torch
+
+    signature = program.graph_signature
+    inputs, outputs = len(signature.user_inputs), len(signature.user_outputs)
+    if (inputs, outputs) != (1, 1):
+        raise LoweringError(
+            f"an artifact has one image in and one out; this program has {inputs} in and {outputs} out"
+        )
+    with _quiet():
+        try:
+            exported = torch.onnx.export(
+                program,
+                (),
+                None,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT_NAME],
+                output_names=[OUTPUT_NAME],
+                optimize=True,
+                verbose=False,
+            )
+        except Exception as error:  # the exporter's own errors share no public base class
+            said = str(error).strip().splitlines()
+            raise LoweringError(
+                f"torch.onnx could not convert the lowered program: {type(error).__name__}: "
+                f"{said[0] if said else 'no message'}"
+            ) from error
+    if exported is None:
+        raise LoweringError("torch.onnx returned nothing for the lowered program")
+    return exported.model_proto
+
+
+def _simplified(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
+    """Return onnxsim's version of the model if that is worth having; else say why not in ``notes``."""
+    try:
+        import onnxsim
+    except ImportError:
+        notes.append("onnxsim is not installed: the file was not simplified")
+        return model
+    try:
+        simpler, _ = onnxsim.simplify(model, check_n=0)
+    except Exception as error:
+        notes.append(
+            f"onnxsim failed and was left out: {type(error).__name__}: {str(error).splitlines()[:1]}"
+        )
+        return model
+    if problem := _harm(model, simpler):
+        notes.append(f"onnxsim was left out: {problem}")
+        return model
+    result: onnx.ModelProto = simpler
+    return result
+
+
+def _harm(before: onnx.ModelProto, after: onnx.ModelProto) -> str | None:
+    """Say how a simplified model is worse, or ``None``."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(after, full_check=True)
+    except Exception as error:
+        return f"its result is not valid ONNX ({str(error).splitlines()[0]})"
+    if len(after.graph.node) > len(before.graph.node):
+        return f"it made {len(after.graph.node)} nodes out of {len(before.graph.node)}"
+    if after.ByteSize() > 1.1 * before.ByteSize() + 2**20:
+        return f"it made {after.ByteSize() / 1e6:.0f} MB out of {before.ByteSize() / 1e6:.0f} MB"
+    worst = _difference(before, after)
+    return None if worst <= 1e-5 else f"it changed the result by {worst:.1e} of its range"
+
+
+def _difference(before: onnx.ModelProto, after: onnx.ModelProto) -> float:
+    """Run both models once on noise: largest difference, relative to the largest value."""
+    import numpy as np
+    import onnxruntime as ort
+
+    def run(model: onnx.ModelProto) -> Any:
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        port = session.get_inputs()[0]
+        noise = np.random.default_rng(0).random(port.shape)
+        bytes_in = port.type == "tensor(uint8)"
+        x = (noise * 255).astype(np.uint8) if bytes_in else noise.astype(np.float32)
+        return session.run(None, {port.name: x})[0].astype(np.float64)
+
+    expected, found = run(before), run(after)
+    # One step of a byte is rounding's business.
+    slack = 1.0 if after.graph.output[0].type.tensor_type.elem_type == 2 else 0.0
+    return float(max(np.abs(found - expected).max() - slack, 0.0) / max(np.abs(expected).max(), 1e-30))
+
+
+def _describe(model: Any, facts: Mapping[str, str]) -> None:
+    model.producer_name = PRODUCER
+    model.producer_version = importlib.metadata.version(PRODUCER)
+    model.graph.name = "main"
+    model.doc_string = ""
+    tools = " ".join(f"{name} {version}" for name, version in toolchain().items())
+    for key, value in sorted({**facts, "toolchain": tools}.items()):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = f"fdikp_edge.{key}", str(value)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks (torchvision is not installed, and such) off the user's screen."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,145 @@
+"""What must hold of a finished ONNX file, read from the file's own graph."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..runtime.errors import LoweringError
+from .census import check_census, table
+
+if TYPE_CHECKING:
+    import onnx
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+MODULE_KEY = "module"
+"""Key of a node's metadata that holds the dotted path of the torch module it came from."""
+
+
+def nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Yield every node, those of subgraphs and local functions included."""
+    waiting: list[Any] = [
+        *model.graph.node,
+        *(node for function in model.functions for node in function.node),
+    ]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                waiting.extend(graph.node)
+
+
+def census(model: onnx.ModelProto) -> dict[str, int]:
+    """Return how many nodes there are of each operator type, most frequent first."""
+    return table(Counter(node.op_type for node in nodes(model)))
+
+
+def precisions(model: onnx.ModelProto) -> dict[str, int]:
+    """Return how many nodes compute in each element type, by the type of their first output."""
+    import onnx
+
+    kinds = {
+        info.name: info.type.tensor_type.elem_type
+        for info in _values(onnx.shape_inference.infer_shapes(model))
+    }
+    found: Counter[str] = Counter()
+    for node in model.graph.node:
+        kind = kinds.get(node.output[0], 0)
+        found[onnx.TensorProto.DataType.Name(kind).lower()] += 1
+    return table(found)
+
+
+def check(model: onnx.ModelProto, notes: list[str]) -> None:
+    """Check a finished model; what is legal but wasteful is appended to ``notes``.
+
+    Raises:
+        LoweringError: invalid ONNX, a transform, a complex value, control flow, an operator outside the
+        standard
+            set, or a size that is not fixed.
+    """
+    import onnx
+
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except Exception as error:  # ValidationError and InferenceError share no base class
+        raise LoweringError(f"model.onnx: not valid ONNX: {str(error).splitlines()[0]}") from error
+    check_census(census(model), "model.onnx")
+    foreign = sorted(
+        {f"{node.domain}::{node.op_type}" for node in nodes(model) if node.domain not in ("", "ai.onnx")}
+    )
+    if foreign or model.functions:
+        named = foreign + [function.name for function in model.functions]
+        raise LoweringError(f"model.onnx: operators outside the ONNX standard: {', '.join(named)}")
+    _check_values(inferred)
+    if wasted := constant_nodes(model):
+        counts = ", ".join(
+            f"{count} {name}" for name, count in table(Counter(n.op_type for n in wasted)).items()
+        )
+        notes.append(f"model.onnx: computes constants anew at every run: {counts}")
+
+
+def constant_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the nodes whose inputs are all known when the file is written."""
+    known = {tensor.name for tensor in model.graph.initializer} | {""}
+    found = []
+    for node in model.graph.node:  # in topological order, which the checker has checked
+        if node.op_type == "Constant":
+            known.update(node.output)
+        elif all(name in known for name in node.input) and not node.op_type.startswith("Random"):
+            known.update(node.output)
+            found.append(node)
+    return found
+
+
+def module_paths(model: onnx.ModelProto) -> dict[str, str]:
+    """Return output name -> dotted path of the module that makes it, as torch's exporter recorded."""
+    paths = {}
+    for node in model.graph.node:
+        for entry in node.metadata_props:
+            if entry.key == _SCOPES:
+                with contextlib.suppress(ValueError, SyntaxError):
+                    scopes = ast.literal_eval(entry.value)
+                    # The last scope is the node itself, the first is the root.
+                    paths[node.output[0]] = str(scopes[-2]) if len(scopes) > 1 else ""
+    return paths
+
+
+def strip(model: onnx.ModelProto, modules: Mapping[str, str]) -> None:
+    """Remove what converters leave behind, such as stack traces with local paths; keep module paths."""
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    for value in (*_values(model), *model.graph.initializer):
+        del value.metadata_props[:]
+        value.doc_string = ""
+    for node in nodes(model):
+        del node.metadata_props[:]
+        node.doc_string = ""
+        path = modules.get(node.output[0]) if node.output else None
+        if path:
+            entry = node.metadata_props.add()
+            entry.key, entry.value = MODULE_KEY, path
+
+
+def _values(model: Any) -> list[Any]:
+    graph = model.graph
+    return [*graph.input, *graph.output, *graph.value_info]
+
+
+def _check_values(model: Any) -> None:
+    import onnx
+
+    complex_types = {onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128}
+    kinds = [(tensor.name, tensor.data_type) for tensor in model.graph.initializer]
+    for info in _values(model):
+        tensor = info.type.tensor_type
+        kinds.append((info.name, tensor.elem_type))
+        open_sizes = [d for d in tensor.shape.dim if d.WhichOneof("value") != "dim_value"]
+        if not tensor.HasField("shape") or open_sizes:
+            raise LoweringError(f"model.onnx: the size of {info.name!r} is not fixed")
+    if found := [name for name, kind in kinds if kind in complex_types]:
+        raise LoweringError(f"model.onnx: complex values are left: {', '.join(found[:5])}")

@@ -19,7 +19,7 @@ _BIN = Path(sys.executable).parent
 
 @dataclasses.dataclass(frozen=True)
 class Readme:
-    """The code blocks of README.md, and a folder in which to run them one after the other."""
+    """The code blocks of README.md and docs/, and a folder in which to run them one after the other."""
 
     commands: Sequence[str]
     """Every line of the shell blocks, in order."""
@@ -43,10 +43,11 @@ class Readme:
 
 @pytest.fixture(scope="session")
 def readme(tmp_path_factory: pytest.TempPathFactory) -> Readme:
-    """Read README.md and lay out the photos its commands speak of."""
+    """Read README.md and docs/, and lay out the photos its commands speak of."""
     from fdikp_edge.runtime.samples import sample_photo
 
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     folder = tmp_path_factory.mktemp("readme")
     shutil.copy(sample_photo("coffee"), folder / "photo.jpg")

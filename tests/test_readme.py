@@ -1,4 +1,4 @@
-"""Every command and program in README.md is run, as it stands there."""
+"""Every command and program in README.md and docs/ is run, as it stands there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,8 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for kind, body in BLOCKS if kind == "shell" for line in body.splitlines() if line.strip()]
 OURS = [
@@ -51,9 +53,10 @@ def test_extras_exist() -> None:
             assert set(",".join(wanted).split(",")) - {""} <= set(project["optional-dependencies"]), command
 
 
-def test_linked_files_exist() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
-        assert "://" in target or (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_linked_files_exist(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert "://" in target or (page.parent / target).exists(), target
 
 
 def test_place_for_the_speed_figures_is_marked() -> None:
@@ -68,14 +71,14 @@ def test_main_job(deployed: Path) -> None:
 
 
 @pytest.mark.parametrize("command", OURS)
-def test_command(command: str, deployed: Path, readme) -> None:  # type: ignore[no-untyped-def]
+def test_command(command: str, deployed: Path, readme: Any) -> None:
     done = readme.shell(command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip()
 
 
 @pytest.mark.parametrize("number", range(sum(kind == "python" for kind, _ in BLOCKS)))
-def test_program(number: int, deployed: Path, readme) -> None:  # type: ignore[no-untyped-def]
+def test_program(number: int, deployed: Path, readme: Any) -> None:
     program = readme.folder / f"program{number}.py"
     program.write_text(readme.programs[number], encoding="utf-8")
     done = readme.shell(f"python {program.name}")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-def test_one_photo(cli, artifact: Path, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_one_photo(cli: Any, artifact: Path, photo: Path, tmp_path: Path) -> None:
     done = cli("deblur", photo, "--artifact", artifact, "--out", "half.png")
     assert done.returncode == 0, done.stderr
     assert "half.png" in done.stdout and "ONNX Runtime" in done.stdout
@@ -25,7 +26,7 @@ def test_one_photo(cli, artifact: Path, photo: Path, tmp_path: Path) -> None:  #
         assert np.array_equal(np.unique(np.asarray(result).reshape(-1, 3), axis=0), [[100, 50, 20]])
 
 
-def test_json_and_the_default_folder(cli, artifact: Path, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_json_and_the_default_folder(cli: Any, artifact: Path, photo: Path, tmp_path: Path) -> None:
     done = cli("deblur", photo, sample_photo(), "--artifact", artifact, "--json", "--threads", 1)
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
@@ -35,7 +36,7 @@ def test_json_and_the_default_folder(cli, artifact: Path, photo: Path, tmp_path:
     assert (tmp_path / "deblurred" / "coffee.jpg").exists()
 
 
-def test_a_bad_photo_does_not_stop_the_others(cli, artifact: Path, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_bad_photo_does_not_stop_the_others(cli: Any, artifact: Path, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_text("this is not an image")
     done = cli("deblur", tmp_path / "bad.jpg", photo, "--artifact", artifact, "--out", "out")
     assert done.returncode == 2
@@ -57,8 +58,8 @@ def test_a_bad_photo_does_not_stop_the_others(cli, artifact: Path, photo: Path, 
         (["photo.png", "--quality", "0"], "quality"),
     ],
 )
-def test_bad_use_says_what_is_wrong_and_writes_nothing(  # type: ignore[no-untyped-def]
-    args: list[str], message: str, cli, artifact: Path, photo: Path, tmp_path: Path
+def test_bad_use_says_what_is_wrong_and_writes_nothing(
+    args: list[str], message: str, cli: Any, artifact: Path, photo: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "there.png").write_bytes(b"mine")
@@ -70,14 +71,14 @@ def test_bad_use_says_what_is_wrong_and_writes_nothing(  # type: ignore[no-untyp
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_an_unwritable_folder(cli, artifact: Path, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_an_unwritable_folder(cli: Any, artifact: Path, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     done = cli("deblur", photo, "--artifact", artifact, "--out", "file/below")
     assert done.returncode == 2
     assert "file" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_not_an_artifact(cli, photo: Path) -> None:  # type: ignore[no-untyped-def]
+def test_not_an_artifact(cli: Any, photo: Path) -> None:
     done = cli("deblur", photo, "--artifact", "nowhere")
     assert done.returncode == 2
     assert "nowhere: no such folder" in done.stderr

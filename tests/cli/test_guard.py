@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import typer
@@ -74,7 +75,7 @@ def test_our_warnings_are_shown_once_and_those_of_libraries_not(capsys: pytest.C
     assert capsys.readouterr().err == "fdikp-edge: note: weights are untrained\n"
 
 
-def test_a_reader_that_leaves_early_is_no_error(artifact) -> None:  # type: ignore[no-untyped-def]
+def test_a_reader_that_leaves_early_is_no_error(artifact: Any) -> None:
     command = [sys.executable, "-m", "fdikp_edge.cli", "inspect", str(artifact)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout and process.stderr

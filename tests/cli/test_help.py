@@ -3,13 +3,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
 COMMANDS = ["deploy", "export", "verify", "bench", "deblur", "inspect", "doctor"]
 
 
-def test_help_answers_at_once(program) -> None:  # type: ignore[no-untyped-def]
+def test_help_answers_at_once(program: Any) -> None:
     def seconds() -> float:
         began = time.perf_counter()
         assert program("--help").returncode == 0
@@ -19,7 +20,7 @@ def test_help_answers_at_once(program) -> None:  # type: ignore[no-untyped-def]
     assert min(seconds() for _ in range(5)) < 0.35
 
 
-def test_help_names_every_command_and_what_to_type(cli) -> None:  # type: ignore[no-untyped-def]
+def test_help_names_every_command_and_what_to_type(cli: Any) -> None:
     text = cli("--help").stdout
     for command in COMMANDS:
         assert f"\n  {command} " in text
@@ -28,19 +29,19 @@ def test_help_names_every_command_and_what_to_type(cli) -> None:  # type: ignore
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_a_command_has_examples(command: str, cli) -> None:  # type: ignore[no-untyped-def]
+def test_help_of_a_command_has_examples(command: str, cli: Any) -> None:
     done = cli(command, "--help")
     assert done.returncode == 0
     assert "Examples:" in done.stdout and f"  fdikp-edge {command}" in done.stdout
     assert "--json" in done.stdout
 
 
-def test_no_command_shows_the_help(cli) -> None:  # type: ignore[no-untyped-def]
+def test_no_command_shows_the_help(cli: Any) -> None:
     done = cli()
     assert "deploy" in done.stdout + done.stderr
 
 
-def test_version(cli) -> None:  # type: ignore[no-untyped-def]
+def test_version(cli: Any) -> None:
     assert cli("--version").stdout == "fdikp-edge 0.1.0\n"
 
 

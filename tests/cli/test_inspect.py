@@ -3,9 +3,10 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 
-def test_table(cli, artifact: Path) -> None:  # type: ignore[no-untyped-def]
+def test_table(cli: Any, artifact: Path) -> None:
     done = cli("inspect", artifact)
     assert done.returncode == 0, done.stderr
     for text in (
@@ -18,7 +19,7 @@ def test_table(cli, artifact: Path) -> None:  # type: ignore[no-untyped-def]
         assert text in done.stdout
 
 
-def test_json_is_the_passport(cli, artifact: Path) -> None:  # type: ignore[no-untyped-def]
+def test_json_is_the_passport(cli: Any, artifact: Path) -> None:
     done = cli("inspect", artifact, "--json")
     shown = json.loads(done.stdout)
     written = json.loads((artifact / "passport.json").read_bytes())
@@ -27,7 +28,7 @@ def test_json_is_the_passport(cli, artifact: Path) -> None:  # type: ignore[no-u
     assert done.stderr == ""
 
 
-def test_altered_bytes_are_refused(cli, artifact: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_altered_bytes_are_refused(cli: Any, artifact: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(artifact, tmp_path / "copy")
     model = bytearray((copy / "model.onnx").read_bytes())
     model[-1] ^= 1
@@ -38,7 +39,7 @@ def test_altered_bytes_are_refused(cli, artifact: Path, tmp_path: Path) -> None:
     assert "model.onnx" in done.stderr and "altered" in done.stderr
 
 
-def test_what_is_no_artifact_is_refused(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_no_artifact_is_refused(cli: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
     for name in ("missing", "file", "folder"):

@@ -48,6 +48,7 @@ class Rewriter(fx.Interpreter):
         live: Set[fx.Node],
     ) -> None:
         super().__init__(graph_module, garbage_collect_values=True)
+        self.extra_traceback = False  # our errors name the place themselves
         self._plan = plan
         self._bank = bank
         self._replaced = replaced

@@ -28,7 +28,7 @@ from ..twiddles import ConstantBank, Matrix, circle, rotation
 from .base import Cost, Strategy, shapes_before, stages
 from .dense import dense_stage, stage_cost
 
-SHORTEST = 32  # below this the two small products cost more than the dense one
+SHORTEST = 96  # below this the short products cost more than the dense one (measured at 64 and 128)
 LONGEST_DENSE_LAST_AXIS = 256  # a last axis needs two transposes of the data; dense wins up to about here
 
 

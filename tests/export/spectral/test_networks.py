@@ -108,6 +108,27 @@ def test_openvino_equals_eager(network: Network, lowered: Callable[[Network], Lo
     assert_close(run_openvino(model, network.inputs()), expected(network), TOLERANCE)
 
 
+class Phases(torch.nn.Module):
+    """Phases and unit vectors of given numbers: zero, the four half axes, the four quadrants."""
+
+    def forward(self, re: torch.Tensor, im: torch.Tensor) -> torch.Tensor:
+        z = torch.complex(re, im)
+        unit = torch.sgn(z)
+        return torch.stack((torch.angle(z), unit.real, unit.imag, torch.sqrt(z).real, torch.sqrt(z).imag))
+
+
+def test_phases_of_special_values_in_each_runtime(tmp_path: Path) -> None:
+    """Exporters write `atan2` in their own ways; some are wrong on the negative half axis and at zero."""
+    re = torch.tensor([0.0, 2.0, -2.0, 0.0, 0.0, 3.0, -3.0, -3.0, 3.0])
+    im = torch.tensor([0.0, 0.0, 0.0, 2.0, -2.0, 4.0, 4.0, -4.0, -4.0])
+    want = [Phases()(re, im)]
+    program = lower(Phases().eval(), (re, im)).program
+    assert_close([program.module()(re, im)], want, 1e-6, "torch")
+    assert_close(run_onnx(onnx_file(program, tmp_path / "phases.onnx"), (re, im)), want, 1e-6, "onnxruntime")
+    openvino = pytest.importorskip("openvino")
+    assert_close(run_openvino(openvino.convert_model(program), (re, im)), want, 1e-6, "openvino")
+
+
 @needs("tensorrt_rtx")
 @every_network
 def test_tensorrt_rtx_parses(network: Network, onnx_of: Callable[[Network], Path]) -> None:

@@ -1,0 +1,140 @@
+"""Every strategy at sites it accepts, and what a plan may and may not ask for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from fdikp_edge.export.spectral import lower
+from fdikp_edge.runtime.errors import LoweringError, UnknownNameError
+from spectral_networks.checks import Twin, as_tuple, assert_close, parts
+from torch import Tensor, nn
+
+NORMS = ("backward", "ortho", "forward")
+
+
+def transforms(size: tuple[int, ...], norm: str) -> Any:
+    """Every kind of transform over the trailing axes, both directions, on real and on complex data."""
+    dims = tuple(range(-len(size), 0))
+
+    def run(x: Tensor, re: Tensor, im: Tensor, half_re: Tensor, half_im: Tensor) -> list[Tensor]:
+        z, half = torch.complex(re, im), torch.complex(half_re, half_im)
+        f, options = torch.fft, {"dim": dims, "norm": norm}
+        whole = [t(v, **options) for t in (f.fftn, f.ifftn) for v in (x, z)]
+        to_half = [f.rfftn(x, **options), f.ihfftn(x, **options)]
+        return [*whole, *to_half, f.irfftn(half, s=size, **options), f.hfftn(half, s=size, **options)]
+
+    return run
+
+
+CASES = [
+    ("flat", (12,)), ("flat", (7,)), ("flat", (8, 8)), ("flat", (5, 6)), ("flat", (3, 4, 5)),
+    ("separable", (12,)), ("separable", (9, 10)), ("separable", (3, 4, 5)), ("separable", (64, 33)),
+    ("factored", (48, 20)), ("factored", (45, 33)), ("factored", (12, 288)), ("factored", (35, 4, 6)),
+    ("factored", (360,)), ("factored", (90, 8)), ("factored", (12, 330)),
+    ("native", (12,)), ("native", (9, 10)), ("native", (3, 4, 5)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("strategy", "size"), CASES, ids=lambda value: str(value).replace(" ", ""))
+@pytest.mark.parametrize("norm", NORMS)
+def test_strategies_agree_with_torch(strategy: str, size: tuple[int, ...], norm: str) -> None:
+    half = (*size[:-1], size[-1] // 2 + 1)
+    inputs = (*parts((2, *size), 3), *parts((2, *half), seed=1))
+    twin = Twin(transforms(size, norm)).eval()
+    lowered = lower(twin, inputs, plan={"*": strategy})
+    assert {choice.strategy for choice in lowered.plan.choices} == {strategy}
+    got = as_tuple(lowered.program.module()(*inputs))
+    want = twin(*(v.double() for v in inputs))
+    for label, a, b in zip(twin.labels, got, want, strict=True):
+        assert_close([a.detach()], [b.detach()], 2e-6, f"{strategy} {label}")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "size"),
+    [
+        ("flat", (12, 10)),
+        ("separable", (48, 90)),
+        ("factored", (48, 90)),
+        ("factored", (90, 320)),
+        ("factored", (36, 330)),
+    ],
+)
+def test_real_coefficients_stay_exactly_real(strategy: str, size: tuple[int, int]) -> None:
+    """Whatever the strategy: networks take the phase of these, and noise would flip it between pi and -pi."""
+    height, width = size
+
+    def run(x: Tensor) -> list[Tensor]:
+        return [torch.fft.rfft2(x)[..., :: height // 2, :: width // 2].imag]
+
+    images = torch.cat((parts((3, *size), 1)[0], torch.full((1, *size), 0.5), torch.full((1, *size), -0.5)))
+    found = lower(Twin(run).eval(), (images,), plan={"*": strategy}).program.module()(images)[0]
+    assert float(found.abs().max()) == 0.0
+    assert not bool(torch.signbit(found).any()), "an imaginary part is -0.0: the phase would be -pi"
+
+
+class TwoBlocks(nn.Module):
+    """Two named blocks with a transform pair each."""
+
+    class Block(nn.Module):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.mix = nn.Conv2d(channels, channels, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            spectrum = torch.fft.rfft2(self.mix(x), norm="ortho")
+            return torch.fft.irfft2(spectrum * spectrum.abs(), s=x.shape[-2:], norm="ortho")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = self.Block(2)
+        self.second = self.Block(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))
+
+
+@pytest.fixture(scope="module")
+def blocks() -> TwoBlocks:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return TwoBlocks().eval()
+
+
+INPUT = (parts((1, 2, 8, 8), 1)[0],)
+
+
+def test_a_plan_names_sites_by_module_path_and_the_last_pattern_wins(blocks: TwoBlocks) -> None:
+    lowered = lower(blocks, INPUT, plan={"*": "separable", "second*": "flat"})
+    chosen = {(c.site.module_path, c.strategy) for c in lowered.plan.choices}
+    assert chosen == {("first", "separable"), ("second", "flat")}
+    rows = json.loads(json.dumps(lowered.plan.to_json()))
+    assert [row["module"] for row in rows] == ["first", "first", "second", "second"]
+    assert all(row["reason"] for row in rows)
+
+
+def test_a_plan_can_be_used_again(blocks: TwoBlocks) -> None:
+    made = lower(blocks, INPUT, plan={"*": "separable"})
+    again = lower(blocks, INPUT, plan=made.plan)
+    assert again.plan.key == made.plan.key
+    assert again.sha256 == made.sha256
+
+
+@pytest.mark.parametrize("target", [None, "onnx", "openvino", "coreml", "tensorrt"])
+def test_every_target_gets_a_plan(blocks: TwoBlocks, target: str | None) -> None:
+    lowered = lower(blocks, INPUT, target=target)
+    assert all(choice.strategy in ("flat", "separable", "factored") for choice in lowered.plan.choices)
+    assert_close([lowered.program.module()(*INPUT)], [blocks(*INPUT).detach()], 1e-5)
+
+
+def test_wrong_plans_are_refused_in_words(blocks: TwoBlocks) -> None:
+    with pytest.raises(UnknownNameError, match=r"nonesuch.*flat"):
+        lower(blocks, INPUT, plan={"*": "nonesuch"})
+    with pytest.raises(UnknownNameError, match=r"third.*first"):
+        lower(blocks, INPUT, plan={"third": "flat"})
+    with pytest.raises(LoweringError, match=r"factored.*first.*split"):
+        lower(blocks, INPUT, plan={"first": "factored"})
+    with pytest.raises(LoweringError, match="1024"):
+        lower(blocks, (torch.zeros(1, 2, 64, 64),), plan={"*": "flat"})

@@ -75,7 +75,9 @@ class Audit:
     def summary(self) -> str:
         """One line for a log."""
         macs = sum(row.multiply_adds for row in self.rows) / 1e9
-        checked = "" if self.self_check is None else f", relative error {self.self_check:.1e} against the original"
+        checked = (
+            "" if self.self_check is None else f", relative error {self.self_check:.1e} against the original"
+        )
         return (
             f"{len(self.rows)} transform sites, {macs:.3f} G multiply-adds, {sum(self.operators.values())} operators, "
             f"{self.constants_bytes / 1e6:.2f} MB of constants{checked}"
@@ -150,4 +152,6 @@ def _check_value(node: torch.fx.Node, *, allow_complex: bool) -> None:
         if value.dtype.is_complex and not allow_complex:
             raise LoweringError(f"{node.name} ({node.target}) is still complex after the lowering")
         if any(not isinstance(size, int) for size in value.shape):
-            raise DynamicShapeError(f"{node.name} ({node.target}) has the symbolic shape {tuple(value.shape)}")
+            raise DynamicShapeError(
+                f"{node.name} ({node.target}) has the symbolic shape {tuple(value.shape)}"
+            )

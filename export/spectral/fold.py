@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-LARGEST_GROWTH = 4  # a folded value may be this many times larger than what it was computed from, beyond 64 KiB
+LARGEST_GROWTH = (
+    4  # a folded value may be this many times larger than what it was computed from, beyond 64 KiB
+)
 
 
 def constant_values(graph: fx.Graph, known: dict[fx.Node, Any]) -> dict[fx.Node, Any]:
@@ -36,7 +38,9 @@ def constant_values(graph: fx.Graph, known: dict[fx.Node, Any]) -> dict[fx.Node,
     return {
         node: values[node]
         for node in graph.nodes
-        if node in computed and any(user not in computed for user in node.users) and isinstance(values[node], Tensor)
+        if node in computed
+        and any(user not in computed for user in node.users)
+        and isinstance(values[node], Tensor)
     }
 
 

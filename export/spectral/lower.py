@@ -114,21 +114,28 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     try:
         with torch.no_grad():
             exported = torch.export.export(module, inputs, strict=False)
-            return exported.run_decompositions({})  # functional form; every operator, fft included, stays whole
+            return exported.run_decompositions(
+                {}
+            )  # functional form; every operator, fft included, stays whole
     except FdikpEdgeError:
         raise
     except Exception as error:
         message = str(error).strip().splitlines()
         first = message[0] if message else type(error).__name__
         kind = type(error).__name__
-        dynamic = any(word in kind + first for word in ("DataDependent", "GuardOn", "UserError", "data-dependent", "dynamic"))
+        dynamic = any(
+            word in kind + first
+            for word in ("DataDependent", "GuardOn", "UserError", "data-dependent", "dynamic")
+        )
         wrapped = DynamicShapeError if dynamic else LoweringError
         raise wrapped(f"torch.export cannot trace {type(module).__name__}: {first} ({kind})") from error
 
 
 def _check_static(graph_module: fx.GraphModule) -> None:
     for node in graph_module.graph.nodes:
-        if node.op == "get_attr" or (node.op == "call_function" and isinstance(node.target, torch._ops.HigherOrderOperator)):
+        if node.op == "get_attr" or (
+            node.op == "call_function" and isinstance(node.target, torch._ops.HigherOrderOperator)
+        ):
             raise DynamicShapeError(
                 f"{node.target} in {where(node)} is control flow that depends on data; edge runtimes take a fixed "
                 "graph: compute both branches, or export one module per branch"
@@ -157,7 +164,9 @@ def _assemble(exported: ExportedProgram) -> LoweredModule:
     return LoweredModule(real, exported.graph_module, exported.call_spec.out_spec)
 
 
-def _tensors_of(exported: ExportedProgram, lowered: LoweredModule) -> tuple[dict[fx.Node, Any], list[str | None]]:
+def _tensors_of(
+    exported: ExportedProgram, lowered: LoweredModule
+) -> tuple[dict[fx.Node, Any], list[str | None]]:
     """(values of the placeholders that are stored tensors, the name each placeholder reads; ``None``: user input)."""
     known: dict[fx.Node, Any] = {}
     names: list[str | None] = []
@@ -206,12 +215,18 @@ def _sites(graph: fx.Graph, live: set[fx.Node]) -> list[Site]:
             schema = node.target._schema.arguments[1:]
             values = [*node.args[1:], *[None] * len(schema)][: len(schema)]
             named = {**dict(zip((a.name for a in schema), values, strict=True)), **node.kwargs}
-            args = (named.get("n", named.get("s")), named.get("dim", schema[1].default_value), named.get("norm"))
+            args = (
+                named.get("n", named.get("s")),
+                named.get("dim", schema[1].default_value),
+                named.get("norm"),
+            )
             if len(node.args) < 3 and "dim" not in node.kwargs:
                 args = (args[0], schema[1].default_value, args[2])
             shape = tuple(source.shape)
             found.append(
-                describe(node.name, module_path(node), str(node.target), shape, not source.dtype.is_complex, args)
+                describe(
+                    node.name, module_path(node), str(node.target), shape, not source.dtype.is_complex, args
+                )
             )
     return found
 
@@ -232,7 +247,9 @@ def _without_unused(program: ExportedProgram) -> ExportedProgram:
     unused = {
         node.name: node
         for node, spec in zip(
-            [n for n in graph.nodes if n.op == "placeholder"], program.graph_signature.input_specs, strict=True
+            [n for n in graph.nodes if n.op == "placeholder"],
+            program.graph_signature.input_specs,
+            strict=True,
         )
         if spec.kind is not InputKind.USER_INPUT and not node.users
     }

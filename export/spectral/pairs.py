@@ -220,11 +220,18 @@ def square_root(z: Pair) -> Pair:
 
 def power(base: Value, exponent: Value) -> Pair:
     """``base ** exponent``: small whole exponents by multiplication, others by ``exp(exponent log(base))``."""
-    if isinstance(base, Pair) and isinstance(exponent, int | float) and float(exponent).is_integer() and abs(exponent) <= 8:
+    if (
+        isinstance(base, Pair)
+        and isinstance(exponent, int | float)
+        and float(exponent).is_integer()
+        and abs(exponent) <= 8
+    ):
         return _whole_power(base, int(exponent))
     if isinstance(base, Pair) and isinstance(exponent, int | float) and exponent == 0.5:
         return square_root(base)
-    if isinstance(base, Pair) and not is_complex_value(exponent):  # real exponent: polar form, exact at radius 0
+    if isinstance(base, Pair) and not is_complex_value(
+        exponent
+    ):  # real exponent: polar form, exact at radius 0
         radius = torch.pow(magnitude(base), exponent)  # type: ignore[arg-type]
         return polar(radius, angle(base) * exponent)
     if not isinstance(base, Pair | Tensor):

@@ -34,7 +34,9 @@ class Profile:
 
     def microseconds(self, cost: Cost) -> float:
         """Predicted time of ``cost``."""
-        return cost.macs / self.macs_per_us + cost.moved / self.moved_per_us + cost.operators * self.operator_us
+        return (
+            cost.macs / self.macs_per_us + cost.moved / self.moved_per_us + cost.operators * self.operator_us
+        )
 
 
 # Fitted on two AVX2 cores; only the ratios matter for a choice. Other targets start from the default row.
@@ -43,7 +45,6 @@ PROFILES: dict[str, Profile] = {
     "onnx": Profile(macs_per_us=50_000, moved_per_us=2_000, operator_us=10),
     "openvino": Profile(macs_per_us=60_000, moved_per_us=3_000, operator_us=15, channels_last=True),
 }
-
 
 
 def profile(target: str | None) -> Profile:
@@ -108,10 +109,16 @@ def make_plan(sites: Sequence[Site], target: str | None, override: Plan | Mappin
         UnknownNameError: a strategy that does not exist, or a pattern that matches no site.
         LoweringError: a strategy was asked for at a site that it declines; says why.
     """
-    wanted = {c.site.name: c.strategy for c in override.choices} if isinstance(override, Plan) else dict(override or {})
+    wanted = (
+        {c.site.name: c.strategy for c in override.choices}
+        if isinstance(override, Plan)
+        else dict(override or {})
+    )
     for pattern, strategy in wanted.items():
         if strategy not in STRATEGIES:
-            raise UnknownNameError(f"unknown strategy {strategy!r} in the plan; there are: {', '.join(STRATEGIES)}")
+            raise UnknownNameError(
+                f"unknown strategy {strategy!r} in the plan; there are: {', '.join(STRATEGIES)}"
+            )
         if not any(_matches(pattern, site) for site in sites):
             names = ", ".join(f"{s.name} ({s.module_path or 'the root module'})" for s in sites[:8]) or "none"
             raise UnknownNameError(f"the plan's {pattern!r} matches no transform site; there are: {names}")

@@ -74,7 +74,9 @@ class Rewriter(fx.Interpreter):
         if operator != "aten.view_as_complex.default":
             is_lazy = lambda v: isinstance(v, Interleaved)  # noqa: E731
             args, kwargs = pytree.tree_map(
-                lambda v: v.materialize() if isinstance(v, Interleaved) else v, (args, kwargs), is_leaf=is_lazy
+                lambda v: v.materialize() if isinstance(v, Interleaved) else v,
+                (args, kwargs),
+                is_leaf=is_lazy,
             )
         if is_transform(operator):
             choice = self._plan[node.name]
@@ -112,7 +114,9 @@ class LoweredModule(nn.Module):
     def __init__(self, tensors: Mapping[str, Tensor], graph_module: fx.GraphModule, out_spec: Any) -> None:
         super().__init__()
         self.spectral = ConstantBank()
-        self._graph_module = [graph_module]  # in a list: the original graph is no submodule of the lowered one
+        self._graph_module = [
+            graph_module
+        ]  # in a list: the original graph is no submodule of the lowered one
         self._out_spec = out_spec
         self._placeholders: list[str | None] = []
         self._rewriter: Rewriter | None = None
@@ -140,7 +144,9 @@ class LoweredModule(nn.Module):
         remaining = iter(inputs)
         values = [next(remaining) if name is None else self._tensor(name) for name in self._placeholders]
         replaced = {node: self.constant(name) for node, name in self._folded.items()}
-        outputs = Rewriter(self._graph_module[0], self._plan, self.spectral, replaced, self._live).run(*values)
+        outputs = Rewriter(self._graph_module[0], self._plan, self.spectral, replaced, self._live).run(
+            *values
+        )
         flat = []
         for index, output in enumerate(outputs):
             if isinstance(output, Interleaved):

@@ -10,6 +10,7 @@ from torch import fx
 
 from .adaptive import rewrite_sum
 from .base import Fused
+from .maps import rewrite_maps
 from .windows import rewrite_windows
 
 __all__ = ["Fused", "fuse"]
@@ -24,7 +25,10 @@ def fuse(graph: fx.Graph, *, channels_last: bool) -> list[str]:
     for node in list(graph.nodes):
         if node.op != "call_function":
             continue
-        if rewrite_sum(graph, node, channels_last=channels_last) or rewrite_windows(graph, node):
+        found = rewrite_sum(graph, node, channels_last=channels_last) or rewrite_windows(graph, node)
+        if found is None and channels_last:
+            found = rewrite_maps(graph, node)
+        if found is not None:
             changed.append(node.name)
     if changed:
         graph.eliminate_dead_code()

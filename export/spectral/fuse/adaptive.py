@@ -41,7 +41,9 @@ class NeighbourhoodSum(Fused):
         for index, tap in enumerate(taps):
             i, j = divmod(index, self.kernel[1])
             top, left = i * self.dilation[0], j * self.dilation[1]
-            shifted = image[..., top : top + (h - 1) * self.stride[0] + 1, left : left + (w - 1) * self.stride[1] + 1]
+            shifted = image[
+                ..., top : top + (h - 1) * self.stride[0] + 1, left : left + (w - 1) * self.stride[1] + 1
+            ]
             if self.stride != (1, 1):
                 shifted = shifted[..., :: self.stride[0], :: self.stride[1]]
             term = shifted * tap
@@ -71,8 +73,12 @@ class KernelMixture(Fused):
         image, kernels, shares = inputs
         groups, mixed, sources = math.prod(self.groups), self.mixed, math.prod(self.lead)
         key = f"mixture_{groups}x{mixed}_{'x'.join(map(str, self.lead))}"
-        copy = bank.get(f"{key}_copy", lambda: np.tile(np.eye(groups), (mixed, 1))[:, :, None, None], image.dtype)
-        add = bank.get(f"{key}_add", lambda: np.tile(np.eye(groups), (1, mixed))[:, :, None, None], image.dtype)
+        copy = bank.get(
+            f"{key}_copy", lambda: np.tile(np.eye(groups), (mixed, 1))[:, :, None, None], image.dtype
+        )
+        add = bank.get(
+            f"{key}_add", lambda: np.tile(np.eye(groups), (1, mixed))[:, :, None, None], image.dtype
+        )
         spread = bank.get(f"{key}_spread", self._spread, image.dtype)
         taps = kernels.reshape(groups, mixed, *kernels.shape[1:]).transpose(0, 1).reshape(kernels.shape)
         filtered = F.conv2d(F.conv2d(image, copy), taps, dilation=self.dilation, groups=mixed * groups)
@@ -118,7 +124,10 @@ def _neighbourhood_sum(node: fx.Node) -> tuple[Fused, tuple[fx.Node, ...]] | Non
         taps, h, w = reshape.meta["val"].shape[-3:]
         if any(padding) or taps != kernel[0] * kernel[1] or weights.meta["val"].shape[-3:] != (taps, h, w):  # type: ignore[arg-type,index]
             continue
-        span = [(n - d * (k - 1) - 1) // s + 1 for n, d, k, s in zip(image.meta["val"].shape[-2:], dilation, kernel, stride, strict=True)]  # type: ignore[union-attr,arg-type]
+        span = [
+            (n - d * (k - 1) - 1) // s + 1
+            for n, d, k, s in zip(image.meta["val"].shape[-2:], dilation, kernel, stride, strict=True)
+        ]  # type: ignore[union-attr,arg-type]
         if [h, w] != span:
             continue
         assert isinstance(image, fx.Node)
@@ -138,15 +147,27 @@ def _kernel_mixture(node: fx.Node) -> tuple[Fused, tuple[fx.Node, ...]] | None:
         convolution = only_reader(before_reshapes(reshape), "aten.conv2d.default")
         if reshape is None or convolution is None or not isinstance(shares, fx.Node):
             continue
-        image, kernels, bias, stride, padding, dilation, groups = [*convolution.args, *CONV2D[len(convolution.args) :]]
+        image, kernels, bias, stride, padding, dilation, groups = [
+            *convolution.args,
+            *CONV2D[len(convolution.args) :],
+        ]
         if not (isinstance(image, fx.Node) and isinstance(kernels, fx.Node)) or kernels.op == "placeholder":
             continue
         batch, *shape, mixed, _, _ = reshape.meta["val"].shape
         plain = bias is None and not any(padding) and all(s == 1 for s in stride)
-        if not plain or batch != 1 or math.prod(shape) != groups or image.meta["val"].shape[1] != groups or groups == 1:
+        if (
+            not plain
+            or batch != 1
+            or math.prod(shape) != groups
+            or image.meta["val"].shape[1] != groups
+            or groups == 1
+        ):
             continue
         lead = shares.meta["val"].shape[1:-3]
-        if shares.meta["val"].dim() != rank or shares.meta["val"].shape[-3:] != reshape.meta["val"].shape[-3:]:
+        if (
+            shares.meta["val"].dim() != rank
+            or shares.meta["val"].shape[-3:] != reshape.meta["val"].shape[-3:]
+        ):
             continue
         if kernels.meta["val"].shape[:2] != (groups * mixed, 1):
             continue

@@ -17,7 +17,17 @@ def _filled(context: Context, number: complex) -> Pair:
     return Pair(torch.full(shape, number.real, dtype=dtype), torch.full(shape, number.imag, dtype=dtype))
 
 
-@complex_rule("zeros", "zeros_like", "zero", "new_zeros", "empty", "empty_like", "new_empty", "empty_permuted", "empty_strided")
+@complex_rule(
+    "zeros",
+    "zeros_like",
+    "zero",
+    "new_zeros",
+    "empty",
+    "empty_like",
+    "new_empty",
+    "empty_permuted",
+    "empty_strided",
+)
 def _zeros(context: Context, *args: Any, **kwargs: Any) -> Pair | Tensor:
     if not context.produced.dtype.is_complex:  # zeros_like(z, dtype=float)
         return torch.zeros(list(context.produced.shape), dtype=context.produced.dtype)

@@ -26,17 +26,24 @@ def contract(equation: str, operands: list[Tensor]) -> Tensor:
     summed = [i for i in left if i in shared and i not in out]
     if not summed or any(i not in shared and i not in out for i in left + right):
         return torch.einsum(equation, *operands)
-    sizes = {**dict(zip(left, operands[0].shape, strict=True)), **dict(zip(right, operands[1].shape, strict=True))}
+    sizes = {
+        **dict(zip(left, operands[0].shape, strict=True)),
+        **dict(zip(right, operands[1].shape, strict=True)),
+    }
     for first, second, a, b in ((left, right, *operands), (right, left, operands[1], operands[0])):
         found = _product_order(first, second, out, shared)
         if found is not None:
             batch, rows, columns = found
-            product = _view(a, first, batch, rows, summed, sizes) @ _view(b, second, batch, summed, columns, sizes)
+            product = _view(a, first, batch, rows, summed, sizes) @ _view(
+                b, second, batch, summed, columns, sizes
+            )
             return product.reshape([sizes[i] for i in out])
     return torch.einsum(equation, *operands)
 
 
-def _product_order(first: str, second: str, out: str, shared: set[str]) -> tuple[list[str], list[str], list[str]] | None:
+def _product_order(
+    first: str, second: str, out: str, shared: set[str]
+) -> tuple[list[str], list[str], list[str]] | None:
     """Split ``out`` into batch, indices only ``first`` has, indices only ``second`` has; ``None`` if it mixes them."""
     columns: list[str] = []
     rest = list(out)
@@ -50,7 +57,9 @@ def _product_order(first: str, second: str, out: str, shared: set[str]) -> tuple
     return rest, rows, columns
 
 
-def _view(value: Tensor, indices: str, batch: list[str], rows: list[str], columns: list[str], sizes: dict[str, int]) -> Tensor:
+def _view(
+    value: Tensor, indices: str, batch: list[str], rows: list[str], columns: list[str], sizes: dict[str, int]
+) -> Tensor:
     """[batch..., prod(rows), prod(columns)], with 1 for a batch index the operand does not have."""
     order = [i for i in batch if i in indices] + rows + columns
     if order != list(indices):

@@ -44,13 +44,19 @@ def _addmm(context: Context, z: Value, a: Value, b: Value, *, beta: Any = 1, alp
     return add(multiply(z, beta) if beta != 1 else z, product, alpha)
 
 
-@complex_rule("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution")
+@complex_rule(
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution"
+)
 def _convolution(context: Context, x: Value, weight: Value, bias: Value | None = None, *args: Any) -> Pair:
     result = bilinear(lambda a, w: context.operator(a, w, None, *args), x, weight)
     if bias is None:
         return result
     rank = result.re.dim() - 2
-    shaped = bias.map(lambda part: part.reshape(-1, *[1] * rank)) if isinstance(bias, Pair) else bias.reshape(-1, *[1] * rank)  # type: ignore[union-attr]
+    shaped = (
+        bias.map(lambda part: part.reshape(-1, *[1] * rank))
+        if isinstance(bias, Pair)
+        else bias.reshape(-1, *[1] * rank)
+    )  # type: ignore[union-attr]
     return add(result, shaped)
 
 
@@ -100,7 +106,9 @@ def _prod(context: Context, z: Pair, dim: int | None = None, keepdim: bool = Fal
 
 
 @real_rule("conv2d.default")
-def _convolution_in_pieces(context: Context, x: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any) -> Any:
+def _convolution_in_pieces(
+    context: Context, x: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any
+) -> Any:
     """A convolution whose channels are split right after it, as one convolution per piece.
 
     Splitting channels costs a pass over the data where channels are the fastest index, as on most devices; slices

@@ -53,7 +53,9 @@ def componentwise(context: Context, *args: Any, **kwargs: Any) -> Any:
             return value
 
         is_leaf = lambda v: isinstance(v, Pair)  # noqa: E731
-        return [pytree.tree_map(pick, a, is_leaf=is_leaf) if i in positions else a for i, a in enumerate(args)]
+        return [
+            pytree.tree_map(pick, a, is_leaf=is_leaf) if i in positions else a for i, a in enumerate(args)
+        ]
 
     re, im = context.operator(*part_of(0), **kwargs), context.operator(*part_of(1), **kwargs)
     if isinstance(re, Tensor):
@@ -78,7 +80,9 @@ def _real_reshape(context: Context, value: Tensor, *args: Any) -> Tensor:
 
 
 @complex_rule("pad")
-def _complex_pad(context: Context, z: Pair, pad: list[int], mode: str = "constant", value: Any = None) -> Pair:
+def _complex_pad(
+    context: Context, z: Pair, pad: list[int], mode: str = "constant", value: Any = None
+) -> Pair:
     number = complex(value or 0)
     pad_part = torch.nn.functional.pad
     if mode != "constant":
@@ -87,7 +91,9 @@ def _complex_pad(context: Context, z: Pair, pad: list[int], mode: str = "constan
 
 
 @real_rule("pad")
-def _real_pad(context: Context, value: Tensor, pad: list[int], mode: str = "constant", number: Any = None) -> Tensor:
+def _real_pad(
+    context: Context, value: Tensor, pad: list[int], mode: str = "constant", number: Any = None
+) -> Tensor:
     # Replicated borders as slices put together: some front ends turn the operator into gathers over the whole image.
     if mode != "replicate":
         return torch.nn.functional.pad(value, pad, mode, number)

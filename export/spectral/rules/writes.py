@@ -12,7 +12,12 @@ from .registry import Context, complex_rule, real_rule
 
 
 def _slice_scatter(
-    base: Tensor, source: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+    base: Tensor,
+    source: Tensor,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
 ) -> Tensor:
     length = base.shape[dim]
     first, last, _ = slice(start, end).indices(length)
@@ -32,7 +37,8 @@ def _select_scatter(base: Tensor, source: Tensor, dim: int, index: int) -> Tenso
 def _complex_slice_scatter(context: Context, base: Any, source: Any, *args: Any, **kwargs: Any) -> Pair:
     base, source = promote(base), promote(source)
     return Pair(
-        _slice_scatter(base.re, source.re, *args, **kwargs), _slice_scatter(base.im, source.im, *args, **kwargs)
+        _slice_scatter(base.re, source.re, *args, **kwargs),
+        _slice_scatter(base.im, source.im, *args, **kwargs),
     )
 
 
@@ -44,7 +50,9 @@ def _real_slice_scatter(context: Context, base: Tensor, source: Tensor, *args: A
 @complex_rule("select_scatter")
 def _complex_select_scatter(context: Context, base: Any, source: Any, dim: int, index: int) -> Pair:
     base, source = promote(base), promote(source)
-    return Pair(_select_scatter(base.re, source.re, dim, index), _select_scatter(base.im, source.im, dim, index))
+    return Pair(
+        _select_scatter(base.re, source.re, dim, index), _select_scatter(base.im, source.im, dim, index)
+    )
 
 
 @real_rule("select_scatter")

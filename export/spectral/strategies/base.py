@@ -52,7 +52,9 @@ class Strategy(ABC):
         Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 3.1 (gamma_n); one more
         rounding per stage is for the stored matrix entry.
         """
-        return sum((n + 1) * unit_roundoff / (1 - (n + 1) * unit_roundoff) for n in self.summation_lengths(site))
+        return sum(
+            (n + 1) * unit_roundoff / (1 - (n + 1) * unit_roundoff) for n in self.summation_lengths(site)
+        )
 
 
 def along(value: Tensor, dim: int, matrix: Tensor) -> Tensor:

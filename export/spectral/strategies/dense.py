@@ -23,13 +23,13 @@ def stage_cost(axis: Axis, kind: Kind, is_real: bool, shape: tuple[int, ...]) ->
     return Cost(products * lines * axis.taken * axis.kept, sums * 3 * lines * axis.kept, products + sums)
 
 
-def dense_stage(
-    value: Pair | Tensor, axis: Axis, kind: Kind, sign: int, bank: ConstantBank
-) -> Pair | Tensor:
+def dense_stage(value: Pair | Tensor, axis: Axis, kind: Kind, sign: int, bank: ConstantBank) -> Pair | Tensor:
     """One dense 1-D transform along ``axis``."""
     sample = value.re if isinstance(value, Pair) else value
     on_right = axis.dim == sample.dim() - 1
-    label = f"dft_{kind.value}_{axis.length}_{axis.taken}x{axis.kept}_{axis.scale:.6g}{'' if on_right else '_t'}"
+    label = (
+        f"dft_{kind.value}_{axis.length}_{axis.taken}x{axis.kept}_{axis.scale:.6g}{'' if on_right else '_t'}"
+    )
 
     def matrix(part: int) -> Tensor:
         def build() -> Matrix:
@@ -38,7 +38,11 @@ def dense_stage(
             signed = found[part] if part == 0 else found[1] * (-sign if kind is Kind.C2R else sign)
             return signed if on_right else signed.T
 
-        return bank.get(f"{label}_{'cos' if part == 0 else 'sin'}{'' if part == 0 else f'_{sign:+d}'}", build, sample.dtype)
+        return bank.get(
+            f"{label}_{'cos' if part == 0 else 'sin'}{'' if part == 0 else f'_{sign:+d}'}",
+            build,
+            sample.dtype,
+        )
 
     def product(part: Tensor, which: int) -> Tensor:
         return along(crop(part, axis), axis.dim, matrix(which))
@@ -120,7 +124,11 @@ class Flat(Strategy):
             return (flatten(part) @ matrix).reshape(site.output_shape)
 
         if site.kind is Kind.C2R:
-            return product(value, 0) if isinstance(value, Tensor) else product(value.re, 0) + product(value.im, 1)
+            return (
+                product(value, 0)
+                if isinstance(value, Tensor)
+                else product(value.re, 0) + product(value.im, 1)
+            )
         if isinstance(value, Tensor):
             return Pair(product(value, 0), product(value, 1))
         return Pair(product(value.re, 0) - product(value.im, 1), product(value.im, 0) + product(value.re, 1))

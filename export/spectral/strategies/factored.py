@@ -160,8 +160,13 @@ def split_stage(
     if kind is Kind.C2R:
         value = promote(value)  # a real half spectrum is rare enough not to deserve products of its own
         order = index("bins", split.bins_of_slots)
-        slots = [p.narrow(axis.dim, 0, axis.taken).reshape(*before, axis.taken, width) for p in (value.re, value.im)]
-        filled = [p.index_select(axis.dim, order).reshape(*before, split.residues, split.n2, width) for p in slots]
+        slots = [
+            p.narrow(axis.dim, 0, axis.taken).reshape(*before, axis.taken, width)
+            for p in (value.re, value.im)
+        ]
+        filled = [
+            p.index_select(axis.dim, order).reshape(*before, split.residues, split.n2, width) for p in slots
+        ]
         back = split.transposed_outer
         half = constant("back_re", lambda: back()[:, :, : split.n2]) @ filled[0]
         half = half + constant("back_im", lambda: back()[:, :, split.n2 :]) @ filled[1]
@@ -171,10 +176,14 @@ def split_stage(
 
     def inner(part: Tensor, which: int) -> Tensor:
         part = part.narrow(axis.dim, 0, axis.taken) if part.shape[axis.dim] != axis.taken else part
-        return constant(f"inner_{which}", lambda: split.inner()[which]) @ part.reshape(*before, radix[0], radix[1] * width)
+        return constant(f"inner_{which}", lambda: split.inner()[which]) @ part.reshape(
+            *before, radix[0], radix[1] * width
+        )
 
     first = inner(value, 0) if isinstance(value, Tensor) else inner(value.re, 0) + inner(value.im, 1)
-    second = constant("outer", split.signed_outer) @ first.reshape(*before, split.residues, 2 * split.n2, width)
+    second = constant("outer", split.signed_outer) @ first.reshape(
+        *before, split.residues, 2 * split.n2, width
+    )
     rows = second.reshape(*before, split.residues * 2 * split.n2, width)
 
     def gather(name: str, which: int) -> Tensor:
@@ -217,7 +226,11 @@ class Factored(Strategy):
         rank = len(site.input_shape)
         for (axis, kind, is_real), shape in zip(stages(site), shapes_before(site), strict=True):
             radix = plan_stage(axis, rank)
-            total += stage_cost(axis, kind, is_real, shape) if radix is None else split_cost(axis, kind, is_real, shape, radix)
+            total += (
+                stage_cost(axis, kind, is_real, shape)
+                if radix is None
+                else split_cost(axis, kind, is_real, shape, radix)
+            )
         return total
 
     def summation_lengths(self, site: Site) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,13 @@ ProgressCallback = Callable[[Progress], None]
 """Called before the first tile of a photo and after each; an exception it raises ends the run cleanly."""
 
 
+def _alignment(tile: tuple[int, int]) -> int:
+    align = math.gcd(*tile, 32)
+    while align > 1 and 8 * align > min(tile):  # a coarse grid leaves small tiles no freedom
+        align //= 2
+    return align
+
+
 class Deblurrer:
     """Deblurs photos of any size with a session of one size.
 
@@ -37,6 +45,7 @@ class Deblurrer:
         session: the opened artifact, which stays the caller's to close.
         halo: half the width of the blend between two tiles, in pixels.
         border: how far tiles reach beyond the photo's edge, into its mirror image, in pixels.
+        align: tiles begin at multiples of this many pixels.
     """
 
     def __init__(
@@ -45,6 +54,7 @@ class Deblurrer:
         *,
         halo: int | None = None,
         border: int | None = None,
+        align: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> None:
         """Take a session.
@@ -54,6 +64,8 @@ class Deblurrer:
             halo: an eighth of the tile when ``None``. More halo hides seams better and costs time: tiles
                 overlap by two of them.
             border: as the halo when ``None``. A photo that fits one tile has none.
+            align: when ``None``, 32, or less where tiles are small or no multiple of it. To be a multiple of
+                how much the network shrinks its picture inside, so that neighbouring tiles agree.
             progress: called before the first and after each tile.
 
         Raises:
@@ -63,12 +75,13 @@ class Deblurrer:
         self.session = session
         self.halo = min(self._run.tile) // 8 if halo is None else halo
         self.border = self.halo if border is None else border
+        self.align = _alignment(self._run.tile) if align is None else align
         self.progress = progress
         self.grid(1, 1)  # refuses a wrong halo here rather than at the first photo
 
     def grid(self, height: int, width: int) -> Grid:
         """Return how a photo of that size is cut."""
-        return Grid.plan((height, width), self._run.tile, self.halo, self.border)
+        return Grid.plan((height, width), self._run.tile, self.halo, self.border, self.align)
 
     def photo(self, photo: Photo) -> Photo:
         """Return the photo deblurred, with the same depth, transparency and metadata.

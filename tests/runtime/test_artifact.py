@@ -225,7 +225,7 @@ def test_what_is_in_the_way_stays(tmp_path: Path) -> None:
         for name, words in (("photos", "no artifact"), ("file", "in the way"), ("dangling", "in the way")):
             with pytest.raises(OutputError, match=words):
                 write(tmp_path / name, overwrite=overwrite)
-        with pytest.raises(OutputError, match="file, not a folder|part of the path"):
+        with pytest.raises(OutputError, match=r"file, not a folder|part of the path"):
             write(tmp_path / "file" / "a", overwrite=overwrite)
     with pytest.raises(OutputError, match="exists already"):
         write(tmp_path / "old")

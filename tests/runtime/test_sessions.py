@@ -143,7 +143,6 @@ def test_a_model_that_is_not_what_the_passport_says(make_artifact: Maker, target
 
 def external_model(folder: Path, location: str, where: str = "initializer") -> None:
     """Write a model whose one weight is in another file."""
-    import onnx
     from onnx import TensorProto, helper
 
     tensor = TensorProto(name="half", data_type=TensorProto.FLOAT, dims=[1])
@@ -172,7 +171,6 @@ def external_model(folder: Path, location: str, where: str = "initializer") -> N
     graph = helper.make_graph(nodes, "g", [image], [result], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    del onnx
 
 
 @pytest.mark.parametrize("where", ["initializer", "attribute", "subgraph"])

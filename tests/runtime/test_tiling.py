@@ -11,40 +11,48 @@ from hypothesis import strategies as st
 
 
 @st.composite
-def axes(draw: st.DrawFn) -> Axis:
+def axes(draw: st.DrawFn) -> tuple[Axis, int]:
+    """A cut and the border it was asked for."""
     tile = draw(st.integers(1, 300))
-    halo = draw(st.integers(0, (tile - 1) // 2))
-    return Axis.plan(draw(st.integers(1, 2000)), tile, halo, draw(st.integers(0, tile - 1)))
+    align = draw(st.integers(1, min(tile, 40)))
+    halo = draw(st.integers(0, (tile - align) // 2))
+    border = draw(st.integers(0, tile - align))
+    return Axis.plan(draw(st.integers(1, 2000)), tile, halo, border, align), border
 
 
 @given(axes())
 @settings(max_examples=300, deadline=None)
-def test_weights_add_up_to_exactly_one_and_stay_inside_their_tile(axis: Axis) -> None:
-    for cut in (axis, axis.shifted()):
+def test_weights_add_up_to_exactly_one_and_stay_inside_their_tile(planned: tuple[Axis, int]) -> None:
+    for cut in (planned[0], planned[0].shifted()):
         total = np.zeros(cut.length, np.float32)
         for index, start in enumerate(cut.starts):
             weights = cut.weights(index)
             assert weights.shape == (cut.tile,)
             assert weights.min() >= 0
             begin, end = max(start, 0), min(start + cut.tile, cut.length)
-            if begin < end:
-                total[begin:end] += weights[begin - start : end - start]
+            assert begin < end, "a tile without a pixel of the photo is work for nothing"
+            total[begin:end] += weights[begin - start : end - start]
         assert (total == 1).all()
 
 
 @given(axes())
 @settings(max_examples=200, deadline=None)
-def test_tiles_are_few_evenly_spread_and_overlap_by_two_halos(axis: Axis) -> None:
+def test_tiles_are_few_aligned_evenly_spread_and_overlap_by_two_halos(planned: tuple[Axis, int]) -> None:
+    axis, border = planned
+    assert all(start % axis.align == 0 for start in axis.starts)
     if axis.length <= axis.tile:
         assert len(axis.starts) == 1
+        assert axis.starts[0] <= 0
+        assert axis.starts[0] + axis.tile >= axis.length
         return
     steps = np.diff(axis.starts)
-    assert axis.starts[0] == -axis.border
-    assert axis.starts[-1] + axis.tile == axis.length + axis.border
-    assert steps.max() - steps.min() <= 1
+    assert -border - axis.align < axis.starts[0] <= -border
+    assert 0 <= axis.starts[-1] + axis.tile - (axis.length + border) < axis.align
+    assert steps.max() - steps.min() <= axis.align
     assert steps.max() <= axis.tile - 2 * axis.halo
-    span = axis.length + 2 * axis.border
-    assert (len(steps) - 1) * (axis.tile - 2 * axis.halo) < span - axis.tile, "one tile fewer would have done"
+    largest = (axis.tile - 2 * axis.halo) // axis.align * axis.align
+    reach = axis.starts[0] + (len(steps) - 1) * largest + axis.tile
+    assert reach < axis.length + border, "one tile fewer would have done"
 
 
 def test_products_of_weights_add_up_to_exactly_one_in_two_dimensions() -> None:
@@ -62,16 +70,17 @@ def test_products_of_weights_add_up_to_exactly_one_in_two_dimensions() -> None:
 
 @given(
     size=st.tuples(st.integers(1, 150), st.integers(1, 150)),
-    tile=st.tuples(st.integers(3, 64), st.integers(3, 64)),
+    tile=st.tuples(st.integers(5, 64), st.integers(5, 64)),
     share=st.floats(0, 0.99),
     border=st.integers(0, 2),
+    align=st.sampled_from([1, 2, 3]),
     bits=st.sampled_from([8, 16]),
 )
 @settings(max_examples=150, deadline=None)
 def test_an_identity_gives_every_photo_back_bit_for_bit(
-    size: tuple[int, int], tile: tuple[int, int], share: float, border: int, bits: int
+    size: tuple[int, int], tile: tuple[int, int], share: float, border: int, align: int, bits: int
 ) -> None:
-    halo = int(share * ((min(tile) - 1) // 2))
+    halo = int(share * ((min(tile) - align) // 2))
     white = np.float32((1 << bits) - 1)
     pixels = np.random.default_rng(0).integers(0, 1 << bits, (*size, 3)).astype(f"u{bits // 8}")
     result = np.full_like(pixels, 77)
@@ -81,7 +90,7 @@ def test_an_identity_gives_every_photo_back_bit_for_bit(
         assert part.shape == (*tile, 3)
         return (part / white).astype(np.float32).transpose(2, 0, 1)
 
-    for first, rows in blend(pixels, Grid.plan(size, tile, halo, border), process):
+    for first, rows in blend(pixels, Grid.plan(size, tile, halo, border, align), process):
         assert first == rows_seen
         rows_seen += rows.shape[1]
         result[first:rows_seen] = np.rint(rows * white).transpose(1, 2, 0)

@@ -96,7 +96,8 @@ class Plan:
     def key(self) -> str:
         """Equal for plans that give the same program: a program is shared between targets whose keys agree."""
         rows = [(c.site.name, c.strategy) for c in self.choices]
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+        layout = profile(self.target).channels_last
+        return hashlib.sha256(json.dumps([layout, rows]).encode()).hexdigest()
 
 
 def make_plan(sites: Sequence[Site], target: str | None, override: Plan | Mapping[str, str] | None) -> Plan:

@@ -1,0 +1,178 @@
+"""Where the marks of the report's two charts go, in the units of their SVG; no drawing, no colours.
+
+The template draws what these functions return, so that every string still passes its escaping.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 360, 176
+LEFT, RIGHT, TOP, BOTTOM = 44, 352, 44, 146
+"""The drawing, and the plot area inside it; the space above the area is for labels."""
+
+LOG_FROM = 4.0
+"""A latency axis is logarithmic where its end is more than this many times its start."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A labelled place on an axis."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar; ``text`` is what it says to a pointer or a screen reader."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A vertical line with a label, which grows to the left (``end``) or to the right (``start``) of it."""
+
+    x: float
+    row: int
+    anchor: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Bars and marks over a labelled axis."""
+
+    bars: tuple[Bar, ...]
+    marks: tuple[Mark, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    logarithmic: bool = False
+    count: int = 0
+
+
+def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Return round numbers (1, 2, 2.5 or 5 times a power of ten) from ``low`` to ``high``, about ``wanted``."""
+    if not high > low:
+        return [low]
+    rough = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [step * i for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    every = [factor * 10.0**decade for decade in decades for factor in (1, 2, 5)]
+    inside = [value for value in every if low <= value <= high]
+    return inside if len(inside) <= 7 else [v for v in inside if math.log10(v).is_integer()]
+
+
+def latency(samples: Sequence[float], percentiles: Sequence[tuple[str, float]]) -> Chart | None:
+    """Lay out a histogram of ``samples`` with the percentiles over it, all in milliseconds.
+
+    All samples are drawn, the slowest too; the axis becomes logarithmic where they spread far. Without samples
+    the chart holds the percentiles alone.
+
+    Returns:
+        ``None`` where there is nothing to draw.
+    """
+    values = [*samples, *(value for _, value in percentiles)]
+    if not values or min(values) < 0:
+        return None
+    low, high = min(values), max(values)
+    logarithmic = low > 0 and high / low > LOG_FROM
+    if not logarithmic:
+        margin = (high - low) * 0.04 or max(high * 0.05, 1e-6)
+        low, high = max(0.0, low - margin), high + margin
+
+    def place(value: float) -> float:
+        part = math.log(value / low) / math.log(high / low) if logarithmic else (value - low) / (high - low)
+        return LEFT + part * (RIGHT - LEFT)
+
+    bars: list[Bar] = []
+    y_ticks: list[Tick] = []
+    if samples:
+        bins = min(36, max(8, math.isqrt(len(samples))))
+        step = (RIGHT - LEFT) / bins
+        counts = [0] * bins
+        for value in samples:
+            counts[min(bins - 1, int((place(value) - LEFT) / step))] += 1
+        scale = (BOTTOM - TOP) / max(counts)
+        bars = [
+            Bar(
+                LEFT + i * step + 0.5,
+                BOTTOM - n * scale,
+                step - 1,
+                n * scale,
+                f"{n} of {len(samples)} samples",
+            )
+            for i, n in enumerate(counts)
+            if n
+        ]
+        y_ticks = [Tick(BOTTOM - n * scale, str(n)) for n in (0, max(counts))]
+    marks = [
+        Mark(
+            place(value),
+            row,
+            "start" if place(value) < (LEFT + RIGHT) / 2 else "end",
+            f"{name} {short(value)} ms",
+        )
+        for row, (name, value) in enumerate(percentiles)
+    ]
+    ticks = _log_ticks(low, high) if logarithmic else nice_ticks(low, high, 4)
+    x_ticks = [Tick(place(value), short(value)) for value in ticks]
+    return Chart(tuple(bars), tuple(marks), tuple(x_ticks), tuple(y_ticks), logarithmic, len(samples))
+
+
+def short(value: float) -> str:
+    """Write a number with three significant digits and no exponent where it is between 0.001 and a million."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    if not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.2e}"
+    text = f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def decibel_axis(values: Sequence[float]) -> tuple[float, float]:
+    """Return the lowest and highest decibel of an axis for ``values``: multiples of 20, 0 included, room below."""
+    finite = [value for value in values if math.isfinite(value)] or [-20.0]
+    return 20.0 * (math.floor(min(finite) / 20) - 1), max(0.0, 20.0 * math.ceil(max(finite) / 20))
+
+
+def bands(rows: Sequence[tuple[float, float, float]], axis: tuple[float, float]) -> Chart:
+    """Lay out one bar per radial frequency band.
+
+    Args:
+        rows: low edge, high edge and error in decibels, minus infinity where there is no error at all (no bar).
+        axis: what :func:`decibel_axis` said for all charts that shall be compared.
+    """
+    low, high = axis
+
+    def place(decibels: float) -> float:
+        return BOTTOM - (min(max(decibels, low), high) - low) / (high - low) * (BOTTOM - TOP)
+
+    step = (RIGHT - LEFT) / max(1, len(rows))
+    bars = [
+        Bar(LEFT + i * step + 1, place(error), max(step - 2, 0.5), BOTTOM - place(error), text)
+        for i, (start, end, error) in enumerate(rows)
+        for text in [f"{short(start)} to {short(end)}: {error:.1f} dB"]
+    ]
+    every = max(1, math.ceil(len(rows) / 6))
+    x_ticks = [Tick(LEFT + i * step, short(rows[i][0])) for i in range(0, len(rows), every)]
+    if rows:
+        if len(rows) % every and len(x_ticks) > 1:
+            x_ticks.pop()
+        x_ticks.append(Tick(RIGHT, short(rows[-1][1])))
+    gap = 20 * max(1, math.ceil((high - low) / 20 / 5))
+    y_ticks = [Tick(place(value), f"{value:.0f}") for value in range(int(high), int(low) - 1, -gap)]
+    return Chart(tuple(bars), (), tuple(x_ticks), tuple(y_ticks), count=len(rows))

@@ -1,0 +1,111 @@
+"""The photos of the report: read, scaled for a page and turned into data URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..runtime.errors import ImageError
+from ..runtime.images import DEFAULT_MAX_PIXELS, read_photo
+from ..runtime.photo import Photo
+
+MAX_WIDTH = 900
+"""Pictures wider than this many pixels are scaled down to it; narrower ones stay as they are."""
+
+_MAX_HEIGHT = 1800
+_QUALITY = 90
+_MAX_ICC = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Photos for the before/after slider.
+
+    Attributes:
+        before: the photo that was deblurred, as a file or as the bytes of one.
+        after: what each artifact made of it; the key is the artifact's ``path`` or its index in the report.
+    """
+
+    before: Path | bytes
+    after: Mapping[str | int | Path, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture in the page. ``full_width`` is the photo's own width in pixels, before scaling."""
+
+    uri: str
+    width: int
+    height: int
+    full_width: int
+    labels: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Whose picture it is."""
+        return ", ".join(self.labels)
+
+
+def embed(source: Path | bytes) -> Picture:
+    """Read a photo and return it as a JPEG data URI of at most :data:`MAX_WIDTH` pixels in width.
+
+    Raises:
+        ImageError: not a photo that the deblurrer would read; see :mod:`fdikp_edge.runtime.images`.
+    """
+    if isinstance(source, bytes):
+        from ..runtime.codecs.decode import decode
+
+        try:
+            photo = decode(io.BytesIO(source), Path("photo"), DEFAULT_MAX_PIXELS)
+        except (OSError, ValueError) as error:
+            raise ImageError(f"the photo's bytes cannot be read: {error}") from error
+    else:
+        photo = read_photo(source)
+    return _jpeg(photo)
+
+
+def _jpeg(photo: Photo) -> Picture:
+    from PIL import Image
+
+    pixels = photo.pixels if photo.bits == 8 else (photo.pixels // 257).astype("uint8")
+    image = Image.fromarray(pixels)
+    scale = min(MAX_WIDTH / image.width, _MAX_HEIGHT / image.height)
+    if scale < 1:
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    # The pixels are RGB now, so a grey profile would not fit; a huge one is a printer's and not worth its bytes.
+    icc = photo.icc if photo.icc and not photo.grey and len(photo.icc) <= _MAX_ICC else None
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=_QUALITY, subsampling=0, optimize=True, icc_profile=icc)
+    uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return Picture(uri, image.width, image.height, photo.width)
+
+
+def embed_after(
+    after: Mapping[str | int | Path, Path], labels: Mapping[str, str]
+) -> tuple[list[Picture], list[str]]:
+    """Embed what the artifacts made, pictures that are the same byte for byte only once.
+
+    Args:
+        after: see :class:`Pictures`.
+        labels: the name to show for a key, by ``str(key)``; a key that is missing names itself.
+
+    Returns:
+        The pictures in the order of ``after``, and a sentence for each that could not be read.
+    """
+    found: dict[str, Picture] = {}
+    trouble: list[str] = []
+    for key, path in after.items():
+        label = labels.get(str(key), str(key))
+        try:
+            picture = embed(path)
+        except ImageError as error:
+            trouble.append(f"No picture for {label}: {error}")
+            continue
+        held = found.get(picture.uri)
+        names = (*held.labels, label) if held else (label,)
+        found[picture.uri] = Picture(picture.uri, picture.width, picture.height, picture.full_width, names)
+    return list(found.values()), trouble

@@ -72,8 +72,9 @@ def stacked_parts(transform: fx.Node) -> fx.Node | None:
         if str(view.target) != "aten.view_as_real.default":
             return None
         for select in view.users:
-            last_dim = select.args[1] in (-1, view.meta["val"].dim() - 1)
-            if str(select.target) != "aten.select.int" or not last_dim or len(select.users) != 1:
+            if str(select.target) != "aten.select.int" or len(select.users) != 1:
+                return None
+            if select.args[1] not in (-1, view.meta["val"].dim() - 1):
                 return None
             selects[int(select.args[2])] = select  # type: ignore[arg-type]
     if set(selects) != {0, 1}:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .build import build_artifact as build_artifact
     from .build import export_artifact as export_artifact
     from .build import lower_model as lower_model
+    from .build import reference_for as reference_for
     from .deployable import Deployable as Deployable
     from .reference import Reference as Reference
     from .spectral import Audit as Audit
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from .targets import get_target as get_target
 
 _HOMES = {
-    **dict.fromkeys(("LoweredModel", "build_artifact", "export_artifact", "lower_model"), ".build"),
+    **dict.fromkeys(
+        ("LoweredModel", "build_artifact", "export_artifact", "lower_model", "reference_for"), ".build"
+    ),
     "Deployable": ".deployable",
     "Reference": ".reference",
     **dict.fromkeys(("Audit", "LoweredProgram", "Plan", "lower"), ".spectral"),
@@ -46,6 +49,7 @@ __all__ = [
     "get_target",
     "lower",
     "lower_model",
+    "reference_for",
 ]
 
 

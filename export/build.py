@@ -14,6 +14,7 @@ from torch import nn
 
 from ..models import zoo
 from ..runtime.artifact import Artifact, ArtifactWriter
+from ..runtime.errors import BadInputError
 from ..runtime.images import read_photo
 from ..runtime.passport import Passport, TensorContract
 from ..runtime.photo import Photo
@@ -172,6 +173,22 @@ def build_artifact(
             notes=[*model.notes, *built.notes],
         )
         return writer.commit(passport)
+
+
+def reference_for(artifact: Artifact, model: nn.Module) -> Reference:
+    """Return the reference that ``artifact`` was built from: ``model`` behind the artifact's image contract.
+
+    Raises:
+        BadInputError: the artifact was built from other weights.
+    """
+    passport = artifact.passport
+    if zoo.weights_sha256(model) != passport.weights_sha256:
+        raise BadInputError(
+            f"{artifact.path}: was built from other weights of {passport.model} than those given to "
+            "compare it with; name the weights file or the seed that it was built from"
+        )
+    contract = "uint8_nhwc" if passport.input.dtype == "uint8" else "float_nchw"
+    return Reference(Deployable(model, image_contract(contract)).eval())
 
 
 def export_artifact(

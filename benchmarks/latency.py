@@ -1,0 +1,144 @@
+"""How long a call takes, in milliseconds. No sample is ever dropped: outliers are the throttling."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Call = Callable[[], object]
+
+BURST = 3
+"""Timed calls in a row, after one that is not timed, in an interleaved run."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of ``n`` calls, none left out.
+
+    A quantile is the smallest sample that at least that share of samples do not exceed (the nearest rank), so
+    it is a time that did occur. ``drift`` is the median of the last third over that of the first: above 1 the
+    machine grew slower. ``complete`` is false where the time bound came before the samples asked for.
+    """
+
+    samples: tuple[float, ...]
+    complete: bool
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.samples)
+
+    @property
+    def min(self) -> float:
+        """The fastest call."""
+        return min(self.samples)
+
+    @property
+    def p50(self) -> float:
+        """The median."""
+        return self.quantile(0.5)
+
+    @property
+    def p90(self) -> float:
+        """Nine of ten calls took no longer."""
+        return self.quantile(0.9)
+
+    @property
+    def p99(self) -> float:
+        """All but one in a hundred calls took no longer; the slowest call where there are fewer than 100."""
+        return self.quantile(0.99)
+
+    @property
+    def drift(self) -> float:
+        """Median of the last third over that of the first third of the samples."""
+        third = max(1, self.n // 3)
+        return quantile(self.samples[-third:], 0.5) / quantile(self.samples[:third], 0.5)
+
+    def quantile(self, share: float) -> float:
+        """Return the nearest-rank quantile."""
+        return quantile(self.samples, share)
+
+    def to_dict(self) -> dict[str, float | int | bool]:
+        """Return the figures of a report, rounded to a microsecond."""
+        figures = {name: round(getattr(self, name), 3) for name in ("min", "p50", "p90", "p99", "drift")}
+        return {**figures, "max": round(max(self.samples), 3), "n": self.n, "complete": self.complete}
+
+
+def quantile(samples: tuple[float, ...], share: float) -> float:
+    """Return the smallest sample that at least ``share`` of the samples do not exceed."""
+    ordered = sorted(samples)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def measure(call: Call, *, warmup: int = 3, min_samples: int = 100, max_seconds: float = 60.0) -> Latency:
+    """Time one call again and again until there are ``min_samples`` or ``max_seconds`` have passed.
+
+    At least three calls are timed, however slow.
+    """
+    return measure_side_by_side(
+        {"": call}, warmup=warmup, min_samples=min_samples, max_seconds=max_seconds, settle=False
+    )[""]
+
+
+def measure_side_by_side(
+    calls: Mapping[str, Call],
+    *,
+    warmup: int = 3,
+    min_samples: int = 100,
+    max_seconds: float = 60.0,
+    settle: bool = True,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> dict[str, Latency]:
+    """Time several calls by turns in one run, so that what else the machine does meets all of them alike.
+
+    Each turn begins with a call that is not timed (``settle``): a runtime's idle threads go on spinning for a
+    while after its last call, and would otherwise slow whoever comes next.
+
+    Args:
+        calls: name -> what to time.
+        warmup: calls of each before anything is timed; at most a quarter of ``max_seconds`` goes there.
+        min_samples: stop when every call has this many.
+        max_seconds: stop then in any case, for each call; at least three samples of each are taken.
+        settle: see above.
+        progress: told (samples so far, samples wanted, "").
+    """
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    clock = time.perf_counter
+    for call in calls.values():
+        began = clock()
+        for _ in range(warmup):
+            call()
+            if clock() - began > max_seconds / 4:
+                break
+    deadline = clock() + max_seconds * len(calls)
+    while True:
+        for name, call in calls.items():
+            if settle:
+                call()
+            for _ in range(BURST):
+                began = clock()
+                call()
+                samples[name].append((clock() - began) * 1e3)
+        done = min(map(len, samples.values()))
+        if progress is not None:
+            progress(min(done, min_samples), min_samples, "")
+        if done >= min_samples or clock() >= deadline:
+            break
+    return {name: Latency(tuple(times), len(times) >= min_samples) for name, times in samples.items()}
+
+
+def ratio(slower: Latency, faster: Latency) -> float:
+    """Return how many times faster ``faster`` is, by the medians."""
+    return slower.p50 / faster.p50
+
+
+def spread(latency: Latency, bins: int = 24) -> list[tuple[float, float, int]]:
+    """Return a histogram as (from, to, count), from the fastest to the slowest call."""
+    low, high = latency.min, max(latency.samples)
+    width = (high - low) / bins or 1e-9
+    counts = [0] * bins
+    for sample in latency.samples:
+        counts[min(bins - 1, int((sample - low) / width))] += 1
+    return [(low + i * width, low + (i + 1) * width, count) for i, count in enumerate(counts)]

@@ -22,6 +22,7 @@ _HINTS = {
     errno.EPERM: "permission denied; choose a folder you may write to",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EEXIST: "a file of that name is in the way",
+    errno.ENOTEMPTY: "a folder came into being there meanwhile",
     errno.ENAMETOOLONG: "the name is too long",
     errno.ENOENT: "the folder does not exist",
 }

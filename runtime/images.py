@@ -12,7 +12,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from .errors import ImageError, OutputError
+from .errors import BadInputError, ImageError, OutputError
 from .files import replacing
 from .photo import DEFAULT_MAX_PIXELS, FORMATS, MIN_SIDE, Photo
 
@@ -60,11 +60,14 @@ def write_photo(path: str | Path, photo: Photo, *, quality: int = 95) -> list[st
         What the format could not hold, in words.
 
     Raises:
+        BadInputError: a quality out of range.
         OutputError: no format for the suffix, a format that cannot hold the photo, or a place that cannot be
             written. Nothing is left behind.
     """
     file = Path(path)
     form = output_format(file)
+    if not 1 <= quality <= 100:
+        raise BadInputError(f"quality {quality}: expected 1 to 100")
     if form == "JPEG" and photo.alpha is not None and bool((photo.alpha != photo.white).any()):
         raise OutputError(f"{file}: JPEG cannot hold transparency; write .png, .tif or .webp")
     limit = {"JPEG": 65500, "WEBP": 16383}.get(form, 2**31 - 1)

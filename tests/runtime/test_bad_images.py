@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fdikp_edge.runtime.errors import ImageError, OutputError
+from fdikp_edge.runtime.errors import BadInputError, ImageError, OutputError
 from fdikp_edge.runtime.images import Photo, read_photo, write_photo
 from PIL import Image
 
@@ -174,6 +174,8 @@ def leftovers(folder: Path) -> list[str]:
 
 def test_unwritable_places(tmp_path: Path) -> None:
     photo = Photo(pixels=NOISE)
+    with pytest.raises(BadInputError, match="quality"):
+        write_photo(tmp_path / "p.png", photo, quality=0)
     with pytest.raises(OutputError, match=r"\.bmp.*cannot tell the format"):
         write_photo(tmp_path / "p.bmp", photo)
     (tmp_path / "file").touch()

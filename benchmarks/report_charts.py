@@ -9,9 +9,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 360, 176
+WIDTH, HEIGHT = 360, 182
 LEFT, RIGHT, TOP, BOTTOM = 44, 352, 44, 146
-"""The drawing, and the plot area inside it; the space above the area is for labels."""
+"""The drawing, and the plot area inside it; the space above the area is for the labels of the marks."""
+
+BANDS_TOP = 10
+"""Where the area begins in a chart without marks."""
 
 LOG_FROM = 4.0
 """A latency axis is logarithmic where its end is more than this many times its start."""
@@ -59,7 +62,7 @@ class Chart:
 
 
 def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Return round numbers (1, 2, 2.5 or 5 times a power of ten) from ``low`` to ``high``, about ``wanted``."""
+    """Return about ``wanted`` round numbers (1, 2, 2.5, 5 times a power of ten) from ``low`` to ``high``."""
     if not high > low:
         return [low]
     rough = (high - low) / wanted
@@ -79,8 +82,8 @@ def _log_ticks(low: float, high: float) -> list[float]:
 def latency(samples: Sequence[float], percentiles: Sequence[tuple[str, float]]) -> Chart | None:
     """Lay out a histogram of ``samples`` with the percentiles over it, all in milliseconds.
 
-    All samples are drawn, the slowest too; the axis becomes logarithmic where they spread far. Without samples
-    the chart holds the percentiles alone.
+    All samples are drawn, the slowest too; the axis becomes logarithmic where they spread far. Without
+    samples the chart holds the percentiles alone.
 
     Returns:
         ``None`` where there is nothing to draw.
@@ -134,7 +137,7 @@ def latency(samples: Sequence[float], percentiles: Sequence[tuple[str, float]]) 
 
 
 def short(value: float) -> str:
-    """Write a number with three significant digits and no exponent where it is between 0.001 and a million."""
+    """Write a number with three significant digits, and no exponent from 0.001 to a million."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value)
     if not 1e-3 <= abs(value) < 1e6:
@@ -144,7 +147,7 @@ def short(value: float) -> str:
 
 
 def decibel_axis(values: Sequence[float]) -> tuple[float, float]:
-    """Return the lowest and highest decibel of an axis for ``values``: multiples of 20, 0 included, room below."""
+    """Return the ends of an axis for ``values`` in decibels: multiples of 20, 0 included, room below."""
     finite = [value for value in values if math.isfinite(value)] or [-20.0]
     return 20.0 * (math.floor(min(finite) / 20) - 1), max(0.0, 20.0 * math.ceil(max(finite) / 20))
 
@@ -153,13 +156,13 @@ def bands(rows: Sequence[tuple[float, float, float]], axis: tuple[float, float])
     """Lay out one bar per radial frequency band.
 
     Args:
-        rows: low edge, high edge and error in decibels, minus infinity where there is no error at all (no bar).
+        rows: low edge, high edge, and error in decibels: minus infinity where there is none (no bar).
         axis: what :func:`decibel_axis` said for all charts that shall be compared.
     """
     low, high = axis
 
     def place(decibels: float) -> float:
-        return BOTTOM - (min(max(decibels, low), high) - low) / (high - low) * (BOTTOM - TOP)
+        return BOTTOM - (min(max(decibels, low), high) - low) / (high - low) * (BOTTOM - BANDS_TOP)
 
     step = (RIGHT - LEFT) / max(1, len(rows))
     bars = [

@@ -76,7 +76,7 @@ def _jpeg(photo: Photo) -> Picture:
     if scale < 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    # The pixels are RGB now, so a grey profile would not fit; a huge one is a printer's and not worth its bytes.
+    # The pixels are RGB now, so a grey profile would not fit; a huge one is a printer's.
     icc = photo.icc if photo.icc and not photo.grey and len(photo.icc) <= _MAX_ICC else None
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=_QUALITY, subsampling=0, optimize=True, icc_profile=icc)

@@ -107,8 +107,18 @@ def assert_real(program: torch.export.ExportedProgram) -> None:
 
 
 def onnx_file(program: torch.export.ExportedProgram, path: Path) -> Path:
-    """The program through torch's exporter, as one file."""
-    exported = torch.onnx.export(program, dynamo=True, optimize=True, verbose=False)
+    """The program as one ONNX file, by the project's own target where that applies.
+
+    An artifact has one image in and one out; other networks go through torch's exporter at the same opset.
+    """
+    from fdikp_edge.export import onnx as target
+
+    signature = program.graph_signature
+    if len(signature.user_inputs) == len(signature.user_outputs) == 1:
+        model, _ = target.convert(program)
+        path.write_bytes(target.serialise(model, path.name))
+        return path
+    exported = torch.onnx.export(program, dynamo=True, opset_version=target.OPSET, verbose=False)
     assert exported is not None
     exported.save(str(path))
     return path
@@ -144,6 +154,16 @@ def run_onnx(path: Path, inputs: Sequence[Tensor]) -> list[np.ndarray]:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_inputs()]
     return list(session.run(None, {n: x.numpy() for n, x in zip(names, inputs, strict=True)}))
+
+
+def openvino_from_program(program: torch.export.ExportedProgram) -> Any:
+    """Through OpenVINO's own `torch.export` front end; `openvino.convert_model` would also report its use."""
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+
+    front_end = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchFXPythonDecoder.from_exported_program(program)  # must outlive the conversion
+    return front_end.convert(front_end.load(decoder))
 
 
 def run_openvino(model: Any, inputs: Sequence[Tensor]) -> list[np.ndarray]:

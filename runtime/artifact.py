@@ -221,6 +221,13 @@ class ArtifactWriter:
             raise OutputError(f"{self.dest}: is a folder but no artifact; choose another folder")
         if not self.overwrite:
             raise OutputError(f"{self.dest}: exists already; ask to overwrite it, or choose another folder")
+        try:
+            listed = Passport.from_json(_read_passport(self.dest)).files
+            foreign = sorted(set(_walk(self.dest)) - set(listed))
+        except ArtifactError as error:
+            raise OutputError(f"{self.dest}: not overwritten: {error}; remove it first") from error
+        if foreign:
+            raise OutputError(f"{self.dest}: not overwritten: {foreign[0]} in it is no part of the artifact")
 
 
 def _clean(passport: Passport) -> Passport:

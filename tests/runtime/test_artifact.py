@@ -239,6 +239,13 @@ def test_what_is_in_the_way_stays(tmp_path: Path) -> None:
     assert names(tmp_path) == before
     (tmp_path / "empty").mkdir()
     write(tmp_path / "empty")
+    (tmp_path / "old" / "my photo.jpg").touch()
+    with pytest.raises(OutputError, match=r"my photo\.jpg in it is no part"):
+        write(tmp_path / "old", overwrite=True)
+    (tmp_path / "old" / "passport.json").write_text("{}")
+    with pytest.raises(OutputError, match="not overwritten"):
+        write(tmp_path / "old", overwrite=True)
+    assert (tmp_path / "old" / "my photo.jpg").exists()
 
 
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:

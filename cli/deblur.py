@@ -38,7 +38,10 @@ def deblur(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Deblur photos of any size with an artifact: in tiles that blend into each other, in bounded memory."""
+    """Deblur photos with an artifact.
+
+    A photo of any size goes through in tiles that blend into each other, in bounded memory.
+    """
     check_threads(threads)
     with show.working("opening the artifact") as step:
         from ..runtime.deblur import deblur_files

@@ -30,7 +30,11 @@ _PACKAGES = {
 
 
 def doctor(json: JsonOption = False) -> int:
-    """Show what is installed here, which targets this machine can build and run, and why not the others."""
+    """Show what this machine can do.
+
+    What is installed, which targets can be built and run here, why not the others, and what would change
+    that.
+    """
     with show.working("looking around"):
         found = examine()
     if json:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..runtime.errors import TargetUnavailableError
 from . import show
 from .options import (
     ALL,
@@ -20,7 +21,10 @@ from .options import (
     SizeOption,
     TargetsOption,
 )
-from .parsing import artifact_name, check_model, parse_contract, parse_size
+from .parsing import check_model, parse_contract, parse_size
+
+if TYPE_CHECKING:
+    from ..export.targets import Target
 
 
 def export(
@@ -38,56 +42,55 @@ def export(
 ) -> int:
     """Build artifacts without verifying them.
 
-    Each is written as OUT/MODEL-TARGET-PRECISION-HxW, complete or not at all.
+    Each is written whole or not at all, and verified later with `fdikp-edge verify`.
     """
-    from ..export.targets import capability, select
+    from ..benchmarks.matrix import artifact_name
+    from ..export.targets import select
     from ..runtime.artifact import ArtifactWriter
-    from ..runtime.errors import TargetUnavailableError
     from ..runtime.files import making_folder
 
     height_width = parse_size(size)
     image_contract = parse_contract(contract)
-    name = check_model(model, height_width)
-    rows: list[dict[str, str]] = []
-    todo = []
-    for row, number_format in select(target, precision):
-        found = capability(row)
-        offered = number_format in row.precisions
-        reason = "" if found.can_build and offered else found.reason or f"not offered at {number_format} yet"
-        dest = out / artifact_name(name, row.name, number_format, height_width)
-        entry = {
-            "target": row.name,
-            "precision": number_format,
-            "path": str(dest),
-            "state": "",
-            "reason": reason,
-        }
-        rows.append(entry)
-        if reason:
-            entry.update(state="unavailable", path="")
-        else:
-            todo.append((row, number_format, dest, entry))
-    if not todo:
+    check_model(model, height_width)
+    chosen = select(target, precision)
+    rows = [_row(row, number_format) for row, number_format in chosen]
+    if all(row["state"] for row in rows):
         raise TargetUnavailableError(
             "; ".join(f"{r['target']} {r['precision']}: {r['reason']}" for r in rows)
         )
     with show.working("reading the network") as step, making_folder(out):
-        for _, _, dest, _ in todo:
-            with ArtifactWriter(dest, overwrite=overwrite):
-                pass  # finds out now, and not after the work, whether it may be written
         from ..export.build import build_artifact, load_model, lower_model
 
-        steps = len(todo) + 2
         network = load_model(model, seed=seed)
-        step(1, steps, "lowering")
+        name = network.variant.name
+        todo = []
+        for (row, number_format), entry in zip(chosen, rows, strict=True):
+            if not entry["state"]:
+                dest = out / artifact_name(name, row.name, number_format, height_width)
+                todo.append((row, number_format, dest, entry))
+                with ArtifactWriter(dest, overwrite=overwrite):
+                    pass  # finds out now, and not after the work, whether it may be written
+        step(1, len(todo) + 2, "lowering")
         lowered = lower_model(network, height_width, contract=image_contract, profile=todo[0][0].profile)
         for number, (row, number_format, dest, entry) in enumerate(todo):
-            step(number + 2, steps, f"building {row.name} {number_format}")
+            step(number + 2, len(todo) + 2, f"building {row.name} {number_format}")
             made = build_artifact(lowered, row, number_format, dest, overwrite=overwrite)
-            entry.update(state=made.passport.state, reason=made.passport.reason)
+            entry.update(path=str(dest), state=made.passport.state, reason=made.passport.reason)
     if json:
         show.as_json({"artifacts": rows})
     else:
         columns = ("target", "precision", "state", "path", "reason")
         show.table("Exported", columns, [tuple(entry[column] for column in columns) for entry in rows])
     return 0
+
+
+def _row(target: Target, precision: str) -> dict[str, str]:
+    """Return the line of one artifact; one that cannot be built here has its state already, and says why."""
+    from ..export.targets import capability
+
+    found = capability(target)
+    reason = "" if precision in target.precisions else f"not offered at {precision} yet"
+    if not found.can_build:
+        reason = found.reason
+    state = "unavailable" if reason else ""
+    return {"target": target.name, "precision": precision, "path": "", "state": state, "reason": reason}

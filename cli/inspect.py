@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
-    """Show what an artifact is, where it comes from, and what was measured of it."""
+    """Show the passport of an artifact.
+
+    What it is, where it comes from, how each transform is computed, and what was measured of it.
+    """
     from ..runtime.artifact import Artifact
 
     opened = Artifact.open(artifact)

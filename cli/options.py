@@ -43,12 +43,23 @@ SeedOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
 ArtifactArgument = Annotated[Path, typer.Argument(help="An artifact folder, as deploy and export write it.")]
+ArtifactsArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="ARTIFACT...", help="Artifact folders, as deploy and export write them."),
+]
 PhotosOption = Annotated[
     list[Path],
     typer.Option(
-        "--photo", help="Photograph to check with; the worst one counts. Repeatable.", show_default="samples"
+        "--photo", help="Photograph to check with; the worst counts. Repeatable.", show_default="samples"
     ),
 ]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(help="Weights file the artifact was made from.", show_default="as its passport says"),
+]
+SaveOption = Annotated[bool, typer.Option("--save/--no-save", help="Write the result into the passport.")]
 
+# Defaults of repeatable options. Named, since a list literal as a default is a trap elsewhere.
 ALL = ["all"]
 FP32 = ["fp32"]
+NONE: list[Path] = []

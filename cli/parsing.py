@@ -46,8 +46,8 @@ def check_threads(threads: int | None) -> int | None:
     return threads
 
 
-def check_model(model: str, size: tuple[int, int]) -> str:
-    """Return what artifacts of ``model`` are called; catches a wrong name or size before torch is loaded.
+def check_model(model: str, size: tuple[int, int]) -> None:
+    """Catch a wrong name or size before torch is loaded; a weights file is left to the reader of those.
 
     Raises:
         UnknownNameError: neither a variant nor a weights file.
@@ -56,12 +56,5 @@ def check_model(model: str, size: tuple[int, int]) -> str:
     from ..models.variants import VARIANTS, get_variant
 
     path = Path(model)
-    if model not in VARIANTS and (path.suffix or path.exists() or path.name != model):
-        return path.stem
-    get_variant(model).size.check(*size)
-    return model
-
-
-def artifact_name(model: str, target: str, precision: str, size: tuple[int, int]) -> str:
-    """Return the folder name of an artifact, such as ``tiny-onnx-fp32-256x256``."""
-    return f"{model}-{target}-{precision}-{size[0]}x{size[1]}"
+    if model in VARIANTS or not (path.suffix or path.exists() or path.name != model):
+        get_variant(model).size.check(*size)

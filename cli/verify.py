@@ -1,10 +1,119 @@
-"""``fdikp-edge verify``: build artifacts, without verifying or measuring them."""
+"""``fdikp-edge verify``: artifacts against PyTorch eager, or against their recorded output."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
 from . import show
+from .eager import eager_of, torch_is_here
+from .guard import complain
+from .options import (
+    NONE,
+    ArtifactsArgument,
+    JsonOption,
+    PhotosOption,
+    SaveOption,
+    SeedOption,
+    ThreadsOption,
+    WeightsOption,
+)
+from .parsing import check_threads
+
+if TYPE_CHECKING:
+    from ..benchmarks.parity import Parity
+    from ..runtime.artifact import Artifact
 
 
-def verify() -> int:
-    """Build artifacts without verifying or measuring them."""
-    raise NotImplementedError
+def verify(
+    artifacts: ArtifactsArgument,
+    photo: PhotosOption = NONE,
+    weights: WeightsOption = None,
+    seed: SeedOption = None,
+    golden: Annotated[
+        bool, typer.Option("--golden", help="Check only against the output recorded in the artifact.")
+    ] = False,
+    threads: ThreadsOption = None,
+    save: SaveOption = True,
+    json: JsonOption = False,
+) -> int:
+    """Check artifacts against PyTorch.
+
+    Each is run on photographs beside PyTorch eager with its native FFT, and held to the budget of its
+    precision. The result is written into its passport.
+    """
+    from ..runtime.artifact import Artifact
+
+    check_threads(threads)
+    golden = golden or not torch_is_here()
+    done: list[tuple[Artifact, Parity]] = []
+    opened = [Artifact.open(path) for path in artifacts]
+    with show.working("opening") as step:
+        for number, artifact in enumerate(opened):
+            step(number, len(opened), artifact.path.name)
+            done.append((artifact, _check(artifact, photo, weights, seed, golden, threads)))
+    rows = [_row(artifact, parity, golden) for artifact, parity in done]
+    if json:
+        show.as_json({"artifacts": rows})
+    else:
+        _print(rows)
+    for (artifact, parity), row in zip(done, rows, strict=True):
+        for problem in parity.problems:
+            complain(f"{artifact.path}: {problem} ({parity.worst_photo})", kind="failed")
+        if save:
+            _save(artifact, row)
+    return 0 if all(parity.within_budget for _, parity in done) else 1
+
+
+def _check(
+    artifact: Artifact,
+    photos: list[Path],
+    weights: Path | None,
+    seed: int | None,
+    golden: bool,
+    threads: int | None,
+) -> Parity:
+    from ..benchmarks import parity
+    from ..runtime.sessions import open_session
+
+    with open_session(artifact, threads=threads) as session:
+        if golden:
+            return parity.verify_golden(session)
+        return parity.verify(session, eager_of(artifact, weights, seed), photos)
+
+
+def _row(artifact: Artifact, parity: Parity, golden: bool) -> dict[str, Any]:
+    state = "verified" if parity.within_budget else "failed"
+    reason = "; ".join(parity.problems)
+    if golden and not reason:
+        reason = "against the recorded output of one photo"
+    return {
+        "path": str(artifact.path),
+        "target": artifact.passport.target,
+        "precision": artifact.passport.precision,
+        "state": state,
+        "reason": reason,
+        "against": "golden" if golden else "eager",
+        "parity": parity.to_dict(),
+    }
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    columns = ("artifact", "state", "max abs#", "mean abs#", "PSNR dB#", "SSIM#", "worst photo", "against")
+    cells = []
+    for row in rows:
+        parity = row["parity"]
+        figures = (f"{parity['max_abs']:.2e}", f"{parity['mean_abs']:.2e}", f"{parity['psnr_db']:.1f}")
+        name = Path(row["path"]).name
+        cells.append(
+            (name, row["state"], *figures, f"{parity['ssim']:.6f}", parity["worst_photo"], row["against"])
+        )
+    show.table("Parity: artifact against PyTorch", columns, cells)
+
+
+def _save(artifact: Artifact, row: dict[str, Any]) -> None:
+    from ..benchmarks.machine import machine_info
+
+    artifact.amend(parity=row["parity"], state=row["state"], reason=row["reason"], measured_on=machine_info())

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -11,12 +10,15 @@ COMMANDS = ["deploy", "export", "verify", "bench", "deblur", "inspect", "doctor"
 
 
 def test_help_answers_at_once(program: Any) -> None:
-    def seconds() -> float:
-        began = time.perf_counter()
-        assert program("--help").returncode == 0
-        return time.perf_counter() - began
+    resource = pytest.importorskip("resource", reason="processor time of a child is told by Unix only")
 
-    # The best of several: what is measured is the program, not what else the machine does.
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert program("--help").returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    # Processor time, which is what it takes on a machine that does nothing else, and the best of several.
     assert min(seconds() for _ in range(5)) < 0.35
 
 

@@ -1,0 +1,46 @@
+"""The network an artifact was made from, in PyTorch eager, found again from its passport."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..export.reference import Reference
+    from ..runtime.artifact import Artifact
+
+
+def torch_is_here() -> bool:
+    """Say whether PyTorch is installed, without importing it."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def eager_of(artifact: Artifact, weights: Path | None = None, seed: int | None = None) -> Reference:
+    """Return the reference of ``artifact``: its variant or the given weights, behind its image contract.
+
+    Raises:
+        BadInputError: those are not the weights the artifact was made from.
+        UnknownNameError: the artifact is of no variant, so that its weights file has to be given.
+    """
+    from ..export.build import load_model
+    from ..export.deployable import Deployable
+    from ..export.reference import Reference
+    from ..models.variants import VARIANTS
+    from ..models.zoo import weights_sha256
+    from ..runtime.errors import BadInputError, UnknownNameError
+
+    passport = artifact.passport
+    if weights is None and passport.model not in VARIANTS:
+        raise UnknownNameError(
+            f"{artifact.path}: was made from {passport.model!r}, which is none of {', '.join(VARIANTS)}; "
+            "name its weights file with --weights"
+        )
+    model = load_model(str(weights or passport.model), seed=seed)
+    if weights_sha256(model) != passport.weights_sha256:
+        given = f"{weights or passport.model}{'' if seed is None else f' with seed {seed}'}"
+        raise BadInputError(
+            f"{artifact.path}: was not made from {given}; name what it was made from with --weights or --seed"
+        )
+    contract = "uint8_nhwc" if passport.input.dtype == "uint8" else "float_nchw"
+    return Reference(Deployable(model, contract).eval())

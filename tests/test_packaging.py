@@ -38,7 +38,7 @@ def test_packages_list_is_the_tree() -> None:
         for room in ROOMS
         for path in (ROOT / room).rglob("__init__.py")
     }
-    assert set(PROJECT["tool"]["setuptools"]["packages"]) == tree
+    assert sorted(PROJECT["tool"]["setuptools"]["packages"]) == sorted(tree)
 
 
 def test_every_folder_with_code_is_a_package() -> None:

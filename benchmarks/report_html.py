@@ -210,6 +210,7 @@ def _plans(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                 "names": [row["name"]],
                 "count": len(row["plan"]),
                 "strategies": strategies,
+                "audited": bool(audited),
                 "modules": [(module, list(groups.items())) for module, groups in modules.items()],
                 "summary": say.flat({key: value for key, value in row["audit"].items() if key != "sites"}),
             }

@@ -295,6 +295,16 @@ def test_the_plan_groups_equal_sites_and_equal_plans() -> None:
     assert "2: fft_rfft2, fft_rfft2_1" in part and "separable 141" in part
 
 
+def test_what_the_audit_found_stands_beside_the_plan() -> None:
+    data = report()
+    assert "Error bound" not in Page(render(data)).text
+    site = {"site": "fft_rfft2", "multiply_adds": 123456, "error_bound": 2.5e-6}
+    data["artifacts"][0]["audit"] = {"sites": [site], "native_sites": 0, "operators": {"aten.mm": 7}}
+    text = Page(render(data)).text
+    for expected in ("123,456", "2.5e-06", "native_sites", "operators.aten.mm"):
+        assert expected in text
+
+
 def test_commands_are_recorded_or_quoted() -> None:
     data = report()
     data["artifacts"][1]["target"] = "a; rm -rf ~"

@@ -1,0 +1,325 @@
+"""The run behind ``fdikp-edge deploy``: a network through every target and precision asked for.
+
+Build all, verify each, time all side by side with PyTorch eager, deblur a photo with each, write the
+report. A target that cannot be built or run here is a row that says why. Nothing appears in the output
+folder until all of it is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..export.targets import Target, capability, select
+from ..runtime.deblur import Deblurrer
+from ..runtime.errors import BadInputError, FdikpEdgeError, OutputError, TargetUnavailableError
+from ..runtime.files import making_folder
+from ..runtime.images import read_photo, write_photo
+from ..runtime.photo import Photo
+from ..runtime.samples import sample_photo
+from ..runtime.sessions import Session, available_threads, open_session
+from .latency import measure_side_by_side
+from .machine import machine_info
+from .parity import verify
+from .publish import staged
+from .report import REPORT_HTML, REPORT_JSON, Report, Row, write_report
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..export.build import LoweredModel
+
+Progress = Callable[[int, int, str], None]
+"""Told about progress: steps done, steps in all, what is being done now."""
+
+PICTURES = "deblurred"
+
+
+def artifact_name(model: str, target: str, precision: str, size: tuple[int, int]) -> str:
+    """Return the folder name of an artifact: ``tiny-onnx-fp32-256x256``."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-.") or "model"
+    return f"{plain}-{target}-{precision}-{size[0]}x{size[1]}"
+
+
+def deploy(
+    model: nn.Module,
+    out: str | Path,
+    *,
+    targets: Sequence[str] = ("all",),
+    precisions: Sequence[str] = ("fp32",),
+    size: tuple[int, int] = (256, 256),
+    contract: str = "float_nchw",
+    name: str | None = None,
+    source: Sequence[str] = (),
+    photo: str | Path | None = None,
+    overwrite: bool = False,
+    threads: int | None = None,
+    min_samples: int = 100,
+    max_seconds: float = 30.0,
+    progress: Progress | None = None,
+) -> Report:
+    """Build, verify, time and try out a network on every target and precision asked for.
+
+    Args:
+        model: as :func:`fdikp_edge.export.lower_model` takes it.
+        out: folder for the artifacts, ``deblurred/``, ``report.json`` and ``report.html``.
+        targets: names from the target table, or ``all``.
+        precisions: names, or ``all`` for those each target offers.
+        size: height and width the network is built for.
+        contract: ``float_nchw`` or ``uint8_nhwc``.
+        name: what artifacts call the network; the variant's name, or else the class's, when ``None``.
+        source: how the command line would name the network and its options (``--model tiny``), for the
+        report. photo: a photograph to deblur, and for the golden input; a sample when ``None``. overwrite:
+        replace what an earlier run left in ``out``. threads: processor threads for every runtime and for
+        eager; all that may be used when ``None``. min_samples: timed calls of each artifact, and of eager.
+        max_seconds: stop timing after this long for each of them. progress: see :data:`Progress`.
+
+    Returns:
+        The report, as written.
+
+    Raises:
+        BadInputError: an unknown name, a size the network does not take, an unreadable photo, or a network
+        that
+            cannot be lowered.
+        OutputError: ``out`` holds an earlier run, or cannot be written. Nothing was changed.
+        TargetUnavailableError: not one of the targets can be built here.
+    """
+    pairs = select(targets, precisions)
+    if not pairs:
+        raise BadInputError("no target and precision to deploy to")
+    chosen = Path(photo) if photo is not None else sample_photo()
+    _check_any(pairs)
+    with making_folder(Path(out)), staged(Path(out), overwrite=overwrite) as stage:
+        run = _Run(
+            model=model,
+            stage=stage.folder,
+            size=size,
+            contract=contract,
+            name=name or getattr(getattr(model, "variant", None), "name", None) or type(model).__name__,
+            source=tuple(source),
+            photo=read_photo(chosen),
+            threads=threads or available_threads(),
+            progress=progress or (lambda done, total, now: None),
+            steps=3 * len(pairs) + 3,
+        )
+        stage.reserve(REPORT_JSON, REPORT_HTML, PICTURES)
+        stage.reserve(*(artifact_name(run.name, target.name, p, size) for target, p in pairs))
+        report = run(pairs, Path(out), chosen, min_samples, max_seconds)
+        stage.publish()
+    return report
+
+
+@dataclass
+class _Run:
+    """The state that the steps of one run share."""
+
+    model: nn.Module
+    stage: Path
+    size: tuple[int, int]
+    contract: str
+    name: str
+    source: tuple[str, ...]
+    photo: Photo
+    threads: int
+    progress: Progress
+    steps: int
+    done: int = 0
+    sessions: list[tuple[Row, Session]] = field(default_factory=list)
+
+    def __call__(
+        self,
+        pairs: Sequence[tuple[Target, str]],
+        out: Path,
+        photo: Path,
+        min_samples: int,
+        max_seconds: float,
+    ) -> Report:
+        from ..export.build import describe_model, lower_model
+
+        self.step("lowering the network")
+        profile = next(target.profile for target, precision in pairs if not _problem(target, precision))
+        lowered = lower_model(self.model, self.size, name=self.name, contract=self.contract, profile=profile)
+        by_profile = {profile: lowered}
+        rows = [self.build(by_profile, lowered, target, precision) for target, precision in pairs]
+        with contextlib.ExitStack() as stack, _torch_threads(self.threads):
+            for row in rows:
+                self.open(row, stack)
+            for row, session in self.sessions:
+                self.verify(row, session, lowered)
+            self.time(lowered, min_samples, max_seconds)
+            for row, session in self.sessions:
+                self.deblur(row, session)
+        machine = machine_info()
+        for row in rows:
+            self.record(row, machine)
+        self.step("writing the report")
+        report = Report(
+            folder=out,
+            model=describe_model(lowered),
+            machine=machine,
+            rows=rows,
+            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            photo=photo,
+            command=self.command([target.name for target, _ in pairs], [p for _, p in pairs]),
+        )
+        notes = write_report(report, self.stage)
+        if notes:
+            report = Report(**{**vars(report), "notes": [*report.notes, *notes]})
+            write_report(report, self.stage)
+        self.progress(self.steps, self.steps, "done")
+        return report
+
+    def step(self, now: str) -> None:
+        """Report the start of the next step."""
+        self.progress(self.done, self.steps, now)
+        self.done += 1
+
+    def build(
+        self, by_profile: dict[str, LoweredModel], first: LoweredModel, target: Target, precision: str
+    ) -> Row:
+        """Build one artifact; what is lowered for its profile is kept in ``by_profile``."""
+        from ..export.build import build_artifact
+
+        row = Row(target.name, precision, self.size)
+        row.reproduce = self.command([target.name], [precision])
+        self.step(f"building {target.name} {precision}")
+        name = artifact_name(self.name, target.name, precision, self.size)
+        with _row_errors(row):
+            target.check(precision)
+            if target.profile not in by_profile:
+                by_profile[target.profile] = first.for_profile(target.profile)
+            lowered = by_profile[target.profile]
+            row.artifact = build_artifact(lowered, target, precision, self.stage / name, photo=self.photo)
+            row.path = name
+            row.audit = lowered.lowered.audit.to_json()
+            here = capability(target)
+            row.reason = "" if here.can_run else f"cannot run here: {here.reason}"
+        return row
+
+    def open(self, row: Row, stack: contextlib.ExitStack) -> None:
+        """Open what was built, where this machine can run it."""
+        if row.artifact is None or row.reason:
+            return
+        with _row_errors(row):
+            session = stack.enter_context(open_session(row.artifact, threads=self.threads))
+            row.session = session.describe()
+            self.sessions.append((row, session))
+
+    def verify(self, row: Row, session: Session, lowered: LoweredModel) -> None:
+        """Hold one artifact to its budget, on the samples and on the photo of this run."""
+        self.step(f"verifying {row.target} {row.precision}")
+        with _row_errors(row):
+            own = [] if self.photo.source == sample_photo() else [self.photo]
+            row.parity = verify(session, lowered.reference, [*own, *_samples()])
+            row.state = "verified" if row.parity.within_budget else "failed"
+            row.reason = "; ".join(row.parity.problems)
+
+    def time(self, lowered: LoweredModel, min_samples: int, max_seconds: float) -> None:
+        """Time all artifacts that work and eager by turns, on one crop of the photo."""
+        self.step("measuring latency")
+        working = {
+            i: (row, session) for i, (row, session) in enumerate(self.sessions) if row.parity is not None
+        }
+        if not working:
+            return
+        from ..export.crops import crop
+
+        x = crop(self.photo, lowered.contracts[0])
+        calls: dict[str, Callable[[], object]] = {
+            str(i): functools.partial(session.run, x) for i, (_, session) in working.items()
+        }
+        calls["eager"] = functools.partial(lowered.reference, x)
+        measured = measure_side_by_side(calls, min_samples=min_samples, max_seconds=max_seconds)
+        for i, (row, _) in working.items():
+            row.latency, row.eager = measured[str(i)], measured["eager"]
+
+    def deblur(self, row: Row, session: Session) -> None:
+        """Deblur the whole photo with one artifact."""
+        self.step(f"deblurring with {row.target} {row.precision}")
+        with _row_errors(row):
+            result = Deblurrer(session).photo(self.photo)
+            picture = f"{PICTURES}/{artifact_name(self.name, row.target, row.precision, self.size)}.png"
+            write_photo(self.stage / picture, result)
+            row.picture = picture
+
+    def record(self, row: Row, machine: dict[str, Any]) -> None:
+        """Write what was found into the artifact's passport."""
+        if row.artifact is not None and row.state != "unavailable":
+            row.artifact = row.artifact.amend(
+                parity=None if row.parity is None else row.parity.to_dict(),
+                latency_ms=row.latency_dict(),
+                measured_on=machine if row.parity is not None else None,
+                state=row.state,
+                reason=row.reason,
+            )
+
+    def command(self, targets: Sequence[str], precisions: Sequence[str]) -> list[str]:
+        """Return the command line that asks for these targets and precisions."""
+        words = ["fdikp-edge", "deploy", *(self.source or ("--model", self.name))]
+        for option, names in (("--target", targets), ("--precision", precisions)):
+            for value in dict.fromkeys(names):
+                words += [option, value]
+        words += ["--size", f"{self.size[0]}x{self.size[1]}"]
+        if self.contract != "float_nchw":
+            words += ["--contract", self.contract.partition("_")[0]]
+        return [*words, "--out", "DIR"]
+
+
+def _problem(target: Target, precision: str) -> str | None:
+    """Say why a target cannot be built here at a precision, or ``None``."""
+    try:
+        target.check(precision)
+    except TargetUnavailableError as error:
+        return str(error)
+    return None
+
+
+def _check_any(pairs: Sequence[tuple[Target, str]]) -> None:
+    problems = [_problem(target, precision) for target, precision in pairs]
+    if all(problems):
+        raise TargetUnavailableError("nothing to build here: " + "; ".join(p for p in problems if p))
+
+
+def _samples() -> list[Path]:
+    from ..runtime.samples import sample_names
+
+    return [sample_photo(name) for name in sample_names()]
+
+
+@contextlib.contextmanager
+def _row_errors(row: Row) -> Iterator[None]:
+    """Turn what goes wrong with one target into its row, so that the others go on.
+
+    A full disk and bad input are the whole run's, and pass.
+    """
+    try:
+        yield
+    except (OutputError, MemoryError):
+        raise
+    except TargetUnavailableError as error:
+        row.state = "unverified" if row.artifact is not None else "unavailable"
+        row.reason = str(error)
+    except FdikpEdgeError as error:
+        row.state, row.reason = "failed", str(error)
+    except Exception as error:  # a converter or runtime broke in a way of its own
+        said = str(error).strip().splitlines()
+        row.state, row.reason = "failed", f"{type(error).__name__}: {said[0] if said else 'no message'}"
+
+
+@contextlib.contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    """Give torch as many threads as the runtimes have, for the block."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

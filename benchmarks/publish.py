@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..runtime.errors import OutputError
-from ..runtime.files import make_folder_beside, output_error, remove_folder
 from ..runtime.fields import PASSPORT_NAME
+from ..runtime.files import make_folder_beside, output_error, remove_folder
 
 
 class Stage:

@@ -1,13 +1,13 @@
 """Drops linear preparation of a spectrum that the following transform undoes anyway.
 
 Careful networks project a learned half spectrum onto a valid one before ``irfft``: flips, rolls, slices and
-concatenations over the whole spectrum, several times the work of the transform itself. The transform to a real
-signal contains that projection (its sine rows of columns 0 and N/2 are zero), so the preparation can go.
+concatenations over the whole spectrum, several times the work of the transform itself. The transform to a
+real signal contains that projection (its sine rows of columns 0 and N/2 are zero), so the preparation can go.
 
 Precondition, checked for every site on its own: the operators between a complex value ``z`` and the transform
-are linear over the reals and depend on nothing but ``z``. Then ``transform(prepare(z))`` and ``transform(z)`` are
-linear maps, and two linear maps that agree on a random vector agree everywhere (with probability one), so one
-float64 probe decides.
+are linear over the reals and depend on nothing but ``z``. Then ``transform(prepare(z))`` and ``transform(z)``
+are linear maps, and two linear maps that agree on a random vector agree everywhere (with probability one), so
+one float64 probe decides.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.utils import _pytree as pytree
 
+from .graph import arguments, compute, meta_value, shape_of
 from .sites import is_transform
 
-LINEAR = frozenset(
-    "slice narrow select cat flip roll neg conj _conj resolve_conj clone add sub mul div permute transpose view reshape "
-    "unsqueeze squeeze fft_fftshift fft_ifftshift slice_scatter select_scatter split split_with_sizes stack".split()
-)
+CUT = {"slice", "narrow", "select", "split", "split_with_sizes", "slice_scatter", "select_scatter"}
+MOVED = {"cat", "stack", "flip", "roll", "fft_fftshift", "fft_ifftshift", "permute", "transpose"}
+RESHAPED = {"view", "reshape", "unsqueeze", "squeeze", "clone"}
+COMBINED = {"neg", "conj", "_conj", "resolve_conj", "add", "sub", "mul", "div"}
+LINEAR = CUT | MOVED | RESHAPED | COMBINED
 LARGEST_REGION = 64
 AGREEMENT = 1e-11
 
 
 def absorb_preparation(graph: fx.Graph) -> list[str]:
-    """Rewire every transform past preparation it makes redundant; returns the names of the transforms changed."""
+    """Rewire every transform past preparation it makes redundant; returns the names of those changed."""
     changed = []
     for node in list(graph.nodes):
         if node.op != "call_function" or not is_transform(str(node.target)):
             continue
         source = _redundant_from(node)
         if source is not None:
-            node.replace_input_with(node.args[0], source)
+            node.replace_input_with(arguments(node)[0], source)
             changed.append(node.name)
     if changed:
         graph.eliminate_dead_code()
@@ -45,9 +46,8 @@ def absorb_preparation(graph: fx.Graph) -> list[str]:
 
 def _redundant_from(transform: fx.Node) -> fx.Node | None:
     """The earliest value that gives the same transform, or ``None``."""
-    start = transform.args[0]
-    assert isinstance(start, fx.Node)
-    wanted = start.meta["val"]
+    start: fx.Node = arguments(transform)[0]
+    wanted = meta_value(start)
     order = {node: index for index, node in enumerate(transform.graph.nodes)}
     frontier, region = {start}, set[fx.Node]()
     found = None
@@ -88,13 +88,11 @@ def _is_linear(node: fx.Node) -> bool:
 
 def _agrees(transform: fx.Node, source: fx.Node, region: list[fx.Node]) -> bool:
     generator = torch.Generator().manual_seed(0)
-    shape = source.meta["val"].shape
-    dtype = torch.complex128 if source.meta["val"].dtype.is_complex else torch.float64
-    probe = torch.randn(shape, dtype=dtype, generator=generator)
+    dtype = torch.complex128 if meta_value(source).dtype.is_complex else torch.float64
+    probe = torch.randn(shape_of(source), dtype=dtype, generator=generator)
     values: dict[fx.Node, Any] = {source: probe}
     for node in region:
-        args, kwargs = pytree.tree_map_only(fx.Node, lambda n: values[n], (node.args, node.kwargs))
-        values[node] = node.target(*args, **kwargs)  # type: ignore[operator]
-    prepared = transform.target(values[transform.args[0]], *transform.args[1:], **transform.kwargs)  # type: ignore[operator,index]
-    plain = transform.target(probe, *transform.args[1:], **transform.kwargs)  # type: ignore[operator]
+        values[node] = compute(node, values)
+    prepared = compute(transform, values)
+    plain = compute(transform, {arguments(transform)[0]: probe})
     return bool((prepared - plain).abs().max() <= AGREEMENT * plain.abs().max())

@@ -1,7 +1,8 @@
 """Everything a program computes from its constants alone is computed once, before the lowering.
 
-The transform of a stored kernel, a frequency grid made in ``forward``, a window: runtimes would recompute them on
-every call (``Cos``, ``Sin`` and ``Range`` nodes), and a transform of a constant is no transform site at all.
+The transform of a stored kernel, a frequency grid made in ``forward``, a window: runtimes would recompute
+them on every call (``Cos``, ``Sin`` and ``Range`` nodes), and a transform of a constant is no transform site
+at all.
 """
 
 from __future__ import annotations
@@ -10,26 +11,26 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.utils import _pytree as pytree
 
-LARGEST_GROWTH = (
-    4  # a folded value may be this many times larger than what it was computed from, beyond 64 KiB
-)
+from .graph import compute
+
+LARGEST_GROWTH = 4
+"""How many times larger than what it was computed from a folded value may be, beyond 64 KiB."""
 
 
 def constant_values(graph: fx.Graph, known: dict[fx.Node, Any]) -> dict[fx.Node, Any]:
     """Values of all nodes that depend on ``known`` (parameters, buffers, constants) alone.
 
-    Only those results are returned that a node outside the constant region reads. Random operators are left alone.
+    Only those results are returned that a node outside the constant region reads. Random operators are left
+    alone.
     """
     values: dict[fx.Node, Any] = dict(known)
     sizes: dict[fx.Node, int] = {node: _bytes(value) for node, value in known.items()}
     for node in graph.nodes:
         if node.op != "call_function" or not _foldable(node, values):
             continue
-        args, kwargs = pytree.tree_map_only(fx.Node, lambda n: values[n], (node.args, node.kwargs))
         with torch.no_grad():
-            result = node.target(*args, **kwargs)
+            result = compute(node, values)
         source = sum(sizes[n] for n in node.all_input_nodes)
         if _bytes(result) > max(LARGEST_GROWTH * source, 1 << 16):
             continue

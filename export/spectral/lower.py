@@ -20,6 +20,7 @@ from .absorb import absorb_preparation
 from .audit import Audit, audit_program
 from .fold import constant_values
 from .fuse import Fused, fuse
+from .graph import arguments, meta_value, shape_of
 from .planner import Plan, make_plan, profile
 from .rewriter import LoweredModule, module_path, store, where
 from .sites import Site, describe, is_transform
@@ -29,8 +30,9 @@ from .sites import Site, describe, is_transform
 class LoweredProgram:
     """A real-valued program with its plan and the proof of it.
 
-    ``program`` takes and returns what the original module does, computes in the same dtype, and holds no complex
-    value, no ``torch.fft`` operator (unless a site was asked to stay ``native``), no symbolic shape and no branch.
+    ``program`` takes and returns what the original module does, computes in the same dtype, and holds no
+    complex value, no ``torch.fft`` operator (unless a site was asked to stay ``native``), no symbolic shape
+    and no branch.
     """
 
     program: ExportedProgram
@@ -82,11 +84,9 @@ def lower(
     lowered = _assemble(exported)
     known, placeholders = _tensors_of(exported, lowered)
     folded = constant_values(graph_module.graph, known)
-    folded_keys = {}
+    folded_keys = {node: f"constant_{node.name}" for node in folded}
     for node, value in folded.items():
-        key = f"constant_{node.name}"
-        store(lowered.spectral, key, value)
-        folded_keys[node] = key
+        store(lowered.spectral, folded_keys[node], value)
     live = _live_nodes(graph_module.graph, folded)
     made = make_plan(_sites(graph_module.graph, live), target, plan)
     lowered.prepare(made, placeholders, folded_keys, live)
@@ -105,8 +105,8 @@ def _check_inputs(inputs: Any) -> None:
     for index, value in enumerate(inputs):
         if value.dtype.is_complex:
             raise LoweringError(
-                f"example input {index} is complex, which no edge runtime can take; let the network take a real "
-                "tensor [..., 2] and call torch.view_as_complex on it"
+                f"example input {index} is complex, which no edge runtime can take; let the network take a "
+                "real tensor [..., 2] and call torch.view_as_complex on it"
             )
 
 
@@ -114,9 +114,9 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     try:
         with torch.no_grad():
             exported = torch.export.export(module, inputs, strict=False)
-            return exported.run_decompositions(
-                {}
-            )  # functional form; every operator, fft included, stays whole
+            # With an empty table: functional form, and every operator, fft included, stays whole.
+            functional: ExportedProgram = exported.run_decompositions({})
+            return functional
     except FdikpEdgeError:
         raise
     except Exception as error:
@@ -137,15 +137,16 @@ def _check_static(graph_module: fx.GraphModule) -> None:
             node.op == "call_function" and isinstance(node.target, torch._ops.HigherOrderOperator)
         ):
             raise DynamicShapeError(
-                f"{node.target} in {where(node)} is control flow that depends on data; edge runtimes take a fixed "
-                "graph: compute both branches, or export one module per branch"
+                f"{node.target} in {where(node)} is control flow that depends on data; edge runtimes take a "
+                "fixed graph: compute both branches, or export one module per branch"
             )
         for value in pytree.tree_leaves(node.meta.get("val")):
             if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
                 raise DynamicShapeError(f"{node.target} in {where(node)} makes a size that depends on data")
             if isinstance(value, Tensor) and any(not isinstance(size, int) for size in value.shape):
                 raise DynamicShapeError(
-                    f"{node.target} in {where(node)} has the symbolic shape {tuple(value.shape)}; export with fixed sizes"
+                    f"{node.target} in {where(node)} has the symbolic shape {tuple(value.shape)}; "
+                    "export with fixed sizes"
                 )
 
 
@@ -153,8 +154,8 @@ def _assemble(exported: ExportedProgram) -> LoweredModule:
     mutated = [s for s in exported.graph_signature.output_specs if s.kind is not OutputKind.USER_OUTPUT]
     if mutated:
         raise LoweringError(
-            f"the network changes its own state in forward ({mutated[0].target or mutated[0].kind.name}); call .eval() "
-            "before lowering, or return the new state as an output"
+            f"the network changes its own state in forward ({mutated[0].target or mutated[0].kind.name}); "
+            "call .eval() before lowering, or return the new state as an output"
         )
     real = {
         name: tensor
@@ -167,7 +168,7 @@ def _assemble(exported: ExportedProgram) -> LoweredModule:
 def _tensors_of(
     exported: ExportedProgram, lowered: LoweredModule
 ) -> tuple[dict[fx.Node, Any], list[str | None]]:
-    """(values of the placeholders that are stored tensors, the name each placeholder reads; ``None``: user input)."""
+    """(values of the placeholders that store tensors, what each placeholder reads; ``None``: user input)."""
     known: dict[fx.Node, Any] = {}
     names: list[str | None] = []
     nodes = [node for node in exported.graph.nodes if node.op == "placeholder"]
@@ -211,23 +212,10 @@ def _sites(graph: fx.Graph, live: set[fx.Node]) -> list[Site]:
             site = node.target.site(node.name, module_path(node))
             found += [] if site is None else [site]
         elif node in live and node.op == "call_function" and is_transform(str(node.target)):
-            source = node.args[0].meta["val"]
-            schema = node.target._schema.arguments[1:]
-            values = [*node.args[1:], *[None] * len(schema)][: len(schema)]
-            named = {**dict(zip((a.name for a in schema), values, strict=True)), **node.kwargs}
-            args = (
-                named.get("n", named.get("s")),
-                named.get("dim", schema[1].default_value),
-                named.get("norm"),
-            )
-            if len(node.args) < 3 and "dim" not in node.kwargs:
-                args = (args[0], schema[1].default_value, args[2])
-            shape = tuple(source.shape)
-            found.append(
-                describe(
-                    node.name, module_path(node), str(node.target), shape, not source.dtype.is_complex, args
-                )
-            )
+            source, *args = arguments(node)
+            is_real = not meta_value(source).dtype.is_complex
+            path, operator = module_path(node), str(node.target)
+            found.append(describe(node.name, path, operator, shape_of(source), is_real, tuple(args)))
     return found
 
 
@@ -242,27 +230,20 @@ def _relative_error(found: Any, expected: Any) -> float:
 
 def _without_unused(program: ExportedProgram) -> ExportedProgram:
     """Drop stored tensors that nothing reads any more (a kernel whose transform was folded)."""
-    graph = program.graph_module.graph
+    graph, specs = program.graph_module.graph, program.graph_signature.input_specs
     graph.eliminate_dead_code()
-    unused = {
-        node.name: node
-        for node, spec in zip(
-            [n for n in graph.nodes if n.op == "placeholder"],
-            program.graph_signature.input_specs,
-            strict=True,
-        )
-        if spec.kind is not InputKind.USER_INPUT and not node.users
-    }
-    specs = program.graph_signature.input_specs
-    gone = {spec.target for spec in specs if getattr(spec.arg, "name", None) in unused}
-    kept = {s.target for s in specs if getattr(s.arg, "name", None) not in unused}
-    program.graph_signature.input_specs[:] = [s for s in specs if getattr(s.arg, "name", None) not in unused]
-    for node in unused.values():
-        graph.erase_node(node)
-    for name in gone - kept:
-        if name is not None:
-            program.state_dict.pop(name, None)
-            program.constants.pop(name, None)
+    kept, gone = [], set()
+    for node, spec in zip([n for n in graph.nodes if n.op == "placeholder"], list(specs), strict=True):
+        if spec.kind is InputKind.USER_INPUT or node.users:
+            kept.append(spec)
+        else:
+            gone.add(spec.target)
+            graph.erase_node(node)
+    specs[:] = kept
+    for name in gone - {spec.target for spec in kept} - {None}:
+        program.state_dict.pop(name, None)
+        program.constants.pop(name, None)
     program.graph_module.recompile()
-    program.validate()
+    check: Any = program.validate  # torch leaves it without types
+    check()
     return program

@@ -1,8 +1,8 @@
 """Which strategy computes which site: a cost model per target, and the user's overrides.
 
-The model is deliberately small: time = multiply-adds / product rate + elements moved / move rate + a fixed cost per
-operator. ``python -m fdikp_edge.benchmarks.planner`` measures every strategy on every profile and prints how often
-the cheapest prediction was the fastest in fact, and what a wrong choice cost.
+The model is deliberately small: time = multiply-adds / product rate + elements moved / move rate + a fixed
+cost per operator. ``python -m fdikp_edge.benchmarks.planner`` measures every strategy on every profile and
+prints how often the cheapest prediction was the fastest in fact, and what a wrong choice cost.
 """
 
 from __future__ import annotations
@@ -68,12 +68,16 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """The choices for all sites of a program, in program order."""
+    """The choices for all sites of a program, in program order.
+
+    A plan is a record: it is not checked against anything until :func:`make_plan` takes it as an override.
+    """
 
     target: str
     choices: tuple[Choice, ...]
 
     def __getitem__(self, name: str) -> Choice:
+        """The choice for the site of that name."""
         return next(choice for choice in self.choices if choice.site.name == name)
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -94,7 +98,7 @@ class Plan:
 
     @property
     def key(self) -> str:
-        """Equal for plans that give the same program: a program is shared between targets whose keys agree."""
+        """Equal for plans that give the same program, which targets whose keys agree can share."""
         rows = [(c.site.name, c.strategy) for c in self.choices]
         layout = profile(self.target).channels_last
         return hashlib.sha256(json.dumps([layout, rows]).encode()).hexdigest()
@@ -103,8 +107,8 @@ class Plan:
 def make_plan(sites: Sequence[Site], target: str | None, override: Plan | Mapping[str, str] | None) -> Plan:
     """Choose a strategy for every site.
 
-    ``override`` is a plan made before, or a mapping from a pattern (``*`` and ``?``; matched against the site's
-    name and its module path) to a strategy's name; the last pattern that matches wins.
+    ``override`` is a plan made before, or a mapping from a pattern (``*`` and ``?``; matched against the
+    site's name and its module path) to a strategy's name; the last pattern that matches wins.
 
     Raises:
         UnknownNameError: a strategy that does not exist, or a pattern that matches no site.
@@ -136,7 +140,7 @@ def _choose(site: Site, rates: Profile, wanted: Mapping[str, str]) -> Choice:
         for name in AUTOMATIC
         if STRATEGIES[name].declines(site) is None
     }
-    for pattern, name in reversed(wanted.items()):
+    for pattern, name in reversed(list(wanted.items())):
         if _matches(pattern, site):
             refusal = STRATEGIES[name].declines(site)
             if refusal is not None:

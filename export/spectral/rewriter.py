@@ -47,6 +47,7 @@ class Rewriter(fx.Interpreter):
         replaced: Mapping[fx.Node, Tensor | Pair],
         live: Set[fx.Node],
     ) -> None:
+        """Hold what a run reads; ``replaced``: nodes with a value already, ``live``: those to compute."""
         super().__init__(graph_module, garbage_collect_values=True)
         self.extra_traceback = False  # our errors name the place themselves
         self._plan = plan
@@ -72,11 +73,8 @@ class Rewriter(fx.Interpreter):
             if dim % (value.pair.re.dim() + 1) == value.pair.re.dim():
                 return value.pair.im if index % 2 else value.pair.re
         if operator != "aten.view_as_complex.default":
-            is_lazy = lambda v: isinstance(v, Interleaved)  # noqa: E731
-            args, kwargs = pytree.tree_map(
-                lambda v: v.materialize() if isinstance(v, Interleaved) else v,
-                (args, kwargs),
-                is_leaf=is_lazy,
+            args, kwargs = pytree.tree_map_only(
+                Interleaved, Interleaved.materialize, (args, kwargs), is_leaf=_is_lazy
             )
         if is_transform(operator):
             choice = self._plan[node.name]
@@ -89,15 +87,16 @@ class Rewriter(fx.Interpreter):
                 return args[0][args[1]]
             raise UnsupportedOperatorError(
                 f"{operator} on complex values in {where(node)} has no lowering rule. Write it with real and "
-                f"imaginary parts, or add a rule: a function in fdikp_edge.export.spectral.rules registered with "
-                f"@complex_rule({operator.removeprefix('aten.')!r})."
+                f"imaginary parts, or add a rule: a function in fdikp_edge.export.spectral.rules registered "
+                f"with @complex_rule({operator.removeprefix('aten.')!r})."
             )
         if isinstance(node.target, Fused):
             return node.target.apply(self._bank, *args)
         rule = find(REAL_RULES, node.target)
         if rule is not None:
             return rule(Context(node, self._bank), *args, **kwargs)
-        return node.target(*args, **kwargs)  # type: ignore[operator]
+        target: Any = node.target
+        return target(*args, **kwargs)
 
     @staticmethod
     def _is_complex(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -109,24 +108,22 @@ class Rewriter(fx.Interpreter):
 
 
 class LoweredModule(nn.Module):
-    """The lowered network as a module: original parameters under their own names, constants in ``spectral``."""
+    """The lowered network: original parameters under their own names, constants in ``spectral``."""
 
     def __init__(self, tensors: Mapping[str, Tensor], graph_module: fx.GraphModule, out_spec: Any) -> None:
+        """Take over the real tensors of the network; :meth:`prepare` must follow."""
         super().__init__()
         self.spectral = ConstantBank()
-        self._graph_module = [
-            graph_module
-        ]  # in a list: the original graph is no submodule of the lowered one
+        self._graph_module = [graph_module]  # in a list: the original graph is to be no submodule of this
         self._out_spec = out_spec
         self._placeholders: list[str | None] = []
-        self._rewriter: Rewriter | None = None
         for name, tensor in tensors.items():
             plant(self, name, tensor)
 
     def prepare(
         self, plan: Plan, placeholders: list[str | None], folded: Mapping[fx.Node, str], live: Set[fx.Node]
     ) -> None:
-        """Set what :meth:`forward` runs: ``placeholders`` names a tensor for each graph input, ``None`` for the user's."""
+        """Set what :meth:`forward` runs; ``placeholders`` names each input's tensor, ``None`` a user's."""
         self._placeholders = placeholders
         self._folded = dict(folded)
         self._plan = plan
@@ -144,9 +141,8 @@ class LoweredModule(nn.Module):
         remaining = iter(inputs)
         values = [next(remaining) if name is None else self._tensor(name) for name in self._placeholders]
         replaced = {node: self.constant(name) for node, name in self._folded.items()}
-        outputs = Rewriter(self._graph_module[0], self._plan, self.spectral, replaced, self._live).run(
-            *values
-        )
+        rewriter = Rewriter(self._graph_module[0], self._plan, self.spectral, replaced, self._live)
+        outputs = rewriter.run(*values)
         flat = []
         for index, output in enumerate(outputs):
             if isinstance(output, Interleaved):
@@ -166,6 +162,10 @@ class LoweredModule(nn.Module):
         found = getattr(self.get_submodule(owner), leaf)
         assert isinstance(found, Tensor)
         return found
+
+
+def _is_lazy(value: Any) -> bool:
+    return isinstance(value, Interleaved)
 
 
 def _as_float(value: Pair | Tensor) -> Pair | Tensor:

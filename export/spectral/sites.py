@@ -1,7 +1,7 @@
 """One transform in a program, described so that strategies and the planner need nothing else.
 
-Every ``torch.fft`` function is brought to one of three kinds (:class:`Kind`) over axes that carry their own length,
-crop or zero padding and scale, as defined in the torch.fft reference.
+Every ``torch.fft`` function is brought to one of three kinds (:class:`Kind`) over axes that carry their own
+length, crop or zero padding and scale, as defined in the torch.fft reference.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Kind(enum.Enum):
 class Axis:
     """One axis of a transform.
 
-    ``dim`` counts from the front; ``length`` is the signal length N of the transform; ``taken`` is how many of the
-    input's elements enter it (fewer than N: zero padding; the rest of a longer input is cropped); ``kept`` is how
-    many outputs are produced; ``scale`` multiplies the result (this axis' share of the norm).
+    ``dim`` counts from the front; ``length`` is the signal length N of the transform; ``taken`` is how many
+    of the input's elements enter it (fewer than N: zero padding; the rest of a longer input is cropped);
+    ``kept`` is how many outputs are produced; ``scale`` multiplies the result (this axis' share of the norm).
     """
 
     dim: int
@@ -38,7 +38,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Site:
-    """A transform at one place of the program. ``sign`` is the sign of the exponent (-1 forward, +1 inverse)."""
+    """A transform at one place of the program; ``sign`` is the exponent's (-1 forward, +1 inverse)."""
 
     name: str
     module_path: str
@@ -75,14 +75,23 @@ class Site:
 
     @property
     def gain(self) -> float:
-        """Largest possible ``max|output| / max|input|`` (sum of the absolute matrix entries, axis by axis)."""
-        gain = 1.0
-        for axis in self.axes:
-            terms = axis.taken
-            if self.kind is Kind.C2R and axis is self.half:
-                terms = min(axis.length, 2 * axis.taken)
-            gain *= terms * axis.scale
-        return gain
+        """Largest possible ``max|output| / max|input|`` (sum of absolute matrix entries, axis by axis)."""
+        return self.gains[-1]
+
+    @property
+    def gains(self) -> tuple[float, ...]:
+        """Largest possible ``max|value| / max|input|`` after each axis of :attr:`running_order`."""
+        gain, found = 1.0, []
+        for axis in self.running_order:
+            mirrored = self.kind is Kind.C2R and axis is self.half
+            gain *= axis.scale * (min(axis.length, 2 * axis.taken) if mirrored else axis.taken)
+            found.append(gain)
+        return tuple(found)
+
+    @property
+    def running_order(self) -> tuple[Axis, ...]:
+        """The axes as they are computed: the half axis first or last, where its data are real."""
+        return self.axes if self.kind is Kind.C2R else self.axes[::-1]
 
 
 _FORWARD = {"fft": True, "ifft": False, "rfft": True, "irfft": False, "hfft": True, "ihfft": False}
@@ -99,7 +108,7 @@ def _family(operator: str) -> tuple[str, int | None]:
 
 
 def is_transform(operator: str) -> bool:
-    """True for every discrete Fourier transform operator of ``torch.fft`` (shifts and frequencies are not)."""
+    """True for every transform operator of ``torch.fft``; its shifts and frequencies are none."""
     if not operator.startswith("aten.fft_"):
         return False
     return _family(operator)[0] in _FORWARD

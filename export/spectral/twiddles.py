@@ -1,8 +1,8 @@
-"""Transform matrices, built in float64 with the angle reduced modulo N, and the bank that stores each one once.
+"""Transform matrices, built in float64 with the angle reduced modulo N, and the bank that stores them once.
 
-``cos(2 pi n k / N)`` with a large product ``n k`` loses digits in the argument; ``(n k) mod N`` is exact in integers
-(runtime twiddle accuracy: Schatzman, "Accuracy of the Discrete Fourier Transform and the Fast Fourier Transform",
-SIAM J. Sci. Comput. 17, 1996).
+``cos(2 pi n k / N)`` with a large product ``n k`` loses digits in the argument; ``(n k) mod N`` is exact in
+integers (runtime twiddle accuracy: Schatzman, "Accuracy of the Discrete Fourier Transform and the Fast
+Fourier Transform", SIAM J. Sci. Comput. 17, 1996).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Matrix: TypeAlias = NDArray[np.float64]
 def circle(length: int) -> tuple[Matrix, Matrix]:
     """(cos, sin) of ``2 pi k / length`` for k from 0 to length - 1.
 
-    Quarter turns are exact: a coefficient that is real for every real signal must get an imaginary part of exactly
-    0, or the phase of a negative one would be -pi as often as pi.
+    Quarter turns are exact: a coefficient that is real for every real signal must get an imaginary part of
+    exactly 0, or the phase of a negative one would be -pi as often as pi.
     """
     steps = np.arange(length)
     table = 2.0 * np.pi * steps / length
@@ -52,9 +52,9 @@ def forward_parts(axis: Axis) -> tuple[Matrix, Matrix]:
 def half_inverse_parts(axis: Axis) -> tuple[Matrix, Matrix]:
     """(C, S) with shape [taken, kept] from a half spectrum to a real signal.
 
-    ``x = re C - sign im S``; columns 0 and N/2 count once, the others twice, for the mirrored half. The sine rows
-    of columns 0 and N/2 are exactly zero: imaginary parts there never reach the signal, which is the projection
-    that torch's CPU transform applies to a half spectrum that is not Hermitian.
+    ``x = re C - sign im S``; columns 0 and N/2 count once, the others twice, for the mirrored half. The sine
+    rows of columns 0 and N/2 are exactly zero: imaginary parts there never reach the signal, which is the
+    projection that torch's CPU transform applies to a half spectrum that is not Hermitian.
     """
     bins = np.arange(axis.taken)
     cos, sin = rotation(bins, np.arange(axis.kept), axis.length)
@@ -66,11 +66,12 @@ def half_inverse_parts(axis: Axis) -> tuple[Matrix, Matrix]:
 class ConstantBank(nn.Module):
     """Constants of a lowered program, each stored once as a buffer.
 
-    Keys say what a constant is (``dft64_c``), so that tracing finds it again without looking at values; constants
-    with different keys but equal content share one buffer.
+    Keys say what a constant is (``dft64_c``), so that tracing finds it again without looking at values;
+    constants with different keys but equal content share one buffer.
     """
 
     def __init__(self) -> None:
+        """Start empty."""
         super().__init__()
         self._buffer_of_key: dict[str, str] = {}
         self._buffer_of_content: dict[str, str] = {}

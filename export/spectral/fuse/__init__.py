@@ -1,7 +1,8 @@
 """Replaces chains of operators by an equal computation that runtimes do not spread over huge intermediates.
 
-Each pattern is found on the exported graph, checked, and replaced by nodes that call small Python objects; the
-rewriter traces through those objects, so the lowered program has ordinary operators again, in a better order.
+Each pattern is found on the exported graph, checked, and replaced by nodes that call small Python objects;
+the rewriter traces through those objects, so the lowered program has ordinary operators again, in a better
+order.
 """
 
 from __future__ import annotations

@@ -1,28 +1,27 @@
-"""Convolutions whose kernel is made by the network: per-pixel sums over neighbours, mixtures of a few kernels."""
+"""Convolutions whose kernel the network makes: per-pixel sums over neighbours, mixtures of a few kernels."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from itertools import permutations
 
 import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from ..graph import arguments, shape_of
 from ..twiddles import ConstantBank
 from .base import RESHAPES, Fused, before_reshapes, only_reader
-
-CONV2D = (None, None, None, [1, 1], [0, 0], [1, 1], 1)
-"""Defaults of ``aten.conv2d``: input, weight, bias, stride, padding, dilation, groups."""
 
 
 @dataclass(frozen=True)
 class NeighbourhoodSum(Fused):
-    """``(unfold(x) * weights).sum(taps)`` as one multiply-add per tap: nothing k² times the image is ever stored.
+    """``(unfold(x) * weights).sum(taps)`` as one multiply-add per tap: nothing k² times the image is stored.
 
-    ``image`` [..., H, W] was padded before; ``weights`` [..., taps, h, w] holds a weight per tap and output pixel.
+    ``image`` [..., H, W] was padded before; ``weights`` [..., taps, h, w] holds a weight per tap and output
+    pixel.
     """
 
     kernel: tuple[int, int]
@@ -54,12 +53,13 @@ class NeighbourhoodSum(Fused):
 
 @dataclass(frozen=True)
 class KernelMixture(Fused):
-    """Filter with N kernels made at run time, weigh per pixel, add up: all in four-dimensional, channel-major form.
+    """Filter with N kernels made at run time, weigh per pixel, add up: all in four-dimensional form.
 
     Runtimes that keep channels fastest reorder the whole N-fold image to planar and back around the five- and
-    six-dimensional arithmetic that a network writes here. Copying channels and adding them up by 1x1 convolutions
-    with zeros and ones keeps one layout throughout. ``image`` [1, G, H, W], ``kernels`` [G N, 1, k, k] (kernel
-    fastest), ``shares`` [1, ..., N, h, w] with leading sizes ``lead`` that broadcast against ``groups``.
+    six-dimensional arithmetic that a network writes here. Copying channels and adding them up by 1x1
+    convolutions with zeros and ones keeps one layout throughout. ``image`` [1, G, H, W], ``kernels`` [G N, 1,
+    k, k] (kernel fastest), ``shares`` [1, ..., N, h, w] with leading sizes ``lead`` that broadcast against
+    ``groups``.
     """
 
     dilation: tuple[int, int]
@@ -96,7 +96,7 @@ class KernelMixture(Fused):
 
 
 def rewrite_sum(graph: fx.Graph, node: fx.Node, *, channels_last: bool) -> fx.Node | None:
-    """Replace the sum at ``node`` by one of the patterns of this file; the new node, or ``None`` where none fits."""
+    """Replace the sum at ``node`` by a pattern of this file; the new node, ``None`` where none fits."""
     found = _neighbourhood_sum(node) or (_kernel_mixture(node) if channels_last else None)
     if found is None:
         return None
@@ -113,25 +113,20 @@ def _neighbourhood_sum(node: fx.Node) -> tuple[Fused, tuple[fx.Node, ...]] | Non
     product = _summed_product(node)
     if product is None:
         return None
-    for columns_at, weights_at in ((0, 1), (1, 0)):
-        columns, weights = product.args[columns_at], product.args[weights_at]
+    for columns, weights in permutations(arguments(product)):
         reshape = only_reader(columns, *RESHAPES)
         unfold = only_reader(before_reshapes(reshape), "aten.im2col.default")
         if reshape is None or unfold is None or not isinstance(weights, fx.Node):
             continue
-        image, kernel, dilation, padding, stride = unfold.args
-        lead = tuple(reshape.meta["val"].shape[:-3])
-        taps, h, w = reshape.meta["val"].shape[-3:]
-        if any(padding) or taps != kernel[0] * kernel[1] or weights.meta["val"].shape[-3:] != (taps, h, w):  # type: ignore[arg-type,index]
+        image, kernel, dilation, padding, stride = arguments(unfold)
+        *lead, taps, h, w = shape_of(reshape)
+        if any(padding) or taps != math.prod(kernel) or shape_of(weights)[-3:] != (taps, h, w):
             continue
-        span = [
-            (n - d * (k - 1) - 1) // s + 1
-            for n, d, k, s in zip(image.meta["val"].shape[-2:], dilation, kernel, stride, strict=True)
-        ]  # type: ignore[union-attr,arg-type]
-        if [h, w] != span:
+        axes = zip(shape_of(image)[-2:], dilation, kernel, stride, strict=True)
+        if [h, w] != [(n - d * (k - 1) - 1) // s + 1 for n, d, k, s in axes]:
             continue
-        assert isinstance(image, fx.Node)
-        return NeighbourhoodSum(tuple(kernel), tuple(dilation), tuple(stride), lead, (h, w)), (image, weights)  # type: ignore[arg-type]
+        taps_of = NeighbourhoodSum(tuple(kernel), tuple(dilation), tuple(stride), tuple(lead), (h, w))
+        return taps_of, (image, weights)
     return None
 
 
@@ -140,36 +135,20 @@ def _kernel_mixture(node: fx.Node) -> tuple[Fused, tuple[fx.Node, ...]] | None:
     product = _summed_product(node)
     if product is None:
         return None
-    rank = product.meta["val"].dim()
-    for columns_at, weights_at in ((0, 1), (1, 0)):
-        reshape = only_reader(product.args[columns_at], *RESHAPES)
-        shares = product.args[weights_at]
+    for columns, shares in permutations(arguments(product)):
+        reshape = only_reader(columns, *RESHAPES)
         convolution = only_reader(before_reshapes(reshape), "aten.conv2d.default")
         if reshape is None or convolution is None or not isinstance(shares, fx.Node):
             continue
-        image, kernels, bias, stride, padding, dilation, groups = [
-            *convolution.args,
-            *CONV2D[len(convolution.args) :],
-        ]
-        if not (isinstance(image, fx.Node) and isinstance(kernels, fx.Node)) or kernels.op == "placeholder":
-            continue
-        batch, *shape, mixed, _, _ = reshape.meta["val"].shape
+        image, kernels, bias, stride, padding, dilation, groups = arguments(convolution)
         plain = bias is None and not any(padding) and all(s == 1 for s in stride)
-        if (
-            not plain
-            or batch != 1
-            or math.prod(shape) != groups
-            or image.meta["val"].shape[1] != groups
-            or groups == 1
-        ):
+        if not plain or kernels.op == "placeholder" or groups == 1 or shape_of(image)[1] != groups:
             continue
-        lead = shares.meta["val"].shape[1:-3]
-        if (
-            shares.meta["val"].dim() != rank
-            or shares.meta["val"].shape[-3:] != reshape.meta["val"].shape[-3:]
-        ):
+        batch, *shape, mixed, h, w = shape_of(reshape)
+        if batch != 1 or math.prod(shape) != groups or shape_of(kernels)[:2] != (groups * mixed, 1):
             continue
-        if kernels.meta["val"].shape[:2] != (groups * mixed, 1):
+        copies, *lead, n, height, width = shape_of(shares)
+        if len(lead) != len(shape) or (copies, n, height, width) != (1, mixed, h, w):
             continue
         return KernelMixture(tuple(dilation), tuple(shape), tuple(lead), mixed), (image, kernels, shares)
     return None
@@ -177,12 +156,11 @@ def _kernel_mixture(node: fx.Node) -> tuple[Fused, tuple[fx.Node, ...]] | None:
 
 def _summed_product(node: fx.Node) -> fx.Node | None:
     """The product in ``sum(product, dim=-3)`` if only the sum reads it."""
-    if str(node.target) != "aten.sum.dim_IntList" or (len(node.args) > 2 and node.args[2]):
+    if str(node.target) != "aten.sum.dim_IntList":
         return None
-    product = only_reader(node.args[0], "aten.mul.Tensor")
-    if product is None:
+    summand, dims, keep, _ = arguments(node)
+    product = only_reader(summand, "aten.mul.Tensor")
+    if product is None or keep:
         return None
-    rank = product.meta["val"].dim()
-    if [d % rank for d in node.args[1]] != [rank - 3]:  # type: ignore[union-attr,operator]
-        return None
-    return product
+    rank = len(shape_of(product))
+    return product if [d % rank for d in dims] == [rank - 3] else None

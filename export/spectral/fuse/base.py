@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
+from ..graph import arguments
 from ..sites import Site
 from ..twiddles import ConstantBank
 
@@ -31,13 +32,15 @@ class Fused(ABC):
         return None
 
 
-def emit(graph: fx.Graph, target: Callable[..., Any], inputs: tuple[Any, ...], like: fx.Node) -> fx.Node:
-    """Insert a call at the graph's insertion point, with the provenance of ``like`` and a shape of its own."""
-    node = graph.call_function(target, inputs)
+def emit(
+    graph: fx.Graph, target: Callable[..., Any], inputs: tuple[Any, ...], like: fx.Node, **options: Any
+) -> fx.Node:
+    """Insert a call at the graph's insertion point, with the provenance of ``like`` and its own shape."""
+    node = graph.call_function(target, inputs, options)
     node.meta = dict(like.meta)
     values = pytree.tree_map_only(fx.Node, lambda n: n.meta["val"], inputs)
     with like.meta["val"].fake_mode:
-        node.meta["val"] = target(*values)
+        node.meta["val"] = target(*values, **options)
     return node
 
 
@@ -52,5 +55,5 @@ def before_reshapes(node: fx.Node | None) -> Any:
     """What one or more reshapes, each read once, started from."""
     source: Any = node
     while (reshape := only_reader(source, *RESHAPES)) is not None:
-        source = reshape.args[0]
+        source = arguments(reshape)[0]
     return source

@@ -1,4 +1,4 @@
-"""Spectra with real and imaginary part stacked as channels, and the pointwise layers that networks put on them."""
+"""Spectra with their parts stacked as channels, and the pointwise layers that networks put on them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, fx
 
+from ..graph import arguments, meta_value, shape_of
 from ..twiddles import ConstantBank
 from .base import RESHAPES, Fused, emit
 
-POINTWISE = frozenset(
-    "leaky_relu relu gelu silu sigmoid tanh elu hardtanh relu6 softplus abs neg clone".split()
-)
+RECTIFIERS = {"relu", "relu6", "leaky_relu", "hardtanh", "elu", "gelu", "silu", "softplus"}
+POINTWISE = RECTIFIERS | {"sigmoid", "tanh", "abs", "neg", "clone"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PointwiseConvolution(Fused):
 
 @dataclass(frozen=True)
 class StackedConvolution(Fused):
-    """A 1x1 convolution on the parts of a spectrum as if they were stacked: ``W [re; im] = W_re re + W_im im``."""
+    """A 1x1 convolution on a spectrum's parts as if they were stacked: ``W [re; im] = W_re re + W_im im``."""
 
     __name__ = "stacked_convolution"
 
@@ -48,21 +48,21 @@ class StackedConvolution(Fused):
 
 def weights_of(convolution: fx.Node) -> tuple[Any, ...]:
     """Weight, and bias if there is one."""
-    return tuple(arg for arg in convolution.args[1:3] if arg is not None)
+    return tuple(arg for arg in arguments(convolution)[1:3] if arg is not None)
 
 
 def emit_pointwise(graph: fx.Graph, step: fx.Node, value: fx.Node) -> fx.Node:
     """Emit one step of a chain on channels-last data."""
     if str(step.target) == "aten.conv2d.default":
         return emit(graph, PointwiseConvolution(), (value, *weights_of(step)), step)
-    return emit(graph, step.target, (value, *step.args[1:]), step)  # type: ignore[arg-type]
+    operator: Any = step.target
+    return emit(graph, operator, (value, *step.args[1:]), step, **step.kwargs)
 
 
 def fft_args(node: fx.Node) -> tuple[Any, list[int], str | None]:
     """(sizes or ``None``, dims, norm) of a two-dimensional transform."""
-    args = [*node.args[1:], *[None] * 3][:3]
-    size, dims, norm = args
-    return (None if size is None else list(size)), ([-2, -1] if dims is None else list(dims)), norm  # type: ignore[call-overload, return-value]
+    _, size, dims, norm = arguments(node)
+    return (None if size is None else list(size)), list(dims), norm
 
 
 def stacked_parts(transform: fx.Node) -> fx.Node | None:
@@ -74,14 +74,15 @@ def stacked_parts(transform: fx.Node) -> fx.Node | None:
         for select in view.users:
             if str(select.target) != "aten.select.int" or len(select.users) != 1:
                 return None
-            if select.args[1] not in (-1, view.meta["val"].dim() - 1):
+            _, dim, index = arguments(select)
+            if dim not in (-1, len(shape_of(view)) - 1):
                 return None
-            selects[int(select.args[2])] = select  # type: ignore[arg-type]
+            selects[index] = select
     if set(selects) != {0, 1}:
         return None
     (cat,) = selects[0].users
-    joined = str(cat.target) == "aten.cat.default" and list(cat.args[0]) == [selects[0], selects[1]]  # type: ignore[arg-type]
-    return cat if joined and cat.args[1:] == (1,) else None
+    joined = str(cat.target) == "aten.cat.default" and arguments(cat) == [[selects[0], selects[1]], 1]
+    return cat if joined else None
 
 
 def pointwise_chain(start: fx.Node) -> tuple[list[fx.Node], fx.Node]:
@@ -92,7 +93,7 @@ def pointwise_chain(start: fx.Node) -> tuple[list[fx.Node], fx.Node]:
         (user,) = node.users
         name = str(user.target)
         if name in RESHAPES:
-            if user.meta["val"].shape[:2] != node.meta["val"].shape[:2]:
+            if shape_of(user)[:2] != shape_of(node)[:2]:
                 break
         elif name == "aten.conv2d.default":
             if not _is_pointwise(user, node):
@@ -107,18 +108,28 @@ def pointwise_chain(start: fx.Node) -> tuple[list[fx.Node], fx.Node]:
 
 
 def _is_pointwise(convolution: fx.Node, x: fx.Node) -> bool:
-    weight = convolution.args[1]
-    if (
-        convolution.args[0] is not x
-        or not isinstance(weight, fx.Node)
-        or tuple(weight.meta["val"].shape[2:]) != (1, 1)
-    ):
+    image, weight, _, stride, padding, _, groups = arguments(convolution)
+    if image is not x or shape_of(weight)[2:] != (1, 1):
         return False
-    stride, padding, _, groups = [
-        *convolution.args[3:],
-        *([1, 1], [0, 0], [1, 1], 1)[len(convolution.args[3:]) :],
-    ]
-    return all(s == 1 for s in stride) and not any(padding) and groups == 1  # type: ignore[union-attr, arg-type]
+    return all(s == 1 for s in stride) and not any(padding) and groups == 1
+
+
+def way_back(end: fx.Node) -> fx.Node | None:
+    """The ``irfft2`` of the two halves of ``end``'s channels as real and imaginary part.
+
+    ``None`` where ``end`` is not split in halves, or anything else reads them.
+    """
+    split = single_user(end, "aten.split.Tensor", "aten.chunk.default")
+    channels = shape_of(end)[1]
+    if split is None or len(split.users) != 2:
+        return None
+    if [2 * half.shape[1] for half in meta_value(split)] != [channels, channels]:
+        return None
+    halves = sorted(split.users, key=lambda n: int(arguments(n)[1]))
+    joined = single_user(halves[0], "aten.complex.default")
+    if joined is None or arguments(joined) != halves or len(halves[1].users) != 1:
+        return None
+    return single_user(joined, "aten.fft_irfft2.default")
 
 
 def single_user(node: fx.Node | None, *operators: str) -> fx.Node | None:

@@ -1,26 +1,29 @@
 """Small windows filtered in the frequency domain, with channels as the fastest index from end to end.
 
 The pattern is a window partition, ``rfft2`` of each window, real and imaginary part stacked as channels, 1x1
-convolutions and pointwise functions, ``irfft2``, and the windows put back. Written in the network's order it costs a
-six-dimensional permute of the whole map on each side and a change of layout around every convolution. With
-channels fastest, a window is a [64, C] block: one product with an [80, 64] matrix from the left is the transform, its
-rows ordered (frequency, part) leave real and imaginary channels side by side, and the 1x1 convolutions are products
-from the right. No intermediate has more than five dimensions.
+convolutions and pointwise functions, ``irfft2``, and the windows put back. Written in the network's order it
+costs a six-dimensional permute of the whole map on each side and a change of layout around every convolution.
+With channels fastest, a window is a [64, C] block: one product with an [80, 64] matrix from the left is the
+transform, its rows ordered (frequency, part) leave real and imaginary channels side by side, and the 1x1
+convolutions are products from the right. No intermediate has more than five dimensions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from torch import Tensor, fx
 
+from ..graph import arguments, shape_of
 from ..sites import Site, describe
 from ..strategies.dense import LARGEST_FLAT, flat_parts
 from ..twiddles import ConstantBank, Matrix
 from .base import RESHAPES, Fused, emit, only_reader
-from .stacked import emit_pointwise, fft_args, pointwise_chain, single_user, stacked_parts
+from .stacked import emit_pointwise, fft_args, pointwise_chain, single_user, stacked_parts, way_back
+
+GRID_BESIDE_WINDOW = [0, 1, 2, 4, 3, 5]
+"""[1, C, rows, p, columns, q] to [1, C, rows, columns, p, q]; its own inverse."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class WindowTransform(Fused):
         """[(frequency, part), point] forward, [point, (frequency, part)] inverse."""
         cos, sin = flat_parts(self.site("", ""))
         if self.inverse:
-            return np.stack([cos, sin], axis=1).reshape(-1, cos.shape[1]).T
+            return np.ascontiguousarray(np.stack([cos, sin], axis=1).reshape(-1, cos.shape[1]).T)
         return np.stack([cos.T, sin.T], axis=1).reshape(-1, cos.shape[0])
 
     def apply(self, bank: ConstantBank, *inputs: Tensor) -> Tensor:
@@ -67,11 +70,12 @@ class WindowTransform(Fused):
 
 
 def rewrite_windows(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
-    """Replace the block that starts at a forward window transform; the new last node, ``None`` where it does not fit.
+    """Replace the block that starts at a forward window transform; the new last node, ``None`` for no fit.
 
-    Numbered preconditions: (1) the transform reads a window partition of [1, C, H, W]; (2) its real and imaginary
-    part are only stacked as channels; (3) only reshapes, 1x1 convolutions and pointwise functions follow, each read
-    once; (4) the result is split into parts again and transformed back; (5) the windows are put back in place.
+    Numbered preconditions: (1) the transform reads a window partition of [1, C, H, W]; (2) its real and
+    imaginary part are only stacked as channels; (3) only reshapes, 1x1 convolutions and pointwise functions
+    follow, each read once; (4) the result is split into parts again and transformed back; (5) the windows are
+    put back in place.
     """
     if str(node.target) != "aten.fft_rfft2.default":
         return None
@@ -81,10 +85,11 @@ def rewrite_windows(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
         return None
     image, forward = partition
     chain, end = pointwise_chain(stacked)  # (3)
-    tail = _way_back(end, forward)  # (4), (5)
-    if tail is None:
+    inverse = way_back(end)  # (4)
+    tail = None if inverse is None else _put_back(inverse, forward)  # (5)
+    if inverse is None or tail is None:
         return None
-    back, inverse, last = tail
+    back, last = tail
     with graph.inserting_before(last):
         value = emit(graph, forward, (image,), node)
         for step in chain:
@@ -95,16 +100,16 @@ def rewrite_windows(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
 
 
 def _partition(transform: fx.Node) -> tuple[fx.Node, WindowTransform] | None:
-    permute = only_reader(transform.args[0], "aten.permute.default")
-    reshape = only_reader(permute.args[0], *RESHAPES) if permute is not None else None
-    if permute is None or reshape is None or list(permute.args[1]) != [0, 1, 2, 4, 3, 5]:  # type: ignore[arg-type]
+    permute = only_reader(arguments(transform)[0], "aten.permute.default")
+    reshape = only_reader(arguments(permute)[0], *RESHAPES) if permute is not None else None
+    if permute is None or reshape is None or arguments(permute)[1] != GRID_BESIDE_WINDOW:
         return None
-    image = reshape.args[0]
-    shape = reshape.meta["val"].shape
-    if not isinstance(image, fx.Node) or len(shape) != 6 or shape[0] != 1 or image.meta["val"].dim() != 4:
+    image: fx.Node = arguments(reshape)[0]
+    shape = shape_of(reshape)
+    if len(shape) != 6 or shape[0] != 1 or len(shape_of(image)) != 4:
         return None
     _, c, rows, p, columns, q = shape
-    if tuple(image.meta["val"].shape) != (1, c, rows * p, columns * q) or p * q > LARGEST_FLAT // 4:
+    if shape_of(image) != (1, c, rows * p, columns * q) or p * q > LARGEST_FLAT // 4:
         return None
     size, dims, norm = fft_args(transform)
     if size not in (None, [p, q]) or [d % 6 for d in dims] != [4, 5]:
@@ -112,34 +117,18 @@ def _partition(transform: fx.Node) -> tuple[fx.Node, WindowTransform] | None:
     return image, WindowTransform(str(transform.target), norm, (p, q), (rows, columns), c)
 
 
-def _way_back(end: fx.Node, forward: WindowTransform) -> tuple[WindowTransform, fx.Node, fx.Node] | None:
-    """split in two -> complex -> irfft2 -> permute -> reshape to [1, C', H, W]."""
-    (p, q), (rows, columns) = forward.window, forward.grid
-    shape = end.meta["val"].shape
-    split = single_user(end, "aten.split.Tensor", "aten.chunk.default")
-    if (
-        split is None
-        or tuple(shape[2:]) != (rows, columns, p, q // 2 + 1)
-        or shape[1] % 2
-        or len(split.users) != 2
-    ):
-        return None
-    channels = shape[1] // 2
-    if [tuple(part.shape[1:2]) for part in split.meta["val"]] != [(channels,), (channels,)]:
-        return None
-    parts = sorted(split.users, key=lambda n: int(n.args[1]))  # type: ignore[arg-type]
-    joined = single_user(parts[0], "aten.complex.default")
-    if joined is None or list(joined.args) != parts or len(parts[1].users) != 1:
-        return None
-    inverse = single_user(joined, "aten.fft_irfft2.default")
+def _put_back(inverse: fx.Node, forward: WindowTransform) -> tuple[WindowTransform, fx.Node] | None:
+    """``irfft2`` -> permute -> reshape to [1, C', H, W]."""
     permute = single_user(inverse, "aten.permute.default")
     copied = single_user(permute, "aten.clone.default") or permute
     last = single_user(copied, *RESHAPES)
-    if inverse is None or permute is None or last is None or list(permute.args[1]) != [0, 1, 2, 4, 3, 5]:  # type: ignore[arg-type]
+    if permute is None or last is None or arguments(permute)[1] != GRID_BESIDE_WINDOW:
         return None
+    (p, q), (rows, columns) = forward.window, forward.grid
     size, dims, norm = fft_args(inverse)
-    if size != [p, q] or [d % 6 for d in dims] != [4, 5]:
+    _, channels, *frequencies = shape_of(arguments(inverse)[0])
+    if frequencies != [rows, columns, p, q // 2 + 1] or size != [p, q] or [d % 6 for d in dims] != [4, 5]:
         return None
-    if tuple(last.meta["val"].shape) != (1, channels, rows * p, columns * q):
+    if shape_of(last) != (1, channels, rows * p, columns * q):
         return None
-    return WindowTransform(str(inverse.target), norm, (p, q), (rows, columns), channels), inverse, last
+    return WindowTransform(str(inverse.target), norm, (p, q), (rows, columns), channels), last

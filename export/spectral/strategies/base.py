@@ -15,13 +15,14 @@ from ..twiddles import ConstantBank
 
 @dataclass(frozen=True)
 class Cost:
-    """Work of one site: multiply-adds in matrix products, elements moved by everything else, and operators."""
+    """Work of one site: multiply-adds in matrix products, elements moved otherwise, and operators."""
 
     macs: int
     moved: int
     operators: int
 
     def __add__(self, other: Cost) -> Cost:
+        """Work of doing both."""
         return Cost(self.macs + other.macs, self.moved + other.moved, self.operators + other.operators)
 
 
@@ -40,17 +41,17 @@ class Strategy(ABC):
 
     @abstractmethod
     def summation_lengths(self, site: Site) -> tuple[int, ...]:
-        """Lengths of the sums a value passes through, one after another: they set the rounding error bound."""
+        """Lengths of the sums that a value passes through: they set the rounding error bound."""
 
     @abstractmethod
     def apply(self, site: Site, value: Pair | Tensor, bank: ConstantBank) -> Pair | Tensor:
-        """Trace the transform: a real tensor or a pair of ``site.input_shape`` to one of ``site.output_shape``."""
+        """Trace the transform of a real tensor or pair of ``site.input_shape``, to ``site.output_shape``."""
 
     def error_bound(self, site: Site, unit_roundoff: float) -> float:
         """Bound on ``max|error| / (gain max|input|)``: the sums' ``n u / (1 - n u)`` added up.
 
-        Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 3.1 (gamma_n); one more
-        rounding per stage is for the stored matrix entry.
+        Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 3.1 (gamma_n); one
+        more rounding per stage is for the stored matrix entry.
         """
         return sum(
             (n + 1) * unit_roundoff / (1 - (n + 1) * unit_roundoff) for n in self.summation_lengths(site)
@@ -60,8 +61,8 @@ class Strategy(ABC):
 def along(value: Tensor, dim: int, matrix: Tensor) -> Tensor:
     """Multiply along one axis: ``matrix`` is [taken, kept] for the last axis and [kept, taken] for any other.
 
-    A product with a constant on the right (last axis) or on the left (any other axis, the rest flattened behind it)
-    needs no transpose of the data.
+    A product with a constant on the right (last axis) or on the left (any other axis, the rest flattened
+    behind it) needs no transpose of the data.
     """
     if dim == value.dim() - 1:
         return value @ matrix
@@ -78,10 +79,10 @@ def crop(value: Tensor, axis: Axis) -> Tensor:
 
 
 def stages(site: Site) -> list[tuple[Axis, Kind, bool]]:
-    """(axis, kind of the 1-D stage, is its input real) in the order they run: the half axis where data are real."""
+    """(axis, kind of the 1-D stage, is its input real) in running order."""
+    ordered = site.running_order
     if site.kind is Kind.C2R:
-        return [(a, Kind.C2C, False) for a in site.axes[:-1]] + [(site.axes[-1], Kind.C2R, False)]
-    ordered = list(reversed(site.axes))
+        return [(a, Kind.C2C, False) for a in ordered[:-1]] + [(ordered[-1], Kind.C2R, False)]
     first = Kind.R2C if site.kind is Kind.R2C else Kind.C2C
     head = [(ordered[0], first, site.input_is_real)]
     return head + [(axis, Kind.C2C, False) for axis in ordered[1:]]

@@ -34,7 +34,7 @@ def dense_stage(value: Pair | Tensor, axis: Axis, kind: Kind, sign: int, bank: C
     def matrix(part: int) -> Tensor:
         def build() -> Matrix:
             found = half_inverse_parts(axis) if kind is Kind.C2R else forward_parts(axis)
-            # The exponent's sign sits in the sine matrix of a forward stage, and its negative in that of an inverse.
+            # The exponent's sign sits in the sine matrix of a forward stage, its negative in an inverse one.
             signed = found[part] if part == 0 else found[1] * (-sign if kind is Kind.C2R else sign)
             return signed if on_right else signed.T
 
@@ -140,6 +140,6 @@ def flat_parts(site: Site) -> tuple[Matrix, Matrix]:
     for position, axis in enumerate(site.axes):
         is_last = position == len(site.axes) - 1
         c, s = half_inverse_parts(axis) if site.kind is Kind.C2R and is_last else forward_parts(axis)
-        # cos(a+b) and sin(a+b), with the Kronecker product pairing every row of one axis with every row of the next.
+        # cos(a+b) and sin(a+b); the Kronecker product pairs every row of one axis with each of the next.
         cos, sin = np.kron(cos, c) - np.kron(sin, s), np.kron(sin, c) + np.kron(cos, s)
     return cos, sin * (-site.sign if site.kind is Kind.C2R else site.sign)

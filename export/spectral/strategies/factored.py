@@ -4,12 +4,13 @@ With ``n = N2 n1 + n2`` and ``k = k1 + N1 k2``::
 
     X[k1 + N1 k2] = sum_n2  w_N^(n2 k1) w_N2^(n2 k2)  sum_n1  w_N1^(n1 k1)  x[N2 n1 + n2]
 
-the inner sum is one product with an [N1, N1] matrix (n1 is the slow index, so no transpose), the outer sum one
-batched product with a matrix per k1 that has the twiddle ``w_N^(n2 k1)`` multiplied in (Cooley and Tukey 1965;
-the "four-step" form of Bailey, "FFTs in external or hierarchical memory", 1990). Real and imaginary parts are rows
-of the same matrices. A real signal needs only the residues ``k1 <= N1/2``: the bins of the others are conjugates,
-their sign a row's sign in the matrix. Results come out in ``(k1, k2)`` order and are gathered, row by row, into
-natural order; the inverse to a real signal is the transpose of all this. Work falls from N² to about N (N1 + N2).
+the inner sum is one product with an [N1, N1] matrix (n1 is the slow index, so no transpose), the outer sum
+one batched product with a matrix per k1 that has the twiddle ``w_N^(n2 k1)`` multiplied in (Cooley and Tukey
+1965; the "four-step" form of Bailey, "FFTs in external or hierarchical memory", 1990). Real and imaginary
+parts are rows of the same matrices. A real signal needs only the residues ``k1 <= N1/2``: the bins of the
+others are conjugates, their sign a row's sign in the matrix. Results come out in ``(k1, k2)`` order and are
+gathered, row by row, into natural order; the inverse to a real signal is the transpose of all this. Work
+falls from N² to about N (N1 + N2).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -35,8 +37,8 @@ LONGEST_DENSE_LAST_AXIS = 256  # a last axis needs two transposes of the data; d
 def factors(length: int) -> tuple[int, int] | None:
     """The factor pair (N1, N2) nearest to each other, both above 2, or ``None``.
 
-    N1 is the larger one, unless only the larger one is even: with N2 even, bin N/2 has residue 0 and its imaginary
-    part comes out as exactly 0 where the signal is real.
+    N1 is the larger one, unless only the larger one is even: with N2 even, bin N/2 has residue 0 and its
+    imaginary part comes out as exactly 0 where the signal is real.
     """
     for small in range(math.isqrt(length), 2, -1):
         if length % small == 0:
@@ -111,7 +113,8 @@ class Split:
     def transposed_outer(self) -> Matrix:
         """[k1, (part, n2), (part', k2)] for the half spectrum to signal direction.
 
-        The half spectrum's mirror weights (1 for bins 0 and N/2, else 2) and the unused slots' zeros are in it.
+        The half spectrum's mirror weights (1 for bins 0 and N/2, else 2) and the unused slots' zeros are in
+        it.
         """
         matrix = self.signed_outer().reshape(self.residues * 2 * self.n2, 2 * self.n2)
         re, im, _ = self.slots()
@@ -120,11 +123,11 @@ class Split:
         weight = np.zeros(len(matrix))
         weight[re] = np.where(own_mirror, 1.0, 2.0)
         weight[im] = np.where(own_mirror, 0.0, 2.0)
-        weighted = (matrix * weight[:, None]).reshape(self.residues, 2 * self.n2, 2 * self.n2)
-        return weighted.transpose(0, 2, 1)
+        weighted: Matrix = (matrix * weight[:, None]).reshape(self.residues, 2 * self.n2, 2 * self.n2)
+        return np.swapaxes(weighted, 1, 2)
 
     def bins_of_slots(self) -> NDArray[np.int64]:
-        """For each slot (k1, k2) the bin it is filled from; slots without a bin point at bin 0 (their weight is 0)."""
+        """For each slot (k1, k2) the bin it is filled from; bin 0 for slots whose weight is 0."""
         re, _, _ = self.slots()
         flat = (re // (2 * self.n2)) * self.n2 + re % self.n2
         found = np.zeros(self.residues * self.n2, dtype=np.int64)
@@ -147,14 +150,13 @@ def split_stage(
     split = Split(axis, -sign if kind is Kind.C2R else sign, *radix, hermitian)
     before, after = sample.shape[: axis.dim], sample.shape[axis.dim + 1 :]
     width = math.prod(after)
-    key = f"split_{axis.length}_{radix[0]}x{radix[1]}_{split.sign:+d}_{'half' if hermitian else 'full'}_{axis.scale:.6g}"
+    spectrum = "half" if hermitian else "full"
+    key = f"split_{axis.length}_{radix[0]}x{radix[1]}_{split.sign:+d}_{spectrum}_{axis.scale:.6g}"
 
     def constant(name: str, build: Any) -> Tensor:
         return bank.get(f"{key}_{name}", build, sample.dtype)
 
     def index(name: str, build: Any) -> Tensor:
-        import torch
-
         return bank.get(f"{key}_{name}", build, torch.int64)
 
     if kind is Kind.C2R:

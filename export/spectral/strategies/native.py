@@ -1,4 +1,4 @@
-"""The runtime's own transform, left in the program as a complex operator. Only by request: few runtimes take it."""
+"""The runtime's own transform, left as a complex operator. Only by request: few runtimes take it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .base import Cost, Strategy, crop
 class Native(Strategy):
     """Keep a ``torch.fft`` operator between ``torch.complex`` and ``view_as_real``.
 
-    Backends disagree on a half spectrum that is not Hermitian (pytorch issue 154496), and most reject or crawl
-    through the operator, so the planner never picks this strategy by itself: it has to be asked for.
+    Backends disagree on a half spectrum that is not Hermitian (pytorch issue 154496), and most reject or
+    crawl through the operator, so the planner never picks this strategy by itself: it has to be asked for.
     """
 
     name = "native"
@@ -51,7 +51,8 @@ class Native(Strategy):
             whole = crop(whole, axis)
             scale *= axis.scale
         if site.kind is Kind.C2R:
-            return torch.fft.irfftn(whole, sizes, dims, norm="forward") * scale
+            signal: Tensor = torch.fft.irfftn(whole, sizes, dims, norm="forward") * scale
+            return signal
         if site.kind is Kind.R2C:
             both = torch.view_as_real(torch.fft.rfftn(whole, sizes, dims))
             return Pair(both[..., 0] * scale, both[..., 1] * (scale if forward else -scale))

@@ -41,6 +41,7 @@ def doctor(json: JsonOption = False) -> int:
         show.as_json(found)
         return 0
     machine = {"fdikp-edge": found["version"], **found["machine"]}
+    machine.pop("versions", None)  # the table of packages has them
     show.facts("This machine", [(name.replace("_", " "), _text(value)) for name, value in machine.items()])
     show.table(
         "Targets",

@@ -1,7 +1,8 @@
 """Complex values as pairs of real tensors, and the arithmetic on them.
 
-The lowered program has no complex dtype: a complex tensor of shape ``S`` travels as ``Pair(re, im)``, two real
-tensors of shape ``S``. Everything here is ordinary torch code on real tensors, so tracing it yields real operators.
+The lowered program has no complex dtype: a complex tensor of shape ``S`` travels as ``Pair(re, im)``, two
+real tensors of shape ``S``. Everything here is ordinary torch code on real tensors, so tracing it yields real
+operators.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Interleaved:
-    """``view_as_real`` of a pair, not yet built: most programs take ``[..., 0]`` and ``[..., 1]`` right away."""
+    """``view_as_real`` of a pair, not yet built: most programs take ``[..., 0]`` and ``[..., 1]`` of it."""
 
     pair: Pair
 
@@ -95,10 +96,17 @@ def _minus(a: Any, b: Any) -> Any:
     return -b if a is None else a - b
 
 
+def broadcast_shape(*values: Tensor) -> torch.Size:
+    """Shape of an elementwise result."""
+    broadcast: Any = torch.broadcast_shapes  # torch leaves it without types
+    shape: torch.Size = broadcast(*(value.shape for value in values))
+    return shape
+
+
 def _finish(re: Any, im: Any) -> Pair:
     """Fill an absent part with zeros and bring both parts to one shape."""
     tensors = [part for part in (re, im) if isinstance(part, Tensor)]
-    shape = torch.broadcast_shapes(*(part.shape for part in tensors))
+    shape = broadcast_shape(*tensors)
     model = next((part for part in tensors if part.shape == shape), tensors[0])
 
     def full(part: Any) -> Tensor:
@@ -113,15 +121,22 @@ def _finish(re: Any, im: Any) -> Pair:
 def add(a: Value, b: Value, alpha: Scalar = 1) -> Pair:
     """``a + alpha b``."""
     if alpha != 1:
-        b = multiply(b, alpha) if is_complex_value(alpha) or is_complex_value(b) else b * alpha  # type: ignore[operator]
+        b = _scaled(b, alpha)
     (ar, ai), (br, bi) = parts(a), parts(b)
     return _finish(_plus(ar, br), _plus(ai, bi))
+
+
+def _scaled(value: Any, factor: Any) -> Value:
+    if is_complex_value(value) or is_complex_value(factor):
+        return multiply(value, factor)
+    scaled: Value = value * factor
+    return scaled
 
 
 def subtract(a: Value, b: Value, alpha: Scalar = 1) -> Pair:
     """``a - alpha b``."""
     if alpha != 1:
-        b = multiply(b, alpha) if is_complex_value(alpha) or is_complex_value(b) else b * alpha  # type: ignore[operator]
+        b = _scaled(b, alpha)
     (ar, ai), (br, bi) = parts(a), parts(b)
     return _finish(_minus(ar, br), _minus(ai, bi))
 
@@ -140,13 +155,9 @@ def bilinear(product: Callable[[Any, Any], Any], a: Value, b: Value) -> Pair:
 
 def multiply(a: Value, b: Value) -> Pair:
     """Elementwise product with broadcasting."""
-    (_, ai), (_, bi) = parts(a), parts(b)
-    if ai is not None and not isinstance(ai, Tensor) and bi is None:  # real tensor times Python complex
-        number = complex(a)  # type: ignore[arg-type]
-        return Pair(b * number.real, b * number.imag)  # type: ignore[operator]
-    if bi is not None and not isinstance(bi, Tensor) and ai is None:
-        number = complex(b)  # type: ignore[arg-type]
-        return Pair(a * number.real, a * number.imag)  # type: ignore[operator]
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, complex) and one.imag != 0 and isinstance(other, Tensor):
+            return Pair(other * one.real, other * one.imag)
     return bilinear(lambda x, y: x * y, a, b)
 
 
@@ -207,8 +218,9 @@ def logarithm(z: Pair) -> Pair:
 def square_root(z: Pair) -> Pair:
     """Principal square root without trigonometry.
 
-    The larger part comes from the half-sum of ``|z|`` and ``|re|``, the other one from ``im / 2`` divided by it: the
-    difference of two nearly equal numbers never appears (Kahan, "Branch Cuts for Complex Elementary Functions").
+    The larger part comes from the half-sum of ``|z|`` and ``|re|``, the other one from ``im / 2`` divided by
+    it: the difference of two nearly equal numbers never appears (Kahan, "Branch Cuts for Complex Elementary
+    Functions").
     """
     larger = torch.sqrt((magnitude(z) + torch.abs(z.re)) * 0.5)
     safe = torch.where(larger == 0, torch.ones_like(larger), larger)
@@ -219,21 +231,14 @@ def square_root(z: Pair) -> Pair:
 
 
 def power(base: Value, exponent: Value) -> Pair:
-    """``base ** exponent``: small whole exponents by multiplication, others by ``exp(exponent log(base))``."""
-    if (
-        isinstance(base, Pair)
-        and isinstance(exponent, int | float)
-        and float(exponent).is_integer()
-        and abs(exponent) <= 8
-    ):
-        return _whole_power(base, int(exponent))
-    if isinstance(base, Pair) and isinstance(exponent, int | float) and exponent == 0.5:
-        return square_root(base)
-    if isinstance(base, Pair) and not is_complex_value(
-        exponent
-    ):  # real exponent: polar form, exact at radius 0
-        radius = torch.pow(magnitude(base), exponent)  # type: ignore[arg-type]
-        return polar(radius, angle(base) * exponent)
+    """``base ** exponent``: small whole exponents by multiplication, others by ``exp`` and ``log``."""
+    if isinstance(base, Pair) and isinstance(exponent, int | float):
+        if float(exponent).is_integer() and abs(exponent) <= 8:
+            return _whole_power(base, int(exponent))
+        if exponent == 0.5:
+            return square_root(base)
+    if isinstance(base, Pair) and not isinstance(exponent, Pair | complex):  # polar form, exact at radius 0
+        return polar(torch.pow(magnitude(base), exponent), angle(base) * exponent)
     if not isinstance(base, Pair | Tensor):
         if not isinstance(exponent, Pair):
             raise TypeError("power of a scalar needs a tensor exponent")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..pairs import REAL_OF, Pair, promote
+from ..pairs import REAL_OF, Pair, broadcast_shape, promote
 from .registry import Context, complex_rule, real_rule
 
 
@@ -23,7 +23,7 @@ def _imag(context: Context, z: Pair) -> Tensor:
 
 @complex_rule("complex")
 def _complex(context: Context, re: Tensor, im: Tensor) -> Pair:
-    shape = torch.broadcast_shapes(re.shape, im.shape)
+    shape = broadcast_shape(re, im)
     return Pair(re.expand(shape), im.expand(shape)) if re.shape != im.shape else Pair(re, im)
 
 

@@ -1,13 +1,15 @@
 """Einsum as one batched matrix product with as few transposes of the data as the equation allows.
 
-Converters turn an einsum into permutes around a product, often of the whole feature map. Where the output's order
-is ``[batch] [indices of one operand] [indices of the other]``, no permute of the result is needed at all; indices of
-one operand that come first in the output are treated as batch, the other operand broadcasting over them.
+Converters turn an einsum into permutes around a product, often of the whole feature map. Where the output's
+order is ``[batch] [indices of one operand] [indices of the other]``, no permute of the result is needed at
+all; indices of one operand that come first in the output are treated as batch, the other operand broadcasting
+over them.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import permutations
 
 import torch
 from torch import Tensor
@@ -26,17 +28,14 @@ def contract(equation: str, operands: list[Tensor]) -> Tensor:
     summed = [i for i in left if i in shared and i not in out]
     if not summed or any(i not in shared and i not in out for i in left + right):
         return torch.einsum(equation, *operands)
-    sizes = {
-        **dict(zip(left, operands[0].shape, strict=True)),
-        **dict(zip(right, operands[1].shape, strict=True)),
-    }
-    for first, second, a, b in ((left, right, *operands), (right, left, operands[1], operands[0])):
+    terms = [(left, operands[0]), (right, operands[1])]
+    sizes = {index: size for term, value in terms for index, size in zip(term, value.shape, strict=True)}
+    for (first, a), (second, b) in permutations(terms):
         found = _product_order(first, second, out, shared)
         if found is not None:
             batch, rows, columns = found
-            product = _view(a, first, batch, rows, summed, sizes) @ _view(
-                b, second, batch, summed, columns, sizes
-            )
+            from_left = _view(a, first, batch, rows, summed, sizes)
+            product = from_left @ _view(b, second, batch, summed, columns, sizes)
             return product.reshape([sizes[i] for i in out])
     return torch.einsum(equation, *operands)
 
@@ -44,7 +43,7 @@ def contract(equation: str, operands: list[Tensor]) -> Tensor:
 def _product_order(
     first: str, second: str, out: str, shared: set[str]
 ) -> tuple[list[str], list[str], list[str]] | None:
-    """Split ``out`` into batch, indices only ``first`` has, indices only ``second`` has; ``None`` if it mixes them."""
+    """``out`` as batch, indices of ``first`` alone, and of ``second`` alone; ``None`` if it mixes them."""
     columns: list[str] = []
     rest = list(out)
     while rest and rest[-1] in second and rest[-1] not in shared:

@@ -149,7 +149,7 @@ def _lerp(context: Context, start: Value, end: Value, weight: Value) -> Pair:
 @complex_rule("eq", "ne")
 def _compare(context: Context, a: Value, b: Value) -> Tensor:
     (ar, ai), (br, bi) = pairs.parts(a), pairs.parts(b)
-    equal = torch.eq(ar, br) & torch.eq(0 if ai is None else ai, 0 if bi is None else bi)  # type: ignore[arg-type]
+    equal: Tensor = (ar == br) & ((0 if ai is None else ai) == (0 if bi is None else bi))
     return equal if "eq" in str(context.operator) else ~equal
 
 

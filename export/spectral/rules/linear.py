@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -47,17 +48,16 @@ def _addmm(context: Context, z: Value, a: Value, b: Value, *, beta: Any = 1, alp
 @complex_rule(
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution"
 )
-def _convolution(context: Context, x: Value, weight: Value, bias: Value | None = None, *args: Any) -> Pair:
+def _convolution(
+    context: Context, x: Value, weight: Value, bias: Pair | Tensor | None = None, *args: Any
+) -> Pair:
     result = bilinear(lambda a, w: context.operator(a, w, None, *args), x, weight)
     if bias is None:
         return result
-    rank = result.re.dim() - 2
-    shaped = (
-        bias.map(lambda part: part.reshape(-1, *[1] * rank))
-        if isinstance(bias, Pair)
-        else bias.reshape(-1, *[1] * rank)
-    )  # type: ignore[union-attr]
-    return add(result, shaped)
+    trailing = [1] * (result.re.dim() - 2)
+    if isinstance(bias, Pair):
+        return add(result, bias.map(lambda part: part.reshape(-1, *trailing)))
+    return add(result, bias.reshape(-1, *trailing))
 
 
 @complex_rule("tensordot", "kron")
@@ -99,9 +99,8 @@ def _real_einsum(context: Context, equation: str, operands: list[Tensor], path: 
 def _prod(context: Context, z: Pair, dim: int | None = None, keepdim: bool = False, **kwargs: Any) -> Pair:
     flat = z.map(lambda part: part.reshape(-1)) if dim is None else z
     axis = 0 if dim is None else dim
-    result = flat.map(lambda part: part.select(axis, 0))
-    for index in range(1, flat.re.shape[axis]):
-        result = multiply(result, flat.map(lambda part, i=index: part.select(axis, i)))  # type: ignore[misc]
+    factors = [flat.map(partial(torch.select, dim=axis, index=i)) for i in range(flat.re.shape[axis])]
+    result = reduce(multiply, factors)
     return result.map(lambda part: part.unsqueeze(axis)) if keepdim and dim is not None else result
 
 
@@ -111,9 +110,9 @@ def _convolution_in_pieces(
 ) -> Any:
     """A convolution whose channels are split right after it, as one convolution per piece.
 
-    Splitting channels costs a pass over the data where channels are the fastest index, as on most devices; slices
-    of the stored weights cost nothing. Declined where anything but the split reads the result, in a grouped
-    convolution, and where the weights are computed at run time.
+    Splitting channels costs a pass over the data where channels are the fastest index, as on most devices;
+    slices of the stored weights cost nothing. Declined where anything but the split reads the result, in a
+    grouped convolution, and where the weights are computed at run time.
     """
     whole = context.operator
     sizes = _sizes_split_after(context.node)
@@ -121,8 +120,8 @@ def _convolution_in_pieces(
     weight_node = context.node.args[1]
     if sizes is None or groups != 1 or getattr(weight_node, "op", "") != "placeholder":
         return whole(x, weight, bias, *args)
-    weights = weight.split(sizes, 0)
-    biases = [None] * len(sizes) if bias is None else bias.split(sizes, 0)
+    weights = torch.split(weight, sizes, 0)
+    biases = [None] * len(sizes) if bias is None else torch.split(bias, sizes, 0)
     return Pieces([whole(x, w, b, *args) for w, b in zip(weights, biases, strict=True)])
 
 

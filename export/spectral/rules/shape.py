@@ -11,21 +11,32 @@ from torch.utils import _pytree as pytree
 from ..pairs import Interleaved, Pair, promote
 from .registry import COMPLEX_RULES, Context, complex_rule, real_rule
 
-# Operator -> positions of the arguments that hold values (a real tensor there is a complex one with zero
-# imaginary part); other arguments (masks, indices, sizes) go to both parts as they are.
+# Operators whose first argument alone holds values; their other arguments (masks, indices, sizes) go to both
+# parts as they are.
+ORDER = ["permute", "transpose", "t", "mT", "adjoint", "numpy_T", "movedim", "swapaxes", "swapdims", "rot90"]
+ORDER += ["flip", "fliplr", "flipud", "pixel_shuffle", "pixel_unshuffle", "im2col", "col2im", "unfold"]
+SHAPE = ["expand", "expand_as", "broadcast_to", "broadcast_tensors", "repeat", "tile", "repeat_interleave"]
+SHAPE += [
+    "unsqueeze",
+    "squeeze",
+    "constant_pad_nd",
+    "cat",
+    "concat",
+    "concatenate",
+    "stack",
+    "hstack",
+    "vstack",
+]
+CHOICE = ["slice", "select", "narrow", "split", "split_with_sizes", "chunk", "unbind", "tensor_split", "diag"]
+CHOICE += ["diagonal", "diag_embed", "tril", "triu", "index", "index_select", "gather", "take_along_dim"]
+SAME = ["clone", "contiguous", "alias", "detach", "detach_", "lift_fresh", "lift_fresh_copy", "identity"]
+SAME += ["resolve_conj", "resolve_neg", "dropout", "feature_dropout"]
+SUMS = ["sum", "nansum", "mean", "cumsum", "trace"]
+
+# Operator -> positions of the arguments that hold values: a real tensor there is a complex one with zero
+# imaginary part.
 COMPONENTWISE: dict[str, tuple[int, ...]] = {
-    **dict.fromkeys(
-        (
-            "permute transpose t mT adjoint numpy_T movedim swapaxes swapdims "
-            "expand expand_as repeat tile repeat_interleave broadcast_to clone contiguous alias detach detach_ lift_fresh_copy "
-            "lift_fresh slice select narrow unsqueeze squeeze flip fliplr flipud "
-            "split split_with_sizes chunk unbind tensor_split unfold diagonal tril triu "
-            "index index_select gather take_along_dim sum mean cumsum nansum constant_pad_nd "
-            "pixel_shuffle pixel_unshuffle cat concat concatenate stack hstack vstack im2col col2im "
-            "resolve_conj resolve_neg dropout feature_dropout identity broadcast_tensors diag_embed diag rot90 trace"
-        ).split(),
-        (0,),
-    ),
+    **dict.fromkeys([*ORDER, *SHAPE, *CHOICE, *SAME, *SUMS], (0,)),
     "where": (1, 2),
     "index_put": (0, 2),
     "scatter": (0, 3),
@@ -94,7 +105,8 @@ def _complex_pad(
 def _real_pad(
     context: Context, value: Tensor, pad: list[int], mode: str = "constant", number: Any = None
 ) -> Tensor:
-    # Replicated borders as slices put together: some front ends turn the operator into gathers over the whole image.
+    # Replicated borders as slices put together: some front ends turn the operator into gathers over the whole
+    # image.
     if mode != "replicate":
         return torch.nn.functional.pad(value, pad, mode, number)
     for position in range(0, len(pad), 2):
@@ -137,10 +149,8 @@ def _real_roll(context: Context, value: Tensor, shifts: Any, dims: Any = ()) -> 
 
 def _shift(context: Context, value: Tensor, dims: Any) -> Tensor:
     inverse = "ifftshift" in str(context.operator)
-    if dims is None:
-        axes = list(range(value.dim()))
-    else:
-        axes = [dims] if isinstance(dims, int) else list(dims)
+    every = range(value.dim()) if dims is None else dims
+    axes = [every] if isinstance(every, int) else list(every)
     for dim in axes:
         length = value.shape[dim]
         value = rotate(value, (length + 1) // 2 if inverse else length // 2, dim)

@@ -24,7 +24,7 @@ def eager_of(artifact: Artifact, weights: Path | None = None, seed: int | None =
         UnknownNameError: the artifact is of no variant, so that its weights file has to be given.
     """
     from ..export.build import load_model
-    from ..export.deployable import Deployable
+    from ..export.deployable import Deployable, image_contract
     from ..export.reference import Reference
     from ..models.variants import VARIANTS
     from ..models.zoo import weights_sha256
@@ -43,4 +43,4 @@ def eager_of(artifact: Artifact, weights: Path | None = None, seed: int | None =
             f"{artifact.path}: was not made from {given}; name what it was made from with --weights or --seed"
         )
     contract = "uint8_nhwc" if passport.input.dtype == "uint8" else "float_nchw"
-    return Reference(Deployable(model, contract).eval())
+    return Reference(Deployable(model, image_contract(contract)).eval())

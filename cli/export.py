@@ -59,9 +59,10 @@ def export(
             "; ".join(f"{r['target']} {r['precision']}: {r['reason']}" for r in rows)
         )
     with show.working("reading the network") as step, making_folder(out):
-        from ..export.build import build_artifact, load_model, lower_model
+        from ..export.build import build_artifact, lower_model
+        from ..models import zoo
 
-        network = load_model(model, seed=seed)
+        network = zoo.load(model, seed=seed)
         name = network.variant.name
         todo = []
         for (row, number_format), entry in zip(chosen, rows, strict=True):

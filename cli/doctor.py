@@ -125,11 +125,12 @@ def examine() -> dict[str, Any]:
 
 
 def _version(distribution: str, module: str) -> str | None:
+    if importlib.util.find_spec(module) is None:
+        return None
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
-        # Installed under another name, such as onnxruntime-gpu or a vendor's build.
-        return "present, version unknown" if importlib.util.find_spec(module) else None
+        return "version unknown"  # under another name, such as onnxruntime-gpu or a vendor's build
 
 
 def _load_problem(module: str) -> str | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fdikp_edge.cli.main import app
 from fdikp_edge.runtime.artifact import ArtifactWriter
@@ -44,8 +46,8 @@ def program(tmp_path: Path) -> Cli:
 
 
 @pytest.fixture(scope="session")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An artifact whose network returns half of its 64x64 input."""
+def make_artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Make an artifact whose network halves its 64x64 input; `golden` is the factor its passport claims."""
     onnx = pytest.importorskip("onnx", reason="building a test network needs onnx")
     from onnx import TensorProto, helper
 
@@ -62,22 +64,37 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         TensorContract(name=name, shape=shape, dtype="float32", layout="NCHW", value_range=(0, 1))
         for name in ("image", "deblurred")
     ]
-    with ArtifactWriter(tmp_path_factory.mktemp("artifacts") / "half") as writer:
-        onnx.save(model, writer.folder / "model.onnx")
-        made = writer.commit(
-            Passport(
-                model="half",
-                weights_sha256="a" * 64,
-                program_sha256="b" * 64,
-                target="onnx",
-                precision="fp32",
-                plan=[
-                    {"site": "body.fft", "lengths": [8, 8], "strategy": "flat", "predicted_us": {"flat": 1.5}}
-                ],
-                input=ports[0],
-                output=ports[1],
-                model_file="model.onnx",
-                reason="not verified yet",
+
+    def make(golden: float | None = None) -> Path:
+        with ArtifactWriter(tmp_path_factory.mktemp("artifacts") / "half") as writer:
+            onnx.save(model, writer.folder / "model.onnx")
+            names = None
+            if golden is not None:
+                image = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
+                names = {"input": "in.npy", "output": "out.npy"}
+                np.save(writer.folder / "in.npy", image)
+                np.save(writer.folder / "out.npy", image * np.float32(golden))
+            made = writer.commit(
+                Passport(
+                    model="half",
+                    weights_sha256="a" * 64,
+                    program_sha256="b" * 64,
+                    target="onnx",
+                    precision="fp32",
+                    plan=[{"site": "body.fft", "lengths": [8, 8], "predicted_us": {"flat": 1.5}}],
+                    input=ports[0],
+                    output=ports[1],
+                    model_file="model.onnx",
+                    golden=names,
+                    reason="not verified yet",
+                )
             )
-        )
-    return made.path
+        return made.path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def artifact(make_artifact: Callable[..., Path]) -> Path:
+    """An artifact that halves its input, without a recorded photograph."""
+    return make_artifact()

@@ -1,0 +1,61 @@
+"""`verify` and `bench`, on an artifact with a recorded photograph and without torch's help."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def state(artifact: Path) -> dict[str, Any]:
+    passport: dict[str, Any] = json.loads((artifact / "passport.json").read_text())
+    return passport
+
+
+def test_an_artifact_that_repeats_its_recorded_output(cli: Any, make_artifact: Callable[..., Path]) -> None:
+    artifact = make_artifact(golden=0.5)
+    done = cli("verify", artifact, "--golden", "--json")
+    assert done.returncode == 0, done.stderr
+    (shown,) = json.loads(done.stdout)["artifacts"]
+    assert shown["state"] == "verified" and shown["parity"]["max_abs"] == 0
+    assert state(artifact)["state"] == "verified"
+    assert state(artifact)["measured_on"]["threads"] >= 1
+
+
+def test_an_artifact_over_its_budget_fails(cli: Any, make_artifact: Callable[..., Path]) -> None:
+    artifact = make_artifact(golden=0.51)
+    done = cli("verify", artifact, "--golden")
+    assert done.returncode == 1
+    assert "failed" in done.stdout and "largest difference 1.00e-02" in done.stderr
+    assert state(artifact)["state"] == "failed"
+    assert state(artifact)["parity"]["within_budget"] is False
+
+
+def test_nothing_is_written_when_told_not_to(cli: Any, make_artifact: Callable[..., Path]) -> None:
+    artifact = make_artifact(golden=0.5)
+    before = (artifact / "passport.json").read_bytes()
+    assert cli("verify", artifact, "--golden", "--no-save").returncode == 0
+    assert cli("bench", artifact, "--no-eager", "--samples", 3, "--no-save").returncode == 0
+    assert (artifact / "passport.json").read_bytes() == before
+
+
+def test_bench(cli: Any, make_artifact: Callable[..., Path]) -> None:
+    first, second = make_artifact(golden=0.5), make_artifact(golden=0.5)
+    done = cli("bench", first, second, "--no-eager", "--samples", 20, "--threads", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["machine"]["cpu"]
+    for row, artifact in zip(shown["artifacts"], (first, second), strict=True):
+        took = row["latency_ms"]
+        assert row["session"]["threads"] == 1
+        assert took["n"] >= 20 and 0 < took["min"] <= took["p50"] <= took["p90"] <= took["p99"] <= took["max"]
+        assert state(artifact)["latency_ms"] == took
+
+
+def test_bench_goes_on_without_an_unknown_network(cli: Any, make_artifact: Callable[..., Path]) -> None:
+    artifact = make_artifact(golden=0.5)
+    done = cli("bench", artifact, "--samples", 3)
+    assert done.returncode == 0
+    assert "p50" in done.stdout
+    assert cli("bench", artifact, "--samples", 3, "--eager").returncode == 2

@@ -22,6 +22,7 @@ from .fold import constant_values
 from .fuse import Fused, fuse
 from .graph import arguments, meta_value, shape_of
 from .planner import Plan, make_plan, profile
+from .ranks import reduce_ranks
 from .rewriter import LoweredModule, module_path, store, where
 from .sites import Site, describe, is_transform
 
@@ -94,7 +95,7 @@ def lower(
         lowered(*example_inputs)  # running it once fills the bank, which tracing only reads
         with fx_traceback.preserve_node_meta():
             program = torch.export.export(lowered, example_inputs, strict=False)
-        program = _without_unused(program)
+        program = reduce_ranks(_without_unused(program))
         check = _relative_error(program.module()(*example_inputs), module(*example_inputs))
     return LoweredProgram(program, made, audit_program(program, made, check))
 

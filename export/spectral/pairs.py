@@ -7,6 +7,7 @@ operators.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -197,7 +198,15 @@ def divide(a: Value, b: Value) -> Pair:
 
 def angle(z: Pair) -> Tensor:
     """Phase in (-pi, pi]."""
-    return torch.atan2(z.im, z.re)
+    return phase(z.im, z.re)
+
+
+def phase(im: Tensor, re: Tensor) -> Tensor:
+    """``atan2(im, re)`` from ``atan``: not every runtime has ``atan2``, and of those some differ on the axes."""
+    safe = torch.where(re == 0, torch.ones_like(re), re)
+    behind = torch.where(im < 0, torch.full_like(im, -math.pi), torch.full_like(im, math.pi))
+    beside = torch.atan(im / safe) + torch.where(re < 0, behind, torch.zeros_like(behind))
+    return torch.where(re == 0, torch.sign(im) * (math.pi / 2), beside)
 
 
 def polar(radius: Any, phase: Tensor) -> Pair:

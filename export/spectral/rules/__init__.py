@@ -1,6 +1,6 @@
 """One small rule per complex operator, grouped by kind; importing this package registers them all."""
 
-from . import convert, create, elementwise, linear, shape, writes
+from . import convert, create, elementwise, linear, portable, shape, writes
 from .registry import COMPLEX_RULES, REAL_RULES, Context, Rule, complex_rule, find, real_rule
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "elementwise",
     "find",
     "linear",
+    "portable",
     "real_rule",
     "shape",
     "writes",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..pairs import Pair, Value, add, bilinear, multiply, parts
 from .einsum import contract
+from .portable import matrix_product
 from .registry import Context, complex_rule, real_rule
 
 
@@ -28,7 +29,10 @@ def _product(context: Context, a: Value, b: Value) -> Pair:
         from ..pairs import conjugate
 
         a = conjugate(a) if isinstance(a, Pair) else a
-    names = {"vdot": torch.dot, "linalg_vecdot": lambda x, y: (x * y).sum(-1)}
+    names = {
+        **dict.fromkeys(("matmul", "mv", "dot", "vdot"), matrix_product),
+        "linalg_vecdot": lambda x, y: (x * y).sum(-1),
+    }
     function = names.get(str(context.operator).split(".")[1], context.operator)
     return bilinear(function, a, b)
 

@@ -1,0 +1,187 @@
+"""Keeps every value of a program at five dimensions or fewer, which is what Core ML and many delegates take.
+
+Window partitions are written with six axes. Neither a permute nor broadcasting arithmetic needs them all: axes that
+stay neighbours in the same order, or that every operand either has or lacks together, act as one. Each operator of
+higher rank is rewritten as reshape, the operator on merged axes, reshape back; then reshapes of reshapes collapse
+and the high-rank values are gone. Operators that cannot be rewritten this way are left as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+
+LARGEST_RANK = 5
+aten = torch.ops.aten
+
+_RESHAPES = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "unsqueeze", "squeeze")
+_ELEMENTWISE = frozenset(
+    "add sub mul div neg abs exp log sqrt rsqrt relu gelu silu sigmoid tanh leaky_relu softshrink sin cos square "
+    "reciprocal where atan atan2 pow lt gt le ge eq ne sign clamp".split()
+)
+
+
+def reduce_ranks(program: ExportedProgram) -> ExportedProgram:
+    """Rewrite ``program`` in place where its values have more than :data:`LARGEST_RANK` axes; returns it."""
+    graph = program.graph_module.graph
+    if all(_rank(node) <= LARGEST_RANK for node in graph.nodes):
+        return program
+    for node in list(graph.nodes):
+        high = node.op == "call_function" and max([_rank(node), *map(_rank, node.all_input_nodes)]) > LARGEST_RANK
+        if high:
+            _rewrite(graph, node)
+    for node in list(graph.nodes):
+        if _name(node) == "reshape":
+            source = node.args[0]
+            while isinstance(source, fx.Node) and _name(source) in _RESHAPES:
+                source = source.args[0]
+            node.replace_input_with(node.args[0], source)  # type: ignore[arg-type]
+    graph.eliminate_dead_code()
+    _reshape_stored(program)
+    program.graph_module.recompile()
+    return program
+
+
+def _rewrite(graph: fx.Graph, node: fx.Node) -> None:
+    name = _name(node)
+    with graph.inserting_before(node):
+        result: fx.Node | None = None
+        if name in _RESHAPES:
+            result = _reshape(graph, node.args[0], _shape(node), node)
+        elif name == "clone":
+            result = _reshape(graph, node.args[0], _shape(node), node)
+        elif name == "permute":
+            result = _permute(graph, node)
+        elif name == "select":
+            result = _select(graph, node)
+        elif name == "stack":
+            result = _stack(graph, node)
+        elif name in _ELEMENTWISE:
+            result = _elementwise(graph, node)
+        if result is not None:
+            node.replace_all_uses_with(_reshape(graph, result, _shape(node), node))
+
+
+def _permute(graph: fx.Graph, node: fx.Node) -> fx.Node:
+    """Axes that stay neighbours in order move as one."""
+    source, order = _source(node), [d % _rank(node) for d in _ints(node.args[1])]
+    groups: list[list[int]] = []
+    for axis in order:
+        if groups and groups[-1][-1] + 1 == axis:
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    shape = _shape(source)
+    by_position = sorted(groups)
+    merged = _reshape(graph, source, [math.prod(shape[a] for a in group) for group in by_position], node)
+    return _emit(graph, aten.permute.default, (merged, [by_position.index(group) for group in groups]), node)
+
+
+def _select(graph: fx.Graph, node: fx.Node) -> fx.Node:
+    """The axes before and after the selected one are one each."""
+    source, shape = _source(node), _shape(_source(node))
+    dim = _ints([node.args[1]])[0] % len(shape)
+    merged = _reshape(graph, source, [math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])], node)
+    return _emit(graph, aten.select.int, (merged, 1, node.args[2]), node)
+
+
+def _stack(graph: fx.Graph, node: fx.Node) -> fx.Node:
+    """A concatenation of the parts with one axis before the new one and one after it."""
+    parts: Any = node.args[0]
+    dim = _ints([node.args[1] if len(node.args) > 1 else 0])[0] % _rank(node)
+    shape = _shape(parts[0])
+    flat = [math.prod(shape[:dim]), 1, math.prod(shape[dim:])]
+    return _emit(graph, aten.cat.default, ([_reshape(graph, part, flat, node) for part in parts], 1), node)
+
+
+def _elementwise(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+    """Neighbouring axes that each operand either has in full or broadcasts over are one."""
+    out = _shape(node)
+    operands = {source: [1] * (len(out) - _rank(source)) + _shape(source) for source in node.all_input_nodes}
+    groups: list[list[int]] = [[0]]
+    for axis in range(1, len(out)):
+        together = [*groups[-1], axis]
+        full = [all(shape[a] == out[a] for a in together) for shape in operands.values()]
+        absent = [all(shape[a] == 1 for a in together) for shape in operands.values()]
+        if all(a or b for a, b in zip(full, absent, strict=True)):
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    if len(groups) > LARGEST_RANK:
+        return None
+    merged = {
+        source: _reshape(graph, source, [math.prod(shape[a] for a in group) for group in groups], node)
+        for source, shape in operands.items()
+        if _rank(source) > 0
+    }
+    args = fx.map_arg(node.args, lambda n: merged.get(n, n))
+    return _emit(graph, node.target, args, node, dict(node.kwargs))
+
+
+def _reshape_stored(program: ExportedProgram) -> None:
+    """A stored tensor of high rank that is only read through one reshape is stored in that shape."""
+    targets = {spec.arg.name: spec.target for spec in program.graph_signature.input_specs if spec.target}
+    graph = program.graph_module.graph
+    for node in list(graph.nodes):
+        key = targets.get(node.name) if node.op == "placeholder" else None
+        if key is None or _rank(node) <= LARGEST_RANK or key not in program.state_dict:
+            continue
+        shapes = {tuple(_shape(user)) for user in node.users if _name(user) == "reshape"}
+        if len(shapes) != 1 or any(_name(user) != "reshape" for user in node.users):
+            continue
+        (shape,) = shapes
+        stored = program.state_dict[key]
+        changed = stored.detach().reshape(shape)
+        is_parameter = isinstance(stored, torch.nn.Parameter)
+        program.state_dict[key] = torch.nn.Parameter(changed, requires_grad=False) if is_parameter else changed
+        node.meta["val"] = next(iter(node.users)).meta["val"]
+        for user in list(node.users):
+            user.replace_all_uses_with(node)
+            graph.erase_node(user)
+
+
+def _reshape(graph: fx.Graph, source: Any, shape: Sequence[int], like: fx.Node) -> fx.Node:
+    assert isinstance(source, fx.Node)
+    if _shape(source) == list(shape):
+        return source
+    return _emit(graph, aten.reshape.default, (source, list(shape)), like)
+
+
+def _emit(
+    graph: fx.Graph, target: Any, args: Any, like: fx.Node, kwargs: dict[str, Any] | None = None
+) -> fx.Node:
+    node = graph.call_function(target, args, kwargs or {})
+    node.meta = dict(like.meta)
+    fake = fx.map_arg(args, lambda n: n.meta["val"])
+    with like.meta["val"].fake_mode:
+        node.meta["val"] = target(*fake, **(kwargs or {}))
+    return node
+
+
+def _name(node: fx.Node) -> str:
+    target = str(node.target)
+    return target.split(".")[1] if target.startswith("aten.") else ""
+
+
+def _source(node: fx.Node) -> fx.Node:
+    source = node.args[0]
+    assert isinstance(source, fx.Node)
+    return source
+
+
+def _ints(values: Any) -> list[int]:
+    return [int(v) for v in values]
+
+
+def _shape(node: fx.Node) -> list[int]:
+    return list(node.meta["val"].shape)
+
+
+def _rank(node: fx.Node) -> int:
+    value = node.meta.get("val")
+    return value.dim() if isinstance(value, Tensor) else 0

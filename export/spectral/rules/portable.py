@@ -1,0 +1,71 @@
+"""Operators that some converter lacks or gets wrong, written with ones that all of them take."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..pairs import Pair, phase
+from .registry import Context, complex_rule, real_rule
+
+
+@real_rule("atan2")
+def _atan2(context: Context, im: Tensor, re: Tensor) -> Tensor:
+    # torch's ONNX exporter writes atan2(0, negative) as -pi, and atan2(0, 0) as not-a-number.
+    return phase(im, re)
+
+
+@real_rule("angle")
+def _real_angle(context: Context, x: Tensor) -> Tensor:
+    return torch.where(x < 0, torch.full_like(x, math.pi), torch.zeros_like(x))
+
+
+def _frames(context: Context, value: Tensor, dim: int, size: int, step: int) -> Tensor:
+    """``Tensor.unfold``: overlapping frames of one axis as a gather with constant indices; frames come last."""
+    dim %= value.dim()
+    count = (value.shape[dim] - size) // step + 1
+
+    def indices() -> Any:
+        import numpy as np
+
+        return (np.arange(count)[:, None] * step + np.arange(size)[None]).reshape(-1)
+
+    index = context.bank.get(f"frames_{count}_{size}_{step}", indices, torch.int64)
+    picked = value.index_select(dim, index)
+    split = picked.reshape(*value.shape[:dim], count, size, *value.shape[dim + 1 :])
+    order = [a for a in range(split.dim()) if a != dim + 1]
+    return split.permute(*order, dim + 1)
+
+
+@real_rule("unfold")
+def _real_unfold(context: Context, value: Tensor, dim: int, size: int, step: int) -> Tensor:
+    return _frames(context, value, dim, size, step)
+
+
+@complex_rule("unfold")
+def _complex_unfold(context: Context, z: Pair, dim: int, size: int, step: int) -> Pair:
+    return z.map(lambda part: _frames(context, part, dim, size, step))
+
+
+@real_rule("matmul", "mv", "dot")
+def _product(context: Context, a: Tensor, b: Tensor) -> Tensor:
+    """Products with a vector as products with a matrix of one row or column."""
+    return matrix_product(a, b)
+
+
+def matrix_product(a: Tensor, b: Tensor) -> Tensor:
+    """``torch.matmul`` where neither operand of the product itself is a vector."""
+    if a.dim() > 1 and b.dim() > 1:
+        return a @ b
+    left = a.unsqueeze(0) if a.dim() == 1 else a
+    right = b.unsqueeze(1) if b.dim() == 1 else b
+    product = left @ right
+    shape = list(product.shape)
+    if b.dim() == 1:
+        shape.pop(-1)
+    if a.dim() == 1:
+        shape.pop(-1 if b.dim() == 1 else -2)
+    return product.reshape(shape)

@@ -63,9 +63,8 @@ def componentwise(context: Context, *args: Any, **kwargs: Any) -> Any:
                 return value.imag if which else value.real
             return value
 
-        is_leaf = lambda v: isinstance(v, Pair)  # noqa: E731
         return [
-            pytree.tree_map(pick, a, is_leaf=is_leaf) if i in positions else a for i, a in enumerate(args)
+            pytree.tree_map(pick, a, is_leaf=_is_pair) if i in positions else a for i, a in enumerate(args)
         ]
 
     re, im = context.operator(*part_of(0), **kwargs), context.operator(*part_of(1), **kwargs)
@@ -76,6 +75,10 @@ def componentwise(context: Context, *args: Any, **kwargs: Any) -> Any:
 
 for _name in COMPONENTWISE:
     COMPLEX_RULES[_name] = componentwise
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, Pair)
 
 
 @complex_rule("view", "reshape", "_unsafe_view", "unflatten", "flatten", "view_as", "reshape_as")

@@ -91,6 +91,15 @@ def test_the_transforms_inside_a_fused_block_stay_in_plan_and_audit():
     assert all(row.multiply_adds > 0 for row in lowered.audit.rows)
 
 
+def test_a_fused_activation_keeps_its_options():
+    torch.manual_seed(2)
+    unit, x = WindowedFourierUnit(3).eval(), torch.randn(1, 3, 16, 16)
+    unit.mix = nn.Sequential(nn.Conv2d(6, 6, 1), nn.GELU(approximate="tanh"), nn.Conv2d(6, 6, 1)).eval()
+    lowered = lower(unit, (x,))
+    assert not any("conv2d" in name for name in lowered.audit.operators)  # it was fused
+    torch.testing.assert_close(lowered.program.module()(x), unit(x), atol=1e-5, rtol=1e-5)
+
+
 class Spied(WindowedFourierUnit):
     """The same unit, but something else reads the spectrum too: the fused form would lose that reader."""
 

@@ -142,6 +142,7 @@ class _Run:
     ) -> Report:
         from ..export.build import describe_model, lower_model
 
+        machine = machine_info()  # before the work, whose load is our own
         self.step("lowering the network")
         profile = next(target.profile for target, precision in pairs if not _problem(target, precision))
         lowered = lower_model(self.model, self.size, name=self.name, contract=self.contract, profile=profile)
@@ -155,7 +156,6 @@ class _Run:
             self.time(lowered, min_samples, max_seconds)
             for row, session in self.sessions:
                 self.deblur(row, session)
-        machine = machine_info()
         for row in rows:
             self.record(row, machine)
         self.step("writing the report")

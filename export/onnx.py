@@ -111,7 +111,7 @@ def _export(program: ExportedProgram) -> onnx.ModelProto:
         raise LoweringError(
             f"an artifact has one image in and one out; this program has {inputs} in and {outputs} out"
         )
-    with _quiet():
+    with quiet():
         try:
             exported = torch.onnx.export(
                 program,
@@ -132,7 +132,7 @@ def _export(program: ExportedProgram) -> onnx.ModelProto:
             ) from error
     if exported is None:
         raise LoweringError("torch.onnx returned nothing for the lowered program")
-    with _quiet():
+    with quiet():
         _fold(exported.model)
     return exported.model_proto
 
@@ -143,18 +143,20 @@ def _fold(model: ir.Model) -> None:
     The exporter's own ``optimize=True`` also matches some fifty rewrite rules against every node, which takes
     minutes on a graph of a few thousand and changes nothing that onnxsim does not.
     """
-    from onnx_ir.passes import common
+    import onnx_ir.passes.common
     from onnxscript import optimizer
 
+    common: Any = onnx_ir.passes.common  # its classes lack annotations
     optimizer.fold_constants(model, onnx_shape_inference=True)
-    for step in (
+    steps: Any = (
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedFunctionsPass(),
         common.RemoveUnusedOpsetsPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         common.DeduplicateInitializersPass(),
         common.NameFixPass(),
-    ):
+    )
+    for step in steps:
         step(model)
 
 
@@ -228,7 +230,7 @@ def _describe(model: Any, facts: Mapping[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's remarks (torchvision is not installed, and such) off the user's screen."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]

@@ -30,9 +30,15 @@ if TYPE_CHECKING:
 
 def bench(
     artifacts: ArtifactsArgument,
-    samples: Annotated[int, typer.Option(min=3, max=1_000_000, help="How many runs to time.")] = 100,
-    seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="Stop timing after this long.")] = 60.0,
-    warmup: Annotated[int, typer.Option(min=0, max=10_000, help="Runs before the first that is timed.")] = 3,
+    samples: Annotated[
+        int, typer.Option(metavar="N", min=3, max=1_000_000, help="How many runs to time.")
+    ] = 100,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, max=86400, help="Stop timing after this long.")
+    ] = 60.0,
+    warmup: Annotated[
+        int, typer.Option(metavar="N", min=0, max=10_000, help="Runs before the first that is timed.")
+    ] = 3,
     eager: Annotated[
         bool | None,
         typer.Option("--eager/--no-eager", help="Time PyTorch too.", show_default="if it is installed"),

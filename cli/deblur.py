@@ -17,23 +17,34 @@ if TYPE_CHECKING:
 
 
 def deblur(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photos, or folders of photos.")],
-    artifact: Annotated[Path, typer.Option("--artifact", "-a", help="The artifact folder to deblur with.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Photos, or folders of photos.")],
+    artifact: Annotated[
+        Path, typer.Option("--artifact", "-a", metavar="PATH", help="The artifact folder to deblur with.")
+    ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the results; for a single photo also a file name.")
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="PATH", help="Folder for the results; for a single photo also a file name."
+        ),
     ] = Path("deblurred"),
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Look into folders of folders too.")
     ] = False,
     suffix: Annotated[
         str | None,
-        typer.Option(help="Format of the results, such as .png.", show_default="that of each photo"),
+        typer.Option(
+            metavar="EXT", help="Format of the results, such as .png.", show_default="that of each photo"
+        ),
     ] = None,
     halo: Annotated[
         int | None,
-        typer.Option(help="Half the overlap of two tiles, in pixels.", show_default="an eighth of the tile"),
+        typer.Option(
+            metavar="N",
+            help="Half the overlap of two tiles, in pixels.",
+            show_default="an eighth of the tile",
+        ),
     ] = None,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG and WebP.")] = 95,
+    quality: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Quality of JPEG and WebP.")] = 95,
     overwrite: OverwriteOption = False,
     threads: ThreadsOption = None,
     json: JsonOption = False,

@@ -33,19 +33,20 @@ def deploy(
     target: TargetsOption = ALL,
     precision: PrecisionsOption = FP32,
     size: SizeOption = "256x256",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for artifacts and report.")] = Path(
-        "fdikp-edge-out"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Folder for artifacts and report.")
+    ] = Path("fdikp-edge-out"),
     photo: Annotated[
         Path | None,
-        typer.Option(help="Photograph to deblur and to check with.", show_default="a sample"),
+        typer.Option(metavar="PATH", help="Photograph to deblur and to check with.", show_default="a sample"),
     ] = None,
     contract: ContractOption = "float",
     samples: Annotated[
-        int, typer.Option(min=3, max=1_000_000, help="How many runs of each artifact to time.")
+        int, typer.Option(metavar="N", min=3, max=1_000_000, help="How many runs of each artifact to time.")
     ] = 100,
     seconds: Annotated[
-        float, typer.Option(min=0.1, max=86400, help="Stop timing an artifact after this long.")
+        float,
+        typer.Option(metavar="SECONDS", min=0.1, max=86400, help="Stop timing an artifact after this long."),
     ] = 30.0,
     overwrite: OverwriteOption = False,
     threads: ThreadsOption = None,

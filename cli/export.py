@@ -33,9 +33,9 @@ def export(
     precision: PrecisionsOption = FP32,
     size: SizeOption = "256x256",
     contract: ContractOption = "float",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write artifact folders into.")] = Path(
-        "fdikp-edge-out"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Folder to write artifact folders into.")
+    ] = Path("fdikp-edge-out"),
     overwrite: OverwriteOption = False,
     seed: SeedOption = None,
     json: JsonOption = False,

@@ -9,53 +9,78 @@ import typer
 
 ModelOption = Annotated[
     str,
-    typer.Option("--model", "-m", help="Variant (tiny, small, base) or a weights file (.safetensors, .pth)."),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Variant (tiny, small, base) or a weights file (.safetensors, .pth).",
+    ),
 ]
 TargetsOption = Annotated[
     list[str],
-    typer.Option("--target", "-t", help="Runtime to build for (onnx, openvino), or all. Repeatable."),
+    typer.Option(
+        "--target", "-t", metavar="NAME", help="Runtime to build for (onnx, openvino), or all. Repeatable."
+    ),
 ]
 PrecisionsOption = Annotated[
     list[str],
-    typer.Option("--precision", "-p", help="Number format (fp32), or all that a target offers. Repeatable."),
+    typer.Option(
+        "--precision",
+        "-p",
+        metavar="NAME",
+        help="Number format (fp32), or all that a target offers. Repeatable.",
+    ),
 ]
 SizeOption = Annotated[
-    str, typer.Option("--size", "-s", help="Height x width in pixels that the network is built for.")
+    str,
+    typer.Option(
+        "--size", "-s", metavar="HxW", help="Height x width in pixels that the network is built for."
+    ),
 ]
 ContractOption = Annotated[
     str,
     typer.Option(
-        help="What goes in and out: float (1x3xHxW from 0 to 1) or uint8 (1xHxWx3 bytes, as cameras deliver)."
+        metavar="NAME",
+        help="What goes in and out: float (1x3xHxW, 0 to 1) or uint8 (1xHxWx3 bytes, as cameras deliver).",
     ),
 ]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier run wrote there.")
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option(help="Processor threads to use.", show_default="all this process may use")
+    int | None,
+    typer.Option(metavar="N", help="Processor threads to use.", show_default="all this process may use"),
 ]
 SeedOption = Annotated[
     int | None,
     typer.Option(
+        metavar="N",
         help="Use the initial weights of this seed instead of trained ones.",
         show_default="trained weights if shipped",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
-ArtifactArgument = Annotated[Path, typer.Argument(help="An artifact folder, as deploy and export write it.")]
+ArtifactArgument = Annotated[
+    Path, typer.Argument(metavar="ARTIFACT", help="An artifact folder, as deploy and export write it.")
+]
 ArtifactsArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="ARTIFACT...", help="Artifact folders, as deploy and export write them."),
+    typer.Argument(metavar="ARTIFACT", help="Artifact folders, as deploy and export write them."),
 ]
 PhotosOption = Annotated[
     list[Path],
     typer.Option(
-        "--photo", help="Photograph to check with; the worst counts. Repeatable.", show_default="samples"
+        "--photo",
+        metavar="PATH",
+        help="Photograph to check with; the worst counts. Repeatable.",
+        show_default="samples",
     ),
 ]
 WeightsOption = Annotated[
     Path | None,
-    typer.Option(help="Weights file the artifact was made from.", show_default="as its passport says"),
+    typer.Option(
+        metavar="PATH", help="Weights file the artifact was made from.", show_default="as its passport says"
+    ),
 ]
 SaveOption = Annotated[bool, typer.Option("--save/--no-save", help="Write the result into the passport.")]
 

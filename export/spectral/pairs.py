@@ -202,7 +202,7 @@ def angle(z: Pair) -> Tensor:
 
 
 def phase(im: Tensor, re: Tensor) -> Tensor:
-    """``atan2(im, re)`` from ``atan``: not every runtime has ``atan2``, and of those some differ on the axes."""
+    """``atan2(im, re)`` from ``atan``: not every runtime has ``atan2``, and some err on the axes."""
     safe = torch.where(re == 0, torch.ones_like(re), re)
     behind = torch.where(im < 0, torch.full_like(im, -math.pi), torch.full_like(im, math.pi))
     beside = torch.atan(im / safe) + torch.where(re < 0, behind, torch.zeros_like(behind))

@@ -1,9 +1,9 @@
 """Keeps every value of a program at five dimensions or fewer, which is what Core ML and many delegates take.
 
-Window partitions are written with six axes. Neither a permute nor broadcasting arithmetic needs them all: axes that
-stay neighbours in the same order, or that every operand either has or lacks together, act as one. Each operator of
-higher rank is rewritten as reshape, the operator on merged axes, reshape back; then reshapes of reshapes collapse
-and the high-rank values are gone. Operators that cannot be rewritten this way are left as they are.
+Window partitions are written with six axes. Neither a permute nor broadcasting arithmetic needs them all:
+axes that stay neighbours in the same order, or that every operand either has or lacks together, act as one.
+Each operator of higher rank is rewritten as reshape, the operator on merged axes, reshape back; then reshapes
+of reshapes collapse and the high-rank values are gone. Operators that cannot be rewritten are left alone.
 """
 
 from __future__ import annotations
@@ -20,10 +20,23 @@ LARGEST_RANK = 5
 aten = torch.ops.aten
 
 _RESHAPES = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "unsqueeze", "squeeze")
-_ELEMENTWISE = frozenset(
-    "add sub mul div neg abs exp log sqrt rsqrt relu gelu silu sigmoid tanh leaky_relu softshrink sin cos square "
-    "reciprocal where atan atan2 pow lt gt le ge eq ne sign clamp".split()
-)
+_ARITHMETIC = [
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "neg",
+    "abs",
+    "square",
+    "reciprocal",
+    "pow",
+    "sign",
+    "clamp",
+    "where",
+]
+_FUNCTIONS = ["exp", "log", "sqrt", "rsqrt", "sin", "cos", "atan", "atan2", "sigmoid", "tanh"]
+_ACTIVATIONS = ["relu", "gelu", "silu", "leaky_relu", "softshrink"]
+_ELEMENTWISE = frozenset([*_ARITHMETIC, *_FUNCTIONS, *_ACTIVATIONS, "lt", "gt", "le", "ge", "eq", "ne"])
 
 
 def reduce_ranks(program: ExportedProgram) -> ExportedProgram:
@@ -32,7 +45,10 @@ def reduce_ranks(program: ExportedProgram) -> ExportedProgram:
     if all(_rank(node) <= LARGEST_RANK for node in graph.nodes):
         return program
     for node in list(graph.nodes):
-        high = node.op == "call_function" and max([_rank(node), *map(_rank, node.all_input_nodes)]) > LARGEST_RANK
+        high = (
+            node.op == "call_function"
+            and max([_rank(node), *map(_rank, node.all_input_nodes)]) > LARGEST_RANK
+        )
         if high:
             _rewrite(graph, node)
     for node in list(graph.nodes):
@@ -51,11 +67,9 @@ def _rewrite(graph: fx.Graph, node: fx.Node) -> None:
     name = _name(node)
     with graph.inserting_before(node):
         result: fx.Node | None = None
-        if name in _RESHAPES:
+        if name in _RESHAPES or name == "clone":
             result = _reshape(graph, node.args[0], _shape(node), node)
-        elif name == "clone":
-            result = _reshape(graph, node.args[0], _shape(node), node)
-        elif name == "permute":
+        elif name in ("permute", "transpose"):
             result = _permute(graph, node)
         elif name == "select":
             result = _select(graph, node)
@@ -69,7 +83,13 @@ def _rewrite(graph: fx.Graph, node: fx.Node) -> None:
 
 def _permute(graph: fx.Graph, node: fx.Node) -> fx.Node:
     """Axes that stay neighbours in order move as one."""
-    source, order = _source(node), [d % _rank(node) for d in _ints(node.args[1])]
+    source, rank = _source(node), _rank(node)
+    if _name(node) == "permute":
+        order = [d % rank for d in _ints(node.args[1])]
+    else:
+        order = list(range(rank))
+        first, second = (d % rank for d in _ints(node.args[1:3]))
+        order[first], order[second] = second, first
     groups: list[list[int]] = []
     for axis in order:
         if groups and groups[-1][-1] + 1 == axis:
@@ -138,7 +158,9 @@ def _reshape_stored(program: ExportedProgram) -> None:
         stored = program.state_dict[key]
         changed = stored.detach().reshape(shape)
         is_parameter = isinstance(stored, torch.nn.Parameter)
-        program.state_dict[key] = torch.nn.Parameter(changed, requires_grad=False) if is_parameter else changed
+        program.state_dict[key] = (
+            torch.nn.Parameter(changed, requires_grad=False) if is_parameter else changed
+        )
         node.meta["val"] = next(iter(node.users)).meta["val"]
         for user in list(node.users):
             user.replace_all_uses_with(node)

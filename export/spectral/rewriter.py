@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx import traceback as fx_traceback
 from torch.utils import _pytree as pytree
 
 from ...runtime.errors import LoweringError, UnsupportedOperatorError
@@ -17,6 +18,10 @@ from .rules import COMPLEX_RULES, REAL_RULES, Context, find
 from .sites import is_transform
 from .strategies import STRATEGIES
 from .twiddles import ConstantBank
+
+
+MODULE = "module"
+"""Where a trace of :class:`Rewriter` keeps the original's module path: this key of a node's ``custom`` entry."""
 
 
 def module_path(node: fx.Node) -> str:
@@ -64,7 +69,8 @@ class Rewriter(fx.Interpreter):
         if n not in self._live:
             return None  # only folded constants needed it
         args, kwargs = self.fetch_args_kwargs_from_env(n)
-        return self._call(n, args, kwargs)
+        with fx_traceback.annotate({MODULE: module_path(n)}):  # tracing copies it to every node made here
+            return self._call(n, args, kwargs)
 
     def _call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         operator = str(node.target)

@@ -24,7 +24,7 @@ def _real_angle(context: Context, x: Tensor) -> Tensor:
 
 
 def _frames(context: Context, value: Tensor, dim: int, size: int, step: int) -> Tensor:
-    """``Tensor.unfold``: overlapping frames of one axis as a gather with constant indices; frames come last."""
+    """``Tensor.unfold``: overlapping frames of one axis, gathered; their samples come last."""
     dim %= value.dim()
     count = (value.shape[dim] - size) // step + 1
 

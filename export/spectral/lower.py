@@ -23,7 +23,7 @@ from .fuse import Fused, fuse
 from .graph import arguments, meta_value, shape_of
 from .planner import Plan, make_plan, profile
 from .ranks import reduce_ranks
-from .rewriter import LoweredModule, module_path, store, where
+from .rewriter import MODULE, LoweredModule, module_path, store, where
 from .sites import Site, describe, is_transform
 
 
@@ -95,7 +95,9 @@ def lower(
         lowered(*example_inputs)  # running it once fills the bank, which tracing only reads
         with fx_traceback.preserve_node_meta():
             program = torch.export.export(lowered, example_inputs, strict=False)
-        program = reduce_ranks(_without_unused(program))
+        program = _without_unused(program)
+        _restore_modules(program)
+        program = reduce_ranks(program)
         check = _relative_error(program.module()(*example_inputs), module(*example_inputs))
     return LoweredProgram(program, made, audit_program(program, made, check))
 
@@ -227,6 +229,14 @@ def _relative_error(found: Any, expected: Any) -> float:
             scale = max(float(b.abs().max()), 1e-30)
             worst = max(worst, float((a - b).abs().max()) / scale)
     return worst
+
+
+def _restore_modules(program: ExportedProgram) -> None:
+    """Give each node the path of the original module it came from, where converters look for it."""
+    for node in program.graph.nodes:
+        path = node.meta.get("custom", {}).get(MODULE)
+        if path:
+            node.meta["nn_module_stack"] = {"": ("", "torch.nn.Module"), path: (path, "torch.nn.Module")}
 
 
 def _without_unused(program: ExportedProgram) -> ExportedProgram:

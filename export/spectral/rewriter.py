@@ -19,9 +19,8 @@ from .sites import is_transform
 from .strategies import STRATEGIES
 from .twiddles import ConstantBank
 
-
 MODULE = "module"
-"""Where a trace of :class:`Rewriter` keeps the original's module path: this key of a node's ``custom`` entry."""
+"""Key under which a trace keeps the original's module path, in the ``custom`` entry of a node's meta."""
 
 
 def module_path(node: fx.Node) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -27,17 +28,17 @@ class Readme:
     """Every Python block, in order."""
     folder: Path
 
-    def shell(self, command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def shell(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run one command as a reader would, with this environment's programs first."""
-        environment = {**os.environ, "PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}"}
+        search = f"{_BIN}{os.pathsep}{os.environ['PATH']}"
+        program, *args = shlex.split(command)
         return subprocess.run(
-            command,
-            shell=True,
+            [shutil.which(program, path=search) or program, *args],
             cwd=self.folder,
-            env=environment,
+            env={**os.environ, "PATH": search},
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=1800,  # minutes on a machine that is busy with other things
         )
 
 

@@ -165,12 +165,15 @@ def _module(case: Case, inverse: bool) -> tuple[Any, Array]:
     class Forward(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             z = torch.fft.rfftn(x, dim=case.dims)
-            return z.real + z.imag
+            total: torch.Tensor = z.real + z.imag
+            return total
 
     class Inverse(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             z = torch.complex(x[0], x[1])
-            return torch.fft.irfftn(z, s=[case.shape[dim] for dim in case.dims], dim=case.dims)
+            sizes = [case.shape[dim] for dim in case.dims]
+            signal: torch.Tensor = torch.fft.irfftn(z, s=sizes, dim=case.dims)
+            return signal
 
     shape = list(case.shape)
     if inverse:

@@ -143,10 +143,7 @@ def show(result: dict[str, Any]) -> str:
             r["name"],
             *(f"{r[key]:.2f}" for key in ("min", "p50", "p90")),
             r["n"],
-            *(
-                "" if r[key] is None else f"{r[key]:.2f}"
-                for key in ("times_eager", "times_naive", "times_limit")
-            ),
+            *(_times(r, key) for key in ("times_eager", "times_naive", "times_limit")),
             f"{r['max_abs']:.1e}",
         )
         for r in result["rows"]
@@ -158,8 +155,8 @@ def show(result: dict[str, Any]) -> str:
         tool.table(columns, rows),
         "x eager, x naive: how many times faster, by medians and (by the fastest calls). x limit: how many",
         "times the limit the fastest call took.",
-        f"{result['multiply_adds'] / 1e9:.3f} G multiply-adds; a 1024x1024 product runs, in G multiply-adds a "
-        f"second, at: {rates}; so no less than {result['limit_ms']:.2f} ms.",
+        f"{result['multiply_adds'] / 1e9:.3f} G multiply-adds; a 1024x1024 product runs at, in G a second: "
+        f"{rates}; so no less than {result['limit_ms']:.2f} ms.",
         *_busy(machine, result["threads"]),
         *(f"{name}: left out: {why}" for name, why in result["missing"].items()),
     ]

@@ -57,8 +57,8 @@ def build(
 def convert(data: bytes) -> openvino.Model:
     """Return the OpenVINO model of an ONNX file's bytes, with OpenVINO's common optimisations applied.
 
-    ``openvino.convert_model`` would do the same, but reports its use over the network unless the user opted
-    out, and writes to the home folder.
+    ``openvino.convert_model`` would do the same, but sends what it was asked to convert, and how that went,
+    over the network unless the user opted out.
 
     Raises:
         LoweringError: OpenVINO cannot read it.

@@ -53,10 +53,10 @@ def reduce_ranks(program: ExportedProgram) -> ExportedProgram:
             _rewrite(graph, node)
     for node in list(graph.nodes):
         if _name(node) == "reshape":
-            source = node.args[0]
-            while isinstance(source, fx.Node) and _name(source) in _RESHAPES:
-                source = source.args[0]
-            node.replace_input_with(node.args[0], source)  # type: ignore[arg-type]
+            source = _source(node)
+            while _name(source) in _RESHAPES:
+                source = _source(source)
+            node.replace_input_with(_source(node), source)
     graph.eliminate_dead_code()
     _reshape_stored(program)
     program.graph_module.recompile()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
-
 from fdikp_edge.export.spectral import lower
 from fdikp_edge.models.spectrum import project_hermitian
+from torch import Tensor, nn
 
 
 class Projected(nn.Module):

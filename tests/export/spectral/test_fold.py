@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
-
 from fdikp_edge.export.spectral import lower
+from torch import Tensor, nn
 
 
 class Filter(nn.Module):

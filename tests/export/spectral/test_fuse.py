@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from fdikp_edge.export.spectral import lower
 from fdikp_edge.models.blocks import WindowedFourierUnit
+from torch import Tensor, nn
 
 
 class Adaptive(nn.Module):

@@ -1,0 +1,117 @@
+"""The target table: names, precisions, and what this machine can do."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import subprocess
+import sys
+
+import pytest
+from fdikp_edge.export.targets import (
+    PRECISIONS,
+    TARGETS,
+    Requirement,
+    capability,
+    get_target,
+    select,
+)
+from fdikp_edge.runtime.errors import TargetUnavailableError, UnknownNameError
+from fdikp_edge.runtime.sessions import SESSIONS
+
+MISSING = Requirement("no_such_module_here", "no-such-module-here", "1", "pip install it")
+OLD = Requirement("numpy", "numpy", "9999.1", "pip install numpy")
+
+
+def no_gpu() -> str | None:
+    return "this machine has no GPU"
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_row_is_whole(name: str) -> None:
+    target = TARGETS[name]
+    assert target.name == name
+    assert name in SESSIONS
+    assert set(target.precisions) <= set(PRECISIONS)
+    assert target.precisions
+    module, _, function = target.builder.partition(":")
+    builder = getattr(importlib.import_module(module, "fdikp_edge.export"), function)
+    assert {"lowered", "precision", "folder", "table", "provenance"} <= set(
+        inspect.signature(builder).parameters
+    )
+
+
+def test_an_unknown_target_lists_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match=r"tensorflow.*onnx, openvino"):
+        get_target("tensorflow")
+
+
+def test_an_unknown_precision_lists_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match=r"fp12.*fp32, fp16, int8"):
+        get_target("onnx").check("fp12")
+
+
+def test_a_precision_that_is_not_offered_says_which_are() -> None:
+    only_fp32 = dataclasses.replace(get_target("onnx"), precisions=("fp32",))
+    with pytest.raises(TargetUnavailableError, match="onnx is not offered at int8 yet, only at fp32"):
+        only_fp32.check("int8")
+
+
+def test_a_missing_module_is_named_with_its_cure() -> None:
+    target = dataclasses.replace(get_target("onnx"), build_needs=(MISSING,))
+    found = capability(target)
+    assert (found.can_build, found.can_run) == (False, True)
+    assert "no_such_module_here is not installed (pip install it)" in found.reason
+    with pytest.raises(TargetUnavailableError, match="no_such_module_here"):
+        target.check("fp32")
+
+
+def test_a_module_that_is_too_old_is_named_with_both_versions() -> None:
+    found = capability(dataclasses.replace(get_target("onnx"), run_needs=(OLD,)))
+    assert (found.can_build, found.can_run) == (True, False)
+    assert "is older than 9999.1" in found.reason
+
+
+def test_a_probe_decides_where_modules_do_not() -> None:
+    probed = dataclasses.replace(get_target("onnx"), run_probe=f"{__name__}:no_gpu")
+    found = capability(probed)
+    assert (found.can_build, found.can_run, found.reason) == (True, False, "this machine has no GPU")
+
+
+def test_what_is_installed_here_can_be_built_and_run() -> None:
+    pytest.importorskip("openvino")
+    for target in TARGETS.values():
+        assert capability(target).reason == ""
+
+
+def test_all_means_every_target_at_what_it_offers() -> None:
+    pairs = [(target.name, precision) for target, precision in select(["all"], ["all"])]
+    assert pairs == [(t.name, p) for t in TARGETS.values() for p in PRECISIONS if p in t.precisions]
+
+
+def test_a_precision_by_name_is_paired_with_every_target_even_if_not_offered() -> None:
+    assert [(t.name, p) for t, p in select(["openvino", "onnx", "onnx"], ["int8", "fp32"])] == [
+        ("onnx", "fp32"),
+        ("onnx", "int8"),
+        ("openvino", "fp32"),
+        ("openvino", "int8"),
+    ]
+
+
+@pytest.mark.parametrize(("names", "precisions"), [(["onxx"], ["fp32"]), (["all"], ["fp8"])])
+def test_selecting_refuses_names_that_do_not_exist(names: list[str], precisions: list[str]) -> None:
+    with pytest.raises(UnknownNameError, match="there are"):
+        select(names, precisions)
+
+
+def test_looking_at_the_table_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "import fdikp_edge.export\n"
+        "from fdikp_edge.export.targets import TARGETS, capability\n"
+        "for target in TARGETS.values(): capability(target)\n"
+        "print(sorted({'torch', 'onnx', 'openvino', 'onnxruntime'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -13,7 +13,12 @@ from PIL import Image
 
 def stopped_while(step: str, sent: signal.Signals, folder: Path, *args: object) -> tuple[int, str]:
     """Start `fdikp-edge ARGS`, send a signal as soon as it reports ``step``; return exit code and stderr."""
-    command = [sys.executable, "-m", "fdikp_edge.cli", *map(str, args)]
+    # A shell starts what runs in the background deaf to Ctrl-C, and that is inherited, also by this test.
+    script = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from fdikp_edge.cli.main import run; run()"
+    )
+    command = [sys.executable, "-c", script, *map(str, args)]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     said = ""

@@ -62,8 +62,8 @@ def readme(tmp_path_factory: pytest.TempPathFactory) -> Readme:
 
 @pytest.fixture(scope="session")
 def deployed(readme: Readme) -> Path:
-    """Run the README's `deploy` command once and return the folder it wrote."""
+    """Run the README's `deploy` command once, timing for seconds only, and return the folder it wrote."""
     (command,) = [command for command in readme.commands if command.startswith("fdikp-edge deploy")]
-    done = readme.shell(command)
+    done = readme.shell(f"{command} --seconds 5")
     assert done.returncode == 0, done.stdout + done.stderr
     return readme.folder / "build"

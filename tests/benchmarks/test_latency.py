@@ -1,0 +1,89 @@
+"""Timing: nothing dropped, quantiles as documented, turns as documented."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from fdikp_edge.benchmarks.latency import (
+    BURST,
+    Latency,
+    measure,
+    measure_side_by_side,
+    quantile,
+    ratio,
+    spread,
+)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 99, 100, 101, 1000])
+def test_quantiles_are_numpys_inverted_cdf(n: int) -> None:
+    samples = tuple(np.random.default_rng(n).random(n))
+    for share in (0.5, 0.9, 0.99):
+        assert quantile(samples, share) == np.quantile(samples, share, method="inverted_cdf")
+
+
+def test_the_slowest_call_is_kept() -> None:
+    calls = 0
+
+    def sometimes_slow() -> None:
+        nonlocal calls
+        calls += 1
+        time.sleep(0.05 if calls == 60 else 0.0002)
+
+    found = measure(sometimes_slow, warmup=2, min_samples=99)
+    assert found.n == calls - 2 == 99
+    assert max(found.samples) > 50
+    assert found.to_dict()["max"] > 50
+    assert found.p99 > 50  # of 99 samples, the nearest rank of 99 % is the slowest
+    assert found.p50 < 20
+
+
+def test_times_are_milliseconds() -> None:
+    assert 20 <= measure(lambda: time.sleep(0.02), warmup=0, min_samples=3).min < 60
+
+
+def test_the_time_bound_ends_it_and_is_said() -> None:
+    began = time.perf_counter()
+    found = measure(lambda: time.sleep(0.01), warmup=1, min_samples=10_000, max_seconds=0.2)
+    assert time.perf_counter() - began < 2
+    assert not found.complete
+    assert 3 <= found.n < 10_000
+    assert measure(lambda: None, min_samples=5).complete
+
+
+def test_even_one_call_over_the_bound_is_timed_three_times() -> None:
+    assert measure(lambda: time.sleep(0.03), warmup=0, min_samples=100, max_seconds=0.01).n == 3
+
+
+def test_calls_take_turns_and_each_turn_settles_first() -> None:
+    order: list[str] = []
+    names = "abc"
+    calls = {name: (lambda name=name: order.append(name)) for name in names}
+    found = measure_side_by_side(calls, warmup=0, min_samples=2 * BURST)
+    assert "".join(order) == "".join(name * (BURST + 1) for name in names) * 2
+    assert {latency.n for latency in found.values()} == {2 * BURST}
+
+
+def test_progress_counts_up_to_the_samples_wanted() -> None:
+    seen: list[tuple[int, int]] = []
+    measure_side_by_side(
+        {"a": lambda: None}, min_samples=7, progress=lambda done, total, _: seen.append((done, total))
+    )
+    assert seen == [(3, 7), (6, 7), (7, 7)]
+
+
+def test_drift_tells_a_machine_that_grows_slower() -> None:
+    assert Latency((1.0,) * 30 + (2.0,) * 30 + (3.0,) * 30, True).drift == 3.0
+    assert Latency((5.0,), True).drift == 1.0
+
+
+def test_ratio_and_histogram() -> None:
+    fast, slow = Latency((1.0, 2.0, 3.0), True), Latency((4.0, 4.0, 9.0), True)
+    assert ratio(slow, fast) == 2.0
+    found = spread(slow, bins=5)
+    assert sum(count for _, _, count in found) == 3
+    assert (found[0][0], found[-1][1]) == (4.0, pytest.approx(9.0))
+    assert (found[0][2], found[-1][2]) == (2, 1)
+    assert sum(count for _, _, count in spread(Latency((2.0, 2.0), True))) == 2

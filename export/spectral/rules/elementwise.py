@@ -149,15 +149,16 @@ def _lerp(context: Context, start: Value, end: Value, weight: Value) -> Pair:
 @complex_rule("eq", "ne")
 def _compare(context: Context, a: Value, b: Value) -> Tensor:
     (ar, ai), (br, bi) = pairs.parts(a), pairs.parts(b)
-    equal: Tensor = (ar == br) & ((0 if ai is None else ai) == (0 if bi is None else bi))
-    return equal if "eq" in str(context.operator) else ~equal
+    imaginary = (0 if ai is None else ai) == (0 if bi is None else bi)
+    equal = torch.logical_and(ar == br, torch.as_tensor(imaginary))
+    return equal if "eq" in str(context.operator) else torch.logical_not(equal)
 
 
 @complex_rule("isfinite", "isnan", "isinf")
 def _classify(context: Context, z: Pair) -> Tensor:
     re, im = context.operator(z.re), context.operator(z.im)
-    result: Tensor = (re & im) if "isfinite" in str(context.operator) else (re | im)
-    return result
+    both = torch.logical_and if "isfinite" in str(context.operator) else torch.logical_or
+    return both(re, im)
 
 
 def _shaped(context: Context, z: Pair) -> Pair:

@@ -50,6 +50,17 @@ def _complex_unfold(context: Context, z: Pair, dim: int, size: int, step: int) -
     return z.map(lambda part: _frames(context, part, dim, size, step))
 
 
+@real_rule("conv3d.default")
+def _convolution(
+    context: Context, x: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
+) -> Tensor:
+    # torch's ONNX exporter gives a volume's convolution without bias one of the wrong rank.
+    result: Tensor = context.operator(
+        x, weight, weight.new_zeros(weight.shape[0]) if bias is None else bias, *args, **kwargs
+    )
+    return result
+
+
 @real_rule("matmul", "mv", "dot")
 def _product(context: Context, a: Tensor, b: Tensor) -> Tensor:
     """Products with a vector as products with a matrix of one row or column."""

@@ -165,6 +165,10 @@ BINARY = {
         torch.lerp(a, b, 0.25)
         (a - b).abs() / (a.abs() + b.abs())
         torch.complex(r, torch.zeros_like(r)) * a
+        a * (a == b)
+        b * (a != b)
+        a * (r == a)
+        a * torch.isfinite(b)
         a.mul(b).sub(r).div(b)
         """,
     ),

@@ -195,10 +195,26 @@ class KernelPredictor(nn.Module):
         return torch.fft.irfft2(spectrum * kernel.conj() / (1.0 + kernel.abs().square()), s=x.shape[-2:])
 
 
+class VolumeFourierUnit(nn.Module):
+    """A Fourier unit on volumes: parts stacked as channels, 1x1x1 convolutions without bias, odd sizes."""
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        self.mix = nn.Conv3d(2 * channels, 2 * channels, 1, bias=False)
+        self.local = nn.Conv3d(channels, channels, 3, padding=1, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spectrum = torch.fft.rfftn(x, dim=(2, 3, 4), norm="ortho")
+        real, imag = F.relu(self.mix(torch.cat((spectrum.real, spectrum.imag), dim=1))).chunk(2, dim=1)
+        whole = torch.fft.irfftn(torch.complex(real, imag), s=x.shape[2:], dim=(2, 3, 4), norm="ortho")
+        return whole + self.local(x)
+
+
 NETWORKS = (
     Network("lama_ffc", LamaFFC, ((2, 8, 16, 12),)),
     Network("fftformer_attention", FFTformerAttention, ((1, 6, 16, 24),)),
     Network("fftformer_feed_forward", FFTformerFeedForward, ((2, 6, 24, 16),)),
+    Network("volume_fourier_unit", VolumeFourierUnit, ((1, 3, 5, 7, 6),)),
     Network("deeprft_block", DeepRFTBlock, ((1, 5, 21, 15),)),
     Network("sfnet_split", SFNetSplit, ((2, 6, 18, 22),)),
     Network("fadformer_interleaved", FADformerInterleaved, ((2, 4, 12, 20),)),

@@ -11,7 +11,7 @@ APERTURES = st.builds(
     blades=st.sampled_from([0, 5, 6, 7, 8, 9]),
     roundness=st.floats(0, 1),
     rotation=st.floats(0, 6.3),
-    rim=st.floats(0.0, 0.3),
+    rim=st.just(0.0) | st.floats(0.01, 0.3),
     aberration=st.floats(-0.8, 0.8),
     cut=st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)),
 )

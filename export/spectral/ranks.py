@@ -73,8 +73,14 @@ def _rewrite(graph: fx.Graph, node: fx.Node) -> None:
             result = _permute(graph, node)
         elif name == "select":
             result = _select(graph, node)
-        elif name == "stack":
-            result = _stack(graph, node)
+        elif name == "slice":
+            result = _slice(graph, node)
+        elif name in ("stack", "cat"):
+            result = _join(graph, node)
+        elif name in ("sum", "mean"):
+            result = _reduce(graph, node)
+        elif name == "matmul":
+            result = _matmul(graph, node)
         elif name in _ELEMENTWISE:
             result = _elementwise(graph, node)
         if result is not None:
@@ -110,13 +116,56 @@ def _select(graph: fx.Graph, node: fx.Node) -> fx.Node:
     return _emit(graph, aten.select.int, (merged, 1, node.args[2]), node)
 
 
-def _stack(graph: fx.Graph, node: fx.Node) -> fx.Node:
-    """A concatenation of the parts with one axis before the new one and one after it."""
+def _slice(graph: fx.Graph, node: fx.Node) -> fx.Node:
+    """The axes before and after the sliced one are one each."""
+    source, shape = _source(node), _shape(_source(node))
+    dim = _ints([node.args[1] if len(node.args) > 1 else 0])[0] % len(shape)
+    merged = _reshape(graph, source, [math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])], node)
+    return _emit(graph, aten.slice.Tensor, (merged, 1, *node.args[2:]), node)
+
+
+def _join(graph: fx.Graph, node: fx.Node) -> fx.Node:
+    """A concatenation of the parts with one axis before the joined (or the new) one and one after it."""
     parts: Any = node.args[0]
+    new = _name(node) == "stack"
     dim = _ints([node.args[1] if len(node.args) > 1 else 0])[0] % _rank(node)
-    shape = _shape(parts[0])
-    flat = [math.prod(shape[:dim]), 1, math.prod(shape[dim:])]
-    return _emit(graph, aten.cat.default, ([_reshape(graph, part, flat, node) for part in parts], 1), node)
+    flat = []
+    for part in parts:
+        shape = _shape(part)
+        middle, after = (1, shape[dim:]) if new else (shape[dim], shape[dim + 1 :])
+        flat.append(_reshape(graph, part, [math.prod(shape[:dim]), middle, math.prod(after)], node))
+    return _emit(graph, aten.cat.default, (flat, 1), node)
+
+
+def _reduce(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+    """Neighbouring axes that are summed are one, with one axis before and one after them."""
+    given: Any = node.args[1] if len(node.args) > 1 else None
+    source, shape = _source(node), _shape(_source(node))
+    dims = sorted(d % len(shape) for d in _ints(given or []))
+    if not dims or dims != list(range(dims[0], dims[-1] + 1)) or node.kwargs:
+        return None
+    before, middle, after = shape[: dims[0]], shape[dims[0] : dims[-1] + 1], shape[dims[-1] + 1 :]
+    merged = _reshape(graph, source, [math.prod(before), math.prod(middle), math.prod(after)], node)
+    return _emit(graph, node.target, (merged, [1]), node)
+
+
+def _matmul(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+    """The axes of many products are one, where both operands have them or one is a single matrix."""
+    operands = node.all_input_nodes
+    if len(operands) != 2 or min(map(_rank, operands)) < 2:
+        return None
+    lead = _shape(node)[:-2]
+    merged = []
+    for source in operands:
+        shape = _shape(source)
+        if _rank(source) > 2 and shape[:-2] != lead:
+            return None
+        single = _rank(source) == 2
+        merged.append(source if single else _reshape(graph, source, [math.prod(lead), *shape[-2:]], node))
+    first: Any = node.args[0]
+    if first is not operands[0]:
+        merged.reverse()
+    return _emit(graph, aten.matmul.default, tuple(merged), node)
 
 
 def _elementwise(graph: fx.Graph, node: fx.Node) -> fx.Node | None:

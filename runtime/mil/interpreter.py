@@ -147,7 +147,7 @@ class Interpreter:
         return tuple(rounded)
 
     def _wrong(self, operation: Operation, what: str) -> ArtifactError:
-        return ArtifactError(f"{self.package.path}: {str(operation):.120}: {what}")
+        return ArtifactError(f"{self.package.path}: {operation!s:.120}: {what}")
 
 
 def _names(operation: Operation) -> list[str]:

@@ -13,6 +13,7 @@ from .base import Session, available_threads
 __all__ = ["SESSIONS", "Session", "available_threads", "open_session"]
 
 SESSIONS = {
+    "coreml": ".coreml_session:CoreMlSession",
     "onnx": ".onnxruntime_session:OnnxRuntimeSession",
     "openvino": ".openvino_session:OpenVinoSession",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import elementwise, indexing, layout, linear, quantised, reductions
+from . import elementwise, indexing, layout, linear, quantised, reductions, resizing
 from .registry import OPERATIONS, Call
 
-__all__ = ["OPERATIONS", "Call", "elementwise", "indexing", "layout", "linear", "quantised", "reductions"]
+__all__ = ["OPERATIONS", "Call", "elementwise", "indexing", "layout", "linear", "quantised", "reductions", "resizing"]

@@ -87,5 +87,5 @@ def _update(call: Call) -> Callable[[Array, tuple[object, ...], Array], None]:
 
 
 def _check(indices: Array, size: int) -> None:
-    if indices.size and not (0 <= int(indices.min()) and int(indices.max()) < size):
+    if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < size):
         raise ValueError(f"an index outside 0 to {size - 1}")

@@ -1,8 +1,8 @@
 """The ``coreml`` target: an ML program (``.mlpackage``) for iOS 17, macOS 14 and up, by coremltools.
 
-``fp16`` keeps in float32 what the certificate asks for (:mod:`.coreml_precision`); ``int8`` is ``fp16`` with the
-weights of convolutions and linear layers in eight bits, a scale per output channel. Transforms are never quantised.
-The package is read back with the toolkit's own reader before it is believed.
+``fp16`` keeps in float32 what the certificate asks for (:mod:`.coreml_precision`); ``int8`` is ``fp16``
+with the weights of convolutions and linear layers in eight bits, a scale per output channel. Transforms are
+never quantised. The package is read back with the toolkit's own reader before it is believed.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def build(
 ) -> BuildResult:
     """Write ``model.mlpackage`` into ``folder``; see :class:`~fdikp_edge.export.targets.Builder`.
 
-    A float program takes and returns float32 arrays; one of bytes takes and returns RGB images. The bytes follow
-    from the program and the tools' versions alone.
+    A float program takes and returns float32 arrays; one of bytes takes and returns RGB images. The bytes
+    follow from the program and the tools' versions alone.
     """
     with quiet():  # it announces what it lacks off a Mac
         import coremltools
@@ -85,8 +85,8 @@ def check(package: Package) -> dict[str, int]:
         weights = operation.inputs.get("weight", ()) if operation.type.startswith("conv") else ()
         if any(isinstance(name, str) and name not in stored for name in weights):
             raise LoweringError(
-                f"model.mlpackage: {operation} has kernels made at run time, which Core ML runs slowly or not at "
-                'all; lower the network with target="coreml"'
+                f"model.mlpackage: {operation} has kernels made at run time, which Core ML runs slowly or "
+                'not at all; lower the network with target="coreml"'
             )
     found = Counter(operation.type for operation in package.program.operations if operation.type != "const")
     census = table_of(found)

@@ -1,8 +1,9 @@
 """Where a float16 program stays in float32, and how coremltools is told.
 
 The audit of the lowering says for every transform up to which input it can never overflow float16
-(``fp16_input_limit``). Here the inputs are measured on the sample photographs: a module whose transform is fed more
-than half of its limit stays in float32 as a whole, as does one that makes a value of a quarter of float16's range.
+(``fp16_input_limit``). Here the inputs are measured on the sample photographs: a module whose transform is
+fed more than half of its limit stays in float32 as a whole, as does one that makes a value of a quarter of
+float16's range.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def islands(lowered: LoweredProgram, prepared: Prepared) -> dict[str, str]:
 
 
 def measure(lowered: LoweredProgram, images: bool) -> tuple[dict[str, float], dict[str, float]]:
-    """Return (largest value each module is fed from outside, largest it makes) over the sample photographs."""
+    """Return (largest value each module is fed from outside, largest it makes) over the sample
+    photographs."""
     shape = next(
         tuple(node.meta["val"].shape)
         for node in lowered.program.graph.nodes

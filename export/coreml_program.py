@@ -1,7 +1,8 @@
 """What a lowered program needs before coremltools may see it.
 
-Three things, each found by running the converted program against PyTorch: ``einsum`` with an ellipsis converts to
-something else without an error, bytes are no type of an array feature, and nodes lose the module they came from.
+Three things, each found by running the converted program against PyTorch: ``einsum`` with an ellipsis
+converts to something else without an error, bytes are no type of an array feature, and nodes lose the
+module they came from.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ aten = torch.ops.aten
 class Prepared:
     """A program for the converter.
 
-    ``shape`` is its input's, ``images`` says that it takes and returns images of bytes, as float values from 0 to
-    255. ``modules`` maps a handle, which every operation made from a node carries, to the node's module path.
+    ``shape`` is its input's, ``images`` says that it takes and returns images of bytes, as float values
+    from 0 to 255. ``modules`` maps a handle, which every operation made from a node carries, to the node's
+    module path.
     """
 
     program: ExportedProgram
@@ -104,7 +106,8 @@ def module_of(node: fx.Node) -> str:
 
 
 def _as_images(program: ExportedProgram, source: fx.Node) -> None:
-    """Make bytes [1, H, W, 3] in and out floats [1, 3, H, W] from 0 to 255, which is what Core ML hands over."""
+    """Make bytes [1, H, W, 3] in and out floats [1, 3, H, W] from 0 to 255, which is what Core ML hands
+    over."""
     graph = program.graph_module.graph
     (output,) = (node for node in graph.nodes if node.op == "output")
     readers = list(source.users)

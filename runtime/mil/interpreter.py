@@ -20,16 +20,16 @@ Watch = Callable[[Operation, tuple[Array, ...]], None]
 class Interpreter:
     """A package, ready to run: every value has the declared element type after every operation.
 
-    ``accumulation`` is what float16 products and sums are added in: ``float32``, as the Neural Engine does, or
-    ``float16``, rounded after each addition.
+    ``accumulation`` is what float16 products and sums are added in: ``float32``, as the Neural Engine does,
+    or ``float16``, rounded after each addition.
     """
 
     def __init__(self, package: Package, *, accumulation: Accumulation = "float32") -> None:
         """Read the weights and check the program.
 
         Raises:
-            ArtifactError: an operation this interpreter does not know (named, with its result), a value that no
-                operation makes, or weights that cannot be read.
+            ArtifactError: an operation this interpreter does not know (named, with its result), a value that
+                no operation makes, or weights that cannot be read.
         """
         self.package = package
         self.accumulation = accumulation

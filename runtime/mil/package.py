@@ -1,4 +1,5 @@
-"""A ``.mlpackage`` folder: its manifest, its description, its program and its weights, all read as hostile."""
+"""A ``.mlpackage`` folder: its manifest, its description, its program and its weights, all read as
+hostile."""
 
 from __future__ import annotations
 

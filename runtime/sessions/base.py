@@ -28,7 +28,8 @@ class Session(ABC):
     """
 
     caveat: str = ""
-    """What stands in for the real runtime, if something does: results are as good as that, timings say nothing."""
+    """What stands in for the real runtime, if something does: results are as good as that, timings say
+    nothing."""
 
     def __init__(self, artifact: Artifact, threads: int) -> None:
         """Keep the artifact and the number of threads; the subclass opens the model."""

@@ -31,7 +31,8 @@ class CoreMlSession(Session):
         """Load the package.
 
         Raises:
-            ArtifactError: the package is corrupt, foreign, newer than this release, holds an operation that the
+            ArtifactError: the package is corrupt, foreign, newer than this release, holds an operation that
+            the
                 interpreter does not know, or is not what the passport says.
         """
         super().__init__(artifact, threads)
@@ -155,7 +156,8 @@ def apple_predicts() -> bool:
 
 
 def placement(model: Any, units: Any) -> str:
-    """Return how many operations Core ML means to run on each compute unit: ``NE 410, CPU 3``; macOS 14.4 on."""
+    """Return how many operations Core ML means to run on each compute unit: ``NE 410, CPU 3``; macOS 14.4
+    on."""
     from coremltools.models.compute_plan import MLComputePlan
 
     plan = MLComputePlan.load_from_path(path=str(Path(model.get_compiled_model_path())), compute_units=units)

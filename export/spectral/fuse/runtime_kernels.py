@@ -1,4 +1,5 @@
-"""Convolutions whose kernels the network makes, for runtimes that want the kernels of a convolution stored."""
+"""Convolutions whose kernels the network makes, for runtimes that want the kernels of a convolution
+stored."""
 
 from __future__ import annotations
 

@@ -5,4 +5,14 @@ from __future__ import annotations
 from . import elementwise, indexing, layout, linear, quantised, reductions, resizing
 from .registry import OPERATIONS, Call
 
-__all__ = ["OPERATIONS", "Call", "elementwise", "indexing", "layout", "linear", "quantised", "reductions", "resizing"]
+__all__ = [
+    "OPERATIONS",
+    "Call",
+    "elementwise",
+    "indexing",
+    "layout",
+    "linear",
+    "quantised",
+    "reductions",
+    "resizing",
+]

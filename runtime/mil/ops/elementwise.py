@@ -42,8 +42,8 @@ _UNARY: dict[str, Callable[[Array], Array]] = {
     "square": np.square,
     "tanh": np.tanh,
 }
-# Numerator and denominator of erf(x) / x in x squared, highest power first, for |x| <= 4: the float32 fit that
-# Eigen and XLA use, within 2e-7 everywhere.
+# Numerator and denominator of erf(x) / x in x squared, highest power first, for |x| <= 4: the float32 fit
+# that Eigen and XLA use, within 2e-7 everywhere.
 _ERF_OVER = (
     -2.72614225801306e-10,
     2.77068142495902e-08,

@@ -1,8 +1,8 @@
 """Sums of products: matrix products and convolutions.
 
-With wide accumulation (float32, which is what the Neural Engine does) float16 operands are multiplied and added
-in float32 and the sum is rounded once. Narrow accumulation rounds to float16 after every addition, in the order
-of the summed index: the pessimist's float16.
+With wide accumulation (float32, which is what the Neural Engine does) float16 operands are multiplied and
+added in float32 and the sum is rounded once. Narrow accumulation rounds to float16 after every addition, in
+the order of the summed index: the pessimist's float16.
 """
 
 from __future__ import annotations

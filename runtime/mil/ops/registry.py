@@ -1,8 +1,8 @@
 """The table of operations: MIL's name to a function of one :class:`Call`.
 
-Functions get float16 values widened to float32 and return float32; the interpreter rounds to the declared type.
-Addition, subtraction, multiplication, division and square root rounded twice in this way equal the correctly
-rounded float16 result (float32 has more than 2 * 11 + 1 digits).
+Functions get float16 values widened to float32 and return float32; the interpreter rounds to the declared
+type. Addition, subtraction, multiplication, division and square root rounded twice in this way equal the
+correctly rounded float16 result (float32 has more than 2 * 11 + 1 digits).
 """
 
 from __future__ import annotations

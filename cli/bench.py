@@ -67,7 +67,7 @@ def bench(
             with open_session(artifact, threads=threads) as session:
                 if session.caveat:
                     raise TargetUnavailableError(
-                        f"{artifact.path}: is run here by a stand-in ({session.caveat}), whose time says nothing"
+                        f"{artifact.path}: is run here by the {session.caveat}: its time says nothing"
                     )
                 reference = _eager(artifact, weights, seed, must=bool(eager)) if with_eager else None
                 figures = _measure(session, reference, warmup, samples, seconds, step)

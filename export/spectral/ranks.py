@@ -81,6 +81,8 @@ def _rewrite(graph: fx.Graph, node: fx.Node) -> None:
             result = _reduce(graph, node)
         elif name == "matmul":
             result = _matmul(graph, node)
+        elif name == "einsum":
+            result = _einsum(graph, node)
         elif name in _ELEMENTWISE:
             result = _elementwise(graph, node)
         if result is not None:
@@ -166,6 +168,35 @@ def _matmul(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
     if first is not operands[0]:
         merged.reverse()
     return _emit(graph, aten.matmul.default, tuple(merged), node)
+
+
+def _einsum(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+    """Letters that stand side by side wherever they stand are one."""
+    equation: Any = node.args[0]
+    operands: Any = node.args[1]
+    terms, arrow, out = equation.replace(" ", "").partition("->")
+    if not arrow or "." in equation:
+        return None
+    written = [*terms.split(","), out]
+    if any(len(set(term)) != len(term) for term in written):
+        return None  # a diagonal
+    groups: list[str] = []
+    for letter in out:
+        joined = (groups[-1] if groups else "") + letter
+        if groups and all(joined in term or not set(joined) & set(term) for term in written):
+            groups[-1] = joined
+        else:
+            groups.append(letter)
+    merged = []
+    for source, term in zip(operands, terms.split(","), strict=True):
+        size = dict(zip(term, _shape(source), strict=True))
+        kept = [g for g in groups if g[0] in term] + [c for c in term if c not in out]
+        ordered = sorted(kept, key=lambda group: term.index(group[0]))
+        merged.append(_reshape(graph, source, [math.prod(size[c] for c in g) for g in ordered], node))
+    for group in groups:
+        written = [term.replace(group, group[0]) for term in written]
+    shorter = f"{','.join(written[:-1])}->{written[-1]}"
+    return _emit(graph, aten.einsum.default, (shorter, merged), node)
 
 
 def _elementwise(graph: fx.Graph, node: fx.Node) -> fx.Node | None:

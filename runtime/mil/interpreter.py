@@ -86,6 +86,8 @@ class Interpreter:
                 self._constants[made[0]] = self._constant(operation)
             elif operation.type.startswith("constexpr_"):
                 arguments = self._arguments(operation, {})
+                for key, value in operation.attributes.items():  # where iOS 16 and 17 keep their arguments
+                    arguments.setdefault(key, _widened(self.package.array(value)))
                 with np.errstate(all="ignore"):
                     self._constants[made[0]] = self._call(operation, arguments)[0]
             else:

@@ -67,7 +67,7 @@ def spell_out(program: ExportedProgram) -> ExportedProgram:
 
     coremltools 9.0 converts ``...bi,bio->...bo`` to a program that computes something else, without an error.
     """
-    copied = program.run_decompositions({})
+    copied: ExportedProgram = program.run_decompositions({})
     graph = copied.graph_module.graph
     for node in graph.nodes:
         if str(node.target) == "aten.einsum.default" and "..." in node.args[0]:

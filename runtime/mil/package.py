@@ -11,7 +11,7 @@ from typing import Any
 from .. import strict_json
 from ..errors import ArtifactError
 from ..wire import Buffer, fields
-from .program import Array, Program, Span, Value, children, integers, read_program
+from .program import Array, Program, Span, Stored, Value, children, integers, read_program
 from .weights import WeightFile
 
 NEWEST_SPECIFICATION = 9
@@ -79,7 +79,7 @@ class Package:
             ArtifactError: the weight file is missing, cut short, or holds something else at that place.
         """
         content = value.content
-        if isinstance(content, str) or not hasattr(content, "offset"):
+        if not isinstance(content, Stored):
             return content
         try:
             if content.file not in self._weights:

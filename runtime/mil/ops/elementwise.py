@@ -185,7 +185,8 @@ def sigmoid(x: Array) -> Array:
 def _erf(x: Array) -> Array:
     x = np.clip(x, np.float32(-4), np.float32(4))
     square = x * x
-    return x * _polynomial(_ERF_OVER, square) / _polynomial(_ERF_UNDER, square)
+    result: Array = x * _polynomial(_ERF_OVER, square) / _polynomial(_ERF_UNDER, square)
+    return result
 
 
 def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
@@ -198,7 +199,8 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
 
 def _in_blocks(function: Callable[[Array], Array], x: Array) -> Array:
     flat = np.ascontiguousarray(x).reshape(-1)
-    result = np.empty_like(flat)
+    result: Array = np.empty_like(flat)
     for start in range(0, flat.size, _BLOCK):
         result[start : start + _BLOCK] = function(flat[start : start + _BLOCK])
-    return result.reshape(x.shape)
+    result.shape = x.shape
+    return result

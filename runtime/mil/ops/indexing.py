@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ..program import Array
 from .registry import Call, Result, axis_of, operation
 
-_UPDATES: dict[str, Callable[[Array, tuple[object, ...], Array], None]] = {
+_UPDATES: dict[str, Callable[[Array, Any, Array], None]] = {
     "add": lambda data, at, new: np.add.at(data, at, new),
     "sub": lambda data, at, new: np.subtract.at(data, at, new),
     "mul": lambda data, at, new: np.multiply.at(data, at, new),
@@ -79,7 +80,7 @@ def _scatter_nd(call: Call) -> Result:
     return data
 
 
-def _update(call: Call) -> Callable[[Array, tuple[object, ...], Array], None]:
+def _update(call: Call) -> Callable[[Array, Any, Array], None]:
     mode = call.text("mode", "add")
     if mode not in _UPDATES:
         raise ValueError(f"the mode {mode!r:.40} is unknown")

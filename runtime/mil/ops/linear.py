@@ -8,6 +8,7 @@ the order of the summed index: the pessimist's float16.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -134,8 +135,10 @@ def _depthwise(y: Array, windows: Array, weight: Array) -> None:
     shaped = y.reshape(y.shape[0], windows.shape[1], repeat, *y.shape[2:])
     shaped[...] = 0
     for tap in np.ndindex(*weight.shape[2:]):
-        factor = weight[(slice(None), 0, *tap)].reshape(windows.shape[1], repeat, *(1,) * spatial)
-        shaped += windows[(slice(None), slice(None), *tap)][:, :, None] * factor
+        of_weight: Any = (slice(None), 0, *tap)
+        of_windows: Any = (slice(None), slice(None), *tap)
+        factor = weight[of_weight].reshape(windows.shape[1], repeat, *(1,) * spatial)
+        shaped += windows[of_windows][:, :, None] * factor
 
 
 def _unrolled(y: Array, windows: Array, weight: Array, groups: int, narrow: bool) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..program import Array, Operation, TensorType
 
-Result = Array | tuple[Array, ...]
+Result = Any
+"""An array, or a tuple of them for several results. NumPy's own annotations often say no more."""
 _T = TypeVar("_T")
 
 
@@ -44,8 +45,9 @@ class Call:
     def arrays(self, name: str) -> list[Array]:
         """Return an argument that is a list of arrays."""
         value = self.arguments.get(name)
-        found = value if isinstance(value, list) else [value]
-        if not all(isinstance(item, np.ndarray) for item in found):
+        given = value if isinstance(value, list) else [value]
+        found = [item for item in given if isinstance(item, np.ndarray)]
+        if len(found) != len(given):
             raise ValueError(f"the argument {name!r} is missing")
         return found
 
@@ -62,7 +64,8 @@ class Call:
     def real(self, name: str, default: float) -> np.float32:
         """Return a float, in float32."""
         value = self.arguments.get(name)
-        return np.float32(default if value is None else np.asarray(value).reshape(-1)[0])
+        number: np.float32 = np.float32(default if value is None else float(np.asarray(value).reshape(-1)[0]))
+        return number
 
     def flag(self, name: str, default: bool) -> bool:
         """Return true or false."""

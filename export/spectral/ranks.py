@@ -65,6 +65,9 @@ def reduce_ranks(program: ExportedProgram) -> ExportedProgram:
 
 def _rewrite(graph: fx.Graph, node: fx.Node) -> None:
     name = _name(node)
+    if name == "unbind":
+        _unbind(graph, node)
+        return
     with graph.inserting_before(node):
         result: fx.Node | None = None
         if name in _RESHAPES or name == "clone":
@@ -116,6 +119,16 @@ def _select(graph: fx.Graph, node: fx.Node) -> fx.Node:
     dim = _ints([node.args[1]])[0] % len(shape)
     merged = _reshape(graph, source, [math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])], node)
     return _emit(graph, aten.select.int, (merged, 1, node.args[2]), node)
+
+
+def _unbind(graph: fx.Graph, node: fx.Node) -> None:
+    """Each part is selected where it is taken."""
+    dim = node.args[1] if len(node.args) > 1 else 0
+    for taken in list(node.users):
+        with graph.inserting_before(taken):
+            part = _emit(graph, aten.select.int, (_source(node), dim, taken.args[1]), taken)
+            merged = _select(graph, part)
+            taken.replace_all_uses_with(_reshape(graph, merged, _shape(taken), taken))
 
 
 def _slice(graph: fx.Graph, node: fx.Node) -> fx.Node:

@@ -13,9 +13,9 @@ from .base import Session, available_threads
 __all__ = ["SESSIONS", "Session", "available_threads", "open_session"]
 
 SESSIONS = {
-    "coreml": ".coreml_session:CoreMlSession",
     "onnx": ".onnxruntime_session:OnnxRuntimeSession",
     "openvino": ".openvino_session:OpenVinoSession",
+    "coreml": ".coreml_session:CoreMlSession",
 }
 """Target name -> ``module:Class``, relative to this package."""
 

@@ -125,6 +125,7 @@ def test_a_spectrum_with_another_reader_is_not_fused_away():
         (lambda x, y: x[:, :, 1:] + y, [(2, 3, 4, 2, 3, 2), (2, 1, 3, 2, 1, 2)]),
         (lambda x, y: torch.cat([x, y], 3)[:, :, :, 1], [(2, 3, 1, 2, 3, 2), (2, 3, 1, 4, 3, 2)]),
         (lambda x, y: x.sum((2, 3)) @ y, [(2, 3, 4, 2, 3, 2), (2, 4)]),
+        (lambda x, y: sum(a * y for a in x.unbind(3)), [(2, 3, 2, 4, 3, 2), (3, 2)]),
         (lambda x, y: (x @ y).mean(1), [(2, 1, 3, 2, 4, 2), (2, 1, 3, 2, 2, 5)]),
     ],
 )

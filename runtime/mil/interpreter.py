@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ArtifactError, BadInputError
+from .immediate import Array
 from .ops import OPERATIONS, Call
 from .package import Package
-from .program import Array, Operation, Value
+from .program import Operation, Value
 
 Accumulation = Literal["float32", "float16"]
 Watch = Callable[[Operation, tuple[Array, ...]], None]

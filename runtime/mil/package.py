@@ -11,7 +11,8 @@ from typing import Any
 from .. import strict_json
 from ..errors import ArtifactError
 from ..wire import Buffer, fields
-from .program import Array, Program, Span, Stored, Value, children, integers, read_program
+from .immediate import Array, Span, children, integers
+from .program import Program, Stored, Value, read_program
 from .weights import WeightFile
 
 NEWEST_SPECIFICATION = 9

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from ..wire import Buffer, fields, signed, varint
-
-Array = np.ndarray[Any, Any]
-Span = tuple[int, int]
+from ..wire import Buffer, fields, signed
+from .immediate import Array, Span, immediate, text
 
 DTYPES = {
     1: "bool",
@@ -116,7 +110,7 @@ def _function(data: Buffer, span: Span) -> Program:
         if number == 1:
             inputs.append(_named_type(data, (first, last)))
         elif number == 2:
-            opset = _text(data, (first, last))
+            opset = text(data, (first, last))
         elif number == 3:
             key, value = _entry(data, (first, last))
             blocks[key] = value
@@ -125,7 +119,7 @@ def _function(data: Buffer, span: Span) -> Program:
     outputs, operations = [], []
     for number, wire, first, last in fields(data, *blocks[opset]):
         if number == 2 and wire == 2:
-            outputs.append(_text(data, (first, last)))
+            outputs.append(text(data, (first, last)))
         elif number == 3 and wire == 2:
             operations.append(_operation(data, (first, last)))
             if len(operations) > MAX_OPERATIONS:
@@ -141,7 +135,7 @@ def _operation(data: Buffer, span: Span) -> Operation:
         if wire != 2:
             continue
         if number == 1:
-            kind = _text(data, (first, last))
+            kind = text(data, (first, last))
         elif number == 2:
             key, value = _entry(data, (first, last))
             inputs[key] = tuple(
@@ -160,7 +154,7 @@ def _operation(data: Buffer, span: Span) -> Operation:
 def _binding(data: Buffer, span: Span) -> str | Value:
     for number, wire, first, last in fields(data, *span):
         if wire == 2:
-            return _text(data, (first, last)) if number == 1 else _value(data, (first, last))
+            return text(data, (first, last)) if number == 1 else _value(data, (first, last))
     raise ValueError("an argument that is neither a name nor a value")
 
 
@@ -181,91 +175,24 @@ def _value(data: Buffer, span: Span) -> Value:
         return Value(found, _stored(data, stored))
     if content is None:
         raise ValueError("a constant without a value")
-    return Value(found, _immediate(data, content, found))
+    return Value(found, immediate(data, content, found.dtype, found.shape))
 
 
 def _stored(data: Buffer, span: Span) -> Stored:
     file, offset = "", 0
     for number, wire, first, last in fields(data, *span):
         if number == 1 and wire == 2:
-            file = _text(data, (first, last))
+            file = text(data, (first, last))
         elif number == 2 and wire == 0:
             offset = first
     return Stored(file, offset)
-
-
-def _immediate(data: Buffer, span: Span, kind: TensorType) -> Array | str:
-    tensors = [(first, last) for number, wire, first, last in fields(data, *span) if (number, wire) == (1, 2)]
-    if len(tensors) != 1:
-        raise ValueError("a constant that is no tensor (a tuple, list or dictionary)")
-    held = [(number, first, last) for number, wire, first, last in fields(data, *tensors[0]) if wire == 2]
-    count = math.prod(kind.shape)
-    if len(held) != 1:
-        # An empty repeated field may be left out altogether.
-        values: Any = []
-        number = 0
-    else:
-        number, first, last = held[0]
-        if number not in _REPEATED:
-            raise ValueError(f"a constant of unknown kind {number}")
-        values = _REPEATED[number](data, (first, last))
-    if kind.dtype == "string":
-        if count != 1 or len(values) != 1 or number != 4:
-            raise ValueError("a list of strings, where one is expected")
-        return str(values[0])
-    if number == 7:
-        values = np.frombuffer(values, np.dtype(kind.dtype).newbyteorder("<"))
-    array = np.asarray(values).astype(kind.dtype)
-    if array.size != count:
-        raise ValueError(f"a constant of {array.size} elements, declared as {kind}")
-    return array.reshape(kind.shape)
-
-
-def _packed(dtype: str) -> Callable[[Buffer, Span], Array]:
-    def read(data: Buffer, span: Span) -> Array:
-        parts = [data[a:b] for number, wire, a, b in fields(data, *span) if number == 1 and wire != 0]
-        return np.frombuffer(b"".join(parts), np.dtype(dtype).newbyteorder("<"))
-
-    return read
-
-
-def integers(data: Buffer, span: Span) -> list[int]:
-    """Return the repeated integers with field number 1, packed or not."""
-    found = []
-    for number, wire, first, last in fields(data, *span):
-        if number == 1 and wire == 0:
-            found.append(signed(first))
-        elif number == 1 and wire == 2:
-            while first < last:
-                value, first = varint(data, first, last)
-                found.append(signed(value))
-    return found
-
-
-def _strings(data: Buffer, span: Span) -> list[str]:
-    return [_text(data, (a, b)) for number, wire, a, b in fields(data, *span) if (number, wire) == (1, 2)]
-
-
-def _bytes(data: Buffer, span: Span) -> bytes:
-    return b"".join(data[a:b] for number, wire, a, b in fields(data, *span) if (number, wire) == (1, 2))
-
-
-_REPEATED: dict[int, Callable[[Buffer, Span], Any]] = {
-    1: _packed("float32"),
-    2: integers,
-    3: integers,
-    4: _strings,
-    5: integers,
-    6: _packed("float64"),
-    7: _bytes,
-}
 
 
 def _named_type(data: Buffer, span: Span) -> tuple[str, TensorType]:
     name, found = "", None
     for number, wire, first, last in fields(data, *span):
         if number == 1 and wire == 2:
-            name = _text(data, (first, last))
+            name = text(data, (first, last))
         elif number == 2 and wire == 2:
             found = _type(data, (first, last))
     if found is None:
@@ -309,20 +236,7 @@ def _entry(data: Buffer, span: Span) -> tuple[str, Span]:
     key, value = "", (span[0], span[0])
     for number, wire, first, last in fields(data, *span):
         if number == 1 and wire == 2:
-            key = _text(data, (first, last))
+            key = text(data, (first, last))
         elif number == 2 and wire == 2:
             value = (first, last)
     return key, value
-
-
-def _text(data: Buffer, span: Span) -> str:
-    if span[1] - span[0] > 4096:
-        raise ValueError("a name of more than 4096 bytes")
-    return data[span[0] : span[1]].decode("utf-8")
-
-
-def children(data: Buffer, span: Span, number: int) -> Iterator[Span]:
-    """Yield where each sub-message with that field number is."""
-    for found, wire, first, last in fields(data, *span):
-        if found == number and wire == 2:
-            yield first, last

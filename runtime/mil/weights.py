@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .program import Array, TensorType
+from .immediate import Array
+from .program import TensorType
 
 _SENTINEL = 0xDEADBEEF
 _VERSION = 2

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..program import Array
+from ..immediate import Array
 from .registry import OPERATIONS, Call, Result, operation
 
 _BINARY: dict[str, Callable[[Array, Array], Array]] = {

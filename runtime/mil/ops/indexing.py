@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..program import Array
+from ..immediate import Array
 from .registry import Call, Result, axis_of, operation
 
 _UPDATES: dict[str, Callable[[Array, Any, Array], None]] = {

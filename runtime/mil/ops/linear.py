@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..program import Array
+from ..immediate import Array
 from .registry import Call, Result, operation
 
 _CHUNK_BYTES = 1 << 25

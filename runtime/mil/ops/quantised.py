@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..program import Array
+from ..immediate import Array
 from .registry import Call, Result, axis_of, operation
 
 _BOUNDS = {"int8": (-128, 127), "uint8": (0, 255)}

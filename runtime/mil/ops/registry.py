@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..program import Array, Operation, TensorType
+from ..immediate import Array
+from ..program import Operation, TensorType
 
 Result = Any
 """An array, or a tuple of them for several results. NumPy's own annotations often say no more."""

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..program import Array
+from ..immediate import Array
 from .registry import Call, Result, operation
 
 

@@ -1,8 +1,8 @@
 """The ``coreml`` target: an ML program (``.mlpackage``) for iOS 17, macOS 14 and up, by coremltools.
 
 ``fp16`` keeps in float32 what the certificate asks for (:mod:`.coreml_precision`); ``int8`` is ``fp16``
-with the weights of convolutions and linear layers in eight bits, a scale per output channel. Transforms are
-never quantised. The package is read back with the toolkit's own reader before it is believed.
+with the weights of convolutions in eight bits, a scale per output channel. Transforms are never quantised.
+The package is read back with the toolkit's own reader before it is believed.
 """
 
 from __future__ import annotations
@@ -177,18 +177,21 @@ def _convert(prepared: Prepared, precision: str, kept: Mapping[str, str]) -> Any
 
 
 def _quantised(model: Any) -> Any:
-    """Return the model with the weights of convolutions and linear layers in eight bits."""
+    """Return the model with the weights of convolutions in eight bits."""
     import coremltools.optimize.coreml as cto
 
     rows = cto.OpLinearQuantizerConfig(
-        mode="linear_symmetric", granularity="per_channel", weight_threshold=512
+        mode="linear_symmetric", granularity="per_channel", weight_threshold=32
     )
+    # A product with a transform becomes a linear layer, and one of windows a convolution: the first are left
+    # out as a type, the second by the names of their constants.
+    (block,) = model.get_spec().mlProgram.functions["main"].block_specializations.values()
+    names = [operation.outputs[0].name for operation in block.operations if operation.type == "const"]
     with quiet():
-        constants = cto.get_weights_metadata(model, weight_threshold=0)
         config = cto.OptimizationConfig(
             global_config=None,
-            op_type_configs={"conv": rows, "linear": rows},
-            op_name_configs={name: None for name in constants if "spectral" in name},
+            op_type_configs={"conv": rows},
+            op_name_configs={name: None for name in names if "spectral" in name},
         )
         return cto.linear_quantize_weights(model, config)
 

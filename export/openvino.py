@@ -21,6 +21,7 @@ from .targets import TARGETS, BuildResult
 if TYPE_CHECKING:
     import openvino
 
+    from ..calibration.table import CalibrationTable
     from .spectral import LoweredProgram
 
 _MADE_UP = re.compile(r"[A-Z]\w*_\d+")
@@ -33,17 +34,17 @@ def build(
     precision: str,
     folder: Path,
     *,
-    table: object | None = None,
+    table: CalibrationTable | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> BuildResult:
     """Write ``model.xml`` and ``model.bin`` into ``folder``; see :class:`~fdikp_edge.export.targets.Builder`.
 
-    Weights stay float32 in the file. The input is called ``image`` and the output ``deblurred``.
+    Weights are stored in the precision they were given. The input is called ``image`` and the output ``deblurred``.
     """
     import openvino
 
     name = TARGETS["openvino"].model_file
-    graph, notes = onnx_target.convert(lowered.program)
+    graph, notes = onnx_target.convert_to(lowered, precision, table)
     model = convert(onnx_target.serialise(graph, name))
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     for key, value in sorted(facts.items()):

@@ -62,8 +62,8 @@ class Certificate:
 class HalfPlan:
     """Which nodes stay in float32, and what came of it.
 
-    ``wide``: name of a node -> reason. ``emulated_db``: PSNR of the emulated program against float32 with these islands; ``unguarded_db``: without
-    any.
+    ``wide``: name of a node -> reason. ``emulated_db``: PSNR of the emulated program against float32 with
+    these islands; ``unguarded_db``: without any.
     """
 
     wide: Mapping[str, str]
@@ -72,10 +72,10 @@ class HalfPlan:
     unguarded_db: float
 
     def describe(self, counts: Mapping[str, int]) -> list[str]:
-        """Say what was decided; ``counts`` of float16 and float32 nodes and casts, as they are in the file."""
+        """Say what was decided; ``counts``: float16 and float32 nodes and casts in the file."""
         notes = [
-            f"fp16: {counts['float16']} nodes in float16, {counts['float32']} in float32, {counts['casts']} casts; "
-            f"with every value rounded to float16 {self.emulated_db:.1f} dB against float32 "
+            f"fp16: {counts['float16']} nodes in float16, {counts['float32']} in float32, "
+            f"{counts['casts']} casts; with every value rounded to float16 {self.emulated_db:.1f} dB against float32 "
             f"({self.unguarded_db:.1f} dB without islands), emulated: a processor computes it wider"
         ]
         held: dict[str, int] = {}

@@ -39,7 +39,7 @@ def build(
 ) -> BuildResult:
     """Write ``model.xml`` and ``model.bin`` into ``folder``; see :class:`~fdikp_edge.export.targets.Builder`.
 
-    Weights are stored in the precision they were given. The input is called ``image`` and the output ``deblurred``.
+    Weights are stored in the precision asked for. The input is ``image``, the output ``deblurred``.
     """
     import openvino
 

@@ -75,8 +75,8 @@ class HalfPlan:
         """Say what was decided; ``counts``: float16 and float32 nodes and casts in the file."""
         notes = [
             f"fp16: {counts['float16']} nodes in float16, {counts['float32']} in float32, "
-            f"{counts['casts']} casts; with every value rounded to float16 {self.emulated_db:.1f} dB against float32 "
-            f"({self.unguarded_db:.1f} dB without islands), emulated: a processor computes it wider"
+            f"{counts['casts']} casts; with every value rounded to float16 {self.emulated_db:.1f} dB against "
+            f"float32 ({self.unguarded_db:.1f} dB without islands), emulated: a processor computes it wider"
         ]
         held: dict[str, int] = {}
         for reason in self.wide.values():

@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 CONVOLUTION, LINEAR = "aten.conv2d.default", "aten.linear.default"
-LEAST_WORK = 1_000_000
+LEAST_WORK = 100_000
 """Multiply-adds under which 8 bits save no time that could be measured."""
 RUN_TIME = "its weights are made at run time, by the kernel inversion"
 LITTLE_WORK = "too little work: no time to save"

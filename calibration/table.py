@@ -181,6 +181,8 @@ def _parse(content: Any) -> CalibrationTable:
         raise wrong("sha256", "does not match the content: edited by hand or damaged; make the table anew")
     if content["scheme"] not in SCHEMES:
         raise wrong("scheme", f"is none of {', '.join(SCHEMES)}")
+    if not isinstance(content["programs"], dict) or not content["programs"]:
+        raise wrong("programs", "holds no program")
     height, width = (int(n) for n in content["size"])
     return CalibrationTable(
         model=str(content["model"]),

@@ -15,6 +15,8 @@ from .build import LoweredModel
 from .roles import module_of, protected, sites_of
 from .spectral import LoweredProgram
 
+__all__ = ["CalibrationTable", "calibrate", "transforms_of"]
+
 
 def calibrate(
     models: LoweredModel | Sequence[LoweredModel],

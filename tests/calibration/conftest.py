@@ -33,11 +33,11 @@ class SpectralNet(nn.Module):
                 self.mix.weight.copy_(torch.eye(32)[:, :, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
-        f = torch.relu(self.head(x)) + 8
+        f = torch.relu(self.head(x)) + 40
         z = torch.fft.rfft2(f, norm=self.norm)
         re, im = self.mix(torch.cat([z.real, z.imag], 1)).chunk(2, 1)
         f = torch.fft.irfft2(torch.complex(re, im), s=f.shape[-2:], norm=self.norm)
-        return x + 0.3 * self.tail(f - 8)
+        return x + 0.3 * self.tail(f - 40)
 
 
 @pytest.fixture(scope="session")

@@ -142,7 +142,7 @@ def test_transforms_and_spectra_are_protected_and_the_rest_is_not(model: Lowered
 
 
 def test_without_the_guard_the_picture_breaks(photo: np.ndarray[Any, Any]) -> None:
-    bright = lower_model(SpectralNet(mean=8.0).eval(), SIZE, name="bright")
+    bright = lower_model(SpectralNet(mean=80.0).eval(), SIZE, name="bright")
     expected = Runner(bright.lowered.program)(photo)
     tables = {guarded: calibrate(bright, count=4, least_work=0, guarded=guarded) for guarded in (True, False)}
     found = {guarded: psnr_db(emulated(bright, entry, photo), expected) for guarded, entry in tables.items()}

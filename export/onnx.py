@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 from ..runtime.errors import CalibrationError, LoweringError
 from . import onnx_checks
 from .deployable import INPUT_NAME, OUTPUT_NAME
+from .onnx_quantise import census as layers_census
 from .targets import TARGETS, BuildResult
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def build(
     data = serialise(model, name)
     (folder / name).write_bytes(data)
     census = onnx_checks.census(model)
-    return BuildResult(name, toolchain(), census, onnx_checks.precisions(model), notes)
+    precisions = {**onnx_checks.precisions(model), **layers_census(table, lowered.sha256, precision)}
+    return BuildResult(name, toolchain(), census, precisions, notes)
 
 
 def toolchain() -> dict[str, str]:

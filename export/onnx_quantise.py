@@ -58,6 +58,13 @@ def quantise(
     return layers
 
 
+def census(table: CalibrationTable | None, program_sha256: str, precision: str) -> dict[str, int]:
+    """Return how many layers compute in 8 bits, which the types of a file's values do not show."""
+    if precision != "int8" or table is None:
+        return {}
+    return {"int8 layers": len(table.section(program_sha256).quantised())}
+
+
 def describe(section: Section) -> list[str]:
     """Say which layers compute in 8 bits and, by reason, which do not."""
     quantised = section.quantised()

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..runtime.errors import LoweringError
 from . import onnx as onnx_target
-from .census import check_census, table
+from .census import check_census
+from .census import table as counted
+from .onnx_quantise import census as layers_census
 from .targets import TARGETS, BuildResult
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ def build(
     census = check(model)
     openvino.save_model(model, str(folder / name), compress_to_fp16=False)
     versions = {**onnx_target.toolchain(), "openvino": str(openvino.__version__)}
-    return BuildResult(name, versions, census, precisions(model), notes)
+    counts = {**precisions(model), **layers_census(table, lowered.sha256, precision)}
+    return BuildResult(name, versions, census, counts, notes)
 
 
 def convert(data: bytes) -> openvino.Model:
@@ -88,7 +91,7 @@ def check(model: openvino.Model) -> dict[str, int]:
     Raises:
         LoweringError: a transform, a complex value, control flow, or a size that is not fixed.
     """
-    census = table(Counter(op.get_type_name() for op in model.get_ops()))
+    census = counted(Counter(op.get_type_name() for op in model.get_ops()))
     check_census(census, "model.xml")
     for op in model.get_ops():
         for port in op.outputs():
@@ -105,4 +108,4 @@ def precisions(model: openvino.Model) -> dict[str, int]:
         if op.get_type_name() not in _SILENT:
             kind: Any = op.output(0).get_element_type().get_type_name()
             found[names.get(kind, kind)] += 1
-    return table(found)
+    return counted(found)

@@ -197,6 +197,8 @@ def test_artifacts_of_every_precision_open_and_run(
     )
     artifact = build_artifact(model, name, precision, tmp_path / "artifact", table=ranges)
     assert artifact.passport.calibration_sha256 == ranges.sha256
+    layers = artifact.passport.precision_census.get("int8 layers", 0)
+    assert layers == (2 if precision == "int8" else 0)
     x, golden = artifact.golden()
     with open_session(artifact) as session:
         assert psnr_db(session.run(x), golden) > (60 if precision == "fp16" else 38)

@@ -9,7 +9,7 @@ alone lose, and the worst are kept wide until it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -168,7 +168,7 @@ def _emulated(
     program: ExportedProgram,
     arrays: Sequence[Array],
     expected: Sequence[Array],
-    wide: Sequence[str] | Mapping[str, str],
+    wide: Collection[str],
 ) -> float:
     runner = HalfRunner(program, wide)
     return min(psnr_db(runner(array), right) for array, right in zip(arrays, expected, strict=True))

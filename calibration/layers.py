@@ -91,7 +91,8 @@ def constant_behind(node: Any, stored: Mapping[str, Tensor]) -> Tensor | None:
 
     Only short chains are followed (a slice of a weight, a transpose), as exporters leave them.
     """
-    return _constant(node, stored, 6)
+    value = _constant(node, stored, 6)
+    return value if isinstance(value, Tensor) else None
 
 
 def _constant(node: Any, stored: Mapping[str, Tensor], depth: int) -> Any:
@@ -119,5 +120,5 @@ def module_of(node: fx.Node) -> str:
 def _macs(node: fx.Node, weight: fx.Node) -> int:
     out, kernel = node.meta["val"].shape, weight.meta["val"].shape
     if str(node.target) == LINEAR:
-        return math.prod(out) * int(kernel[1])
-    return math.prod(out) * math.prod(kernel[1:])
+        return int(math.prod(out)) * int(kernel[1])
+    return int(math.prod(out)) * int(math.prod(kernel[1:]))

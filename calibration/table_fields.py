@@ -36,9 +36,17 @@ def read_section(value: Any) -> tuple[str, dict[str, Statistics], list[Layer], H
 def _half(value: Any) -> HalfPlan:
     certificates = []
     for entry in value["certificates"]:
-        numbers = {key: _number(entry[key], key) for key in ("gain", "input_peak", "bound", "peak")}
-        texts = {key: _text(entry[key], key) for key in ("site", "module", "decision")}
-        certificates.append(Certificate(**texts, **numbers))
+        certificates.append(
+            Certificate(
+                site=_text(entry["site"], "site"),
+                module=_text(entry["module"], "module"),
+                gain=_number(entry["gain"], "gain"),
+                input_peak=_number(entry["input_peak"], "input_peak"),
+                bound=_number(entry["bound"], "bound"),
+                peak=_number(entry["peak"], "peak"),
+                decision=_text(entry["decision"], "decision"),
+            )
+        )
     return HalfPlan(
         wide={_text(node, "node"): _text(reason, "reason") for node, reason in dict(value["wide"]).items()},
         certificates=certificates,

@@ -76,22 +76,21 @@ def deploy(
         size: height and width the network is built for.
         contract: ``float_nchw`` or ``uint8_nhwc``.
         name: what artifacts call the network; the variant's name, or else the class's, when ``None``.
-        source: how the command line would name the network and its options (``--model tiny``), for the
-        report.
+        source: how the command line would name the network and its options (``--model tiny``).
         table: calibration table for fp16 and int8; made from the shipped photos when ``None``.
         photo: a photograph to deblur, and for the golden input; a sample when ``None``.
         overwrite: replace what an earlier run left in ``out``.
         threads: processor threads for every runtime and for eager; all that may be used when ``None``.
         min_samples: timed calls of each artifact, and of eager.
-        max_seconds: stop timing after this long for each of them. progress: see :data:`Progress`.
+        max_seconds: stop timing after this long for each of them.
+        progress: see :data:`Progress`.
 
     Returns:
         The report, as written.
 
     Raises:
         BadInputError: an unknown name, a size the network does not take, an unreadable photo, or a network
-        that
-            cannot be lowered.
+            that cannot be lowered.
         OutputError: ``out`` holds an earlier run, or cannot be written. Nothing was changed.
         TargetUnavailableError: not one of the targets can be built here.
     """

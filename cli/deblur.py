@@ -45,6 +45,17 @@ def deblur(
         ),
     ] = None,
     quality: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Quality of JPEG and WebP.")] = 95,
+    megapixels: Annotated[
+        int | None,
+        typer.Option(
+            "--max-megapixels",
+            metavar="N",
+            min=1,
+            max=10_000,
+            help="Refuse larger photos.",
+            show_default="200",
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
     threads: ThreadsOption = None,
     json: JsonOption = False,
@@ -56,6 +67,7 @@ def deblur(
     check_threads(threads)
     with show.working("opening the artifact") as step:
         from ..runtime.deblur import deblur_files
+        from ..runtime.photo import DEFAULT_MAX_PIXELS
         from ..runtime.sessions import open_session
 
         with open_session(artifact, threads=threads) as session:
@@ -68,6 +80,7 @@ def deblur(
                 suffix=suffix,
                 halo=halo,
                 quality=quality,
+                max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
                 progress=lambda event: step(event.tile, event.tiles, _now(event)),
             )
             ran = session.describe()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from typing import ParamSpec
 import typer
 
 from ..runtime.errors import FdikpEdgeError
+from ..runtime.strict_json import printable
 
 P = ParamSpec("P")
 
@@ -56,7 +58,7 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
 def complain(message: str, *, kind: str = "error") -> None:
     """Print one message for people on stderr."""
     with contextlib.suppress(BrokenPipeError):
-        print(f"fdikp-edge: {kind}: {message}", file=sys.stderr, flush=True)
+        print(f"fdikp-edge: {kind}: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def exit_on_terminate() -> None:
@@ -66,6 +68,12 @@ def exit_on_terminate() -> None:
         raise SystemExit(TERMINATED)
 
     signal.signal(signal.SIGTERM, leave)
+
+
+def print_any_name() -> None:
+    """Let stdout take names of files that its encoding has no letters for, escaped, rather than raise."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _code_of(command: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> int:

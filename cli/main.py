@@ -13,7 +13,7 @@ from .deblur import deblur
 from .deploy import deploy
 from .doctor import doctor
 from .export import export
-from .guard import exit_on_terminate, guarded
+from .guard import exit_on_terminate, guarded, print_any_name
 from .inspect import inspect
 from .verify import verify
 
@@ -131,4 +131,5 @@ for _command, _examples in _EXAMPLES.items():
 def run() -> None:
     """Run the command line; the entry point of ``fdikp-edge``."""
     exit_on_terminate()
+    print_any_name()
     app(prog_name="fdikp-edge")

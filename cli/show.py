@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..runtime.strict_json import printable
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -20,8 +22,13 @@ _STATE_STYLES = {"verified": "green", "failed": "bold red", "unverified": "yello
 
 
 def as_json(value: Mapping[str, Any]) -> None:
-    """Print ``value`` as JSON on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    """Print ``value`` as JSON on stdout: letters as they are where stdout can show them, else as escapes."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2, allow_nan=False)
+    print(text)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -29,7 +36,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(title=title, title_justify="left", title_style="bold")
+    grid = Table(title=printable(title), title_justify="left", title_style="bold")
     for name in columns:
         number = name.endswith("#")
         grid.add_column(
@@ -37,7 +44,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         )
     for row in rows:
         # Text, not str: a path with [brackets] in it is not markup.
-        grid.add_row(*(Text(cell, style=_STATE_STYLES.get(cell, "")) for cell in row))
+        grid.add_row(*(Text(printable(cell), style=_STATE_STYLES.get(cell, "")) for cell in row))
     _print(grid)
 
 
@@ -47,7 +54,7 @@ def facts(title: str, pairs: Sequence[tuple[str, str]]) -> None:
     from rich.text import Text
 
     grid = Table(
-        title=title,
+        title=printable(title),
         title_justify="left",
         title_style="bold",
         show_header=False,
@@ -57,13 +64,13 @@ def facts(title: str, pairs: Sequence[tuple[str, str]]) -> None:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in pairs:
-        grid.add_row(Text(name, style="dim"), Text(value, style=_STATE_STYLES.get(value, "")))
+        grid.add_row(Text(name, style="dim"), Text(printable(value), style=_STATE_STYLES.get(value, "")))
     _print(grid)
 
 
 def line(text: str) -> None:
     """Print one line for people on stdout."""
-    print(text)
+    print(printable(text))
 
 
 def _print(grid: Table) -> None:
@@ -116,7 +123,7 @@ def _bar(what: str) -> Iterator[Step]:
         task = progress.add_task(what, total=None)
 
         def step(done: int, total: int, now: str) -> None:
-            progress.update(task, completed=done, total=total, description=now or what)
+            progress.update(task, completed=done, total=total, description=printable(now) or what)
 
         yield step
 
@@ -129,7 +136,7 @@ def _lines() -> Step:
         if now and now != last:
             last = now
             with contextlib.suppress(BrokenPipeError):
-                print(f"[{done}/{total}] {now}", file=sys.stderr, flush=True)
+                print(f"[{done}/{total}] {printable(now)}", file=sys.stderr, flush=True)
 
     return step
 

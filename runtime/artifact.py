@@ -18,9 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ArtifactError, OutputError
+from .errors import ArtifactError, FdikpEdgeError, OutputError
 from .fields import PASSPORT_NAME
-from .files import make_folder_beside, making_folder, output_error, remove_folder, replacing, sha256_of
+from .files import (
+    make_folder_beside,
+    making_folder,
+    output_error,
+    remove_folder,
+    replacing,
+    sha256_of,
+    write_problem,
+)
 from .passport import MAX_FILES, MAX_PASSPORT_BYTES, Passport, TensorContract
 from .strict_json import printable
 
@@ -160,10 +168,13 @@ class ArtifactWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove what was not committed; an ``OSError`` from inside the block becomes an ``OutputError``."""
+        """Remove what was not committed; a file that could not be written becomes an ``OutputError``."""
+        problem = error if isinstance(error, OSError) else None
+        if isinstance(error, Exception) and not isinstance(error, (OSError, FdikpEdgeError)):
+            problem = write_problem(self.folder)
         self._stack.__exit__(kind, error, trace)
-        if isinstance(error, OSError):
-            raise output_error(self.dest, error) from error
+        if problem is not None:
+            raise output_error(self.dest, problem) from error
 
     def commit(self, passport: Passport) -> Artifact:
         """Hash every file in :attr:`folder`, write the passport with them, and move the folder to ``dest``.

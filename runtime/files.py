@@ -27,6 +27,8 @@ _HINTS = {
     errno.ENOENT: "the folder does not exist",
 }
 
+_PROBE_BYTES = 1 << 16
+
 
 def output_error(path: Path, error: OSError) -> OutputError:
     """Return an :class:`OutputError` that says in words why ``path`` cannot be written."""
@@ -84,6 +86,22 @@ def replacing(path: Path) -> Iterator[Path]:
             if isinstance(error, OSError):
                 raise output_error(path, error) from error
             raise
+
+
+def write_problem(folder: Path) -> OSError | None:
+    """Try to write a little into ``folder`` and return what was in the way, or ``None``.
+
+    Libraries in C++ often say only that writing failed; this finds out whether the disk is why.
+    """
+    probe = _beside(folder / "probe", "")
+    try:
+        probe.write_bytes(bytes(_PROBE_BYTES))
+    except OSError as error:
+        return error
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+    return None
 
 
 def sha256_of(path: Path) -> str:

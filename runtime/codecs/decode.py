@@ -126,7 +126,7 @@ def _check(image: ImageFile.ImageFile, path: Path, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageError(
             f"{path}: {width}x{height} is more than the {max_pixels} pixels allowed; "
-            "scale it down, or raise max_pixels"
+            "scale it down, or allow more pixels"
         )
     if min(width, height) < MIN_SIDE:
         raise ImageError(f"{path}: {width}x{height} pixels is too small for a photo")

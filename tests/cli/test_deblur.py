@@ -82,3 +82,23 @@ def test_not_an_artifact(cli: Any, photo: Path) -> None:
     done = cli("deblur", photo, "--artifact", "nowhere")
     assert done.returncode == 2
     assert "nowhere: no such folder" in done.stderr
+
+
+def test_names_that_no_terminal_can_show(program: Any, artifact: Path, photo: Path, tmp_path: Path) -> None:
+    """Whatever stdout can write, the work is done, the JSON is JSON, and escape sequences stay out."""
+    odd = tmp_path / "a\x1b[31mb\u00e9.png"
+    photo.rename(odd)
+    for args in ((), ("--json",)):
+        done = program(
+            "deblur", odd, "--artifact", artifact, "--overwrite", *args, env={"PYTHONIOENCODING": "ascii"}
+        )
+        assert done.returncode == 0, done.stderr
+        assert "\x1b" not in done.stdout + done.stderr
+    assert json.loads(done.stdout)["photos"][0]["source"] == str(odd)
+
+
+def test_the_limit_on_megapixels(cli: Any, artifact: Path, tmp_path: Path) -> None:
+    Image.new("1", (1200, 1000)).save(tmp_path / "large.png")
+    done = cli("deblur", "large.png", "--artifact", artifact, "--max-megapixels", 1)
+    assert done.returncode == 2 and "1000000 pixels allowed" in done.stderr
+    assert cli("deblur", "large.png", "--artifact", artifact, "--max-megapixels", 2).returncode == 0

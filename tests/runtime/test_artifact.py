@@ -214,6 +214,18 @@ def test_errors_inside_the_block_leave_nothing(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_a_library_that_hides_why_it_could_not_write(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits on file sizes are Unix")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(OutputError, match="largest size allowed"), ArtifactWriter(tmp_path / "a"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+            raise RuntimeError("basic_ios::clear: iostream error")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert names(tmp_path) == []
+
+
 def test_what_is_in_the_way_stays(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "p.jpg").touch()

@@ -1,0 +1,277 @@
+"""Measure deblurring on real pairs: the same scene defocused and sharp.
+
+    python -m fdikp_edge.models.evaluate --pairs DIR
+    python -m fdikp_edge.models.evaluate --pairs DIR --model tiny --model run/weights.safetensors
+
+DIR holds the folders ``blur`` and ``sharp`` with files of the same names, or folders of that kind. For each
+it prints the mean PSNR and SSIM (and LPIPS, where that package is installed) of the blurred pictures as they
+are, of each network, and of two classical methods that know the best radius; --json has every picture.
+Networks see the whole picture at once, padded by mirroring. Look at the pictures too: --crops DIR.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from ..runtime.errors import BadInputError, FdikpEdgeError
+from ..runtime.files import replacing
+from ..runtime.images import FORMATS, read_photo
+from ..runtime.photo import Array
+
+INPUT = "input"
+Method = Callable[[Array, Array], tuple[Array, dict[str, Any]]]
+"""From (blurred, sharp), float [H, W, 3] in [0, 1], to (restored, parameters). Networks ignore ``sharp``."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two files of one scene."""
+
+    folder: str
+    blurred: Path
+    sharp: Path
+
+
+def find_pairs(root: Path) -> list[Pair]:
+    """Return the pairs in ``root`` or in the folders in it, by name.
+
+    Raises:
+        BadInputError: there are none, or a blurred picture has no partner.
+    """
+    folders = [root, *sorted(p for p in root.iterdir() if p.is_dir())] if root.is_dir() else []
+    pairs = []
+    for folder in folders:
+        if not (folder / "blur").is_dir():
+            continue
+        for blurred in sorted((folder / "blur").iterdir()):
+            if blurred.suffix.lower() not in FORMATS:
+                continue
+            partners = [p for p in (folder / "sharp").glob("*") if p.stem == blurred.stem]
+            if len(partners) != 1:
+                raise BadInputError(f"{blurred}: expected one file {blurred.stem}.* in {folder / 'sharp'}")
+            pairs.append(Pair(folder.name, blurred, partners[0]))
+    if not pairs:
+        raise BadInputError(f"{root}: no folders 'blur' and 'sharp' with pictures in it, nor in its folders")
+    return pairs
+
+
+def network(model: Any) -> Method:
+    """Return a network as a method."""
+    import torch
+
+    def method(blurred: Array, _: Array) -> tuple[Array, dict[str, Any]]:
+        height, width = blurred.shape[:2]
+        full = model.variant.size.pad_to(height, width)
+        padding = ((0, full[0] - height), (0, full[1] - width), (0, 0))
+        padded = np.pad(blurred.astype(np.float32), padding, mode="symmetric")
+        with torch.no_grad():
+            answer = model(torch.from_numpy(padded).permute(2, 0, 1)[None])[-1]
+        restored: Array = answer[0, :, :height, :width].permute(1, 2, 0).clamp(0, 1).numpy()
+        return restored, {}
+
+    return method
+
+
+def evaluate(
+    pairs: Sequence[Pair], methods: dict[str, Method], *, crops: Path | None = None, side: int = 320
+) -> Iterator[dict[str, Any]]:
+    """Yield, for each pair, ``{"folder", "name", "scores": {method: {"psnr_db", "ssim", "lpips"?, …}}}``.
+
+    Args:
+        pairs: what to measure on.
+        methods: by name; the blurred picture as it is comes first under "input".
+        crops: a folder for one PNG a pair: blurred, each method, sharp, side by side.
+        side: of the crop in pixels, around the place with most detail.
+
+    Raises:
+        ImageError: a picture cannot be read.
+        BadInputError: two partners differ in size.
+    """
+    perceptual = _lpips()
+    for pair in pairs:
+        blurred, sharp = (_picture(path) for path in (pair.blurred, pair.sharp))
+        if blurred.shape != sharp.shape:
+            raise BadInputError(f"{pair.blurred}: {blurred.shape[:2]} pixels, its partner {sharp.shape[:2]}")
+        results = {INPUT: (blurred, dict[str, Any]())}
+        results |= {name: method(blurred, sharp) for name, method in methods.items()}
+        scores = {
+            name: {**_scores(restored, sharp, perceptual), **parameters}
+            for name, (restored, parameters) in results.items()
+        }
+        if crops is not None:
+            pictures = [*(restored for restored, _ in results.values()), sharp]
+            _write_crops(crops / f"{pair.folder}-{pair.blurred.stem.replace(':', '_')}.png", pictures, side)
+        yield {"folder": pair.folder, "name": pair.blurred.stem, "scores": scores}
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the means over each folder: ``[{"folder", "n", "method", "psnr_db", "gain_db", "ssim", …}]``."""
+    result = []
+    for folder in dict.fromkeys(row["folder"] for row in rows):
+        inside = [row["scores"] for row in rows if row["folder"] == folder]
+        for method in inside[0]:
+            means = {
+                key: fmean(scores[method][key] for scores in inside)
+                for key in ("psnr_db", "ssim", "lpips")
+                if key in inside[0][method]
+            }
+            gain = means["psnr_db"] - fmean(scores[INPUT]["psnr_db"] for scores in inside)
+            result.append({"folder": folder, "n": len(inside), "method": method, "gain_db": gain, **means})
+    return result
+
+
+def _picture(path: Path) -> Array:
+    photo = read_photo(path)
+    return photo.pixels.astype(np.float32) / photo.white
+
+
+def _scores(
+    found: Array, expected: Array, perceptual: Callable[[Array, Array], float] | None
+) -> dict[str, float]:
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+    exact, wanted = found.astype(np.float64), expected.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        psnr = min(200.0, float(peak_signal_noise_ratio(wanted, exact, data_range=1.0)))
+    ssim = structural_similarity(
+        wanted,
+        exact,
+        data_range=1.0,
+        channel_axis=2,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    result = {"psnr_db": psnr, "ssim": float(ssim)}
+    if perceptual is not None:
+        result["lpips"] = perceptual(found, expected)
+    return result
+
+
+def _lpips() -> Callable[[Array, Array], float] | None:
+    """Return LPIPS (Zhang et al. 2018, AlexNet), ``None`` where the package or its weights are missing."""
+    try:
+        import lpips
+        import torch
+
+        model = lpips.LPIPS(net="alex", verbose=False).eval()
+    except (ImportError, OSError):
+        return None
+
+    def distance(found: Array, expected: Array) -> float:
+        pair = [torch.from_numpy(p).permute(2, 0, 1)[None].float() * 2 - 1 for p in (found, expected)]
+        with torch.no_grad():
+            return float(model(*pair))
+
+    return distance
+
+
+def _write_crops(path: Path, pictures: Sequence[Array], side: int) -> None:
+    from PIL import Image
+
+    top, left = _most_detailed(pictures[-1], side)
+    parts = [p[top : top + side, left : left + side] for p in pictures]
+    gap = np.ones((parts[0].shape[0], 4, 3), np.float32)
+    strip = np.concatenate([piece for part in parts for piece in (part, gap)][:-1], axis=1)
+    with replacing(path) as temporary:
+        Image.fromarray((strip * 255).round().astype(np.uint8)).save(temporary, "PNG")
+
+
+def _most_detailed(picture: Array, side: int) -> tuple[int, int]:
+    """Return (top, left) of the square of ``side`` pixels, on a coarse grid, with the steepest edges."""
+    green = picture[..., 1]
+    steep = np.abs(np.diff(green, axis=0))[:, :-1] + np.abs(np.diff(green, axis=1))[:-1]
+    step = max(1, side // 4)
+    places = [
+        (top, left)
+        for top in range(0, max(1, picture.shape[0] - side + 1), step)
+        for left in range(0, max(1, picture.shape[1] - side + 1), step)
+    ]
+    return max(places, key=lambda p: float(steep[p[0] : p[0] + side, p[1] : p[1] + side].mean()))
+
+
+def _show(rows: Sequence[dict[str, Any]], means: Sequence[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{len(rows)} pairs, means over each folder")
+    keys = [key for key in ("psnr_db", "gain_db", "ssim", "lpips") if key in means[0]]
+    heads = {"psnr_db": "PSNR dB", "gain_db": "gain dB", "ssim": "SSIM", "lpips": "LPIPS"}
+    for column in ("folder", "n", "method"):
+        table.add_column(column)
+    for key in keys:
+        table.add_column(heads[key], justify="right")
+    for row in means:
+        numbers = [
+            f"{row[key]:+.2f}" if key == "gain_db" else f"{row[key]:.{2 if 'db' in key else 4}f}"
+            for key in keys
+        ]
+        table.add_row(row["folder"], str(row["n"]), row["method"], *numbers)
+    Console().print(table)
+
+
+def main() -> None:
+    """Read the command line and print the comparison."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fdikp_edge.models.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--pairs", type=Path, required=True, metavar="DIR", help="pairs, see above")
+    parser.add_argument(
+        "--model",
+        action="append",
+        metavar="NAME",
+        help="variant or weights file, again for more (default: all trained)",
+    )
+    parser.add_argument("--no-classical", action="store_true", help="leave the two classical methods out")
+    parser.add_argument("--crops", type=Path, metavar="DIR", help="write side-by-side crops there")
+    parser.add_argument("--json", action="store_true", help="print JSON with every picture")
+    given = parser.parse_args()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            _run(given)
+        except FdikpEdgeError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from None
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+
+
+def _run(given: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.progress import track
+
+    from . import classical, zoo
+    from .variants import VARIANTS
+
+    pairs = find_pairs(given.pairs)
+    if given.model:
+        models = {name: zoo.load(name) for name in given.model}
+    else:
+        models = {name: model for name in VARIANTS if (model := zoo.load(name)).trained}
+    methods: dict[str, Method] = {name: network(model) for name, model in models.items()}
+    if not given.no_classical:
+        methods |= {"wiener": classical.wiener, "richardson-lucy": classical.richardson_lucy}
+    found = evaluate(pairs, methods, crops=given.crops)
+    rows = list(track(found, "evaluating", total=len(pairs), console=Console(stderr=True)))
+    means = summary(rows)
+    if given.json:
+        print(json.dumps({"means": means, "pairs": rows}, indent=2, allow_nan=False))
+    else:
+        _show(rows, means)
+
+
+if __name__ == "__main__":
+    main()

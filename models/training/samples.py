@@ -1,0 +1,95 @@
+"""Pairs of a defocused and a sharp picture, each from its own number: the same on every run and machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from . import camera as cameras
+from .apertures import Aperture
+from .defocus import Layer, defocused, margin, sharp
+from .photos import SharpPhoto
+from .scenes import random_aperture, random_camera, random_scene, uniform
+
+#: Keeps the pairs of one seed apart from those of the next. Far from small multiples of 2^32, of which the
+#: generator uses the remainder (the golden ratio, after Knuth, "The Art of Computer Programming", 6.4).
+SEED_STRIDE = 0x9E3779B1
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How often which kind of pair is drawn; the rest is one smooth surface.
+
+    ``flat`` and ``focused`` teach the network to leave alone what needs nothing.
+    """
+
+    flat: float = 0.02
+    focused: float = 0.10
+    layered: float = 0.35
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a data set is drawn from, apart from the photos. ``side`` and ``largest_radius`` in pixels."""
+
+    side: int = 256
+    largest_radius: float = 12.0
+    seed: int = 0
+    mixture: Mixture = Mixture()
+
+
+class DefocusPairs(Dataset[tuple[Tensor, Tensor]]):
+    """(defocused, sharp), each float32 [3, side, side] in [0, 1], sRGB. Pair ``i`` depends on
+    nothing but ``i``, the recipe and the photos.
+    """
+
+    def __init__(self, photos: Sequence[SharpPhoto], recipe: Recipe, count: int) -> None:
+        """Offer ``count`` pairs from ``photos``."""
+        self.photos, self.recipe, self.count = photos, recipe, count
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return pair ``index``."""
+        generator = torch.Generator().manual_seed((self.recipe.seed * SEED_STRIDE + index) % 2**32)
+        kind = uniform(0, 1, generator)
+        mixture = self.recipe.mixture
+        if kind < mixture.flat:
+            tone = torch.rand(3, 1, 1, generator=generator)
+            if uniform(0, 1, generator) < 0.5:
+                tone = tone[:1].expand(3, 1, 1)  # grey
+            flat = cameras.through_jpeg(tone.expand(3, self.recipe.side, self.recipe.side), None)
+            return flat, flat
+        kind -= mixture.flat
+        if kind < mixture.focused:
+            return self._pair(0.0, 1, generator)
+        layers = 1
+        if kind - mixture.focused < mixture.layered:
+            layers = 2 if uniform(0, 1, generator) < 0.75 else 3
+        return self._pair(self.recipe.largest_radius, layers, generator)
+
+    def _pair(self, largest: float, layers: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        aperture = random_aperture(generator)
+        camera = random_camera(generator)
+        border = margin(largest, aperture)
+        scene = random_scene(self.photos, self.recipe.side + 2 * border, largest, layers, generator)
+        return photograph(scene, aperture, camera, border, generator)
+
+
+def photograph(
+    scene: list[Layer], aperture: Aperture, camera: cameras.Camera, border: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Take a scene twice, without its border: defocused with noise and compression, sharp with neither."""
+    size = scene[0].light.shape[-1] - 2 * border
+    inside = slice(border, border + size)
+    light = defocused(scene, aperture)[:, inside, inside]
+    light = cameras.add_noise(light, camera, generator)
+    blurred = cameras.through_jpeg(cameras.develop(light, camera), camera.quality)
+    target = cameras.develop(sharp(scene)[:, inside, inside], camera)
+    return blurred, target

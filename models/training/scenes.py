@@ -1,0 +1,92 @@
+"""Random scenes: how far which pixel is out of focus, what stands before what, and through which lens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .apertures import Aperture
+from .camera import Camera, to_linear
+from .defocus import Layer
+from .photos import SharpPhoto, crop
+
+#: Light above this is taken for clipped, and may have been brighter: highlights become disks, not grey spots.
+CLIPPED = 0.9
+
+
+def uniform(low: float, high: float, generator: torch.Generator) -> float:
+    """Return a random number from ``low`` to ``high``."""
+    return low + (high - low) * float(torch.rand((), generator=generator))
+
+
+def random_aperture(generator: torch.Generator) -> Aperture:
+    """Return a lens opening at a random place of the frame."""
+    blades = (0, 0, 5, 6, 7, 8, 9)[int(torch.randint(7, (), generator=generator))]
+    angle, away = uniform(0, 2 * math.pi, generator), uniform(0, 1, generator) ** 2 * 0.5
+    return Aperture(
+        blades=blades,
+        roundness=uniform(0, 1, generator),
+        rotation=uniform(0, 2 * math.pi, generator),
+        rim=uniform(0.02, 0.2, generator),
+        aberration=uniform(-0.4, 0.4, generator),
+        cut=(away * math.cos(angle), away * math.sin(angle)),
+    )
+
+
+def random_camera(generator: torch.Generator) -> Camera:
+    """Return a camera: half of them at a low sensitivity, two in three with JPEG of good quality."""
+    noisy = uniform(0, 1, generator) ** 3
+    jpeg = uniform(0, 1, generator) < 0.66
+    return Camera(
+        shot=noisy * 2e-3,
+        read=noisy * 6e-3,
+        contrast=uniform(-0.2, 0.3, generator),
+        quality=int(uniform(80, 100, generator)) if jpeg else None,
+    )
+
+
+def smooth_noise(side: int, cells: int, generator: torch.Generator) -> Tensor:
+    """Return [side, side] of smooth random values, about 1 in size, with ``cells`` bumps along each axis."""
+    values = torch.randn(1, 1, cells + 3, cells + 3, generator=generator)
+    grown = F.interpolate(values, size=(side, side), mode="bicubic", align_corners=True)
+    return grown[0, 0]
+
+
+def random_radius(side: int, largest: float, generator: torch.Generator) -> Tensor:
+    """Return a smooth map [side, side] of circles of confusion: a slanted or wavy surface, either side.
+
+    Its middle is uniform from 0 to ``largest``, so that small and large blurs are seen equally often.
+    """
+    middle = uniform(0, largest, generator)
+    if uniform(0, 1, generator) < 0.35:
+        radius = torch.full((side, side), middle)  # a distant view, or a flat subject: the same everywhere
+    else:
+        axis = torch.linspace(-1, 1, side)
+        angle, slope = uniform(0, 2 * math.pi, generator), uniform(0, 0.35, generator) * largest
+        radius = middle + slope * (math.cos(angle) * axis[None] + math.sin(angle) * axis[:, None])
+        waves = uniform(0, 0.15, generator) * largest
+        radius = radius + waves * smooth_noise(side, 1 + int(uniform(0, 3, generator)), generator)
+    sign = 1.0 if uniform(0, 1, generator) < 0.5 else -1.0
+    return sign * radius.clamp(-largest, largest)
+
+
+def random_scene(
+    photos: Sequence[SharpPhoto], side: int, largest: float, layers: int, generator: torch.Generator
+) -> list[Layer]:
+    """Return a scene from back to front: a photo, and ``layers - 1`` cut-outs of others before it."""
+    scene = []
+    for number in range(layers):
+        light = to_linear(crop(photos, side, generator))
+        light = torch.where(light > CLIPPED, light * uniform(1.0, 3.0, generator), light)
+        coverage = torch.ones(1, side, side)
+        if number:
+            shape = smooth_noise(side, 1 + int(uniform(0, 4, generator)), generator)
+            # Across one pixel, from outside to inside: an edge as sharp as the pixels can show.
+            steep = shape / shape.diff(dim=0).abs().mean().clamp(min=1e-4)
+            coverage = (0.5 + steep).clamp(0, 1)[None]
+        scene.append(Layer(light, coverage, random_radius(side, largest, generator)))
+    return scene

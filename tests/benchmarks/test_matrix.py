@@ -1,0 +1,210 @@
+"""The run behind `deploy`, on a small network: rows, report, pictures, and what happens when parts fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fdikp_edge.benchmarks import matrix
+from fdikp_edge.benchmarks.report import Report
+from fdikp_edge.export import targets
+from fdikp_edge.export.build import load_model
+from fdikp_edge.runtime.artifact import Artifact
+from fdikp_edge.runtime.errors import (
+    BadInputError,
+    ImageError,
+    OutputError,
+    SizeError,
+    TargetUnavailableError,
+    UnknownNameError,
+)
+from fdikp_edge.runtime.images import read_photo, write_photo
+from fdikp_edge.runtime.photo import Photo
+from fdikp_edge.runtime.samples import sample_photo
+from torch import nn
+
+SIZE = (32, 48)
+Blend = Callable[..., nn.Module]
+
+
+def deploy(model: nn.Module, out: Path, **options: Any) -> Report:
+    """Deploy for ONNX Runtime alone, timing next to nothing, unless told otherwise."""
+    quick: dict[str, Any] = {"targets": ["onnx"], "size": SIZE, "min_samples": 3, "max_seconds": 0.5}
+    return matrix.deploy(model, out, **{**quick, **options})
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A crop of a sample that a few tiles cover."""
+    path = tmp_path_factory.mktemp("photo") / "cup.png"
+    write_photo(path, Photo(read_photo(sample_photo()).pixels[100:150, 200:280]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def both(
+    blend: Blend, photo: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Report, list[tuple[int, int, str]]]:
+    """Deploy to both runtimes, once for the tests below, and keep what was told on the way."""
+    pytest.importorskip("openvino")
+    told: list[tuple[int, int, str]] = []
+    report = deploy(
+        blend(),
+        tmp_path_factory.mktemp("both") / "new" / "out",
+        targets=["onnx", "openvino"],
+        photo=photo,
+        progress=lambda *step: told.append(step),
+    )
+    return report, told
+
+
+def test_every_target_is_built_verified_timed_and_tried(both: tuple[Report, Any], photo: Path) -> None:
+    report = both[0]
+    assert report.ok
+    assert [(row.target, row.precision, row.state, row.reason) for row in report.rows] == [
+        ("onnx", "fp32", "verified", ""),
+        ("openvino", "fp32", "verified", ""),
+    ]
+    for row in report.rows:
+        assert row.parity is not None and row.latency is not None and row.eager is not None
+        # The photo of the run is checked beside the samples.
+        assert [found.photo for found in row.parity.photos] == ["cup.png", "coffee.jpg", "chelsea.png"]
+        assert row.latency.n >= 3
+        assert row.picture is not None and row.path is not None
+        opened = Artifact.open(report.folder / row.path)
+        assert (opened.passport.state, opened.passport.target) == ("verified", row.target)
+        assert opened.passport.parity == json.loads(json.dumps(row.parity.to_dict()))
+        assert opened.passport.measured_on is not None
+        shown = read_photo(report.folder / row.picture)
+        before = read_photo(photo).pixels.astype(int)
+        assert shown.pixels.shape == before.shape
+        assert np.abs(shown.pixels - before).max() > 5, "the network brightens, and the picture shows it"
+
+
+def test_the_folder_holds_what_the_report_names_and_nothing_else(both: tuple[Report, Any]) -> None:
+    folder = both[0].folder
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "Blend-onnx-fp32-32x48", "Blend-openvino-fp32-32x48", "deblurred", "report.html", "report.json",
+    ]  # fmt: skip
+    assert [path.name for path in folder.parent.iterdir()] == ["out"], "nothing half done lies beside it"
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert {"version", "model", "machine", "artifacts"} <= set(report)
+    for row in report["artifacts"]:
+        assert {"target", "precision", "size", "path", "state", "reason", "parity", "latency_ms"} <= set(row)
+        assert {"max_abs", "mean_abs", "psnr_db", "ssim", "within_budget"} <= set(row["parity"])
+        assert {"p50", "p90", "p99", "min", "n", "eager_p50"} <= set(row["latency_ms"])
+        assert row["size"] == list(SIZE) and (folder / row["path"]).is_dir()
+    assert report == json.loads(both[0].to_json())
+
+
+def test_progress_counts_up_to_its_end(both: tuple[Report, list[tuple[int, int, str]]]) -> None:
+    done = [step for step, _, _ in both[1]]
+    assert done == sorted(done) and done[0] == 0 and both[1][-1][:2] == (9, 9)
+    assert {total for _, total, _ in both[1]} == {9}
+
+
+def test_a_second_run_replaces_only_what_it_was_allowed_to(blend: Blend, photo: Path, tmp_path: Path) -> None:
+    deploy(blend(), tmp_path, photo=photo)
+    before = (tmp_path / "report.json").read_bytes()
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"exists already"):
+        deploy(blend(), tmp_path, photo=photo)
+    assert (tmp_path / "report.json").read_bytes() == before
+    deploy(blend(gain=1.1), tmp_path, photo=photo, overwrite=True)
+    assert (tmp_path / "report.json").read_bytes() != before
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def row_of(name: str, **changes: Any) -> targets.Target:
+    return dataclasses.replace(targets.get_target("onnx"), name=name, **changes)
+
+
+def test_a_target_that_cannot_be_built_or_run_is_a_row_that_says_why(
+    blend: Blend, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = targets.Requirement("no_such_module", "no-such-module", "1", "pip install no-such-module")
+    rows = {
+        "onnx": targets.get_target("onnx"),
+        "absent": row_of("absent", build_needs=(absent,)),
+        "elsewhere": row_of("elsewhere", run_needs=(absent,)),
+        "broken": row_of("broken", builder=".census:check_census"),
+    }
+    monkeypatch.setattr(targets, "TARGETS", rows)
+    report = deploy(blend(), tmp_path / "out", targets=["all"], photo=photo)
+    found = {row.target: row for row in report.rows}
+    assert {name: row.state for name, row in found.items()} == {
+        "onnx": "verified", "absent": "unavailable", "elsewhere": "unverified", "broken": "failed",
+    }  # fmt: skip
+    assert "no_such_module is not installed" in found["absent"].reason
+    assert "cannot run here" in found["elsewhere"].reason
+    assert found["broken"].reason.startswith("TypeError")
+    assert not report.ok
+    built = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
+    assert built == ["Blend-elsewhere-fp32-32x48", "Blend-onnx-fp32-32x48", "deblurred"]
+    with pytest.raises(TargetUnavailableError, match="no_such_module"):
+        deploy(blend(), tmp_path / "none", targets=["absent"], photo=photo)
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_artifact_over_its_budget_fails_and_says_so(
+    blend: Blend, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fdikp_edge.export import build
+
+    honest = build.lower_model
+
+    def other_weights(model: nn.Module, *args: Any, **options: Any) -> Any:
+        lowered = honest(blend(bias=0.01), *args, **options)
+        return dataclasses.replace(lowered, deployable=honest(model, *args, **options).deployable)
+
+    monkeypatch.setattr(build, "lower_model", other_weights)
+    report = deploy(blend(), tmp_path, photo=photo)
+    (row,) = report.rows
+    assert row.state == "failed" and not report.ok
+    assert row.parity is not None and row.parity.max_abs == pytest.approx(0.01, rel=0.01)
+    assert "largest difference" in row.reason
+    assert Artifact.open(tmp_path / str(row.path)).passport.state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"targets": ["onyx"]}, UnknownNameError),
+        ({"precisions": ["fp7"]}, UnknownNameError),
+        ({"targets": []}, BadInputError),
+        ({"contract": "uint16"}, UnknownNameError),
+        ({"photo": "missing.jpg"}, ImageError),
+    ],
+)
+def test_bad_use_leaves_nothing(options: Any, error: Any, blend: Blend, tmp_path: Path) -> None:
+    with pytest.raises(error):
+        deploy(blend(), tmp_path / "out", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_the_network_does_not_take_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SizeError, match="256x256"):
+        deploy(load_model("tiny"), tmp_path / "out", size=(250, 256))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["building", "verifying", "measuring", "deblurring", "writing"])
+def test_ctrl_c_at_any_step_leaves_nothing(step: str, blend: Blend, photo: Path, tmp_path: Path) -> None:
+    def stop(_done: int, _total: int, now: str) -> None:
+        if now.startswith(step):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        deploy(blend(), tmp_path / "new" / "out", photo=photo, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_artifacts_are_safe_folder_names() -> None:
+    assert matrix.artifact_name("tiny", "onnx", "fp32", (256, 384)) == "tiny-onnx-fp32-256x384"
+    assert matrix.artifact_name("../a b/ü", "onnx", "fp32", (1, 2)) == "a-b-onnx-fp32-1x2"
+    assert matrix.artifact_name("..", "onnx", "fp32", (1, 2)) == "model-onnx-fp32-1x2"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..export.build import LoweredModel
+    from ..export.calibrate import CalibrationTable
 
 Progress = Callable[[int, int, str], None]
 """Told about progress: steps done, steps in all, what is being done now."""
@@ -58,6 +59,7 @@ def deploy(
     name: str | None = None,
     source: Sequence[str] = (),
     photo: str | Path | None = None,
+    table: CalibrationTable | None = None,
     overwrite: bool = False,
     threads: int | None = None,
     min_samples: int = 100,
@@ -75,6 +77,7 @@ def deploy(
         contract: ``float_nchw`` or ``uint8_nhwc``.
         name: what artifacts call the network; the variant's name, or else the class's, when ``None``.
         source: how the command line would name the network and its options (``--model tiny``).
+        table: calibration table for fp16 and int8; made from the shipped photos when ``None``.
         photo: a photograph to deblur, and for the golden input; a sample when ``None``.
         overwrite: replace what an earlier run left in ``out``.
         threads: processor threads for every runtime and for eager; all that may be used when ``None``.
@@ -105,6 +108,7 @@ def deploy(
             name=name or getattr(getattr(model, "variant", None), "name", None) or type(model).__name__,
             source=tuple(source),
             photo=read_photo(chosen),
+            table=table,
             threads=threads or available_threads(),
             progress=progress or (lambda done, total, now: None),
             steps=3 * len(pairs) + 3,
@@ -127,11 +131,13 @@ class _Run:
     name: str
     source: tuple[str, ...]
     photo: Photo
+    table: CalibrationTable | None
     threads: int
     progress: Progress
     steps: int
     done: int = 0
     sessions: list[tuple[Row, Session]] = field(default_factory=list)
+    tables: dict[str, CalibrationTable] = field(default_factory=dict)
 
     def __call__(
         self,
@@ -196,12 +202,30 @@ class _Run:
             if target.profile not in by_profile:
                 by_profile[target.profile] = first.for_profile(target.profile)
             lowered = by_profile[target.profile]
-            row.artifact = build_artifact(lowered, target, precision, self.stage / name, photo=self.photo)
+            row.artifact = build_artifact(
+                lowered,
+                target,
+                precision,
+                self.stage / name,
+                table=self.table_for(lowered) if precision != "fp32" else None,
+                photo=self.photo,
+            )
             row.path = name
             row.audit = lowered.lowered.audit.to_json()
             here = capability(target)
             row.reason = "" if here.can_run else f"cannot run here: {here.reason}"
         return row
+
+    def table_for(self, lowered: LoweredModel) -> CalibrationTable:
+        """Return the user's table, or one made of the shipped photos, once for each program."""
+        from ..export.calibrate import calibrate
+
+        if self.table is not None:
+            return self.table
+        program = lowered.lowered.sha256
+        if program not in self.tables:
+            self.tables[program] = calibrate(lowered)
+        return self.tables[program]
 
     def open(self, row: Row, stack: contextlib.ExitStack) -> None:
         """Open what was built, where this machine can run it."""

@@ -19,6 +19,7 @@ from .options import (
     PrecisionsOption,
     SeedOption,
     SizeOption,
+    TableOption,
     TargetsOption,
     ThreadsOption,
 )
@@ -33,6 +34,7 @@ def deploy(
     target: TargetsOption = ALL,
     precision: PrecisionsOption = FP32,
     size: SizeOption = "256x256",
+    table: TableOption = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="PATH", help="Folder for artifacts and report.")
     ] = Path("fdikp-edge-out"),
@@ -67,6 +69,7 @@ def deploy(
     select(target, precision)  # a wrong name is said now, not after seconds of loading torch
     with show.working("reading the network") as step:
         from ..benchmarks.matrix import deploy as run
+        from ..calibration.table import read_table
         from ..export.build import load_model
 
         report = run(
@@ -78,6 +81,7 @@ def deploy(
             contract=image_contract,
             source=("--model", model, *(() if seed is None else ("--seed", str(seed)))),
             photo=photo,
+            table=None if table is None else read_table(table),
             overwrite=overwrite,
             threads=threads,
             min_samples=samples,

@@ -19,6 +19,7 @@ from .options import (
     PrecisionsOption,
     SeedOption,
     SizeOption,
+    TableOption,
     TargetsOption,
 )
 from .parsing import check_model, parse_contract, parse_size
@@ -32,6 +33,7 @@ def export(
     target: TargetsOption = ALL,
     precision: PrecisionsOption = FP32,
     size: SizeOption = "256x256",
+    table: TableOption = None,
     contract: ContractOption = "float",
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="PATH", help="Folder to write artifact folders into.")
@@ -59,9 +61,11 @@ def export(
             "; ".join(f"{r['target']} {r['precision']}: {r['reason']}" for r in rows)
         )
     with show.working("reading the network") as step, making_folder(out):
+        from ..calibration.table import read_table
         from ..export.build import build_artifact, lower_model
         from ..models import zoo
 
+        ranges = None if table is None else read_table(table)
         network = zoo.load(model, seed=seed)
         name = network.variant.name
         todo = []
@@ -75,7 +79,7 @@ def export(
         lowered = lower_model(network, height_width, contract=image_contract, profile=todo[0][0].profile)
         for number, (row, number_format, dest, entry) in enumerate(todo):
             step(number + 2, len(todo) + 2, f"building {row.name} {number_format}")
-            made = build_artifact(lowered, row, number_format, dest, overwrite=overwrite)
+            made = build_artifact(lowered, row, number_format, dest, table=ranges, overwrite=overwrite)
             entry.update(path=str(dest), state=made.passport.state, reason=made.passport.reason)
     if json:
         show.as_json({"artifacts": rows})

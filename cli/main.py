@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .bench import bench
+from .calibrate import calibrate
 from .deblur import deblur
 from .deploy import deploy
 from .doctor import doctor
@@ -69,6 +70,13 @@ Examples:
 \b
 Writes OUT/report.json, OUT/report.html and one folder per artifact, such as OUT/tiny-onnx-fp32-256x256.
 A target that this machine cannot build or run becomes a row that says why.""",
+    calibrate: """\b
+Examples:
+  fdikp-edge calibrate photos/ --model tiny --out table.json
+  fdikp-edge calibrate --model small --size 512x512 --target openvino --out small-512.json
+
+\b
+The table fits one network, size and set of weights; builds of anything else refuse it.""",
     export: """\b
 Examples:
   fdikp-edge export --target onnx

@@ -28,7 +28,7 @@ PrecisionsOption = Annotated[
         "--precision",
         "-p",
         metavar="NAME",
-        help="Number format (fp32), or all that a target offers. Repeatable.",
+        help="Number format (fp32, fp16, int8), or all that a target offers. Repeatable.",
     ),
 ]
 SizeOption = Annotated[
@@ -50,6 +50,15 @@ OverwriteOption = Annotated[
 ThreadsOption = Annotated[
     int | None,
     typer.Option(metavar="N", help="Processor threads to use.", show_default="all this process may use"),
+]
+TableOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--table",
+        metavar="PATH",
+        help="Calibration table for fp16 and int8, as `calibrate` writes it.",
+        show_default="made from the photos that are shipped",
+    ),
 ]
 SeedOption = Annotated[
     int | None,

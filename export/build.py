@@ -7,7 +7,7 @@ import importlib.metadata
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
@@ -25,6 +25,9 @@ from .reference import Reference
 from .spectral import LoweredProgram, Plan, lower
 from .spectral.planner import make_plan
 from .targets import Target, get_target
+
+if TYPE_CHECKING:
+    from ..calibration.table import CalibrationTable
 
 GOLDEN_INPUT = "golden_input.npy"
 GOLDEN_OUTPUT = "golden_output.npy"
@@ -123,11 +126,13 @@ def build_artifact(
     precision: str,
     dest: str | Path,
     *,
-    table: object | None = None,
+    table: CalibrationTable | None = None,
     photo: Photo | None = None,
     overwrite: bool = False,
 ) -> Artifact:
     """Build a lowered model for one target and write the artifact, unverified as yet.
+
+    What is not ``fp32`` needs a calibration table; ``None`` makes one from the photos that are shipped.
 
     Its golden input is the middle of ``photo`` (of a sample when ``None``), its golden output what PyTorch
     eager makes of it in float32.
@@ -135,6 +140,7 @@ def build_artifact(
     Raises:
         UnknownNameError: no such target or precision.
         TargetUnavailableError: the target is not offered at this precision, or its tools are missing here.
+        CalibrationError: the table was made for another program than this model's for this target.
         LoweringError: the converter failed, or left something that its runtime cannot be trusted with.
         OutputError: ``dest`` exists already or cannot be written.
     """
@@ -151,6 +157,10 @@ def build_artifact(
     with ArtifactWriter(dest, overwrite=overwrite) as writer:
         row.check(precision)
         model = model.for_profile(row.profile)
+        if precision != "fp32" and table is None:
+            from .calibrate import calibrate  # which reads this module
+
+            table = calibrate(model)
         built = row.build(model.lowered, precision, writer.folder, table=table, provenance=provenance)
         golden = crop(photo or read_photo(sample_photo()), source)
         np.save(writer.folder / GOLDEN_INPUT, golden, allow_pickle=False)
@@ -163,6 +173,7 @@ def build_artifact(
             precision=precision,
             plan=model.lowered.plan.to_json(),
             precision_census=built.precisions,
+            calibration_sha256=None if precision == "fp32" or table is None else table.sha256,
             toolchain={"fdikp-edge": version, **built.toolchain},
             input=source,
             output=result,
@@ -201,7 +212,7 @@ def export_artifact(
     name: str | None = None,
     contract: str = "float_nchw",
     plan: Plan | dict[str, str] | None = None,
-    table: object | None = None,
+    table: CalibrationTable | None = None,
     overwrite: bool = False,
 ) -> Artifact:
     """Lower a network and build it for one target; see :func:`lower_model` and :func:`build_artifact`."""

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 _SCOPES = "pkg.torch.onnx.name_scopes"
 MODULE_KEY = "module"
 """Key of a node's metadata that holds the dotted path of the torch module it came from."""
+NODE_KEY = "node"
+"""Key of the name of the program's node that an ONNX node came from. Names of ONNX values say nothing: the
+exporter rewrites the program first, and counts anew."""
+NODE_SCOPE = "node of the program:"
+"""Scope under which the exporter is handed a node's name, in a form no module path has."""
 
 
 def nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
@@ -96,21 +101,27 @@ def constant_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return found
 
 
-def module_paths(model: onnx.ModelProto) -> dict[str, str]:
-    """Return output name -> dotted path of the module that makes it, as torch's exporter recorded."""
-    paths = {}
+Provenance = tuple[str, str]
+"""Path of a module, name of a node of the program; either may be empty."""
+
+
+def provenance(model: onnx.ModelProto) -> dict[str, Provenance]:
+    """Return output name -> where it comes from, as torch's exporter recorded."""
+    found = {}
     for node in model.graph.node:
         for entry in node.metadata_props:
             if entry.key == _SCOPES:
                 with contextlib.suppress(ValueError, SyntaxError):
-                    scopes = ast.literal_eval(entry.value)
                     # The last scope is the node itself, the first is the root.
-                    paths[node.output[0]] = str(scopes[-2]) if len(scopes) > 1 else ""
-    return paths
+                    *_, last = scopes = [str(scope) for scope in ast.literal_eval(entry.value)][1:-1] or [""]
+                    name = last.removeprefix(NODE_SCOPE) if last.startswith(NODE_SCOPE) else ""
+                    modules = scopes[:-1] if name else scopes
+                    found[node.output[0]] = (modules[-1] if modules else "", name)
+    return found
 
 
-def strip(model: onnx.ModelProto, modules: Mapping[str, str]) -> None:
-    """Remove what converters leave behind, such as stack traces with local paths; keep module paths."""
+def strip(model: onnx.ModelProto, sources: Mapping[str, Provenance]) -> None:
+    """Remove what converters leave behind, such as stack traces with local paths; keep provenance."""
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
     for value in (*_values(model), *model.graph.initializer):
@@ -119,10 +130,16 @@ def strip(model: onnx.ModelProto, modules: Mapping[str, str]) -> None:
     for node in nodes(model):
         del node.metadata_props[:]
         node.doc_string = ""
-        path = modules.get(node.output[0]) if node.output else None
-        if path:
-            entry = node.metadata_props.add()
-            entry.key, entry.value = MODULE_KEY, path
+        source = sources.get(node.output[0], ("", "")) if node.output else ("", "")
+        for key, value in zip((MODULE_KEY, NODE_KEY), source, strict=True):
+            if value:
+                entry = node.metadata_props.add()
+                entry.key, entry.value = key, value
+
+
+def source_node(node: onnx.NodeProto) -> str:
+    """Return the name of the program's node that an ONNX node came from; empty where nothing says."""
+    return next((entry.value for entry in node.metadata_props if entry.key == NODE_KEY), "")
 
 
 def _values(model: Any) -> list[Any]:

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..runtime.errors import LoweringError
 from . import onnx as onnx_target
-from .census import check_census, table
+from .census import check_census
+from .census import table as counted
+from .onnx_quantise import census as layers_census
 from .targets import TARGETS, BuildResult
 
 if TYPE_CHECKING:
     import openvino
 
+    from ..calibration.table import CalibrationTable
     from .spectral import LoweredProgram
 
 _MADE_UP = re.compile(r"[A-Z]\w*_\d+")
@@ -33,17 +36,17 @@ def build(
     precision: str,
     folder: Path,
     *,
-    table: object | None = None,
+    table: CalibrationTable | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> BuildResult:
     """Write ``model.xml`` and ``model.bin`` into ``folder``; see :class:`~fdikp_edge.export.targets.Builder`.
 
-    Weights stay float32 in the file. The input is called ``image`` and the output ``deblurred``.
+    Weights are stored in the precision asked for. The input is ``image``, the output ``deblurred``.
     """
     import openvino
 
     name = TARGETS["openvino"].model_file
-    graph, notes = onnx_target.convert(lowered.program)
+    graph, notes = onnx_target.convert_to(lowered, precision, table)
     model = convert(onnx_target.serialise(graph, name))
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     for key, value in sorted(facts.items()):
@@ -51,7 +54,8 @@ def build(
     census = check(model)
     openvino.save_model(model, str(folder / name), compress_to_fp16=False)
     versions = {**onnx_target.toolchain(), "openvino": str(openvino.__version__)}
-    return BuildResult(name, versions, census, precisions(model), notes)
+    counts = {**precisions(model), **layers_census(table, lowered.sha256, precision)}
+    return BuildResult(name, versions, census, counts, notes)
 
 
 def convert(data: bytes) -> openvino.Model:
@@ -87,7 +91,7 @@ def check(model: openvino.Model) -> dict[str, int]:
     Raises:
         LoweringError: a transform, a complex value, control flow, or a size that is not fixed.
     """
-    census = table(Counter(op.get_type_name() for op in model.get_ops()))
+    census = counted(Counter(op.get_type_name() for op in model.get_ops()))
     check_census(census, "model.xml")
     for op in model.get_ops():
         for port in op.outputs():
@@ -104,4 +108,4 @@ def precisions(model: openvino.Model) -> dict[str, int]:
         if op.get_type_name() not in _SILENT:
             kind: Any = op.output(0).get_element_type().get_type_name()
             found[names.get(kind, kind)] += 1
-    return table(found)
+    return counted(found)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from ..runtime.errors import TargetUnavailableError, UnknownNameError
 
 if TYPE_CHECKING:
+    from ..calibration.table import CalibrationTable
     from .spectral import LoweredProgram
 
 PRECISIONS: Mapping[str, str] = {
@@ -101,7 +102,7 @@ class Target:
         precision: str,
         folder: Path,
         *,
-        table: object | None = None,
+        table: CalibrationTable | None = None,
         provenance: Mapping[str, str] | None = None,
     ) -> BuildResult:
         """Write this target's files for ``lowered`` into ``folder``; see :class:`Builder`.
@@ -139,7 +140,7 @@ class Builder(Protocol):
         precision: str,
         folder: Path,
         *,
-        table: object | None = None,
+        table: CalibrationTable | None = None,
         provenance: Mapping[str, str] | None = None,
     ) -> BuildResult:
         """Write the files into ``folder``.
@@ -182,7 +183,7 @@ TARGETS: dict[str, Target] = {
             name="onnx",
             title="ONNX, on ONNX Runtime",
             model_file="model.onnx",
-            precisions=("fp32",),
+            precisions=("fp32", "fp16", "int8"),
             builder=".onnx:build",
             build_needs=(_TORCH, *_ONNX),
             run_needs=(Requirement("onnxruntime", "onnxruntime", "1.23", "pip install onnxruntime"),),
@@ -192,7 +193,7 @@ TARGETS: dict[str, Target] = {
             name="openvino",
             title="OpenVINO IR",
             model_file="model.xml",
-            precisions=("fp32",),
+            precisions=("fp32", "fp16", "int8"),
             builder=".openvino:build",
             build_needs=(_TORCH, *_ONNX, Requirement("openvino", "openvino", "2025.3", _OPENVINO)),
             run_needs=(Requirement("openvino", "openvino", "2025.3", _OPENVINO),),

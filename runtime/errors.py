@@ -53,6 +53,10 @@ class DynamicShapeError(LoweringError):
     """The program has shapes or control flow that are not fixed at export."""
 
 
+class CalibrationError(BadInputError):
+    """Photos that cannot be calibrated with, or a calibration table that is damaged or not for this."""
+
+
 class TargetUnavailableError(FdikpEdgeError):
     """A target cannot be built or run on this machine; the message says what is missing."""
 

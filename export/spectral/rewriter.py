@@ -21,6 +21,8 @@ from .twiddles import ConstantBank
 
 MODULE = "module"
 """Key under which a trace keeps the original's module path, in the ``custom`` entry of a node's meta."""
+SITE = "site"
+"""Key, in the same entry, of the name of the transform site that a node belongs to; absent elsewhere."""
 
 
 def module_path(node: fx.Node) -> str:
@@ -68,8 +70,16 @@ class Rewriter(fx.Interpreter):
         if n not in self._live:
             return None  # only folded constants needed it
         args, kwargs = self.fetch_args_kwargs_from_env(n)
-        with fx_traceback.annotate({MODULE: module_path(n)}):  # tracing copies it to every node made here
+        with fx_traceback.annotate(self._provenance(n)):  # tracing copies it to every node made here
             return self._call(n, args, kwargs)
+
+    def _provenance(self, node: fx.Node) -> dict[str, str]:
+        """The module a node came from, and its site if it is a transform."""
+        path = module_path(node)
+        is_site = is_transform(str(node.target)) or (
+            isinstance(node.target, Fused) and node.target.site(node.name, path) is not None
+        )
+        return {MODULE: path, SITE: node.name} if is_site else {MODULE: path}
 
     def _call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         operator = str(node.target)

@@ -1,0 +1,86 @@
+"""What a precision does to the picture, computed in torch: real rounding, on any machine.
+
+Runtimes on a processor hide float16: OpenVINO computes it in float32 on most, ONNX Runtime casts around each
+operator. Here every value is rounded where a device that computes in float16 or int8 would round it, with
+sums in float32, as matrix units keep them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+
+from ..runtime.photo import Array
+from .layers import Layer
+from .program import Runner
+from .ranges import LEVELS
+
+
+def quantise(value: Tensor, scale: float | Tensor) -> Tensor:
+    """Round to the nearest of 255 symmetric steps of ``scale`` (half to even), clip, and scale back."""
+    return torch.clamp(torch.round(value / scale), -LEVELS, LEVELS) * scale
+
+
+def weight_scales(weight: Tensor) -> Tensor:
+    """Return the step of each output channel (axis 0), shaped to divide ``weight``; 1 for a zero channel."""
+    peak = weight.abs().amax(dim=tuple(range(1, weight.dim())), keepdim=True)
+    return torch.where(peak > 0, peak / LEVELS, torch.ones_like(peak))
+
+
+class Int8Runner(Runner):
+    """Runs a program with the inputs and weights of some layers rounded to 8 bits."""
+
+    def __init__(
+        self, program: ExportedProgram, layers: Collection[Layer], scales: Mapping[str, float]
+    ) -> None:
+        """Hold the layers that compute in 8 bits and the scale of each tensor they read."""
+        super().__init__(program)
+        self.scales = scales
+        self.layers = {layer.node: layer for layer in layers}
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Compute a node; a chosen layer on rounded operands."""
+        layer = self.layers.get(n.name)
+        if layer is None:
+            return super().run_node(n)
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        x, weight, *rest = args
+        target: Any = n.target
+        rounded = quantise(weight, weight_scales(weight))
+        return target(quantise(x, self.scales[layer.input]), rounded, *rest, **kwargs)
+
+
+class HalfRunner(Runner):
+    """Runs a program with every value rounded to float16, but for those of the nodes kept ``wide``.
+
+    Overflow gives infinity, as on a device. ``peaks`` holds the largest magnitude of each node, before
+    rounding.
+    """
+
+    def __init__(self, program: ExportedProgram, wide: Collection[str] = ()) -> None:
+        """Hold what stays in float32: names of nodes, of stored tensors too."""
+        super().__init__(program)
+        self.wide = set(wide)
+        self.peaks: dict[str, float] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Compute a node in float32 and round its result."""
+        value = super().run_node(n)
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            return value
+        peak = float(value.abs().max()) if value.numel() else 0.0
+        self.peaks[n.name] = max(peak, self.peaks.get(n.name, 0.0)) if math.isfinite(peak) else math.inf
+        return value if n.name in self.wide else value.half().float()
+
+
+def psnr_db(found: Array, expected: Array) -> float:
+    """Return the peak signal-to-noise ratio with white at 1, at most 200; -200 where it is not finite."""
+    error = float(((found.astype("float64") - expected) ** 2).mean())
+    if not math.isfinite(error):
+        return -200.0
+    return 200.0 if error == 0 else min(200.0, -10 * math.log10(error))

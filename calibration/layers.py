@@ -1,0 +1,124 @@
+"""The layers of a program that could compute in 8 bits, and why some must not.
+
+A program arrives as a plain ``ExportedProgram``; which nodes to leave alone, and why, is for the caller to
+say (the lowering knows which of them are transforms, and what is computed on their spectra).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+
+CONVOLUTION, LINEAR = "aten.conv2d.default", "aten.linear.default"
+LEAST_WORK = 100_000
+"""Multiply-adds under which 8 bits save no time that could be measured."""
+RUN_TIME = "its weights are made at run time, by the kernel inversion"
+LITTLE_WORK = "too little work: no time to save"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or product with weights.
+
+    ``node`` and ``input`` are names of nodes of the program: the layer itself and the tensor it reads;
+    ``weight`` is the name of the node that holds the weights, whose output channels lie along axis 0.
+    ``module`` is the path of the module of the original network. ``reason`` says why it stays in floats;
+    empty if it may be quantised. ``macs`` counts multiply-adds.
+    """
+
+    node: str
+    module: str
+    input: str
+    weight: str
+    macs: int
+    reason: str = ""
+
+    @property
+    def label(self) -> str:
+        """Module and node, which tells apart the calls of a module that is called at several scales."""
+        return f"{self.module or 'root'} ({self.node})"
+
+
+def find_layers(
+    program: ExportedProgram, leave_alone: Mapping[str, str] | None = None, *, least_work: int = LEAST_WORK
+) -> list[Layer]:
+    """Return every convolution and linear layer in the order of the program.
+
+    Args:
+        program: with static shapes.
+        leave_alone: name of a node -> why it must stay in floats.
+        least_work: layers of fewer multiply-adds stay in floats too.
+    """
+    stored = stored_tensors(program)
+    found = []
+    for node in program.graph.nodes:
+        if node.op != "call_function" or str(node.target) not in (CONVOLUTION, LINEAR):
+            continue
+        source, weight = node.args[0], node.args[1]
+        macs = _macs(node, weight)
+        if (leave_alone or {}).get(node.name):
+            reason = (leave_alone or {})[node.name]
+        elif constant_behind(weight, stored) is None:
+            reason = RUN_TIME
+        elif macs < least_work:
+            reason = LITTLE_WORK
+        else:
+            reason = ""
+        found.append(Layer(node.name, module_of(node), source.name, weight.name, macs, reason))
+    return found
+
+
+def stored_tensors(program: ExportedProgram) -> dict[str, Tensor]:
+    """Return name of placeholder -> the tensor it stands for, for all but the user's inputs."""
+    tensors: dict[str, Tensor] = {}
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder"]
+    for node, spec in zip(nodes, program.graph_signature.input_specs, strict=True):
+        if spec.kind is not InputKind.USER_INPUT and spec.target is not None:
+            value = program.state_dict.get(spec.target, program.constants.get(spec.target))
+            if isinstance(value, Tensor):
+                tensors[node.name] = value
+    return tensors
+
+
+def constant_behind(node: Any, stored: Mapping[str, Tensor]) -> Tensor | None:
+    """Return the value of a node that follows from stored tensors alone; ``None`` if it depends on an input.
+
+    Only short chains are followed (a slice of a weight, a transpose), as exporters leave them.
+    """
+    value = _constant(node, stored, 6)
+    return value if isinstance(value, Tensor) else None
+
+
+def _constant(node: Any, stored: Mapping[str, Tensor], depth: int) -> Any:
+    if not isinstance(node, fx.Node):
+        return node
+    if node.op == "placeholder":
+        return stored.get(node.name)
+    if depth == 0 or node.op != "call_function" or not node.all_input_nodes:
+        return None
+    values = {source: _constant(source, stored, depth - 1) for source in node.all_input_nodes}
+    if any(value is None for value in values.values()):
+        return None
+    args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: values[n])
+    target: Any = node.target
+    return target(*args, **kwargs)
+
+
+def module_of(node: fx.Node) -> str:
+    """Return the dotted path of the module a node came from; empty at the root."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values()]
+    return paths[-1] if paths else ""
+
+
+def _macs(node: fx.Node, weight: fx.Node) -> int:
+    out, kernel = node.meta["val"].shape, weight.meta["val"].shape
+    if str(node.target) == LINEAR:
+        return int(math.prod(out)) * int(kernel[1])
+    return int(math.prod(out)) * int(math.prod(kernel[1:]))

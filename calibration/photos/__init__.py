@@ -1,0 +1,1 @@
+"""Photographs that ranges are taken from by default; ``LICENSE.txt`` names where they are from."""

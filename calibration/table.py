@@ -1,0 +1,241 @@
+"""One JSON file with the range of each tensor that is quantised, and why others are not.
+
+It belongs to the programs it was made from, by their hashes: for another network, other weights, another size
+or another lowering it is refused, because a range that is off by a factor ruins the picture without a word.
+A digest over the whole file notices an edit by hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch.export import ExportedProgram
+
+from ..runtime import strict_json
+from ..runtime.errors import CalibrationError, FdikpEdgeError
+from ..runtime.files import replacing
+from .half import HALF_TILES, HalfPlan, Transform, decide
+from .layers import LEAST_WORK, Layer, find_layers
+from .ranges import DEFAULT_SCHEME, LEVELS, SCHEMES, Statistics, collect
+from .samples import Samples
+from .table_fields import read_section, wrong
+
+FORMAT = "fdikp-edge calibration table"
+VERSION = 1
+MAX_BYTES = 16 * 1024**2
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the table holds of one program. ``tensors`` is keyed by node names, as are the layers."""
+
+    profile: str
+    tensors: Mapping[str, Statistics]
+    layers: Sequence[Layer]
+    half: HalfPlan
+
+    def quantised(self) -> list[Layer]:
+        """Return the layers that compute in 8 bits."""
+        return [layer for layer in self.layers if not layer.reason]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "profile": self.profile,
+            "tensors": {name: dataclasses.asdict(seen) for name, seen in self.tensors.items()},
+            "layers": [dataclasses.asdict(layer) for layer in self.layers],
+            "half": dataclasses.asdict(self.half),
+        }
+
+
+@dataclass(frozen=True)
+class CalibrationTable:
+    """Ranges for the programs of one network at one size.
+
+    ``scheme`` picks the range of each tensor among those its statistics hold. ``samples`` says what the
+    ranges were taken from: ``sha256`` of the tiles, their number, the photos', and what they cover.
+    """
+
+    model: str
+    weights_sha256: str
+    size: tuple[int, int]
+    samples: Mapping[str, Any]
+    sections: Mapping[str, Section]
+    scheme: str = DEFAULT_SCHEME
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the table's content, as passports record it."""
+        return strict_json.digest(self._content())
+
+    def section(self, program_sha256: str) -> Section:
+        """Return what the table holds of a program.
+
+        Raises:
+            CalibrationError: nothing; says what the table was made for.
+        """
+        if program_sha256 not in self.sections:
+            made = ", ".join(f"{s.profile} {sha[:12]}" for sha, s in self.sections.items())
+            raise CalibrationError(
+                f"this calibration table was made for other programs ({self.model}, "
+                f"weights {self.weights_sha256[:12]}, {self.size[0]}x{self.size[1]}: {made}) than the one "
+                f"to be built ({program_sha256[:12]}); ranges fit one graph only: calibrate anew"
+            )
+        return self.sections[program_sha256]
+
+    def range_of(self, program_sha256: str, tensor: str) -> float:
+        """Return the magnitude of ``tensor`` that 127 stands for."""
+        return self.section(program_sha256).tensors[tensor].ranges[self.scheme]
+
+    def scale(self, program_sha256: str, tensor: str) -> float:
+        """Return what one step of int8 is worth in ``tensor``; 1 where it was always zero."""
+        found = self.range_of(program_sha256, tensor) / LEVELS
+        return found if found > 0 else 1.0
+
+    def to_float(self, nodes: Mapping[str, str]) -> CalibrationTable:
+        """Return the table with more layers kept in floats; ``nodes``: name of a layer -> reason."""
+        sections = {
+            sha: dataclasses.replace(
+                section,
+                layers=[
+                    dataclasses.replace(layer, reason=layer.reason or nodes.get(layer.node, ""))
+                    for layer in section.layers
+                ],
+            )
+            for sha, section in self.sections.items()
+        }
+        return dataclasses.replace(self, sections=sections)
+
+    def write(self, path: str | Path) -> None:
+        """Write the table, whole or not at all.
+
+        Raises:
+            OutputError: the place cannot be written.
+        """
+        content = self._content()
+        data = strict_json.canonical({**content, "sha256": strict_json.digest(content)})
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(data + b"\n")
+
+    def write_tensorrt_cache(self, path: str | Path, program_sha256: str, names: Mapping[str, str]) -> None:
+        """Write a TensorRT calibration cache, for builders that still take one (TensorRT 8.6 to 10).
+
+        Each line is ``tensor: scale`` with the scale as the bits of a big-endian float32 in hexadecimal.
+        ``names`` maps nodes of the program to tensors of the ONNX file that TensorRT is given.
+        """
+        lines = ["TRT-100-EntropyCalibration2"]
+        for tensor in self.section(program_sha256).tensors:
+            if tensor in names:
+                bits = struct.pack(">f", self.scale(program_sha256, tensor)).hex()
+                lines.append(f"{names[tensor]}: {bits}")
+        with replacing(Path(path)) as temporary:
+            temporary.write_text("\n".join(lines) + "\n", encoding="ascii")
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "model": self.model,
+            "weights_sha256": self.weights_sha256,
+            "size": list(self.size),
+            "scheme": self.scheme,
+            "samples": dict(self.samples),
+            "notes": list(self.notes),
+            "programs": {sha: section.to_dict() for sha, section in sorted(self.sections.items())},
+        }
+
+
+def read_table(path: str | Path) -> CalibrationTable:
+    """Read a table.
+
+    Raises:
+        CalibrationError: missing, too large, not a table, of another version, damaged, or edited by hand.
+    """
+    file = Path(path)
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise CalibrationError(f"{file}: cannot be read: {error.strerror or error}") from error
+    try:
+        if len(data) > MAX_BYTES:
+            raise wrong("the file", f"is larger than {MAX_BYTES >> 20} MB")
+        return _parse(strict_json.parse(data))
+    except (ValueError, KeyError, TypeError, AttributeError, FdikpEdgeError) as error:
+        raise CalibrationError(f"{file}: not a usable calibration table: {error}") from error
+
+
+def _parse(content: Any) -> CalibrationTable:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise wrong("format", f"is not {FORMAT!r}")
+    if content.get("version") != VERSION:
+        raise wrong("version", f"is {content.get('version')!r:.20}; this release reads {VERSION}")
+    said = content.pop("sha256", None)
+    if said != strict_json.digest(content):
+        raise wrong("sha256", "does not match the content: edited by hand or damaged; make the table anew")
+    if content["scheme"] not in SCHEMES:
+        raise wrong("scheme", f"is none of {', '.join(SCHEMES)}")
+    if not isinstance(content["programs"], dict) or not content["programs"]:
+        raise wrong("programs", "holds no program")
+    height, width = (int(n) for n in content["size"])
+    return CalibrationTable(
+        model=str(content["model"]),
+        weights_sha256=str(content["weights_sha256"]),
+        size=(height, width),
+        samples=dict(content["samples"]),
+        sections={
+            str(sha): Section(*read_section(section)) for sha, section in dict(content["programs"]).items()
+        },
+        scheme=content["scheme"],
+        notes=tuple(map(str, content["notes"])),
+    )
+
+
+def calibrate_program(
+    program: ExportedProgram,
+    samples: Samples,
+    *,
+    profile: str,
+    leave_alone: Mapping[str, str] | None = None,
+    arrays: Sequence[Any] | None = None,
+    least_work: int = LEAST_WORK,
+    transforms: Sequence[Transform] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Section:
+    """Take the ranges of one program.
+
+    Args:
+        program: a lowered program of one image in and one out.
+        samples: tiles of the program's size.
+        profile: whose program it is, for messages.
+        leave_alone: name of a node -> why it must stay in floats.
+        arrays: the tiles as the program takes them; float32 [1, 3, H, W] when ``None``.
+        least_work: see :func:`.layers.find_layers`.
+        transforms: the program's transforms, for the decision on float16.
+        progress: told (tiles done, tiles in all).
+
+    Raises:
+        CalibrationError: a tensor holds NaN or infinity.
+    """
+    layers = find_layers(program, leave_alone, least_work=least_work)
+    wanted = dict.fromkeys(name for layer in layers if not layer.reason for name in (layer.input, layer.node))
+    given = list(arrays or samples.arrays())
+    seen = collect(program, list(wanted), given, progress=progress)
+    return Section(profile, seen, layers, decide(program, given[:HALF_TILES], transforms))
+
+
+def describe_samples(samples: Samples) -> dict[str, Any]:
+    """Return what a table says of the samples it was made from."""
+    return {
+        "sha256": samples.sha256,
+        "tiles": len(samples.tiles),
+        "photos": samples.photos,
+        "candidates": samples.candidates,
+        "coverage": samples.coverage(),
+    }

@@ -1,0 +1,108 @@
+"""Makes the calibration table of a lowered model: says what :mod:`fdikp_edge.calibration` cannot know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..calibration.half import Transform
+from ..calibration.layers import LEAST_WORK
+from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
+from ..calibration.table import CalibrationTable, Section, calibrate_program, describe_samples
+from .build import LoweredModel
+from .roles import module_of, protected, sites_of
+from .spectral import LoweredProgram
+
+__all__ = ["CalibrationTable", "calibrate", "transforms_of"]
+
+
+def calibrate(
+    models: LoweredModel | Sequence[LoweredModel],
+    photos: Sequence[str | Path] | None = None,
+    *,
+    samples: Samples | None = None,
+    count: int = DEFAULT_COUNT,
+    seed: int = 0,
+    least_work: int = LEAST_WORK,
+    guarded: bool = True,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> CalibrationTable:
+    """Take ranges of a network on photos, for each program it was lowered to.
+
+    Args:
+        models: one network at one size, lowered for one or more profiles.
+        photos: files; those shipped with the package when ``None``.
+        samples: tiles chosen before, instead of ``photos``.
+        count: tiles to choose.
+        seed: of the choice.
+        least_work: layers of fewer multiply-adds stay in floats.
+        guarded: leave transforms, spectra and kernel inversion in floats; without, to see what for.
+        progress: told (steps done, steps in all, what is being done).
+
+    Raises:
+        CalibrationError: too few photos, nothing but black, or a network that returns NaN.
+        ImageError: a photo that cannot be read.
+    """
+    several = [models] if isinstance(models, LoweredModel) else list(models)
+    first = several[0]
+    chosen = samples or choose(photos or shipped_photos(), first.size, count=count, seed=seed)
+    arrays = chosen.arrays()
+    if first.contracts[0].dtype == "uint8":
+        arrays = [np.ascontiguousarray(tile.pixels[None]) for tile in chosen.tiles]
+    sections: dict[str, Section] = {}
+    for model in several:
+        done, profile = len(sections), model.lowered.plan.target
+
+        def told(tile: int, tiles: int, done: int = done, profile: str = profile) -> None:
+            if progress is not None:
+                progress(done * tiles + tile, len(several) * tiles, f"taking ranges ({profile})")
+
+        sections[model.lowered.sha256] = calibrate_program(
+            model.lowered.program,
+            chosen,
+            profile=profile,
+            leave_alone=protected(model.lowered) if guarded else None,
+            arrays=arrays,
+            least_work=least_work,
+            transforms=transforms_of(model.lowered),
+            progress=told,
+        )
+    return CalibrationTable(
+        model=first.name,
+        weights_sha256=first.weights_sha256,
+        size=first.size,
+        samples=describe_samples(chosen),
+        sections=sections,
+        notes=chosen.warnings,
+    )
+
+
+def transforms_of(lowered: LoweredProgram) -> list[Transform]:
+    """Return the transforms of a program with their nodes and gains."""
+    sites = sites_of(lowered)
+    rows = {row.site.name: row for row in lowered.audit.rows}
+    nodes: dict[str, list[str]] = {}
+    inputs: dict[str, set[str]] = {}
+    modules: dict[str, str] = {}
+    for node in lowered.program.graph.nodes:
+        name = sites.get(node.name)
+        if name is None:
+            continue
+        nodes.setdefault(name, []).append(node.name)
+        modules[name] = module_of(node)
+        for source in node.all_input_nodes:
+            if sites.get(source.name) != name and not source.name.startswith("b_spectral_"):
+                inputs.setdefault(name, set()).add(source.name)
+    return [
+        Transform(
+            site=name,
+            module=modules[name],
+            nodes=tuple(found),
+            inputs=tuple(sorted(inputs.get(name, ()))),
+            gain=max(1.0, *rows[name].site.gains),
+        )
+        for name, found in nodes.items()
+        if name in rows
+    ]

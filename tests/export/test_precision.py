@@ -1,0 +1,213 @@
+"""INT8 and float16 files against the emulation, and what happens without the guard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from fdikp_edge.calibration.emulate import HalfRunner, Int8Runner, psnr_db
+from fdikp_edge.calibration.half import decide
+from fdikp_edge.calibration.program import Runner
+from fdikp_edge.calibration.samples import choose, shipped_photos
+from fdikp_edge.calibration.table import CalibrationTable
+from fdikp_edge.export import onnx as target
+from fdikp_edge.export.build import LoweredModel, build_artifact, lower_model
+from fdikp_edge.export.calibrate import calibrate, transforms_of
+from fdikp_edge.export.onnx_checks import source_node
+from fdikp_edge.export.onnx_quantise import SIGNED, quantise
+from fdikp_edge.export.roles import protected
+from fdikp_edge.runtime.errors import CalibrationError
+from fdikp_edge.runtime.sessions import open_session
+from onnx import TensorProto, numpy_helper
+from torch import Tensor, nn
+
+SIZE = (64, 64)
+
+
+class SpectralNet(nn.Module):
+    """Convolutions around a filter on the spectrum, whose mean is far above all else."""
+
+    def __init__(self, norm: str = "ortho", gain: float = 1.0, mean: float = 1.0) -> None:
+        super().__init__()
+        self.norm, self.gain, self.mean = norm, gain, mean
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.head = nn.Conv2d(3, 16, 3, padding=1)
+            self.mix = nn.Conv2d(32, 32, 1)
+            self.tail = nn.Conv2d(16, 3, 3, padding=1)
+            with torch.no_grad():
+                self.mix.weight.copy_(torch.eye(32)[:, :, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = self.gain * (torch.relu(self.head(x)) + self.mean)
+        z = torch.fft.rfft2(f, norm=self.norm)
+        re, im = self.mix(torch.cat([z.real, z.imag], 1)).chunk(2, 1)
+        f = torch.fft.irfft2(torch.complex(re, im), s=f.shape[-2:], norm=self.norm)
+        return x + 0.3 * self.tail(f / self.gain - self.mean)
+
+
+@pytest.fixture(scope="module")
+def model() -> LoweredModel:
+    return lower_model(SpectralNet().eval(), SIZE, name="spectral-net")
+
+
+@pytest.fixture(scope="module")
+def table(model: LoweredModel) -> CalibrationTable:
+    return calibrate(model, count=4, least_work=0)
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray[Any, Any]:
+    return choose(shipped_photos(), SIZE, count=2, seed=3).arrays()[1]
+
+
+def run(graph: onnx.ModelProto, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    # Without optimisation each node computes what it says.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    result: np.ndarray[Any, Any] = session.run(None, {"image": x})[0]
+    return result
+
+
+def emulated(model: LoweredModel, table: CalibrationTable, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    sha = model.lowered.sha256
+    section = table.section(sha)
+    scales = {name: table.scale(sha, name) for name in section.tensors}
+    return Int8Runner(model.lowered.program, section.quantised(), scales)(x)
+
+
+def test_each_node_of_the_file_knows_its_node_of_the_program(model: LoweredModel) -> None:
+    graph, _ = target.convert(model.lowered.program)
+    shapes = {
+        n.name: tuple(n.meta["val"].shape)
+        for n in model.lowered.program.graph.nodes
+        if n.op == "call_function" and isinstance(n.meta.get("val"), Tensor)
+    }
+    inferred = {v.name: v for v in onnx.shape_inference.infer_shapes(graph).graph.value_info}
+    convolutions = [node for node in graph.graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == sum(
+        str(n.target) == "aten.conv2d.default" for n in model.lowered.program.graph.nodes
+    )
+    for node in convolutions:
+        value = inferred.get(node.output[0])
+        if value is not None:
+            assert tuple(d.dim_value for d in value.type.tensor_type.shape.dim) == shapes[source_node(node)]
+
+
+def test_the_signed_file_computes_what_the_emulation_computes(
+    model: LoweredModel, table: CalibrationTable, photo: np.ndarray[Any, Any]
+) -> None:
+    graph, _ = target.convert_to(model.lowered, "int8", table)
+    expected = emulated(model, table, photo)
+    # A value on the edge between two steps may fall either way; nothing else may differ.
+    assert psnr_db(run(graph, photo), expected) > 75
+    assert psnr_db(expected, Runner(model.lowered.program)(photo)) > 40
+
+
+def test_quantised_weights_are_stored_as_bytes_and_everything_is_symmetric(
+    model: LoweredModel, table: CalibrationTable
+) -> None:
+    graph, _ = target.convert_to(model.lowered, "int8", table)
+    stored = {tensor.name: tensor for tensor in graph.graph.initializer}
+    weights = [t for t in stored.values() if t.data_type == TensorProto.INT8 and len(t.dims) == 4]
+    assert sorted(tuple(t.dims) for t in weights) == [(3, 16, 3, 3), (16, 3, 3, 3)]
+    for node in graph.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            zero = numpy_helper.to_array(stored[node.input[2]])
+            assert zero.dtype == np.int8
+            assert not zero.any()
+    assert not any(t.data_type == TensorProto.INT32 for t in stored.values())  # biases stay float
+
+
+def test_transforms_and_spectra_are_protected_and_the_rest_is_not(model: LoweredModel) -> None:
+    reasons = protected(model.lowered)
+    kinds = {
+        node.name: reasons.get(node.name, "")
+        for node in model.lowered.program.graph.nodes
+        if str(node.target) in ("aten.conv2d.default", "aten.matmul.default", "aten.linear.default")
+    }
+    assert kinds["conv2d"] == ""  # the head
+    assert kinds[[k for k in kinds if k.startswith("conv2d")][-1]] == ""  # the tail, after the way back
+    assert any("spectrum" in reason for reason in kinds.values())
+    assert all("transform" in reason for name, reason in kinds.items() if name.startswith("matmul"))
+
+
+def test_without_the_guard_the_picture_breaks(photo: np.ndarray[Any, Any]) -> None:
+    bright = lower_model(SpectralNet(mean=80.0).eval(), SIZE, name="bright")
+    expected = Runner(bright.lowered.program)(photo)
+    tables = {guarded: calibrate(bright, count=4, least_work=0, guarded=guarded) for guarded in (True, False)}
+    found = {guarded: psnr_db(emulated(bright, entry, photo), expected) for guarded, entry in tables.items()}
+    assert found[True] > 40 > found[False]
+    graph, _ = target.convert(bright.lowered.program)
+    quantise(graph, tables[False], bright.lowered.sha256, SIGNED)
+    assert psnr_db(run(graph, photo), expected) < 40  # and not only in the emulation
+
+
+def test_float16_overflows_in_a_transform_without_its_island(photo: np.ndarray[Any, Any]) -> None:
+    loud = lower_model(SpectralNet("backward", gain=20.0).eval(), SIZE, name="loud")
+    program = loud.lowered.program
+    assert not np.isfinite(HalfRunner(program)(photo)).all()
+    plan = decide(program, [photo], transforms_of(loud.lowered))
+    assert any(entry.decision.startswith("float32") and entry.bound > 65504 for entry in plan.certificates)
+    assert plan.unguarded_db == -200
+    assert plan.emulated_db > 60
+
+
+def test_bounds_of_certificates_hold(model: LoweredModel, table: CalibrationTable) -> None:
+    certificates = table.section(model.lowered.sha256).half.certificates
+    assert len(certificates) == 2
+    for entry in certificates:
+        assert 0 < entry.peak <= entry.bound * (1 + 1e-5)
+        assert entry.decision.startswith("float16")
+
+
+def test_the_float16_file_is_half_as_large_and_as_close_as_its_emulation(
+    model: LoweredModel, table: CalibrationTable, photo: np.ndarray[Any, Any]
+) -> None:
+    wide, _ = target.convert_to(model.lowered, "fp32", None)
+    half, notes = target.convert_to(model.lowered, "fp16", table)
+    assert half.ByteSize() < 0.6 * wide.ByteSize()
+    assert half.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    assert half.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    expected = Runner(model.lowered.program)(photo)
+    assert psnr_db(run(half, photo), expected) > 60
+    assert psnr_db(HalfRunner(model.lowered.program)(photo), expected) > 60
+    assert any("emulated" in note for note in notes)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_artifacts_of_every_precision_open_and_run(
+    model: LoweredModel, table: CalibrationTable, tmp_path: Path, name: str, precision: str
+) -> None:
+    if name == "openvino":
+        pytest.importorskip("openvino")
+    profile = model.for_profile(name)
+    ranges = (
+        table if profile.lowered.sha256 == model.lowered.sha256 else calibrate(profile, least_work=0, count=4)
+    )
+    artifact = build_artifact(model, name, precision, tmp_path / "artifact", table=ranges)
+    assert artifact.passport.calibration_sha256 == ranges.sha256
+    layers = artifact.passport.precision_census.get("int8 layers", 0)
+    assert layers == (2 if precision == "int8" else 0)
+    x, golden = artifact.golden()
+    with open_session(artifact) as session:
+        assert psnr_db(session.run(x), golden) > (60 if precision == "fp16" else 38)
+
+
+def test_no_table_and_another_models_table_are_refused(table: CalibrationTable, model: LoweredModel) -> None:
+    other = lower_model(SpectralNet(gain=2.0).eval(), SIZE, name="other")
+    for precision in ("fp16", "int8"):
+        with pytest.raises(CalibrationError, match="made for other programs"):
+            target.convert_to(other.lowered, precision, table)
+        with pytest.raises(CalibrationError, match="needs a calibration table"):
+            target.convert_to(model.lowered, precision, None)

@@ -42,7 +42,7 @@ class Readme:
         return subprocess.run(
             [shutil.which(program, path=search) or program, *args],
             cwd=self.folder,
-            # PyTorch's threads wait for each other by spinning: on a busy machine half of all time goes there.
+            # PyTorch's threads spin while they wait for each other, which on a busy machine costs much time.
             env={"OMP_NUM_THREADS": "1", **os.environ, "PATH": search},
             capture_output=True,
             text=True,

@@ -219,13 +219,15 @@ class _Run:
             own = [] if self.photo.source == sample_photo() else [self.photo]
             row.parity = verify(session, lowered.reference, [*own, *_samples()])
             row.state = "verified" if row.parity.within_budget else "failed"
-            row.reason = "; ".join(row.parity.problems)
+            row.reason = "; ".join(row.parity.problems) or session.caveat
 
     def time(self, lowered: LoweredModel, min_samples: int, max_seconds: float) -> None:
         """Time all artifacts that work and eager by turns, on one crop of the photo."""
         self.step("measuring latency")
         working = {
-            i: (row, session) for i, (row, session) in enumerate(self.sessions) if row.parity is not None
+            i: (row, session)
+            for i, (row, session) in enumerate(self.sessions)
+            if row.parity is not None and not session.caveat  # the time of a stand-in says nothing
         }
         if not working:
             return

@@ -24,7 +24,7 @@ import numpy as np
 from ..runtime.photo import Array
 from ..runtime.sessions import available_threads
 from . import tool
-from .contenders import Contender, in_onnxruntime, in_openvino
+from .contenders import Contender, in_onnxruntime, in_openvino, rested
 from .latency import measure_side_by_side
 from .machine import machine_info
 
@@ -131,7 +131,7 @@ def _row(case: Case, inverse: bool, target: str, threads: int, rounds: int, seco
             else:
                 contender = in_openvino(data, threads)
             calls[name] = _bound(contender, x)
-        times = measure_side_by_side(calls, warmup=WARMUP, min_samples=rounds, max_seconds=seconds)
+        times = measure_side_by_side(rested(calls), warmup=WARMUP, min_samples=rounds, max_seconds=seconds)
     strategies = {}
     for name, predicted in planned.predicted_us.items():
         cost = STRATEGIES[name].cost(planned.site)

@@ -3,16 +3,19 @@
     python -m fdikp_edge.benchmarks.speed --variant tiny --size 512x512
     python -m fdikp_edge.benchmarks.speed --pair 64x128x128
 
-All are called by turns on the same input with the same number of threads, and no sample is dropped. Beside
-the times stand the network's multiply-adds and the rate this machine reaches in plain matrix products,
-hence the time below which no float32 program of that network can go; and with ``--profile``, where the time
-goes.
+All are called by turns on the same input with the same number of threads, and no sample is dropped.
+``--seconds`` bounds all timing together, warm-up included; slow contenders then get fewer samples than
+``--rounds``, but at least three. Building comes before (up to a minute for a whole network; notes on stderr
+say what is being done), a few calls of each for ``--profile`` after it. Beside the times stand the network's
+multiply-adds and the rate this machine reaches in plain matrix products, hence the time below which no
+float32 program of that network can go; and with ``--profile``, where the time goes.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,11 +25,15 @@ import numpy as np
 from ..runtime.photo import Array
 from ..runtime.sessions import available_threads
 from . import tool
-from .contenders import Contender, in_onnxruntime, in_openvino, matrix_rate, multiply_adds
+from .contenders import Contender, in_onnxruntime, in_openvino, matrix_rate, multiply_adds, rested
 from .latency import Latency, measure_side_by_side
 from .machine import machine_info
 
 EAGER, NAIVE = "torch eager", "torch's exporter, ORT"
+
+WARMUP = 2
+OVERHEAD = 1.25
+"""A bound on sampling costs this much more with the warm-up and the rests between turns."""
 
 
 def network(variant: str, size: tuple[int, int], threads: int, rounds: int, **options: Any) -> dict[str, Any]:
@@ -36,8 +43,11 @@ def network(variant: str, size: tuple[int, int], threads: int, rounds: int, **op
     from ..runtime.images import read_photo
     from ..runtime.samples import sample_photo
 
+    note = _notes(f"{variant} {size[0]}x{size[1]}")
+    note("lowering for onnx")
     model = lower_model(load_model(variant), size, profile="onnx")
     x = crop(read_photo(sample_photo()), model.contracts[0])
+    note("lowering for openvino")
     programs = {
         "onnx": model.lowered.program,
         "openvino": model.for_profile("openvino").lowered.program,
@@ -80,12 +90,15 @@ def compare(
 ) -> dict[str, Any]:
     """Time a module, its naive export and its lowered programs by turns.
 
+    ``rounds`` samples of each are taken, fewer where ``seconds`` for all of them together end before, and
+    three in any case.
+
     Returns:
-        ``{"what", "threads", "multiply_adds", "rates_gmac_s", "limit_ms", "rows": [{"name", "min", "p50",
-        "p90", "n", "max_abs", "times_eager", "times_eager_min", "times_naive", …, "times_limit"}],
+        ``{"what", "threads", "multiply_adds", "rates_gmac_s", "limit_ms", "best", "rows": [{"name", "min",
+        "p50", "p90", "n", "max_abs", "times_eager", "times_eager_min", "times_naive", …, "times_limit"}],
         "missing": {name: why}, "profile": {name: {operator: ms}}, "machine"}``. ``times_eager`` says how
         many times faster than eager, by medians; ``times_limit`` how many times the limit the fastest call
-        took.
+        took. ``best`` names the one of this toolkit's rows with the smallest median.
     """
     import torch
 
@@ -100,13 +113,15 @@ def compare(
             result: Array = model(image).numpy()
         return result
 
+    note = _notes(name)
     missing: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         runs = {EAGER: Contender(eager)}
         if naive:
+            note("building torch's own export")
             _try(runs, missing, NAIVE, lambda: in_onnxruntime(_naive(model, image), threads, scratch))
-        tool.note(f"{name}: building")
+        note("building ours")
         onnx, _ = onnx_target.convert(programs["onnx"])
         data = onnx_target.serialise(onnx, "model.onnx")
         _try(runs, missing, "onnx", lambda: in_onnxruntime(data, threads, scratch))
@@ -115,19 +130,27 @@ def compare(
         _try(runs, missing, "openvino", lambda: in_openvino(data_openvino, threads))
         expected = eager(x)
         errors = {key: float(np.abs(contender.run(x) - expected).max()) for key, contender in runs.items()}
-        tool.note(f"{name}: timing")
-        calls = {key: _bound(contender, x) for key, contender in runs.items()}
-        times = measure_side_by_side(calls, min_samples=rounds, max_seconds=seconds)
+        note(f"timing {len(runs)} by turns, {rounds} samples of each or {seconds:g} s")
+        calls = rested({key: _bound(contender, x) for key, contender in runs.items()})
+        each = seconds / len(calls) / OVERHEAD
+        times = measure_side_by_side(calls, warmup=WARMUP, min_samples=rounds, max_seconds=each)
+        note("measuring the matrix rate")
         macs = multiply_adds(programs["onnx"], image)
         rates = matrix_rate(threads, scratch)
         limit = macs / (max(rates.values()) * 1e9) * 1e3
+        if profile:
+            note("profiling")
         spent = {key: c.profile(x) for key, c in runs.items() if profile and c.profile is not None}
+    best = min(
+        (key for key in runs if key not in (EAGER, NAIVE)), key=lambda key: times[key].p50, default=None
+    )
     return {
         "what": name,
         "threads": threads,
         "multiply_adds": macs,
         "rates_gmac_s": {key: round(rate, 1) for key, rate in rates.items()},
         "limit_ms": round(limit, 3),
+        "best": best,
         "rows": [_row(key, times, errors[key], limit) for key in runs],
         "missing": missing,
         "profile": spent,
@@ -164,7 +187,23 @@ def show(result: dict[str, Any]) -> str:
         total = sum(spent.values()) or 1.0
         top = [(op, f"{ms:.2f}", f"{100 * ms / total:.0f} %") for op, ms in list(spent.items())[:15]]
         lines += ["", tool.table((f"{name}: where the time goes", "ms", "share"), top)]
+    lines += ["", _closing(result)]
     return "\n".join(lines)
+
+
+def _closing(result: dict[str, Any]) -> str:
+    """Return one line on the best of this toolkit's artifacts, by medians."""
+    row = next((r for r in result["rows"] if r["name"] == result["best"]), None)
+    if row is None:
+        return "None of this toolkit's artifacts ran."
+    naive = "" if row["times_naive"] is None else f", {row['times_naive']:.2f} times {NAIVE}"
+    return f"Best: {row['name']}, {row['times_eager']:.2f} times as fast as {EAGER}{naive} (medians)."
+
+
+def _notes(what: str) -> Callable[[str], None]:
+    """Return a function that says on stderr what is being done, and how many seconds after the first note."""
+    began = time.perf_counter()
+    return lambda text: tool.note(f"{what}: {time.perf_counter() - began:4.0f} s: {text}")
 
 
 def _times(row: dict[str, Any], key: str) -> str:
@@ -237,8 +276,8 @@ def main() -> None:
     parser.add_argument("--size", type=tool.numbers(2), default=(512, 512), help="height x width (512x512)")
     parser.add_argument("--pair", type=tool.numbers(3), help="time rfft2 + irfft2 on CxHxW instead")
     parser.add_argument("--threads", type=int, default=available_threads(), help="for every contender")
-    parser.add_argument("--rounds", type=int, default=100, help="samples of each (default: 100)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="stop after this long each (default: 60)")
+    parser.add_argument("--rounds", type=int, default=100, help="samples of each, at most (100)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="bound on all timing (default: 60)")
     parser.add_argument("--no-naive", action="store_true", help="leave torch's own exporter out")
     parser.add_argument("--profile", action="store_true", help="also show where the time goes, by operator")
     parser.add_argument("--json", action="store_true", help="print JSON")

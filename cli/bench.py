@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..runtime.errors import FdikpEdgeError
+from ..runtime.errors import FdikpEdgeError, TargetUnavailableError
 from . import show
 from .eager import eager_of, torch_is_here
 from .guard import complain
@@ -65,6 +65,10 @@ def bench(
     with show.working("warming up") as step:
         for artifact in opened:
             with open_session(artifact, threads=threads) as session:
+                if session.caveat:
+                    raise TargetUnavailableError(
+                        f"{artifact.path}: is run here by the {session.caveat}: its time says nothing"
+                    )
                 reference = _eager(artifact, weights, seed, must=bool(eager)) if with_eager else None
                 figures = _measure(session, reference, warmup, samples, seconds, step)
                 rows.append(

@@ -36,9 +36,10 @@ def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
 
 
 def _facts(passport: Passport) -> list[tuple[str, str]]:
+    caveat = passport.reason if passport.state == "verified" else ""
     rows = [
-        ("state", passport.state),
-        ("reason", passport.reason),
+        ("state", f"verified ({caveat})" if caveat else passport.state),
+        ("reason", "" if caveat else passport.reason),
         ("model", passport.model),
         ("target", passport.target),
         ("precision", passport.precision),

@@ -48,23 +48,23 @@ def verify(
 
     check_threads(threads)
     golden = golden or not torch_is_here()
-    done: list[tuple[Artifact, Parity]] = []
+    done: list[tuple[Artifact, Parity, str]] = []
     opened = [Artifact.open(path) for path in artifacts]
     with show.working("opening") as step:
         for number, artifact in enumerate(opened):
             step(number, len(opened), artifact.path.name)
-            done.append((artifact, _check(artifact, photo, weights, seed, golden, threads)))
-    rows = [_row(artifact, parity, golden) for artifact, parity in done]
+            done.append((artifact, *_check(artifact, photo, weights, seed, golden, threads)))
+    rows = [_row(artifact, parity, caveat, golden) for artifact, parity, caveat in done]
     if json:
         show.as_json({"artifacts": rows})
     else:
         _print(rows)
-    for (artifact, parity), row in zip(done, rows, strict=True):
+    for (artifact, parity, _), row in zip(done, rows, strict=True):
         for problem in parity.problems:
             complain(f"{artifact.path}: {problem} ({parity.worst_photo})", kind="failed")
         if save:
             _save(artifact, row)
-    return 0 if all(parity.within_budget for _, parity in done) else 1
+    return 0 if all(parity.within_budget for _, parity, _ in done) else 1
 
 
 def _check(
@@ -74,21 +74,22 @@ def _check(
     seed: int | None,
     golden: bool,
     threads: int | None,
-) -> Parity:
+) -> tuple[Parity, str]:
     from ..benchmarks import parity
     from ..runtime.sessions import open_session
 
     with open_session(artifact, threads=threads) as session:
         if golden:
-            return parity.verify_golden(session)
-        return parity.verify(session, eager_of(artifact, weights, seed), photos)
+            return parity.verify_golden(session), session.caveat
+        return parity.verify(session, eager_of(artifact, weights, seed), photos), session.caveat
 
 
-def _row(artifact: Artifact, parity: Parity, golden: bool) -> dict[str, Any]:
+def _row(artifact: Artifact, parity: Parity, caveat: str, golden: bool) -> dict[str, Any]:
     state = "verified" if parity.within_budget else "failed"
     reason = "; ".join(parity.problems)
-    if golden and not reason:
-        reason = "against the recorded output of one photo"
+    if not reason:
+        against = "against the recorded output of one photo" if golden else ""
+        reason = "; ".join(part for part in (caveat, against) if part)
     return {
         "path": str(artifact.path),
         "target": artifact.passport.target,

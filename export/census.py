@@ -7,12 +7,15 @@ from collections.abc import Mapping
 
 from ..runtime.errors import LoweringError
 
-#: Operator types, by the names ONNX and OpenVINO use, that edge runtimes lack, or run slowly, wrongly or on
-#: the CPU.
+#: Operator types, by the names ONNX, OpenVINO and Core ML use, that edge runtimes lack, or run slowly,
+#: wrongly or on the CPU.
 FORBIDDEN: Mapping[str, str] = {
     **dict.fromkeys(("DFT", "STFT", "IDFT", "RDFT", "IRDFT", "ISTFT"), "a Fourier transform"),
     **dict.fromkeys(("ComplexTypeMark", "Complex"), "a complex value"),
-    **dict.fromkeys(("Loop", "If", "Scan", "TensorIterator", "SequenceMap"), "control flow at run time"),
+    **dict.fromkeys(
+        ("Loop", "If", "Scan", "TensorIterator", "SequenceMap", "cond", "while_loop"),
+        "control flow at run time",
+    ),
 }
 
 

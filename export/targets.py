@@ -168,6 +168,7 @@ class Capability:
 
 _EXPORT = 'pip install "fdikp-edge[export]"'
 _OPENVINO = 'pip install "fdikp-edge[openvino]"'
+_COREML = 'pip install "fdikp-edge[coreml]"'
 _TORCH = Requirement("torch", "torch", "2.9", _EXPORT)
 _ONNX = (
     Requirement("onnx", "onnx", "1.18", _EXPORT),
@@ -196,6 +197,16 @@ TARGETS: dict[str, Target] = {
             build_needs=(_TORCH, *_ONNX, Requirement("openvino", "openvino", "2025.3", _OPENVINO)),
             run_needs=(Requirement("openvino", "openvino", "2025.3", _OPENVINO),),
             profile="openvino",
+        ),
+        Target(
+            name="coreml",
+            title="Core ML (.mlpackage)",
+            model_file="model.mlpackage",
+            precisions=("fp32", "fp16", "int8"),
+            builder=".coreml:build",
+            build_needs=(_TORCH, Requirement("coremltools", "coremltools", "9.0", _COREML)),
+            run_needs=(),  # the reference interpreter has NumPy alone
+            profile="coreml",
         ),
     )
 }

@@ -81,7 +81,12 @@ def lower(
     graph_module = exported.graph_module
     _check_static(graph_module)
     absorb_preparation(graph_module.graph)
-    fuse(graph_module.graph, channels_last=profile(target).channels_last)
+    fuse(
+        graph_module.graph,
+        channels_last=profile(target).channels_last,
+        runtime_kernels=profile(target).runtime_kernels,
+        inputs=exported.graph_signature.user_inputs,
+    )
     lowered = _assemble(exported)
     known, placeholders = _tensors_of(exported, lowered)
     folded = constant_values(graph_module.graph, known)

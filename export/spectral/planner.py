@@ -24,13 +24,15 @@ from .strategies.base import Cost
 class Profile:
     """Rates of a runtime, in units per microsecond, and the fixed cost of one operator in microseconds.
 
-    ``channels_last`` says that its convolutions keep channels as the fastest index (see :mod:`.fuse`).
+    ``channels_last`` says that its convolutions keep channels as the fastest index, ``runtime_kernels`` that
+    they take kernels which the network makes (see :mod:`.fuse`).
     """
 
     macs_per_us: float
     moved_per_us: float
     operator_us: float
     channels_last: bool = False
+    runtime_kernels: bool = True
 
     def microseconds(self, cost: Cost) -> float:
         """Predicted time of ``cost``."""
@@ -44,6 +46,7 @@ PROFILES: dict[str, Profile] = {
     "default": Profile(macs_per_us=55_000, moved_per_us=2_500, operator_us=15),
     "onnx": Profile(macs_per_us=50_000, moved_per_us=2_000, operator_us=10),
     "openvino": Profile(macs_per_us=60_000, moved_per_us=3_000, operator_us=15, channels_last=True),
+    "coreml": Profile(macs_per_us=55_000, moved_per_us=2_500, operator_us=15, runtime_kernels=False),
 }
 
 
@@ -100,8 +103,9 @@ class Plan:
     def key(self) -> str:
         """Equal for plans that give the same program, which targets whose keys agree can share."""
         rows = [(c.site.name, c.strategy) for c in self.choices]
-        layout = profile(self.target).channels_last
-        return hashlib.sha256(json.dumps([layout, rows]).encode()).hexdigest()
+        rates = profile(self.target)
+        form = [rates.channels_last, rates.runtime_kernels]
+        return hashlib.sha256(json.dumps([form, rows]).encode()).hexdigest()
 
 
 def make_plan(sites: Sequence[Site], target: str | None, override: Plan | Mapping[str, str] | None) -> Plan:

@@ -65,6 +65,9 @@ def reduce_ranks(program: ExportedProgram) -> ExportedProgram:
 
 def _rewrite(graph: fx.Graph, node: fx.Node) -> None:
     name = _name(node)
+    if name == "unbind":
+        _unbind(graph, node)
+        return
     with graph.inserting_before(node):
         result: fx.Node | None = None
         if name in _RESHAPES or name == "clone":
@@ -73,8 +76,16 @@ def _rewrite(graph: fx.Graph, node: fx.Node) -> None:
             result = _permute(graph, node)
         elif name == "select":
             result = _select(graph, node)
-        elif name == "stack":
-            result = _stack(graph, node)
+        elif name == "slice":
+            result = _slice(graph, node)
+        elif name in ("stack", "cat"):
+            result = _join(graph, node)
+        elif name in ("sum", "mean"):
+            result = _reduce(graph, node)
+        elif name == "matmul":
+            result = _matmul(graph, node)
+        elif name == "einsum":
+            result = _einsum(graph, node)
         elif name in _ELEMENTWISE:
             result = _elementwise(graph, node)
         if result is not None:
@@ -110,13 +121,95 @@ def _select(graph: fx.Graph, node: fx.Node) -> fx.Node:
     return _emit(graph, aten.select.int, (merged, 1, node.args[2]), node)
 
 
-def _stack(graph: fx.Graph, node: fx.Node) -> fx.Node:
-    """A concatenation of the parts with one axis before the new one and one after it."""
+def _unbind(graph: fx.Graph, node: fx.Node) -> None:
+    """Each part is selected where it is taken."""
+    dim = node.args[1] if len(node.args) > 1 else 0
+    for taken in list(node.users):
+        with graph.inserting_before(taken):
+            part = _emit(graph, aten.select.int, (_source(node), dim, taken.args[1]), taken)
+            merged = _select(graph, part)
+            taken.replace_all_uses_with(_reshape(graph, merged, _shape(taken), taken))
+
+
+def _slice(graph: fx.Graph, node: fx.Node) -> fx.Node:
+    """The axes before and after the sliced one are one each."""
+    source, shape = _source(node), _shape(_source(node))
+    dim = _ints([node.args[1] if len(node.args) > 1 else 0])[0] % len(shape)
+    merged = _reshape(graph, source, [math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])], node)
+    return _emit(graph, aten.slice.Tensor, (merged, 1, *node.args[2:]), node)
+
+
+def _join(graph: fx.Graph, node: fx.Node) -> fx.Node:
+    """A concatenation of the parts with one axis before the joined (or the new) one and one after it."""
     parts: Any = node.args[0]
+    new = _name(node) == "stack"
     dim = _ints([node.args[1] if len(node.args) > 1 else 0])[0] % _rank(node)
-    shape = _shape(parts[0])
-    flat = [math.prod(shape[:dim]), 1, math.prod(shape[dim:])]
-    return _emit(graph, aten.cat.default, ([_reshape(graph, part, flat, node) for part in parts], 1), node)
+    flat = []
+    for part in parts:
+        shape = _shape(part)
+        middle, after = (1, shape[dim:]) if new else (shape[dim], shape[dim + 1 :])
+        flat.append(_reshape(graph, part, [math.prod(shape[:dim]), middle, math.prod(after)], node))
+    return _emit(graph, aten.cat.default, (flat, 1), node)
+
+
+def _reduce(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+    """Neighbouring axes that are summed are one, with one axis before and one after them."""
+    given: Any = node.args[1] if len(node.args) > 1 else None
+    source, shape = _source(node), _shape(_source(node))
+    dims = sorted(d % len(shape) for d in _ints(given or []))
+    if not dims or dims != list(range(dims[0], dims[-1] + 1)) or node.kwargs:
+        return None
+    before, middle, after = shape[: dims[0]], shape[dims[0] : dims[-1] + 1], shape[dims[-1] + 1 :]
+    merged = _reshape(graph, source, [math.prod(before), math.prod(middle), math.prod(after)], node)
+    return _emit(graph, node.target, (merged, [1]), node)
+
+
+def _matmul(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+    """The axes of many products are one, where both operands have them or one is a single matrix."""
+    operands = node.all_input_nodes
+    if len(operands) != 2 or min(map(_rank, operands)) < 2:
+        return None
+    lead = _shape(node)[:-2]
+    merged = []
+    for source in operands:
+        shape = _shape(source)
+        if _rank(source) > 2 and shape[:-2] != lead:
+            return None
+        single = _rank(source) == 2
+        merged.append(source if single else _reshape(graph, source, [math.prod(lead), *shape[-2:]], node))
+    first: Any = node.args[0]
+    if first is not operands[0]:
+        merged.reverse()
+    return _emit(graph, aten.matmul.default, tuple(merged), node)
+
+
+def _einsum(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+    """Letters that stand side by side wherever they stand are one."""
+    equation: Any = node.args[0]
+    operands: Any = node.args[1]
+    terms, arrow, out = equation.replace(" ", "").partition("->")
+    if not arrow or "." in equation:
+        return None
+    written = [*terms.split(","), out]
+    if any(len(set(term)) != len(term) for term in written):
+        return None  # a diagonal
+    groups: list[str] = []
+    for letter in out:
+        joined = (groups[-1] if groups else "") + letter
+        if groups and all(joined in term or not set(joined) & set(term) for term in written):
+            groups[-1] = joined
+        else:
+            groups.append(letter)
+    merged = []
+    for source, term in zip(operands, terms.split(","), strict=True):
+        size = dict(zip(term, _shape(source), strict=True))
+        kept = [g for g in groups if g[0] in term] + [c for c in term if c not in out]
+        ordered = sorted(kept, key=lambda group: term.index(group[0]))
+        merged.append(_reshape(graph, source, [math.prod(size[c] for c in g) for g in ordered], node))
+    for group in groups:
+        written = [term.replace(group, group[0]) for term in written]
+    shorter = f"{','.join(written[:-1])}->{written[-1]}"
+    return _emit(graph, aten.einsum.default, (shorter, merged), node)
 
 
 def _elementwise(graph: fx.Graph, node: fx.Node) -> fx.Node | None:

@@ -46,6 +46,13 @@ def main() -> None:
         "--radius", type=float, default=12.0, help="largest circle of confusion in pixels (default: 12)"
     )
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate (default: 0.001)")
+    parser.add_argument("--clip", type=float, default=5.0, help="largest norm of the gradient (default: 5)")
+    parser.add_argument(
+        "--loss",
+        choices=("relative", "plain"),
+        default="relative",
+        help="count each picture's error relative to itself, or as it is (default: relative)",
+    )
     parser.add_argument(
         "--seed", type=int, default=0, help="of the initial weights and the pairs (default: 0)"
     )
@@ -91,15 +98,18 @@ def _train(given: argparse.Namespace) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():
         raise BadInputError("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
-    if not 0 < given.radius <= 64 or not 0 < given.rate < 1 or given.workers < 0:
+    if not 0 < given.radius <= 64 or not 0 < given.rate < 1 or given.clip <= 0 or given.workers < 0:
         raise BadInputError(
-            "--radius must be above 0 and at most 64, --rate between 0 and 1, --workers not negative"
+            "--radius must be above 0 and at most 64, --rate between 0 and 1, --clip above 0, "
+            "--workers not negative"
         )
     settings = Settings(
         variant=given.variant,
         steps=given.steps,
         batch=given.batch,
         learning_rate=given.rate,
+        clip=given.clip,
+        loss=given.loss,
         held_out=given.held_out,
         recipe=replace(Recipe(), side=given.size, largest_radius=given.radius, seed=given.seed),
     )

@@ -27,7 +27,7 @@ from ..variants import get_variant
 from .apertures import Aperture
 from .defocus import margin
 from .log import STEPS, VALIDATIONS, Table, draw
-from .losses import multi_scale_loss
+from .losses import Kind, multi_scale_loss
 from .photos import SharpPhoto, read_photos, split
 from .samples import DefocusPairs, Mixture, Recipe
 from .state import RunningMean, TrainingState
@@ -47,6 +47,7 @@ class Settings:
         learning_rate: the highest, reached after ``warmup`` steps.
         weight_decay: of AdamW.
         clip: largest norm of the gradient.
+        loss: see :mod:`.losses`.
         average: decay of the running mean of the weights, which is what is kept.
         held_out: how many photos are for validation only.
         validation: number of synthetic pairs from them.
@@ -59,7 +60,8 @@ class Settings:
     learning_rate: float = 1e-3
     warmup: int = 200
     weight_decay: float = 1e-4
-    clip: float = 0.5
+    clip: float = 5.0
+    loss: Kind = "relative"
     average: float = 0.998
     held_out: int = 2
     validation: int = 16
@@ -154,7 +156,7 @@ def train(
         rate = settings.rate(state.step)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        loss = multi_scale_loss(forward(blurred), target)
+        loss = multi_scale_loss(forward(blurred), target, settings.loss)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)

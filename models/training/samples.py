@@ -15,8 +15,8 @@ from .defocus import Layer, defocused, margin, sharp
 from .photos import SharpPhoto
 from .scenes import random_aperture, random_camera, random_scene, uniform
 
-#: Keeps the pairs of one seed apart from those of the next. Odd, and far from small multiples of 2^32, of which
-#: the generator uses the remainder (the golden ratio, after Knuth, "The Art of Computer Programming", 6.4).
+#: Keeps the pairs of one seed apart from those of the next. Far from small multiples of 2^32, of which the
+#: generator uses the remainder (the golden ratio, after Knuth, "The Art of Computer Programming", 6.4).
 SEED_STRIDE = 0x9E3779B1
 
 

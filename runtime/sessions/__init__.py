@@ -15,6 +15,7 @@ __all__ = ["SESSIONS", "Session", "available_threads", "open_session"]
 SESSIONS = {
     "onnx": ".onnxruntime_session:OnnxRuntimeSession",
     "openvino": ".openvino_session:OpenVinoSession",
+    "coreml": ".coreml_session:CoreMlSession",
 }
 """Target name -> ``module:Class``, relative to this package."""
 

@@ -27,6 +27,10 @@ class Session(ABC):
     :meth:`describe` and :meth:`close`. A session serves one thread at a time; open one per thread.
     """
 
+    caveat: str = ""
+    """What stands in for the real runtime, if something does: results are as good as that, timings say
+    nothing."""
+
     def __init__(self, artifact: Artifact, threads: int) -> None:
         """Keep the artifact and the number of threads; the subclass opens the model."""
         self.artifact = artifact

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from ..artifact import Artifact
 from ..errors import ArtifactError
+from ..wire import MAX_DEPTH, fields
 
 # message -> field number -> message, along every way that leads to a tensor (onnx.proto3).
 _SCHEMA: dict[str, dict[int, str]] = {
@@ -24,7 +25,6 @@ _SCHEMA: dict[str, dict[int, str]] = {
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
     "Tensor": {13: "Entry"},
 }
-_MAX_DEPTH = 64
 
 
 def check_external_data(artifact: Artifact) -> None:
@@ -50,49 +50,14 @@ def check_external_data(artifact: Artifact) -> None:
 
 
 def _locations(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> Iterator[str]:
-    if depth > _MAX_DEPTH:
+    if depth > MAX_DEPTH:
         raise ValueError("nested too deeply")
     children = _SCHEMA[message]
-    for field, first, last in _fields(data, start, end):
-        child = children.get(field)
+    for field, wire, first, last in fields(data, start, end):
+        child = children.get(field) if wire == 2 else None
         if child == "Entry":
-            entry = {number: data[a:b] for number, a, b in _fields(data, first, last)}
+            entry = {number: data[a:b] for number, kind, a, b in fields(data, first, last) if kind == 2}
             if entry.get(1) == b"location":
                 yield entry.get(2, b"").decode("utf-8")
         elif child is not None:
             yield from _locations(data, first, last, child, depth + 1)
-
-
-def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (field number, start, end) of each length-delimited field of one message."""
-    at = start
-    while at < end:
-        key, at = _varint(data, at, end)
-        wire = key & 7
-        if wire == 2:
-            length, at = _varint(data, at, end)
-            if length > end - at:
-                raise ValueError("cut short")
-            yield key >> 3, at, at + length
-            at += length
-        elif wire == 0:
-            _, at = _varint(data, at, end)
-        elif wire in (1, 5):
-            at += 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"wire type {wire} does not occur in ONNX")
-    if at != end:
-        raise ValueError("cut short")
-
-
-def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= end:
-            raise ValueError("cut short")
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError("a number without end")

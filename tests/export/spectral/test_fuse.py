@@ -116,3 +116,26 @@ def test_a_spectrum_with_another_reader_is_not_fused_away():
     torch.manual_seed(1)
     network, x = Spied(3).eval(), torch.randn(1, 3, 16, 24)
     torch.testing.assert_close(lower(network, (x,)).program.module()(x), network(x), atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("expression", "shapes"),
+    [
+        (lambda x, y: torch.einsum("bsnhw,bnij->bsijhw", x, y) * 2, [(1, 2, 3, 4, 5), (1, 3, 2, 2)]),
+        (lambda x, y: x[:, :, 1:] + y, [(2, 3, 4, 2, 3, 2), (2, 1, 3, 2, 1, 2)]),
+        (lambda x, y: torch.cat([x, y], 3)[:, :, :, 1], [(2, 3, 1, 2, 3, 2), (2, 3, 1, 4, 3, 2)]),
+        (lambda x, y: x.sum((2, 3)) @ y, [(2, 3, 4, 2, 3, 2), (2, 4)]),
+        (lambda x, y: sum(a * y for a in x.unbind(3)), [(2, 3, 2, 4, 3, 2), (3, 2)]),
+        (lambda x, y: (x @ y).mean(1), [(2, 1, 3, 2, 4, 2), (2, 1, 3, 2, 2, 5)]),
+    ],
+)
+def test_no_value_has_more_than_five_axes(expression, shapes):
+    class Expression(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            # The last reshape is the network's own way out of many axes, its inputs' the way in.
+            return expression(x.reshape(shapes[0]), y.reshape(shapes[1])).reshape(-1)
+
+    inputs = tuple(torch.randn(shape).reshape(-1) for shape in shapes)
+    program = lower(Expression(), inputs).program
+    torch.testing.assert_close(program.module()(*inputs), Expression()(*inputs), atol=1e-5, rtol=1e-5)
+    assert max(node.meta["val"].dim() for node in program.graph.nodes if "val" in node.meta) <= 5

@@ -21,6 +21,7 @@ from spectral_networks.checks import (
     onnx_operators,
     openvino_from_program,
     parse_tensorrt_rtx,
+    run_coreml,
     run_onnx,
     run_openvino,
 )
@@ -147,7 +148,9 @@ def test_tensorrt_rtx_parses(network: Network, onnx_of: Callable[[Network], Path
 
 @needs("coremltools")
 @every_network
-def test_coreml_converts(network: Network, lowered: Callable[[Network], LoweredProgram]) -> None:
+def test_coreml_equals_eager(
+    network: Network, lowered: Callable[[Network], LoweredProgram], tmp_path: Path
+) -> None:
     model = convert_coreml(lowered(network).program)
-    spec = model.get_spec()
-    assert len(spec.description.output) == len(expected(network))
+    found = run_coreml(model, tmp_path / "model.mlpackage", network.inputs())
+    assert_close(found, expected(network), TOLERANCE)

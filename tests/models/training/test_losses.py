@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from fdikp_edge.models.fdikp import resize
-from fdikp_edge.models.training.losses import SCALE_WEIGHTS, SPECTRUM_WEIGHT, multi_scale_loss
+from fdikp_edge.models.training.losses import FLOOR, SCALE_WEIGHTS, SPECTRUM_WEIGHT, multi_scale_loss
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,3 +38,14 @@ def test_each_scale_counts_by_its_weight() -> None:
         alone = float(multi_scale_loss([right[scale] + noise], right[scale]))
         costs.append(float(multi_scale_loss(outputs, target)) / alone)
     assert costs == pytest.approx(SCALE_WEIGHTS, rel=1e-6)
+
+
+def test_relative_errors_weigh_pictures_alike() -> None:
+    target = torch.rand(2, 3, 16, 16, dtype=torch.float64)
+    error = torch.randn_like(target) * torch.tensor([0.2, 0.02]).reshape(2, 1, 1, 1)
+    apart = [
+        float(multi_scale_loss([t + e], t)) for t, e in zip(target.split(1), error.split(1), strict=True)
+    ]
+    together = float(multi_scale_loss([target + error], target, "relative"))
+    assert together == pytest.approx(sum(math.log1p(e / FLOOR) for e in apart) / 2, rel=1e-9)
+    assert float(multi_scale_loss(pyramid(target), target, "relative")) == pytest.approx(0, abs=1e-5)

@@ -177,16 +177,29 @@ def run_openvino(model: Any, inputs: Sequence[Tensor]) -> list[np.ndarray]:
 
 
 def convert_coreml(program: torch.export.ExportedProgram) -> Any:
-    """An ML Program from a lowered program; it is converted, not run (that needs macOS)."""
+    """An ML Program from a lowered program."""
     import coremltools
+    from fdikp_edge.export.coreml_program import spell_out
 
     return coremltools.convert(
-        program.run_decompositions({}),
+        spell_out(program),
         convert_to="mlprogram",
         compute_precision=coremltools.precision.FLOAT32,
         minimum_deployment_target=coremltools.target.iOS17,
         skip_model_load=True,
     )
+
+
+def run_coreml(model: Any, folder: Path, inputs: Sequence[Tensor]) -> list[np.ndarray]:
+    """Compute an ML Program in the reference interpreter."""
+    from fdikp_edge.export.coreml import write_package
+    from fdikp_edge.runtime.mil import Interpreter, Package
+
+    write_package(model, folder, {})
+    package = Package.open(folder)
+    names = [feature.name for feature in package.inputs]
+    found = Interpreter(package).run({n: x.numpy() for n, x in zip(names, inputs, strict=True)})
+    return [found[feature.name] for feature in package.outputs]
 
 
 def parse_tensorrt_rtx(path: Path) -> int:

@@ -1,0 +1,84 @@
+"""Convolutions whose kernels the network makes, for runtimes that want the kernels of a convolution
+stored."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+
+from ..graph import arguments, shape_of
+from ..twiddles import ConstantBank
+from .base import Fused, emit
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class ProductConvolution(Fused):
+    """A convolution as one matrix product per group: shifted copies of the image, stacked, by the kernels.
+
+    ``image`` [1, C, H, W] was padded before; ``kernels`` [O, C / groups, k, l]; returns [1, O, h, w].
+    """
+
+    dilation: tuple[int, int]
+    stride: tuple[int, int]
+    groups: int
+    __name__ = "product_convolution"
+
+    def apply(self, bank: ConstantBank, *inputs: Tensor) -> Tensor:
+        """Stack a copy of the image per tap, multiply."""
+        image, kernels = inputs
+        out, own, *taps = kernels.shape
+        axes = zip(image.shape[-2:], taps, self.dilation, self.stride, strict=True)
+        h, w = ((n - d * (k - 1) - 1) // s + 1 for n, k, d, s in axes)
+        copies = []
+        for i in range(taps[0]):
+            for j in range(taps[1]):
+                top, left = i * self.dilation[0], j * self.dilation[1]
+                down = slice(top, top + (h - 1) * self.stride[0] + 1, self.stride[0])
+                across = slice(left, left + (w - 1) * self.stride[1] + 1, self.stride[1])
+                copies.append(image[:, :, down, across])
+        columns = torch.stack(copies, dim=2).reshape(self.groups, own * taps[0] * taps[1], h * w)
+        rows = kernels.reshape(self.groups, out // self.groups, -1)
+        return torch.matmul(rows, columns).reshape(1, out, h, w)
+
+
+def rewrite_runtime_kernels(graph: fx.Graph, node: fx.Node, inputs: Collection[str]) -> fx.Node | None:
+    """Replace the convolution at ``node`` if its kernels depend on ``inputs``; else return ``None``.
+
+    Numbered preconditions: (1) a convolution of one image over two axes; (2) its kernels are not stored, nor
+    computed from stored tensors alone.
+    """
+    if str(node.target) != "aten.conv2d.default":
+        return None
+    image, kernels, bias, stride, padding, dilation, groups = arguments(node)
+    if shape_of(image)[0] != 1 or not _depends(kernels, inputs):  # (1), (2)
+        return None
+    down, across = padding
+    with graph.inserting_before(node):
+        if down or across:
+            image = emit(graph, aten.constant_pad_nd.default, (image, [across, across, down, down]), node)
+        fused = ProductConvolution(tuple(dilation), tuple(stride), groups)
+        result = emit(graph, fused, (image, kernels), node)
+        if bias is not None:
+            column = emit(graph, aten.reshape.default, (bias, [-1, 1, 1]), node)
+            result = emit(graph, aten.add.Tensor, (result, column), node)
+    node.replace_all_uses_with(result)
+    return result
+
+
+def _depends(node: fx.Node, inputs: Collection[str]) -> bool:
+    """Whether a value is computed from one of the program's own inputs."""
+    waiting, seen = [node], set()
+    while waiting:
+        value = waiting.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if value.op == "placeholder" and value.name in inputs:
+            return True
+        waiting.extend(value.all_input_nodes)
+    return False

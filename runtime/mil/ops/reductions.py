@@ -1,0 +1,76 @@
+"""Sums and means over axes, and what is built on them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..immediate import Array
+from .registry import Call, Result, axis_of, operation
+
+
+@operation("reduce_sum")
+def _reduce_sum(call: Call) -> Result:
+    return _total(call)
+
+
+@operation("reduce_mean")
+def _reduce_mean(call: Call) -> Result:
+    x = call.array("x")
+    count = np.prod([x.shape[axis] for axis in _axes(call, x)])
+    return _total(call) / np.float32(count)
+
+
+@operation("reduce_max")
+def _reduce_max(call: Call) -> Result:
+    x = call.array("x")
+    return x.max(axis=_axes(call, x), keepdims=call.flag("keep_dims", False))
+
+
+@operation("reduce_min")
+def _reduce_min(call: Call) -> Result:
+    x = call.array("x")
+    return x.min(axis=_axes(call, x), keepdims=call.flag("keep_dims", False))
+
+
+@operation("softmax")
+def _softmax(call: Call) -> Result:
+    x = call.array("x")
+    axis = axis_of(call.number("axis", -1), x.ndim)
+    powers = np.exp(x - x.max(axis=axis, keepdims=True))
+    powers /= powers.sum(axis=axis, keepdims=True)
+    return powers
+
+
+@operation("layer_norm")
+def _layer_norm(call: Call) -> Result:
+    x = call.array("x")
+    axes = _axes(call, x)
+    centred = x - x.mean(axis=axes, keepdims=True)
+    variance = np.square(centred).mean(axis=axes, keepdims=True)
+    y = centred / np.sqrt(variance + call.real("epsilon", 1e-5))
+    shape = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
+    for name, apply in (("gamma", np.multiply), ("beta", np.add)):
+        factor = call.arguments.get(name)
+        if factor is not None:
+            y = apply(y, np.asarray(factor).reshape(shape))
+    return y
+
+
+def _axes(call: Call, x: Array) -> tuple[int, ...]:
+    axes = call.numbers("axes", None)
+    return tuple(range(x.ndim)) if axes is None else tuple(axis_of(axis, x.ndim) for axis in axes)
+
+
+def _total(call: Call) -> Array:
+    """Return the sum over the axes, in float16 after every addition if the call asks for it."""
+    x = call.array("x")
+    axes, keep = _axes(call, x), call.flag("keep_dims", False)
+    if not call.narrow:
+        return np.asarray(x.sum(axis=axes, keepdims=keep, dtype=x.dtype))
+    last = np.moveaxis(x, axes, range(len(axes))).reshape(
+        -1, *(n for a, n in enumerate(x.shape) if a not in axes)
+    )
+    total = np.zeros(last.shape[1:], np.float32)
+    for term in last:
+        total = (total + term).astype(np.float16).astype(np.float32)
+    return np.expand_dims(total, axes) if keep else total

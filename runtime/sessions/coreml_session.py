@@ -1,0 +1,179 @@
+"""The ``coreml`` target: by Core ML itself on macOS, by the MIL reference interpreter anywhere else."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from abc import ABC, abstractmethod
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..artifact import Artifact
+from ..errors import ArtifactError
+from ..mil import Interpreter, Package
+from .base import Port, Session, available_threads, check_ports, refused
+
+REFERENCE = "MIL reference interpreter, not Apple hardware"
+_UNITS = {"MLCPUComputeDevice": "CPU", "MLGPUComputeDevice": "GPU", "MLNeuralEngineComputeDevice": "NE"}
+
+
+class CoreMlSession(Session):
+    """``model.mlpackage``, float arrays or RGB images in and out.
+
+    On macOS with coremltools, Core ML predicts, on the compute units that the package hints at. Elsewhere the
+    reference interpreter computes the program in its declared precisions, and :attr:`caveat` says so.
+    """
+
+    def __init__(self, artifact: Artifact, threads: int) -> None:
+        """Load the package.
+
+        Raises:
+            ArtifactError: the package is corrupt, foreign, newer than this release, holds an operation that
+            the
+                interpreter does not know, or is not what the passport says.
+        """
+        super().__init__(artifact, threads)
+        package = Package.open(artifact.model_path)
+        try:
+            check_ports(
+                artifact,
+                [_port(feature, artifact.passport.input.layout) for feature in package.inputs],
+                [_port(feature, artifact.passport.output.layout) for feature in package.outputs],
+            )
+            kinds = {
+                operation.outputs[0][1].dtype for operation in package.program.operations if operation.outputs
+            }
+            self._floats = "float16 and float32" if {"float16", "float32"} <= kinds - {""} else "float32"
+            self._engine: _Engine | None = (
+                _Apple(artifact, package) if apple_predicts() else _Reference(package)
+            )
+        except BaseException:
+            package.close()
+            raise
+        self.caveat = self._engine.caveat
+
+    def _run(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if self._engine is None:
+            raise ArtifactError(f"{self.artifact.path}: the session is closed")
+        return self._engine.run(self.input.name, x, self.output.name)
+
+    def describe(self) -> dict[str, str | int]:
+        """Say what runs."""
+        engine = self._engine
+        return {
+            "runtime": engine.runtime if engine else "",
+            "version": engine.version if engine else "",
+            "device": engine.device if engine else "",
+            # NumPy's matrix products take what their library was told to take when it was loaded.
+            "threads": available_threads(),
+            "arithmetic": self._arithmetic(self._floats),
+        }
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = None
+
+
+class _Engine(ABC):
+    """What computes a package: one named array in, one out, in the layout of the artifact's contract."""
+
+    runtime: str
+    version: str
+    device: str
+    caveat: str = ""
+
+    @abstractmethod
+    def run(self, source: str, x: np.ndarray[Any, Any], result: str) -> np.ndarray[Any, Any]:
+        """Compute ``result`` from ``x``."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the files."""
+
+
+class _Reference(_Engine):
+    """The interpreter of :mod:`fdikp_edge.runtime.mil`."""
+
+    runtime = "MIL reference interpreter"
+    version = np.__version__
+    device = "CPU (NumPy)"
+    caveat = REFERENCE
+
+    def __init__(self, package: Package) -> None:
+        self._package = package
+        self._interpreter = Interpreter(package)
+
+    def run(self, source: str, x: np.ndarray[Any, Any], result: str) -> np.ndarray[Any, Any]:
+        if x.dtype != np.uint8:
+            return self._interpreter.run({source: x})[result].astype(np.float32)
+        # Core ML hands an image over as planes of floats from 0 to 255, and takes such planes back.
+        planes = self._interpreter.run({source: x.transpose(0, 3, 1, 2)})[result]
+        pixels: np.ndarray[Any, Any] = np.rint(np.clip(planes, 0, 255)).astype(np.uint8).transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(pixels)
+
+    def close(self) -> None:
+        self._package.close()
+
+
+class _Apple(_Engine):
+    """Core ML itself. Written against coremltools 9; not verified yet on a Mac."""
+
+    runtime = "Core ML"
+
+    def __init__(self, artifact: Artifact, package: Package) -> None:
+        import coremltools as ct
+
+        package.close()
+        hint = package.metadata.get("fdikp_edge.compute_units", "ALL")
+        units = getattr(ct.ComputeUnit, hint, ct.ComputeUnit.ALL)
+        try:
+            self._model: Any = ct.models.MLModel(str(artifact.model_path), compute_units=units)
+            self.device = placement(self._model, units) or hint
+        except Exception as error:  # RuntimeError, or the bridge's own
+            raise refused(artifact, "Core ML", error) from error
+        self.version = str(ct.__version__)
+
+    def run(self, source: str, x: np.ndarray[Any, Any], result: str) -> np.ndarray[Any, Any]:
+        if x.dtype != np.uint8:
+            return np.array(self._model.predict({source: x})[result], np.float32)
+        from PIL import Image
+
+        picture = self._model.predict({source: Image.fromarray(x[0], "RGB")})[result]
+        return np.array(picture.convert("RGB"), np.uint8)[None]
+
+    def close(self) -> None:
+        self._model = None
+
+
+def apple_predicts() -> bool:
+    """Whether Core ML can predict here: macOS, with coremltools installed."""
+    return sys.platform == "darwin" and importlib.util.find_spec("coremltools") is not None
+
+
+def placement(model: Any, units: Any) -> str:
+    """Return how many operations Core ML means to run on each compute unit: ``NE 410, CPU 3``; macOS 14.4
+    on."""
+    from coremltools.models.compute_plan import MLComputePlan
+
+    plan = MLComputePlan.load_from_path(path=str(Path(model.get_compiled_model_path())), compute_units=units)
+    found: Counter[str] = Counter()
+    for operation in plan.model_structure.program.functions["main"].block.operations:
+        usage = plan.get_compute_device_usage_for_mlprogram_operation(operation)
+        if usage is not None:
+            kind = type(usage.preferred_compute_device).__name__
+            found[_UNITS.get(kind, kind)] += 1
+    return ", ".join(f"{unit} {count}" for unit, count in found.most_common())
+
+
+def _port(feature: Any, layout: str) -> Port:
+    """Return a feature as the passport words it: an image is bytes, height x width x 3."""
+    if feature.colour is None:
+        return feature.name, list(feature.shape), feature.dtype
+    if feature.colour != "RGB" or layout != "NHWC":
+        return feature.name, list(feature.shape), f"{feature.colour} image"
+    return feature.name, [1, *feature.shape, 3], "uint8"

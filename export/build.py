@@ -88,14 +88,14 @@ def lower_model(
     """Put a network behind an image contract and lower it for images of one size.
 
     Args:
-        model: takes float [1, 3, H, W] in [0, 1], returns such an image, or a list of them with the finest
-        last.
-            Set to eval mode.
+        model: takes float32 [1, 3, H, W] in [0, 1] and returns such an image, or a list of images with the
+            finest last. Set to eval mode.
         size: height and width in pixels.
         name: what artifacts call it; the variant's name, or else the class's, when ``None``.
         contract: ``float_nchw`` or ``uint8_nhwc``; see
-        :func:`~fdikp_edge.export.deployable.tensor_contracts`. profile: whose costs the planner counts with
-        (:attr:`Target.profile`). plan: overrides the planner; see :func:`~fdikp_edge.export.lower`.
+            :func:`~fdikp_edge.export.deployable.tensor_contracts`.
+        profile: whose costs the planner counts with (:attr:`Target.profile`).
+        plan: overrides the planner; see :func:`~fdikp_edge.export.lower`.
 
     Raises:
         SizeError: the network does not take this size; lists the nearest that it does.

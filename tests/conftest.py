@@ -42,7 +42,8 @@ class Readme:
         return subprocess.run(
             [shutil.which(program, path=search) or program, *args],
             cwd=self.folder,
-            env={**os.environ, "PATH": search},
+            # PyTorch's threads spin while they wait for each other, which on a busy machine costs much time.
+            env={"OMP_NUM_THREADS": "1", **os.environ, "PATH": search},
             capture_output=True,
             text=True,
             timeout=1800,  # minutes on a machine that is busy with other things

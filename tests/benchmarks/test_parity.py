@@ -22,7 +22,7 @@ Make = Callable[..., Artifact]
 
 
 def test_a_good_artifact_is_within_its_budget(good: Artifact, reference: Reference) -> None:
-    with open_session(good, threads=2) as session:
+    with open_session(good, threads=1) as session:
         found = verify(session, reference)
     assert found.within_budget
     assert found.problems == ()
@@ -42,7 +42,7 @@ def test_a_good_artifact_is_within_its_budget(good: Artifact, reference: Referen
 def test_a_planted_offset_is_measured_and_fails(
     make_artifact: Make, blend: Callable[..., nn.Module], reference: Reference
 ) -> None:
-    with open_session(make_artifact(blend(bias=1e-3)), threads=2) as session:
+    with open_session(make_artifact(blend(bias=1e-3)), threads=1) as session:
         found = verify(session, reference)
     assert found.max_abs == pytest.approx(1e-3, rel=1e-2)
     assert found.mean_abs == pytest.approx(1e-3, rel=1e-2)
@@ -58,7 +58,7 @@ def test_the_worst_photo_counts_and_is_named(
     # A wrong gain shows in proportion to the light: black is right, white is not.
     black = Photo(np.zeros((32, 48, 3), np.uint8), source=Path("black.png"))
     white = Photo(np.full((32, 48, 3), 255, np.uint8), source=Path("white.png"))
-    with open_session(make_artifact(blend(gain=1.001)), threads=2) as session:
+    with open_session(make_artifact(blend(gain=1.001)), threads=1) as session:
         found = verify(session, reference, [white, black])
     assert found.worst_photo == "white.png"
     assert found.max_abs == pytest.approx(1.2e-3, rel=0.02)
@@ -73,7 +73,7 @@ def test_nan_is_a_failed_check_not_a_figure(
     with torch.no_grad():
         broken.gain.fill_(3e38).mul_(10)  # type: ignore[operator, union-attr]
     with (
-        open_session(make_artifact(broken), threads=2) as session,
+        open_session(make_artifact(broken), threads=1) as session,
         pytest.raises(CheckFailedError, match=r"4608 of 4608 results for coffee\.jpg are NaN"),
     ):
         verify(session, reference)
@@ -81,16 +81,16 @@ def test_nan_is_a_failed_check_not_a_figure(
 
 def test_bytes_are_compared_as_light(make_artifact: Make, blend: Callable[..., nn.Module]) -> None:
     own = Reference(Deployable(blend(), "uint8_nhwc").eval())
-    with open_session(make_artifact(blend(), "uint8_nhwc"), threads=2) as session:
+    with open_session(make_artifact(blend(), "uint8_nhwc"), threads=1) as session:
         assert verify(session, own).within_budget
-    with open_session(make_artifact(blend(bias=2 / 255), "uint8_nhwc"), threads=2) as session:
+    with open_session(make_artifact(blend(bias=2 / 255), "uint8_nhwc"), threads=1) as session:
         found = verify(session, own)
     assert found.max_abs == pytest.approx(2 / 255, rel=1e-6)
     assert not found.within_budget
 
 
 def test_the_golden_pair_is_a_check_without_the_network(good: Artifact) -> None:
-    with open_session(good, threads=2) as session:
+    with open_session(good, threads=1) as session:
         found = verify_golden(session)
     assert found.within_budget
     assert found.float64 is None
@@ -99,13 +99,13 @@ def test_the_golden_pair_is_a_check_without_the_network(good: Artifact) -> None:
 
 def test_a_path_that_is_no_photo_is_refused(good: Artifact, reference: Reference, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no photo")
-    with open_session(good, threads=2) as session, pytest.raises(ImageError, match=r"notes\.txt"):
+    with open_session(good, threads=1) as session, pytest.raises(ImageError, match=r"notes\.txt"):
         verify(session, reference, [tmp_path / "notes.txt"])
 
 
 def test_each_photo_is_reported_as_it_starts(good: Artifact, reference: Reference) -> None:
     seen: list[tuple[int, int, str]] = []
-    with open_session(good, threads=2) as session:
+    with open_session(good, threads=1) as session:
         verify(session, reference, progress=lambda *step: seen.append(step))
     assert seen == [(0, 2, "coffee.jpg"), (1, 2, "chelsea.png")]
 

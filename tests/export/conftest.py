@@ -53,8 +53,9 @@ def lowered_bytes(network: nn.Module) -> LoweredModel:
 
 
 @pytest.fixture(autouse=True)
-def two_threads() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other cost more than these networks, and workers share the processor."""
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)

@@ -15,16 +15,31 @@ from torch import Tensor, nn
 NORMS = ("backward", "ortho", "forward")
 
 
-def transforms(size: tuple[int, ...], norm: str) -> Any:
+KINDS = ("fft of real", "fft", "ifft of real", "ifft", "rfft", "ihfft", "irfft", "hfft")
+
+
+def norm_of(case: int, kind: int) -> str:
+    """The norms by turns, along the kinds of transform and along the cases: every size meets all three."""
+    return NORMS[(case + kind) % len(NORMS)]
+
+
+def transforms(size: tuple[int, ...], norms: dict[str, str]) -> Any:
     """Every kind of transform over the trailing axes, both directions, on real and on complex data."""
     dims = tuple(range(-len(size), 0))
 
-    def run(x: Tensor, re: Tensor, im: Tensor, half_re: Tensor, half_im: Tensor) -> list[Tensor]:
+    def run(x: Tensor, re: Tensor, im: Tensor, half_re: Tensor, half_im: Tensor) -> dict[str, Tensor]:
         z, half = torch.complex(re, im), torch.complex(half_re, half_im)
-        f, options = torch.fft, {"dim": dims, "norm": norm}
-        whole = [t(v, **options) for t in (f.fftn, f.ifftn) for v in (x, z)]
-        to_half = [f.rfftn(x, **options), f.ihfftn(x, **options)]
-        return [*whole, *to_half, f.irfftn(half, s=size, **options), f.hfftn(half, s=size, **options)]
+        options = {kind: {"dim": dims, "norm": norm} for kind, norm in norms.items()}
+        return {
+            "fft of real": torch.fft.fftn(x, **options["fft of real"]),
+            "fft": torch.fft.fftn(z, **options["fft"]),
+            "ifft of real": torch.fft.ifftn(x, **options["ifft of real"]),
+            "ifft": torch.fft.ifftn(z, **options["ifft"]),
+            "rfft": torch.fft.rfftn(x, **options["rfft"]),
+            "ihfft": torch.fft.ihfftn(x, **options["ihfft"]),
+            "irfft": torch.fft.irfftn(half, s=size, **options["irfft"]),
+            "hfft": torch.fft.hfftn(half, s=size, **options["hfft"]),
+        }
 
     return run
 
@@ -38,26 +53,26 @@ CASES = [
 ]  # fmt: skip
 
 
-def test_every_strategy_meets_every_norm() -> None:
-    met = {(strategy, NORMS[i % len(NORMS)]) for i, (strategy, _) in enumerate(CASES)}
-    assert met == {(strategy, norm) for strategy, _ in CASES for norm in NORMS}
+def test_every_kind_of_transform_meets_every_norm_in_every_strategy() -> None:
+    cases = [(case, kind) for case in range(len(CASES)) for kind in range(len(KINDS))]
+    met = {(CASES[case][0], KINDS[kind], norm_of(case, kind)) for case, kind in cases}
+    assert met == {(strategy, kind, norm) for strategy, _ in CASES for kind in KINDS for norm in NORMS}
 
 
 @pytest.mark.parametrize(
     "case", range(len(CASES)), ids=lambda i: f"{CASES[i][0]}-{CASES[i][1]}".replace(" ", "")
 )
 def test_strategies_agree_with_torch(case: int) -> None:
-    """The norms by turns: every strategy meets each, at one size or another; they do not depend on sizes."""
-    (strategy, size), norm = CASES[case], NORMS[case % len(NORMS)]
+    (strategy, size), norms = CASES[case], {kind: norm_of(case, i) for i, kind in enumerate(KINDS)}
     half = (*size[:-1], size[-1] // 2 + 1)
     inputs = (*parts((2, *size), 3), *parts((2, *half), seed=1))
-    twin = Twin(transforms(size, norm)).eval()
+    twin = Twin(transforms(size, norms)).eval()
     lowered = lower(twin, inputs, plan={"*": strategy})
     assert {choice.strategy for choice in lowered.plan.choices} == {strategy}
     got = as_tuple(lowered.program.module()(*inputs))
     want = twin(*(v.double() for v in inputs))
     for label, a, b in zip(twin.labels, got, want, strict=True):
-        assert_close([a.detach()], [b.detach()], 2e-6, f"{strategy} {label}")
+        assert_close([a.detach()], [b.detach()], 2e-6, f"{strategy} {label} {norms}")
 
 
 @pytest.mark.parametrize(

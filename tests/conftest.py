@@ -33,6 +33,11 @@ class Readme:
     """Every Python block, in order."""
     folder: Path
 
+    @property
+    def main_job(self) -> str:
+        """The first `deploy` of all."""
+        return next(command for command in self.commands if command.startswith("fdikp-edge deploy"))
+
     def shell(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run one command as a reader would, with this environment's programs first."""
         search = f"{_BIN}{os.pathsep}{os.environ['PATH']}"
@@ -62,6 +67,9 @@ def readme(tmp_path_factory: pytest.TempPathFactory) -> Readme:
     shutil.copy(sample_photo("coffee"), folder / "photo.jpg")
     (folder / "album").mkdir()
     shutil.copy(sample_photo("chelsea"), folder / "album")
+    (folder / "my-photos").mkdir()
+    for name in ("coffee", "chelsea"):
+        shutil.copy(sample_photo(name), folder / "my-photos")
     commands = [
         line for kind, body in blocks if kind == "shell" for line in body.splitlines() if line.strip()
     ]
@@ -71,7 +79,6 @@ def readme(tmp_path_factory: pytest.TempPathFactory) -> Readme:
 @pytest.fixture(scope="session")
 def deployed(readme: Readme) -> Path:
     """Run the README's `deploy` command once, and return the folder it wrote."""
-    (command,) = [command for command in readme.commands if command.startswith("fdikp-edge deploy")]
-    done = readme.shell(command)
+    done = readme.shell(readme.main_job)
     assert done.returncode == 0, done.stdout + done.stderr
     return readme.folder / "build"

@@ -4,8 +4,8 @@
     python -m fdikp_edge.benchmarks.speed --pair 64x128x128
 
 All are called by turns on the same input with the same number of threads, and no sample is dropped.
-``--seconds`` bounds all timing together, warm-up included; slow contenders then get fewer samples than
-``--rounds``, but at least three. Building comes before (up to a minute for a whole network; notes on stderr
+``--seconds`` is about how long all timing takes together, warm-up included; slow contenders then get fewer
+samples than ``--rounds``, but at least three, for which it may take longer. Building comes before (up to a minute for a whole network; notes on stderr
 say what is being done), a few calls of each for ``--profile`` after it. Beside the times stand the network's
 multiply-adds and the rate this machine reaches in plain matrix products, hence the time below which no
 float32 program of that network can go; and with ``--profile``, where the time goes.

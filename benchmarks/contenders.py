@@ -31,9 +31,10 @@ def rested(calls: Mapping[str, Callable[[], object]]) -> dict[str, Callable[[], 
     """Return the calls such that each one first rests when another one was called before it.
 
     Runtimes in one process share its cores, and the threads of one go on spinning for many milliseconds after
-    its last call. Without a rest a call of a few milliseconds is timed against them: on a busy machine medians
-    came out three times the fastest call, later with rests within a fifth of it. Whoever times these calls should leave the first call
-    of a turn out, as :func:`~fdikp_edge.benchmarks.latency.measure_side_by_side` does.
+    its last call. Without a rest a call of a few milliseconds is timed against them: on a busy machine the
+    median came out three times the fastest call, later with rests within a fifth of it. Whoever times these
+    calls should leave the first call of a turn out, as
+    :func:`~fdikp_edge.benchmarks.latency.measure_side_by_side` does.
     """
     latest = ""
 

@@ -5,10 +5,11 @@
 
 All are called by turns on the same input with the same number of threads, and no sample is dropped.
 ``--seconds`` is about how long all timing takes together, warm-up included; slow contenders then get fewer
-samples than ``--rounds``, but at least three, for which it may take longer. Building comes before (up to a minute for a whole network; notes on stderr
-say what is being done), a few calls of each for ``--profile`` after it. Beside the times stand the network's
-multiply-adds and the rate this machine reaches in plain matrix products, hence the time below which no
-float32 program of that network can go; and with ``--profile``, where the time goes.
+samples than ``--rounds``, but at least three, for which it may take longer. Building comes before (up to a
+minute for a whole network; notes on stderr say what is being done), a few calls of each for ``--profile``
+after it. Beside the times stand the network's multiply-adds and the rate this machine reaches in plain matrix
+products, hence the time below which no float32 program of that network can go; and with ``--profile``, where
+the time goes.
 """
 
 from __future__ import annotations

@@ -19,7 +19,10 @@ ModelOption = Annotated[
 TargetsOption = Annotated[
     list[str],
     typer.Option(
-        "--target", "-t", metavar="NAME", help="Runtime to build for (onnx, openvino), or all. Repeatable."
+        "--target",
+        "-t",
+        metavar="NAME",
+        help="Runtime to build for, such as onnx (`doctor` lists them), or all. Repeatable.",
     ),
 ]
 PrecisionsOption = Annotated[

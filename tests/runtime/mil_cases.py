@@ -400,6 +400,22 @@ def layer_norm(draw: Draw) -> tuple[dict[str, Any], Any]:
     return {"x": x, "axes": axes, "gamma": gamma, "beta": beta, "epsilon": np.float32(1e-3)}, wanted
 
 
+@case("batch_norm")
+def batch_norm(draw: Draw) -> tuple[dict[str, Any], Any]:
+    x = values(draw, (1, whole(draw, 1, 4), whole(draw, 1, 4), whole(draw, 1, 4)))
+    mean, gamma, beta = (values(draw, (x.shape[1],)) for _ in range(3))
+    variance = np.abs(values(draw, (x.shape[1],))) + np.float32(0.1)
+    tensors = map(torch.from_numpy, (x, mean, variance, gamma, beta))
+    arguments = {
+        "mean": mean,
+        "variance": variance,
+        "gamma": gamma,
+        "beta": beta,
+        "epsilon": np.float32(1e-3),
+    }
+    return {"x": x, **arguments}, F.batch_norm(*tensors, eps=1e-3)
+
+
 @case("upsample_bilinear")
 def upsample_bilinear(draw: Draw) -> tuple[dict[str, Any], Any]:
     x = values(draw, (1, whole(draw, 1, 3), 2 * whole(draw, 1, 4), 2 * whole(draw, 1, 4)))

@@ -56,6 +56,22 @@ def _layer_norm(call: Call) -> Result:
     return y
 
 
+@operation("batch_norm")
+def _batch_norm(call: Call) -> Result:
+    # With the mean and variance of the program: a factor and a summand for each channel. coremltools writes a
+    # product followed by a sum this way.
+    x = call.array("x")
+    shape = (1, -1, *[1] * (x.ndim - 2))
+
+    def channels(name: str) -> Array:
+        return call.array(name).reshape(shape)
+
+    y = (x - channels("mean")) / np.sqrt(channels("variance") + call.real("epsilon", 1e-5))
+    if call.arguments.get("gamma") is not None:
+        y = y * channels("gamma")
+    return y + channels("beta") if call.arguments.get("beta") is not None else y
+
+
 def _axes(call: Call, x: Array) -> tuple[int, ...]:
     axes = call.numbers("axes", None)
     return tuple(range(x.ndim)) if axes is None else tuple(axis_of(axis, x.ndim) for axis in axes)

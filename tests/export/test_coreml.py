@@ -15,6 +15,7 @@ from fdikp_edge.export.build import LoweredModel, build_artifact, lower_model
 from fdikp_edge.export.coreml_precision import islands
 from fdikp_edge.export.coreml_program import named_axes, prepare
 from fdikp_edge.export.spectral import lower
+from fdikp_edge.models.dsrm import LayerNorm2d
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.errors import ArtifactError, LoweringError
 from fdikp_edge.runtime.mil import Package
@@ -230,6 +231,31 @@ def test_a_transform_whose_certificate_does_not_hold_stays_in_float32(tmp_path: 
     assert census["float16"] > 0
     with open_session(artifact) as session:
         assert verify(session, model.reference).within_budget
+
+
+class Normalised(nn.Module):
+    """A normalisation as training leaves it: neither factors of one nor summands of zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = LayerNorm2d(4)
+        self.mix = nn.Conv2d(3, 4, 3, padding=1)
+        self.back = nn.Conv2d(4, 3, 1)
+        with torch.no_grad():
+            self.norm.weight.copy_(torch.tensor([0.5, 1.5, -0.7, 1.1]))
+            self.norm.bias.copy_(torch.tensor([0.2, -0.1, 0.3, -0.4]))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image + 0.1 * self.back(self.norm(self.mix(image)))
+
+
+def test_what_training_moves_is_computed_too(tmp_path: Path) -> None:
+    model = lower_model(Normalised().eval(), (24, 40), name="normalised", profile="coreml")
+    artifact = build_artifact(model, "coreml", "fp32", tmp_path / "artifact")
+    # coremltools writes factor and summand of a channel as one operation, where there is something to do.
+    assert "batch_norm" in {o.type for o in Package.open(artifact.model_path).program.operations}
+    with open_session(artifact) as session:
+        assert verify(session, model.reference).max_abs < 2e-6
 
 
 class OwnKernel(nn.Module):

@@ -207,7 +207,7 @@ class _Run:
                 target,
                 precision,
                 self.stage / name,
-                table=self.table_for(lowered) if precision != "fp32" else None,
+                table=self.table_for(lowered) if precision in target.calibrated else None,
                 photo=self.photo,
             )
             row.path = name

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime import program
 from ..runtime.errors import CheckFailedError, TargetUnavailableError
 from ..runtime.photo import Photo
 from . import tool
@@ -152,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tool.run(main)
+    program.run(main)

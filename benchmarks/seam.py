@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..runtime import program
 from ..runtime.deblur import Deblurrer
 from ..runtime.images import read_photo
 from ..runtime.samples import sample_names, sample_photo
@@ -100,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tool.run(main)
+    program.run(main)

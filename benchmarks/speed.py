@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime import program
 from ..runtime.photo import Array
 from ..runtime.sessions import available_threads
 from . import tool
@@ -292,4 +293,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tool.run(main)
+    program.run(main)

@@ -6,12 +6,9 @@ import argparse
 import json
 import re
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-from ..runtime.errors import FdikpEdgeError
 
 
 def numbers(count: int) -> Callable[[str], tuple[int, ...]]:
@@ -59,16 +56,3 @@ def note(text: str) -> None:
 def finish(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], str]) -> None:
     """Print a result on stdout, as JSON or as ``show`` puts it."""
     print(json.dumps(result, indent=2, allow_nan=False) if as_json else show(result))
-
-
-def run(main: Callable[[], None]) -> None:
-    """Run a program: errors raised on purpose become one message and their exit code."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            main()
-        except FdikpEdgeError as error:
-            note(f"error: {error}")
-            raise SystemExit(error.exit_code) from None
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..runtime.errors import OutputError
+from ..runtime.errors import BadInputError, OutputError
 from . import show
 from .guard import complain
 from .options import (
@@ -53,7 +53,9 @@ def calibrate(
     height_width = parse_size(size)
     image_contract = parse_contract(contract)
     check_model(model, height_width)
-    profiles = dict.fromkeys(row.profile for row, _ in select(target, ["fp32"]))
+    profiles = dict.fromkeys(row.profile for row, _ in select(target, ["fp32"]) if row.calibrated)
+    if not profiles:
+        raise BadInputError(f"no calibration table is used for {', '.join(target)}; build it without one")
     if out.exists() and not overwrite:
         raise OutputError(f"{out}: exists already; choose another name, or overwrite it")
     samples = choose(find_photos(photos) if photos else shipped_photos(), height_width, count=tiles)

@@ -132,7 +132,8 @@ def build_artifact(
 ) -> Artifact:
     """Build a lowered model for one target and write the artifact, unverified as yet.
 
-    What is not ``fp32`` needs a calibration table; ``None`` makes one from the photos that are shipped.
+    Where the target's precision needs a calibration table (:attr:`Target.calibrated`), ``None`` makes one
+    from the photos that are shipped; elsewhere ``table`` is left alone.
 
     Its golden input is the middle of ``photo`` (of a sample when ``None``), its golden output what PyTorch
     eager makes of it in float32.
@@ -157,7 +158,8 @@ def build_artifact(
     with ArtifactWriter(dest, overwrite=overwrite) as writer:
         row.check(precision)
         model = model.for_profile(row.profile)
-        if precision != "fp32" and table is None:
+        calibrated = precision in row.calibrated
+        if calibrated and table is None:
             from .calibrate import calibrate  # which reads this module
 
             table = calibrate(model)
@@ -173,7 +175,7 @@ def build_artifact(
             precision=precision,
             plan=model.lowered.plan.to_json(),
             precision_census=built.precisions,
-            calibration_sha256=None if precision == "fp32" or table is None else table.sha256,
+            calibration_sha256=table.sha256 if calibrated and table is not None else None,
             toolchain={"fdikp-edge": version, **built.toolchain},
             input=source,
             output=result,

@@ -74,6 +74,8 @@ class Target:
     run_needs: tuple[Requirement, ...]
     profile: str
     run_probe: str | None = None
+    calibrated: tuple[str, ...] = ()
+    """Precisions whose builder needs a calibration table."""
 
     def check(self, precision: str) -> None:
         """Check, before any work starts, that this machine can build the target at ``precision``.
@@ -188,6 +190,7 @@ TARGETS: dict[str, Target] = {
             build_needs=(_TORCH, *_ONNX),
             run_needs=(Requirement("onnxruntime", "onnxruntime", "1.23", "pip install onnxruntime"),),
             profile="onnx",
+            calibrated=("fp16", "int8"),
         ),
         Target(
             name="openvino",
@@ -198,6 +201,7 @@ TARGETS: dict[str, Target] = {
             build_needs=(_TORCH, *_ONNX, Requirement("openvino", "openvino", "2025.3", _OPENVINO)),
             run_needs=(Requirement("openvino", "openvino", "2025.3", _OPENVINO),),
             profile="openvino",
+            calibrated=("fp16", "int8"),
         ),
         Target(
             name="coreml",

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.errors import BadInputError, FdikpEdgeError
+from ..runtime import program
+from ..runtime.errors import BadInputError
 from ..runtime.files import replacing
 from ..runtime.images import FORMATS, read_photo
 from ..runtime.photo import Array
@@ -238,15 +237,7 @@ def main() -> None:
     parser.add_argument("--crops", type=Path, metavar="DIR", help="write side-by-side crops there")
     parser.add_argument("--json", action="store_true", help="print JSON with every picture")
     given = parser.parse_args()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            _run(given)
-        except FdikpEdgeError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(error.exit_code) from None
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
+    program.run(lambda: _run(given), extra="train")
 
 
 def _run(given: argparse.Namespace) -> None:

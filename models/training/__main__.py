@@ -15,12 +15,11 @@ README.md beside this module names freely licensed ones.
 from __future__ import annotations
 
 import argparse
-import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from ...runtime.errors import BadInputError, FdikpEdgeError
+from ...runtime import program
+from ...runtime.errors import BadInputError
 from ..variants import VARIANTS
 
 
@@ -68,16 +67,8 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that make pairs (default: 1)")
     given = parser.parse_args()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            _train(given)
-        except FdikpEdgeError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(error.exit_code) from None
-        except KeyboardInterrupt:
-            print("stopped; the same command goes on from the last saved step", file=sys.stderr)
-            raise SystemExit(130) from None
+    goes_on = "stopped; the same command goes on from the last saved step"
+    program.run(lambda: _train(given), extra="train", interrupted=goes_on)
 
 
 def _train(given: argparse.Namespace) -> None:

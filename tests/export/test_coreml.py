@@ -78,6 +78,11 @@ def test_precisions_differ_in_the_file(built: Build) -> None:
     assert not any("spectral" in name for name in eight)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_passport_claims_no_table_that_was_not_used(built: Build, precision: str) -> None:
+    assert built(precision).passport.calibration_sha256 is None
+
+
 def test_ports_metadata_and_target(built: Build, model: LoweredModel) -> None:
     package = Package.open(built("fp16").model_path)
     assert package.specification == 8  # iOS 17, macOS 14

@@ -21,7 +21,7 @@ def run(main: Callable[[], None], *, extra: str = "all", interrupted: str = "") 
 
     Raises:
         SystemExit: the code of an :class:`~fdikp_edge.runtime.errors.FdikpEdgeError`, whose message went to
-            stderr; 2 for a missing library; 130 for Ctrl-C.
+            stderr; 2 for a missing library or a file that the system refuses; 130 for Ctrl-C.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -34,6 +34,11 @@ def run(main: Callable[[], None], *, extra: str = "all", interrupted: str = "") 
                 raise
             missing = f"error: this needs {error.name}, which is not installed here"
             raise _left(f'{missing}: pip install "fdikp-edge[{extra}]"', FdikpEdgeError.exit_code) from None
+        except OSError as error:  # a disk that fills up in the middle, say
+            if error.strerror is None:
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            raise _left(f"error: {place}{error.strerror}", FdikpEdgeError.exit_code) from None
         except KeyboardInterrupt:
             raise _left(interrupted, INTERRUPTED) from None
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from ...runtime.errors import BadInputError, CheckFailedError
-from ...runtime.files import replacing
+from ...runtime.files import output_error, replacing
 from .. import zoo
 from ..blocks import FourierUnit
 from ..dikp import KernelPredictor
@@ -121,6 +121,7 @@ def train(
     Raises:
         BadInputError: settings or photos that cannot be used.
         CheckpointError: the state in ``out`` is damaged or of a run with other settings.
+        OutputError: ``out`` cannot be written.
         CheckFailedError: the loss is no longer finite; the last state on disk is from before.
     """
     if min(settings.steps, settings.batch, save_every, validate_every) < 1:
@@ -142,7 +143,10 @@ def train(
     state = TrainingState(model, optimiser, RunningMean(model, settings.average))
     if (out / STATE).exists():
         state.restore(out / STATE, fixed)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(out, error) from error
     steps, validations = Table(out / "steps.csv", STEPS), Table(out / "validation.csv", VALIDATIONS)
     steps.begin(state.step)
     validations.begin(state.step)

@@ -22,6 +22,11 @@ def test_errors_become_a_message_and_a_code(capsys: pytest.CaptureFixture[str]) 
     assert left(capsys, KeyboardInterrupt(), interrupted="goes on") == (130, "goes on\n")
 
 
+def test_what_the_system_refuses_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    full = OSError(28, "No space left on device", "steps.csv")
+    assert left(capsys, full) == (2, "error: steps.csv: No space left on device\n")
+
+
 def test_a_missing_library_says_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
     code, said = left(capsys, ModuleNotFoundError("…", name="skimage"), extra="train")
     assert code == 2

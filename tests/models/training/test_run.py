@@ -18,7 +18,7 @@ from fdikp_edge.models.checkpoint import read_checkpoint
 from fdikp_edge.models.training.log import STEPS, VALIDATIONS, Table, draw
 from fdikp_edge.models.training.run import Settings, train
 from fdikp_edge.models.training.samples import Recipe
-from fdikp_edge.runtime.errors import BadInputError, CheckpointError, SizeError
+from fdikp_edge.runtime.errors import BadInputError, CheckpointError, OutputError, SizeError
 
 STEPS_IN_ALL = 6
 
@@ -124,6 +124,12 @@ def test_bad_settings_are_refused_before_any_work(photo_folder: Path, tmp_path: 
     with pytest.raises(SizeError, match="multiple of 128"):
         train(Settings(recipe=Recipe(side=200)), photo_folder, tmp_path / "b")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_named(photo_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        train(Settings(held_out=1, recipe=Recipe(largest_radius=4)), photo_folder, tmp_path / "file" / "run")
 
 
 def test_the_rate_warms_up_and_falls_to_nothing() -> None:

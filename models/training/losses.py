@@ -21,8 +21,8 @@ from ..fdikp import resize
 
 #: How the errors of several pictures are put together.
 Kind = Literal["plain", "relative"]
-#: Error below which "relative" stops asking for more, about that of a picture at 42 dB.
-FLOOR = 5e-4
+#: Error below which "relative" stops asking for more, about that of a picture at 53 dB.
+FLOOR = 2e-4
 #: Weight of the spectrum's error beside the squared error.
 SPECTRUM_WEIGHT = 0.1
 #: Weights of the scales, coarse to fine. The finest is the answer; the others guide it.

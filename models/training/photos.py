@@ -16,7 +16,8 @@ from ...runtime.images import FORMATS, read_photo
 
 #: Reduced by these factors, a photo is sharp at the level of single pixels even where the lens was not.
 REDUCTIONS = (2, 3, 4)
-#: Of this many random places, the one with most detail is taken: blurred sky teaches little.
+#: Of up to this many random places, the one with most detail is taken: blurred sky teaches little. Sometimes
+#: the first is taken as it is, for smooth places are spoilt by a network that has never seen one.
 CANDIDATES = 3
 
 
@@ -69,7 +70,7 @@ def split(photos: Sequence[SharpPhoto], held_out: int) -> tuple[list[SharpPhoto]
 
 def crop(photos: Sequence[SharpPhoto], side: int, generator: torch.Generator) -> Tensor:
     """Return a detailed place of one of the photos, turned and mirrored: float32 [3, side, side], sRGB."""
-    places = [_place(photos, side, generator) for _ in range(CANDIDATES)]
+    places = [_place(photos, side, generator) for _ in range(1 + _below(CANDIDATES, generator))]
     best = max(places, key=_detail)
     turns = int(torch.randint(4, (), generator=generator))
     best = torch.rot90(best, turns, (1, 2))

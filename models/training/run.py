@@ -48,6 +48,8 @@ class Settings:
         weight_decay: of AdamW.
         clip: largest norm of the gradient.
         loss: see :mod:`.losses`.
+        bfloat16: compute in it where that is safe, the transforms excepted; fast on CUDA and on processors
+            that multiply it (x86 with ``avx512_bf16`` or ``amx_bf16``).
         average: decay of the running mean of the weights, which is what is kept.
         held_out: how many photos are for validation only.
         validation: number of synthetic pairs from them.
@@ -62,6 +64,7 @@ class Settings:
     weight_decay: float = 1e-4
     clip: float = 5.0
     loss: Kind = "relative"
+    bfloat16: bool = False
     average: float = 0.998
     held_out: int = 2
     validation: int = 16
@@ -111,7 +114,7 @@ def train(
         photos_folder: sharp photographs.
         out: folder for the state, the log (CSV and PNG), the weights and a record of the run.
         initial: weights to begin with instead of the variant's initial values.
-        device: "cpu" or "cuda"; the latter computes in bfloat16 where that is safe.
+        device: "cpu" or "cuda".
         workers: processes that make pairs; they change nothing but the speed.
         save_every: steps between two states on disk.
         validate_every: steps between two validations.
@@ -136,7 +139,7 @@ def train(
     model = FDIKP(variant, seed=settings.recipe.seed)
     if initial is not None:
         model.load_state_dict(zoo.load(initial, variant=variant.name).state_dict())
-    model = model.to(device).train()
+    model = model.to(device, memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
     )
@@ -154,7 +157,7 @@ def train(
     last = min(settings.steps, stop_at or settings.steps)
     held = _validation_pairs(settings, for_validation)
     batches = _batches(settings, for_training, state.step, last, workers, device)
-    forward = _forward(model, device)
+    forward = _in_bfloat16(model, device) if settings.bfloat16 else model
     began = time.monotonic() - state.seconds
     for blurred, target in batches:
         rate = settings.rate(state.step)
@@ -237,13 +240,14 @@ def _batches(
         prefetch_factor=4 if workers else None,
     )
     for blurred, target in loader:
-        yield blurred.to(device, non_blocking=True), target.to(device, non_blocking=True)
+        yield (
+            blurred.to(device, non_blocking=True, memory_format=torch.channels_last),
+            target.to(device, non_blocking=True, memory_format=torch.channels_last),
+        )
 
 
-def _forward(model: FDIKP, device: str) -> Callable[[Tensor], list[Tensor]]:
-    """Return the forward pass: in bfloat16 on a GPU, except for the modules that transform."""
-    if device == "cpu":
-        return model
+def _in_bfloat16(model: FDIKP, device: str) -> Callable[[Tensor], list[Tensor]]:
+    """Return the forward pass in bfloat16, except for the modules that transform."""
 
     def widened(inner: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def forward(x: Tensor) -> Tensor:

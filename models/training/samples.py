@@ -27,8 +27,8 @@ class Mixture:
     ``flat`` and ``focused`` teach the network to leave alone what needs nothing.
     """
 
-    flat: float = 0.02
-    focused: float = 0.10
+    flat: float = 0.05
+    focused: float = 0.12
     layered: float = 0.35
 
 

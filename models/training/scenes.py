@@ -59,9 +59,10 @@ def smooth_noise(side: int, cells: int, generator: torch.Generator) -> Tensor:
 def random_radius(side: int, largest: float, generator: torch.Generator) -> Tensor:
     """Return a smooth map [side, side] of circles of confusion: a slanted or wavy surface, either side.
 
-    Its middle is uniform from 0 to ``largest``, so that small and large blurs are seen equally often.
+    Its middle leans to small blurs (half are below 0.35 ``largest``): most photographs are only slightly out
+    of focus, and there is more to win than where a large circle of confusion has wiped the detail out.
     """
-    middle = uniform(0, largest, generator)
+    middle = uniform(0, 1, generator) ** 1.5 * largest
     if uniform(0, 1, generator) < 0.35:
         radius = torch.full((side, side), middle)  # a distant view, or a flat subject: the same everywhere
     else:
@@ -74,14 +75,21 @@ def random_radius(side: int, largest: float, generator: torch.Generator) -> Tens
     return sign * radius.clamp(-largest, largest)
 
 
+def random_exposure(generator: torch.Generator) -> float:
+    """Return what to multiply light by: 1 for half of the scenes, up to two stops less for the others."""
+    stops = uniform(0, 2, generator)
+    return 2.0**-stops if uniform(0, 1, generator) < 0.5 else 1.0
+
+
 def random_scene(
     photos: Sequence[SharpPhoto], side: int, largest: float, layers: int, generator: torch.Generator
 ) -> list[Layer]:
     """Return a scene from back to front: a photo, and ``layers - 1`` cut-outs of others before it."""
     scene = []
+    exposure = random_exposure(generator)
     for number in range(layers):
         light = to_linear(crop(photos, side, generator))
-        light = torch.where(light > CLIPPED, light * uniform(1.0, 3.0, generator), light)
+        light = torch.where(light > CLIPPED, light * uniform(1.0, 3.0, generator), light) * exposure
         coverage = torch.ones(1, side, side)
         if number:
             shape = smooth_noise(side, 1 + int(uniform(0, 4, generator)), generator)

@@ -98,6 +98,20 @@ def test_a_finished_run_has_nothing_left_to_do(whole: Path, photo_folder: Path) 
     assert losses(whole) == before
 
 
+def test_bfloat16_begins_with_the_same_loss_but_for_its_rounding(
+    whole: Path, photo_folder: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        command(photo_folder, tmp_path, "--bfloat16", "--steps", "1"),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    (_, rounded), (_, exact) = losses(tmp_path)[0], losses(whole)[0]
+    assert rounded != exact and rounded == pytest.approx(exact, rel=2e-2)
+
+
 def test_another_setting_is_refused_by_name(whole: Path, photo_folder: Path) -> None:
     done = subprocess.run(
         command(photo_folder, whole, "--rate", "0.5"), capture_output=True, text=True, timeout=600

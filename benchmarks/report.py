@@ -26,7 +26,8 @@ class Row:
 
     ``state`` is ``verified`` (within the budget), ``failed`` (over it, or it broke), ``unverified`` (built,
     but cannot run here) or ``unavailable`` (cannot be built here); ``reason`` says why it is not
-    ``verified``. ``path`` and ``picture`` (the deblurred photo) are relative to the report's folder.
+    ``verified``. ``path``, ``picture`` (the deblurred photo) and the files of ``error_map`` (see
+    :func:`fdikp_edge.benchmarks.error_map.save`) are relative to the report's folder.
     """
 
     target: str
@@ -36,6 +37,7 @@ class Row:
     reason: str = ""
     path: str | None = None
     picture: str | None = None
+    error_map: dict[str, Any] | None = None
     artifact: Artifact | None = None
     session: dict[str, str | int] | None = None
     parity: Parity | None = None
@@ -68,6 +70,7 @@ class Row:
             "parity": None if self.parity is None else self.parity.to_dict(),
             "latency_ms": latency,
             "picture": self.picture,
+            "error_map": self.error_map,
             "session": self.session,
             "reproduce": self.reproduce,
         }
@@ -83,6 +86,7 @@ class Row:
                 "golden": passport.golden,
                 "weights_sha256": passport.weights_sha256,
                 "program_sha256": passport.program_sha256,
+                "calibration_sha256": passport.calibration_sha256,
             }
         return found
 
@@ -142,8 +146,14 @@ def write_report(report: Report, folder: Path) -> list[str]:
     after: dict[str | int | Path, Path] = {
         index: folder / row.picture for index, row in enumerate(report.rows) if row.picture is not None
     }
+    errors: dict[str | int | Path, tuple[Path, Path]] = {
+        index: (folder / row.error_map["map"], folder / row.error_map["reference"])
+        for index, row in enumerate(report.rows)
+        if row.error_map is not None
+    }
+    pictures = report_html.Pictures(report.photo, after, errors)
     try:
-        page = report_html.render(report.to_dict(), pictures=report_html.Pictures(report.photo, after))
+        page = report_html.render(report.to_dict(), pictures=pictures)
     except report_html.ReportUnavailableError as error:
         return [str(error)]
     (folder / REPORT_HTML).write_text(page, encoding="utf-8")

@@ -1,7 +1,7 @@
 """Where in a picture an artifact differs from the reference: a picture of the error, and how to read it.
 
 One colour scale for every artifact and run, so that two maps can be compared at a glance: logarithmic, eight
-steps a decade, from about 1e-7 to 1 with white at 1. It turns from cold to warm at half a step of an 8-bit
+steps a decade, from about 2e-8 to 1 with white at 1. It turns from cold to warm at half a step of an 8-bit
 file: what is cold there cannot move a byte by more than its rounding, what is warm can.
 
 The map of a run is a PNG whose sample is the step on the scale, and whose palette is the scale.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,18 +20,22 @@ from ..runtime.errors import ImageError
 from ..runtime.images import write_photo
 from ..runtime.photo import Array, Photo
 from .budgets import STEP
-from .parity import Difference
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from .parity import Difference
 
 HALF_STEP = STEP / 2
 """The error from which rounding to 8 bits may land on another byte, and where the scale turns warm."""
 
 STEPS_PER_DECADE = 8
-COLD, WARM = 34, 22
+COLD, WARM = 40, 22
 """Steps of the scale below and above :data:`HALF_STEP`; step 0 is whatever lies below them."""
 
 LOWEST = HALF_STEP * 10 ** (-COLD / STEPS_PER_DECADE)
 HIGHEST = HALF_STEP * 10 ** (WARM / STEPS_PER_DECADE)
-"""The ends of the scale: about 1.1e-7, which is float32 rounding, and 1.1."""
+"""The ends of the scale: about 2e-8, a third of the rounding of float32 below 1, and 1.1."""
 
 MAX_SIDE = 320
 """Longest side of a map in pixels. A larger picture is shrunk by the largest error of each block, so that no
@@ -106,11 +110,16 @@ class Worst:
 
 def write_map(error: Array, path: Path) -> None:
     """Write the map of an error (height x width, not negative, white at 1) as a PNG."""
+    picture(steps(_shrink(error))).save(path, "PNG", optimize=True)
+
+
+def picture(drawn: np.ndarray[Any, np.dtype[np.uint8]]) -> Image:
+    """Return steps of the scale (height x width) as a Pillow image whose palette is the scale."""
     from PIL import Image
 
-    image = Image.fromarray(steps(_shrink(error)))
-    image.putpalette([sample for colour in palette() for sample in colour])
-    image.save(path, "PNG", optimize=True)
+    image = Image.fromarray(drawn)
+    image.putpalette(_samples())
+    return image
 
 
 def save(seen: Seen, folder: Path, name: str) -> dict[str, Any]:
@@ -152,6 +161,8 @@ def read_map(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
         with Image.open(path, formats=["PNG"]) as image:
             if image.mode != "P" or max(image.size) > MAX_SIDE:
                 raise ImageError(f"{path}: no error map: {image.mode} of {image.width}x{image.height}")
+            if (image.getpalette() or [])[: len(_samples())] != _samples():
+                raise ImageError(f"{path}: no error map: its colours are not this scale's")
             pixels = np.asarray(image)
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageError(f"{path}: no error map: {error}") from error
@@ -167,6 +178,10 @@ def _shrink(error: Array) -> Array:
     padded = np.pad(error, ((0, height - error.shape[0]), (0, width - error.shape[1])))
     blocks: Array = padded.reshape(height // block, block, width // block, block).max(axis=(1, 3))
     return blocks
+
+
+def _samples() -> list[int]:
+    return [sample for colour in palette() for sample in colour]
 
 
 def _blend(colours: tuple[tuple[int, int, int], ...], count: int) -> list[tuple[int, int, int]]:

@@ -40,7 +40,7 @@ def verdict(rows: Sequence[dict[str, Any]]) -> Verdict:
     if bad:
         tone, text = "bad", f"{len(bad)} of {every} failed" if len(rows) > 1 else "The artifact failed"
     elif not good:
-        tone, text = "unsure", f"None of {every} could be verified here"
+        tone, text = "unsure", f"Not verified: {every}"
     elif open_:
         tone, text = "unsure", f"{len(good)} of {every} verified, {len(open_)} not"
     else:

@@ -228,9 +228,18 @@ def _errors(
 ) -> dict[str, Any] | None:
     if pictures is None or not pictures.errors:
         return None
-    groups, trouble = embed_errors(pictures.errors, labels)
-    figures = {row["name"]: row["error_map"] or {} for row in rows}
-    return {"groups": groups, "trouble": trouble, "figures": figures, "side": error_map.MAX_SIDE}
+    found, trouble = embed_errors(pictures.errors, labels)
+    said = {str(row["index"]): row["error_map"] for row in rows}
+    said |= {row["path"]: row["error_map"] for row in rows if row["path"]}
+    groups = [
+        {
+            "reference": group.reference,
+            "photo": next((s["photo"] for key, _, _ in group.maps if (s := said.get(key))), None),
+            "maps": [(label, drawn, said.get(key)) for key, label, drawn in group.maps],
+        }
+        for group in found
+    ]
+    return {"groups": groups, "trouble": trouble, "side": error_map.MAX_SIDE}
 
 
 def _notes(report: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -39,10 +39,10 @@ class Pictures:
 
 @dataclass(frozen=True)
 class ErrorGroup:
-    """Maps over one picture of the reference: (row's label, map). ``reference`` is ``None`` if unreadable."""
+    """Maps over one picture of the reference: (key, label, map). ``reference`` is ``None`` if unreadable."""
 
     reference: Picture | None
-    maps: list[tuple[str, Picture]]
+    maps: list[tuple[str, str, Picture]]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def embed_errors(
             under = None
             trouble.append(f"No reference picture for {label}: {error}")
         group = groups.setdefault("" if under is None else under.uri, ErrorGroup(under, []))
-        group.maps.append((label, drawn))
+        group.maps.append((str(key), label, drawn))
     return list(groups.values()), trouble
 
 

@@ -98,10 +98,11 @@ class Browser:
         for kind in ("rawKeyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
 
-    def picture(self, path: Path) -> None:
-        """Write a screenshot of the whole page."""
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(shot["data"]))
+    def picture(self, box: dict[str, float] | None = None) -> bytes:
+        """Return a screenshot of the whole page, or of a box of it, as a PNG."""
+        clip = {} if box is None else {"clip": {**box, "scale": 1}}
+        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True, **clip)
+        return base64.b64decode(shot["data"])
 
     def pdf(self) -> bytes:
         """Return the page as it is printed."""

@@ -243,10 +243,11 @@ def _errors(
 
 
 def _notes(report: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The notes of the run, and those that all artifacts share, which their rows then leave out."""
-    shared = [
-        note for note in (rows[0]["notes"] if rows else []) if all(note in row["notes"] for row in rows)
-    ]
+    """The notes of the run, and those of all artifacts that have notes, which their rows then leave out."""
+    noted = [row["notes"] for row in rows if row["notes"]]
+    shared = [note for note in (noted[0] if noted else []) if all(note in notes for notes in noted)]
+    if len(noted) == 1 < len(rows):
+        shared = []  # one artifact's own
     for row in rows:
         rest = [note for note in row["notes"] if note not in shared]
         # What a precision as a whole came to is the one note that everybody should read.

@@ -20,11 +20,11 @@ class Fact:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The head of a report. ``tone`` is ``good``, ``bad``, ``unsure`` or ``off``."""
+    """The head of a report. A tone is ``good``, ``bad``, ``unsure`` or ``off``; ``details`` have one each."""
 
     tone: str
     text: str
-    details: tuple[str, ...]
+    details: tuple[tuple[str, str], ...]
     facts: tuple[Fact, ...]
 
 
@@ -34,7 +34,10 @@ def verdict(rows: Sequence[dict[str, Any]]) -> Verdict:
     bad = [row for row in rows if row["state"] == "failed"]
     open_ = [row for row in rows if row["state"] not in ("verified", "failed")]
     every = counted(len(rows), "artifact")
-    details = [f"{row['name']}: {row['reason']}" if row["reason"] else row["name"] for row in [*bad, *open_]]
+    details = [
+        (row["tone"], f"{row['name']}: {row['reason']}" if row["reason"] else row["name"])
+        for row in [*bad, *open_]
+    ]
     if not rows:
         return Verdict("off", "No artifacts in this report", (), ())
     if bad:

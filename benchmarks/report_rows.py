@@ -22,7 +22,10 @@ _PARITY = (
     "budget",
     "photos",
 )
-_LATENCY = ("min", "p50", "p90", "p99", "max", "n", "drift", "complete", "eager_p50", "samples")
+_LATENCY = (
+    *("min", "p50", "p90", "p99", "max", "n", "drift", "complete", "eager_p50", "samples"),
+    *("stable", "unstable_because", "conditions"),
+)
 _HASHES = ("weights_sha256", "program_sha256", "calibration_sha256")
 _SHOWN = (
     *("target", "precision", "size", "path", "state", "reason", "parity", "latency_ms", "plan", "audit"),
@@ -130,6 +133,9 @@ def _latency(latency: Mapping[str, Any]) -> dict[str, Any]:
         "n": say.figure(latency.get("n"), "{:.0f}"),
         "drift": say.figure(latency.get("drift"), "{:.2f}"),
         "cut_short": latency.get("complete") is False,
+        "steady": stable if isinstance(stable := latency.get("stable"), bool) else None,
+        "unsteady": [text for why in say.items(latency.get("unstable_because")) if (text := say.words(why))],
+        "conditions": say.flat(latency.get("conditions")),
         "ratio": say.ratio(named["p50"], named["eager_p50"]),
         "samples": samples,
         "times": numbers,

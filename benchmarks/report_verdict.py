@@ -59,7 +59,8 @@ def _facts(good: Sequence[dict[str, Any]]) -> list[Fact]:
     if timed:
         best = min(timed, key=lambda row: row["times"]["p50"])
         against = f", {best['ratio']} than PyTorch there" if best["ratio"] else ""
-        facts.append(Fact("Fastest", best["name"], f"{best['p50']} ms at the median{against}"))
+        doubt = "; not a steady measurement" if best["steady"] is False else ""
+        facts.append(Fact("Fastest", best["name"], f"{best['p50']} ms at the median{against}{doubt}"))
     weighed = [row for row in good if row["weight"]]
     if weighed:
         best = min(weighed, key=lambda row: row["weight"])

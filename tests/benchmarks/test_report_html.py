@@ -245,6 +245,18 @@ def test_key_facts_name_the_best_of_the_verified_only() -> None:
     assert "Most exact small differs by 1.00e-03" in tiles and "broken" not in tiles
 
 
+def test_a_measurement_that_was_not_steady_is_not_passed_off_as_one() -> None:
+    data = report()
+    assert "steady" not in " ".join(cell for row in rows(render(data)) for cell in row)
+    doubts = {"stable": False, "unstable_because": ["other processes kept 1.4 processors busy"]}
+    data["artifacts"][0]["latency_ms"] |= {**doubts, "conditions": {"governor": "powersave"}}
+    html = render(data)
+    assert rows(html)[0][3].startswith("12.5 ms ? not steady")
+    assert "; not a steady measurement" in html.split('<dl class="tiles">')[1].split("</dl>")[0]
+    part = Page(html).text.split("Drift is")[1]
+    assert "onnx fp32: not steady, other processes kept 1.4 processors busy" in part and "powersave" in part
+
+
 @given(
     max_abs=st.floats(0, 1e3), psnr=st.floats(-100, 200), most=st.floats(1e-6, 1), least=st.floats(20, 120)
 )

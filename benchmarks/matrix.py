@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import functools
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,6 +139,8 @@ class _Run:
     done: int = 0
     sessions: list[tuple[Row, Session]] = field(default_factory=list)
     tables: dict[str, CalibrationTable] = field(default_factory=dict)
+    lowering: dict[str, float] = field(default_factory=dict)
+    """Seconds that the lowering for each profile took."""
 
     def __call__(
         self,
@@ -152,7 +155,9 @@ class _Run:
         machine = machine_info()  # before the work, whose load is our own
         self.step("lowering the network")
         profile = next(target.profile for target, precision in pairs if not _problem(target, precision))
+        began = time.perf_counter()
         lowered = lower_model(self.model, self.size, name=self.name, contract=self.contract, profile=profile)
+        self.lowering[profile] = time.perf_counter() - began
         by_profile = {profile: lowered}
         rows = [self.build(by_profile, lowered, target, precision) for target, precision in pairs]
         with contextlib.ExitStack() as stack, _torch_threads(self.threads):
@@ -200,16 +205,22 @@ class _Run:
         with _row_errors(row):
             target.check(precision)
             if target.profile not in by_profile:
+                began = time.perf_counter()
                 by_profile[target.profile] = first.for_profile(target.profile)
+                self.lowering[target.profile] = time.perf_counter() - began
             lowered = by_profile[target.profile]
+            table = self.table_for(lowered) if precision in target.calibrated else None
+            began = time.perf_counter()
             row.artifact = build_artifact(
                 lowered,
                 target,
                 precision,
                 self.stage / name,
-                table=self.table_for(lowered) if precision in target.calibrated else None,
+                table=table,
                 photo=self.photo,
             )
+            taken = {"lowering": self.lowering[target.profile], "building": time.perf_counter() - began}
+            row.seconds = {name: round(seconds, 2) for name, seconds in taken.items()}
             row.path = name
             row.audit = lowered.lowered.audit.to_json()
             here = capability(target)

@@ -27,6 +27,7 @@ class Row:
     ``state`` is ``verified`` (within the budget), ``failed`` (over it, or it broke), ``unverified`` (built,
     but cannot run here) or ``unavailable`` (cannot be built here); ``reason`` says why it is not
     ``verified``. ``path`` and ``picture`` (the deblurred photo) are relative to the report's folder.
+    ``seconds`` holds how long "lowering" took, shared by all rows of a profile, and "building" this artifact.
     """
 
     target: str
@@ -42,7 +43,17 @@ class Row:
     latency: Latency | None = None
     eager: Latency | None = None
     audit: dict[str, Any] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
     reproduce: list[str] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int | None:
+        """Size on disk of what a runtime needs: everything but the golden pictures and the passport."""
+        if self.artifact is None:
+            return None
+        passport = self.artifact.passport
+        golden = set(passport.golden.values())
+        return sum(int(entry["bytes"]) for name, entry in passport.files.items() if name not in golden)
 
     def latency_dict(self) -> dict[str, Any] | None:
         """Return the figures of ``latency_ms``, those of eager beside them; ``None`` if nothing was timed."""
@@ -68,6 +79,7 @@ class Row:
             "parity": None if self.parity is None else self.parity.to_dict(),
             "latency_ms": latency,
             "picture": self.picture,
+            "seconds": self.seconds,
             "session": self.session,
             "reproduce": self.reproduce,
         }

@@ -110,6 +110,8 @@ def _print(report: Report) -> None:
         "p50 ms#",
         "p99 ms#",
         "faster#",
+        "MB#",
+        "built s#",
         "reason",
     )
     show.table(
@@ -118,6 +120,7 @@ def _print(report: Report) -> None:
         [_row(row) for row in report.rows],
     )
     show.line("max abs and PSNR: against PyTorch. faster: than PyTorch here, in the same run.")
+    show.line("built: without the lowering, which artifacts of one target share (seconds in report.json).")
     for row in report.rows:
         if row.path is not None:
             show.line(f"artifact: {report.folder / row.path}")
@@ -132,4 +135,6 @@ def _row(row: Row) -> tuple[str, ...]:
     parity = ("", "") if row.parity is None else (f"{row.parity.max_abs:.2e}", f"{row.parity.psnr_db:.1f}")
     took = ("", "") if row.latency is None else (f"{row.latency.p50:.1f}", f"{row.latency.p99:.1f}")
     faster = "" if row.latency is None or row.eager is None else f"{row.eager.p50 / row.latency.p50:.2f}x"
-    return (row.target, row.precision, row.state, *parity, *took, faster, row.reason)
+    size = "" if row.bytes is None else f"{row.bytes / 1e6:.2f}"
+    seconds = f"{row.seconds['building']:.1f}" if "building" in row.seconds else ""
+    return (row.target, row.precision, row.state, *parity, *took, faster, size, seconds, row.reason)

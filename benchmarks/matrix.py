@@ -169,6 +169,7 @@ class _Run:
             for row, session in self.sessions:
                 self.deblur(row, session)
         for row in rows:
+            row.reason = row.reason.replace(str(self.stage), str(out))  # where it will be found
             self.record(row, machine)
         self.step("writing the report")
         report = Report(

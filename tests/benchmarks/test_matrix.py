@@ -17,6 +17,7 @@ from fdikp_edge.export.build import load_model
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import (
     BadInputError,
+    CheckFailedError,
     ImageError,
     OutputError,
     SizeError,
@@ -26,6 +27,7 @@ from fdikp_edge.runtime.errors import (
 from fdikp_edge.runtime.images import read_photo, write_photo
 from fdikp_edge.runtime.photo import Photo
 from fdikp_edge.runtime.samples import sample_photo
+from fdikp_edge.runtime.sessions import Session
 from torch import nn
 
 SIZE = (32, 48)
@@ -208,3 +210,14 @@ def test_names_of_artifacts_are_safe_folder_names() -> None:
     assert matrix.artifact_name("tiny", "onnx", "fp32", (256, 384)) == "tiny-onnx-fp32-256x384"
     assert matrix.artifact_name("../a b/ü", "onnx", "fp32", (1, 2)) == "a-b-onnx-fp32-1x2"
     assert matrix.artifact_name("..", "onnx", "fp32", (1, 2)) == "model-onnx-fp32-1x2"
+
+
+def test_a_reason_names_the_folder_where_the_artifact_ends_up(
+    blend: Blend, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(session: Session, *_: Any) -> Any:
+        raise CheckFailedError(f"{session.artifact.path}: broke")
+
+    monkeypatch.setattr(matrix, "verify", broken)
+    (row,) = deploy(blend(), tmp_path / "out", photo=photo).rows
+    assert row.state == "failed" and row.reason == f"{tmp_path / 'out' / str(row.path)}: broke"

@@ -41,6 +41,10 @@ class ArtifactError(BadInputError):
     """A folder that is not an artifact, is incomplete, foreign, from a newer version, or was altered."""
 
 
+class BundleError(BadInputError):
+    """A bundle for a device that is damaged, altered, foreign, from a newer version, or unsafe to unpack."""
+
+
 class LoweringError(BadInputError):
     """The network cannot be lowered; names the operator and the module path."""
 

@@ -65,6 +65,15 @@ class TargetUnavailableError(FdikpEdgeError):
     """A target cannot be built or run on this machine; the message says what is missing."""
 
 
+class DeviceError(FdikpEdgeError):
+    """A graphics processor or its driver failed at work; ``code`` is the CUDA error (0: not one)."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        """Keep the message and the CUDA error's number."""
+        super().__init__(message)
+        self.code = code
+
+
 class CheckFailedError(FdikpEdgeError):
     """A budget or a check failed: the input was fine, the result is not."""
 

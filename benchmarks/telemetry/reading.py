@@ -34,7 +34,7 @@ class Reading:
 
     def over(self, below: Reading) -> Reading:
         """Return what either reading holds; where both hold a value, this one's."""
-        merged = {
+        merged: dict[str, Any] = {
             name: {**getattr(below, name), **getattr(self, name)}
             for name in (*QUANTITIES, "memory_mb", "other")
         }

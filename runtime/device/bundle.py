@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,14 @@ class Bundle:
             BundleError: it is refused; nothing is left behind.
         """
         file = Path(path)
-        try:
-            folder = entry.unpack(file, cache or entry.default_cache())
-            return cls(file, folder, entry.read_manifest(file, contents=False))
-        except entry.RefusedError as error:
-            raise BundleError(f"{file}: {strict_json.printable(str(error))}") from error
+        with _refusing(file):
+            return cls.unpacked(entry.unpack(file, cache or entry.default_cache()), file)
+
+    @classmethod
+    def unpacked(cls, folder: Path, path: Path) -> Bundle:
+        """Return a bundle that the entry script has checked and unpacked into ``folder``."""
+        with _refusing(path):
+            return cls(path, folder, entry.read_manifest(path, contents=False))
 
     @property
     def names(self) -> list[str]:
@@ -83,7 +87,13 @@ def check_bundle(path: str | Path) -> dict[str, Any]:
     Raises:
         BundleError: it is refused.
     """
-    try:
+    with _refusing(Path(path)):
         return entry.read_manifest(Path(path))
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except entry.RefusedError as error:
         raise BundleError(f"{path}: {strict_json.printable(str(error))}") from error

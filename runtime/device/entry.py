@@ -13,6 +13,7 @@ runs this script as it stands in it: take bundles from people you trust, or comp
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -43,6 +44,7 @@ FREE_BYTES = 1024**2
 
 _CHUNK = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_PROGRAM = re.compile(r"fdikp_edge(\.[a-z_]+)+")
 _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _AGAIN = "Copy or make the bundle again"
 
@@ -82,7 +84,7 @@ def unpack(path: Path, cache: Path) -> Path:
     """
     with _opened(path) as archive:
         manifest = _manifest(archive)
-        folder = cache / manifest["manifest_sha256"][:32]
+        folder = cache / str(manifest["manifest_sha256"])[:32]
         _private(cache)
         if folder.is_dir() and not _differs(folder, manifest):
             return folder
@@ -232,6 +234,8 @@ def _check_fields(value: dict[str, Any]) -> None:
     artifacts = value["artifacts"]
     if not isinstance(artifacts, list) or not all(isinstance(a, str) and plain_name(a) for a in artifacts):
         raise ValueError("artifacts: expected a list of folders")
+    if not _PROGRAM.fullmatch(value["program"]):
+        raise ValueError("program: is none of ours")
     for key in ("wheel", "photo"):
         if value[key] not in value["files"]:
             raise ValueError(f"{key} is not one of the files")
@@ -311,13 +315,12 @@ def main(bundle: Path) -> None:
         raise SystemExit("error: Python 3.10 or newer is needed (JetPack 6 has 3.10, JetPack 7 has 3.12)")
     try:
         folder = unpack(bundle, default_cache())
+        program = read_manifest(bundle, contents=False)["program"]
     except RefusedError as error:
         raise SystemExit(_complain(f"error: {bundle}: {error}")) from None
     sys.dont_write_bytecode = True  # the folder is checked at every start, and must not grow
     sys.path.insert(0, str(folder / SITE))
-    from fdikp_edge.cli.device import run
-
-    run(folder, bundle)
+    importlib.import_module(program).run(folder, bundle)
 
 
 def _complain(message: str) -> int:

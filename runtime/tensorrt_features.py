@@ -136,7 +136,7 @@ def features_of(product: Product, version: str) -> Features:
 def features_of_module(module: ModuleType | Any) -> Features:
     """Return what a module has: what its version says, without what is not in it."""
     promised = features_of(product_of(module), str(module.__version__))
-    missing = {
+    missing: dict[str, Any] = {
         name: False for name, attributes in _absent(module).items() if attributes and getattr(promised, name)
     }
     return dataclasses.replace(promised, **missing)

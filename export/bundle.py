@@ -7,10 +7,13 @@ the same bytes.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import io
 import json
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,16 +23,20 @@ from typing import Any
 import numpy as np
 
 from ..runtime import samples
-from ..runtime.artifact import Artifact
+from ..runtime.artifact import Artifact, ArtifactWriter
 from ..runtime.device import entry
+from ..runtime.device.trtexec import CACHE_FILE
+from ..runtime.engines import ONNX_FILE
 from ..runtime.errors import BadInputError, OutputError, UnknownNameError
+from ..runtime.fields import PASSPORT_NAME
 from ..runtime.files import replacing
 from ..runtime.images import read_photo
-from ..runtime.passport import PASSPORT_NAME
-from .device_wheel import add_entry, device_wheel
+from .device_wheel import PROGRAM, add_entry, device_wheel
+from .onnx import serialise
+from .onnx_signed import signed
 
-DEVICES: Mapping[str, tuple[str, ...]] = {"jetson": ("onnx", "tensorrt")}
-"""Device -> targets whose artifacts it takes: those that hold an ONNX file."""
+DEVICES: Mapping[str, tuple[str, ...]] = {"jetson": ("onnx", "tensorrt-rtx", "tensorrt")}
+"""Device -> targets whose artifacts it takes: those that hold an ONNX file for TensorRT to build from."""
 
 PHOTO = "photo/coffee.npy"
 _SAMPLE = "coffee"
@@ -76,6 +83,11 @@ def make_bundle(
     if path.exists() and (not overwrite or not path.is_file()):
         raise OutputError(f"{path}: exists already; ask to overwrite it, or choose another name")
     opened = _open(artifacts, DEVICES[device])
+    with tempfile.TemporaryDirectory(prefix="fdikp-bundle-") as scratch:
+        return _write(path, device, [_for_device(a, Path(scratch)) for a in opened], tables)
+
+
+def _write(path: Path, device: str, opened: Sequence[Artifact], tables: Sequence[str | Path]) -> Bundled:
     files: dict[str, bytes | Path] = {}
     for artifact in opened:
         for name in (PASSPORT_NAME, *artifact.passport.files):
@@ -110,6 +122,8 @@ def _open(artifacts: Iterable[str | Path], targets: tuple[str, ...]) -> list[Art
             )
         if passport.state == "failed":
             raise BadInputError(f"{artifact.path}: failed its check: {passport.reason}")
+        if ONNX_FILE not in passport.files:
+            raise BadInputError(f"{artifact.path}: holds no {ONNX_FILE} to build from")
         if passport.golden is None:
             raise BadInputError(f"{artifact.path}: has no golden input and output to check with on a device")
         if not entry.plain_name(name):
@@ -118,6 +132,44 @@ def _open(artifacts: Iterable[str | Path], targets: tuple[str, ...]) -> list[Art
     if len(set(names)) != len(names):
         raise BadInputError("two artifacts have the same name; rename one of the folders")
     return opened
+
+
+def _for_device(artifact: Artifact, scratch: Path) -> Artifact:
+    """Return the artifact as a device builds from it: an ONNX file for TensorRT, and what checks it."""
+    passport = artifact.passport
+    unsigned = passport.target == "onnx" and passport.precision.startswith("int8")
+    if passport.target == "onnx" and not unsigned:
+        return artifact
+    model = artifact.path / ONNX_FILE
+    with ArtifactWriter(scratch / artifact.path.name) as writer:
+        notes = list(passport.notes)
+        if unsigned:
+            import onnx
+
+            proto = onnx.load(model)
+            signed(proto)
+            (writer.folder / ONNX_FILE).write_bytes(serialise(proto, ONNX_FILE))
+            notes.append(
+                "8-bit values are signed here, which TensorRT wants; they stand for the same numbers"
+            )
+        else:
+            shutil.copyfile(model, writer.folder / ONNX_FILE)
+        kept = [CACHE_FILE] if CACHE_FILE in passport.files else []
+        for name in [*(passport.golden or {}).values(), *kept]:
+            shutil.copyfile(artifact.path / name, writer.folder / name)
+        return writer.commit(
+            dataclasses.replace(
+                passport,
+                target="onnx",
+                model_file=ONNX_FILE,
+                parity=None,
+                latency_ms=None,
+                measured_on=None,
+                state="unverified",
+                reason="not verified on a device yet",
+                notes=notes,
+            )
+        )
 
 
 def _calibration(tables: Sequence[str | Path], opened: Sequence[Artifact]) -> dict[str, bytes | Path]:
@@ -151,6 +203,7 @@ def _manifest(
         "made_with": {"fdikp-edge": importlib.metadata.version("fdikp-edge")},
         "artifacts": [artifact.path.name for artifact in opened],
         "photo": PHOTO,
+        "program": PROGRAM,
         "wheel": wheel,
         "files": {
             name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}

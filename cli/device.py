@@ -82,7 +82,9 @@ def _build(command: argparse.ArgumentParser) -> None:
         "--trtexec", action="store_true", help="print trtexec lines for TensorRT 10 and 11, and build nothing"
     )
     command.add_argument(
-        "--weak", action="store_true", help="choose types by builder flags (TensorRT before 11 only)"
+        "--weak",
+        choices=("fp16", "int8"),
+        help="choose types by builder flags, from the float32 files (TensorRT before 11 only)",
     )
     command.add_argument("--workspace", type=_count, metavar="MIB", help="most memory for one layer")
     command.add_argument("--overwrite", action="store_true", help="replace engines that are there")

@@ -59,7 +59,8 @@ def info(bundle: Bundle, options: Options) -> bool:
 
 def build(bundle: Bundle, options: Options) -> bool:
     """Build an engine from each artifact, or print the lines that would."""
-    artifacts = bundle.artifacts(options.artifact, options.precision)
+    # Flags choose types only where the file leaves them open.
+    artifacts = bundle.artifacts(options.artifact, ["fp32"] if options.weak else options.precision)
     out = _engines(bundle, options)
     if options.trtexec:
         for line in trtexec.for_versions(artifacts, out, weak=options.weak):

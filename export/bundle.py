@@ -18,22 +18,25 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..runtime import samples
 from ..runtime.artifact import Artifact, ArtifactWriter
 from ..runtime.device import entry
-from ..runtime.device.trtexec import CACHE_FILE
 from ..runtime.engines import ONNX_FILE
 from ..runtime.errors import BadInputError, OutputError, UnknownNameError
 from ..runtime.fields import PASSPORT_NAME
 from ..runtime.files import replacing
 from ..runtime.images import read_photo
 from .device_wheel import PROGRAM, add_entry, device_wheel
+from .legacy_calibration import legacy_files
 from .onnx import serialise
 from .onnx_signed import signed
+
+if TYPE_CHECKING:
+    from ..calibration.table import CalibrationTable
 
 DEVICES: Mapping[str, tuple[str, ...]] = {"jetson": ("onnx", "tensorrt-rtx", "tensorrt")}
 """Device -> targets whose artifacts it takes: those that hold an ONNX file for TensorRT to build from."""
@@ -66,7 +69,8 @@ def make_bundle(
         artifacts: folders; each keeps its name in the bundle.
         out: the file.
         device: one of :data:`DEVICES`.
-        tables: calibration tables, each of which at least one artifact was made with.
+        tables: calibration tables, each of which at least one artifact was made with, or of whose program.
+            A float32 artifact gets from it what weakly typed builds take (see :mod:`.legacy_calibration`).
         overwrite: replace ``out``.
 
     Raises:
@@ -83,16 +87,21 @@ def make_bundle(
     if path.exists() and (not overwrite or not path.is_file()):
         raise OutputError(f"{path}: exists already; ask to overwrite it, or choose another name")
     opened = _open(artifacts, DEVICES[device])
+    read = _tables(tables, opened)
     with tempfile.TemporaryDirectory(prefix="fdikp-bundle-") as scratch:
-        return _write(path, device, [_for_device(a, Path(scratch)) for a in opened], tables)
+        return _write(
+            path, device, [_for_device(a, Path(scratch), [table for table, _ in read]) for a in opened], read
+        )
 
 
-def _write(path: Path, device: str, opened: Sequence[Artifact], tables: Sequence[str | Path]) -> Bundled:
+def _write(
+    path: Path, device: str, opened: Sequence[Artifact], tables: Sequence[tuple[CalibrationTable, Path]]
+) -> Bundled:
     files: dict[str, bytes | Path] = {}
     for artifact in opened:
         for name in (PASSPORT_NAME, *artifact.passport.files):
             files[f"artifacts/{artifact.path.name}/{name}"] = artifact.path / name
-    files.update(_calibration(tables, opened))
+    files.update({f"calibration/{table.sha256[:16]}.json": file for table, file in tables})
     files[PHOTO] = _photo()
     files["photo/LICENSE.txt"] = samples.sample_photo(_SAMPLE).parent / "LICENSE.txt"
     wheel_name, wheel = device_wheel()
@@ -134,11 +143,13 @@ def _open(artifacts: Iterable[str | Path], targets: tuple[str, ...]) -> list[Art
     return opened
 
 
-def _for_device(artifact: Artifact, scratch: Path) -> Artifact:
+def _for_device(artifact: Artifact, scratch: Path, tables: Sequence[CalibrationTable]) -> Artifact:
     """Return the artifact as a device builds from it: an ONNX file for TensorRT, and what checks it."""
     passport = artifact.passport
     unsigned = passport.target == "onnx" and passport.precision.startswith("int8")
-    if passport.target == "onnx" and not unsigned:
+    fitting = [table for table in tables if passport.program_sha256 in table.sections]
+    legacy = bool(fitting) and passport.precision == "fp32"
+    if passport.target == "onnx" and not unsigned and not legacy:
         return artifact
     model = artifact.path / ONNX_FILE
     with ArtifactWriter(scratch / artifact.path.name) as writer:
@@ -154,8 +165,13 @@ def _for_device(artifact: Artifact, scratch: Path) -> Artifact:
             )
         else:
             shutil.copyfile(model, writer.folder / ONNX_FILE)
-        kept = [CACHE_FILE] if CACHE_FILE in passport.files else []
-        for name in [*(passport.golden or {}).values(), *kept]:
+        if legacy:
+            import onnx
+
+            extra = legacy_files(onnx.load(model), fitting[0], passport.program_sha256)
+            for name, data in extra.items():
+                (writer.folder / name).write_bytes(data)
+        for name in (passport.golden or {}).values():
             shutil.copyfile(artifact.path / name, writer.folder / name)
         return writer.commit(
             dataclasses.replace(
@@ -172,17 +188,18 @@ def _for_device(artifact: Artifact, scratch: Path) -> Artifact:
         )
 
 
-def _calibration(tables: Sequence[str | Path], opened: Sequence[Artifact]) -> dict[str, bytes | Path]:
+def _tables(paths: Sequence[str | Path], opened: Sequence[Artifact]) -> list[tuple[CalibrationTable, Path]]:
     from ..calibration.table import read_table
 
-    wanted = {artifact.passport.calibration_sha256 for artifact in opened} - {None}
-    files: dict[str, bytes | Path] = {}
-    for path in map(Path, tables):
-        digest = read_table(path).sha256
-        if digest not in wanted:
+    used = {artifact.passport.calibration_sha256 for artifact in opened}
+    programs = {artifact.passport.program_sha256 for artifact in opened}
+    found = []
+    for path in map(Path, paths):
+        table = read_table(path)
+        if table.sha256 not in used and not programs & set(table.sections):
             raise BadInputError(f"{path}: none of these artifacts was made with this table")
-        files[f"calibration/{digest[:16]}.json"] = path
-    return files
+        found.append((table, path))
+    return found
 
 
 def _photo() -> bytes:

@@ -31,8 +31,9 @@ def make(folder: Path, precision: str = "fp32", *, golden: float = 0.5, target: 
             helper.make_node("DequantizeLinear", ["q", "step", "zero"], ["rounded"], name="dq"),
             helper.make_node("Mul", ["rounded", "half"], ["deblurred"], name="node_deblurred"),
         ]
-    entry = body[-1].metadata_props.add()
-    entry.key, entry.value = "module", "network.halve"
+    for key, value in (("module", "network.halve"), ("node", "mul")):
+        entry = body[-1].metadata_props.add()
+        entry.key, entry.value = key, value
     graph = helper.make_graph(
         body,
         "half",

@@ -2,7 +2,7 @@
 
 The types are those in the ONNX file (casts, quantise and dequantise), which every release from 10 takes as a
 strongly typed network. Where a release still has weak typing (8.6 to 10), ``weak`` lets builder flags choose
-types instead, int8 from a calibration cache: the legacy way, for a file in float32.
+types instead, for a file in float32 with a calibration cache and a list of layers to leave alone beside it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from .. import strict_json
 from ..artifact import Artifact, ArtifactWriter
 from ..caches import read_cache, write_cache
 from ..cuda import open_cuda
@@ -31,7 +32,11 @@ from ..sessions.onnx_guard import check_external_data
 from ..strict_json import printable
 from ..tensorrt_features import Features, features_of_module, product_of
 from .missing import problems, tensorrt_module
-from .trtexec import CACHE_FILE
+
+CACHE_FILE = "calibration.cache"
+WIDE_FILE = "wide.json"
+"""What an artifact in float32 carries for weakly typed builds: ranges, and layers to keep in float32."""
+MAX_WIDE_BYTES = 1 << 24
 
 TARGET = "tensorrt"
 MAX_LOG_LINES = 20_000
@@ -43,11 +48,12 @@ _MEMORY_WORDS = ("out of memory", "outofmemory", "cuda error 2")
 class Settings:
     """How to build.
 
+    ``weak`` is the precision that builder flags ask for; ``None`` takes types from the file.
     ``workspace_mib`` bounds what one layer may use (TensorRT's own choice when ``None``); ``capability`` is
     what a TensorRT that builds ahead of time builds for, and others take the device they run on.
     """
 
-    weak: bool = False
+    weak: Literal["fp16", "int8"] | None = None
     workspace_mib: int | None = None
     timing_cache: Path | None = None
     capability: Capability | None = None
@@ -116,6 +122,7 @@ def build_artifact(
             dataclasses.replace(
                 source.passport,
                 target=TARGET,
+                precision=settings.weak or source.passport.precision,
                 model_file=ENGINE_FILE,
                 toolchain={**source.passport.toolchain, "tensorrt (device)": str(trt.__version__)},
                 parity=None,
@@ -141,7 +148,13 @@ def build(
         raise TargetUnavailableError(
             f"{features.product} {features.version} has no weak typing; build without --weak"
         )
-    logger = _logger(trt)
+    if settings.weak and not {CACHE_FILE, WIDE_FILE} <= set(source.passport.files):
+        raise ArtifactError(
+            f"{source.path}: holds no {CACHE_FILE}, which types by flags need; it goes along where a bundle "
+            "is made of a float32 artifact with --table. Or build without --weak"
+        )
+    said: list[tuple[int, str]] = []
+    logger = _logger(trt, said)
     builder = trt.Builder(logger)
     flags = 0
     if not settings.weak and features.has_strong_typing_flag:
@@ -149,19 +162,21 @@ def build(
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(onnx):
-        said = refusals(parser, onnx_nodes(onnx)) or ["no reason given"]
-        raise ArtifactError(f"{source.path}: TensorRT {features.version} refuses {'; '.join(said[:5])}")
+        refused = refusals(parser, onnx_nodes(onnx)) or ["no reason given"]
+        raise ArtifactError(f"{source.path}: TensorRT {features.version} refuses {'; '.join(refused[:5])}")
     config = builder.create_builder_config()
     keep = _configure(trt, features, config, source, settings, timing)
+    if settings.weak:
+        keep_wide(trt, network, config, strict_json.parse(source.read(WIDE_FILE, MAX_WIDE_BYTES)))
     try:
         engine = builder.build_serialized_network(network, config)
     except (MemoryError, DeviceError) as error:
         raise _gave_up(source, [(1, f"out of memory: {error}")]) from error
     if engine is None:
-        raise _gave_up(source, logger.said)
+        raise _gave_up(source, said)
     del keep
     learnt = config.get_timing_cache() if features.has_timing_cache else None
-    return Built(bytes(engine), None if learnt is None else bytes(learnt.serialize()), logger.said)
+    return Built(bytes(engine), None if learnt is None else bytes(learnt.serialize()), said)
 
 
 def _configure(
@@ -170,6 +185,8 @@ def _configure(
     """Set the builder's options, and return what must stay alive while it works."""
     keep: list[Any] = []
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # layers keep their names
+    if hasattr(trt.BuilderFlag, "TF32"):
+        config.clear_flag(trt.BuilderFlag.TF32)  # ten bits of mantissa are not float32
     if settings.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_mib << 20)
     if features.has_ahead_of_time and settings.capability is not None:
@@ -184,23 +201,26 @@ def _configure(
             keep.append(cache)
             config.set_timing_cache(cache, False)
     if settings.weak:
-        precision = source.passport.precision
-        if precision in ("fp16", "int8"):
-            config.set_flag(trt.BuilderFlag.FP16)
-        if precision == "int8":
-            config.set_flag(trt.BuilderFlag.INT8)
-            config.int8_calibrator = calibrator = _calibrator(trt, source)
-            keep.append(calibrator)
+        config.set_flag(trt.BuilderFlag.FP16)
+    if settings.weak == "int8":
+        config.set_flag(trt.BuilderFlag.INT8)
+        config.int8_calibrator = calibrator = _calibrator(trt, source.read(CACHE_FILE, 1 << 26))
+        keep.append(calibrator)
     return keep
 
 
-def _calibrator(trt: Any, source: Artifact) -> Any:
+def keep_wide(trt: Any, network: Any, config: Any, names: list[str]) -> None:
+    """Ask a weakly typed builder to leave layers in float32."""
+    wanted = set(names)
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if layer.name in wanted:
+            layer.precision = trt.DataType.FLOAT
+    config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
+
+
+def _calibrator(trt: Any, cache: bytes) -> Any:
     """Return a calibrator that has nothing but a finished cache."""
-    if CACHE_FILE not in source.passport.files:
-        raise ArtifactError(
-            f"{source.path}: holds no {CACHE_FILE}, which int8 by flags needs; build without --weak"
-        )
-    cache = source.read(CACHE_FILE, 1 << 26)
 
     class Cached(trt.IInt8EntropyCalibrator2):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -221,17 +241,16 @@ def _calibrator(trt: Any, source: Artifact) -> Any:
     return Cached()
 
 
-def _logger(trt: Any) -> Any:
-    """Return a logger of the module's own kind that keeps everything that is said."""
+def _logger(trt: Any, said: list[tuple[int, str]]) -> Any:
+    """Return a logger of the module's own kind that keeps everything that is said in ``said``."""
 
     class Kept(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.said: list[tuple[int, str]] = []
 
         def log(self, severity: Any, text: str) -> None:
-            if len(self.said) < MAX_LOG_LINES:
-                self.said.append((int(severity), str(text)))
+            if len(said) < MAX_LOG_LINES:
+                said.append((int(severity), str(text)))
 
     return Kept()
 

@@ -17,17 +17,22 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from .. import strict_json
 from ..artifact import Artifact
 from ..tensorrt_features import Features, features_of
+from .build import CACHE_FILE, MAX_WIDE_BYTES, WIDE_FILE
 
 VERSIONS = ("10.3", "11.4")
 """What lines are shown for where no TensorRT is at hand: JetPack 6's, and the newest known."""
 
-CACHE_FILE = "calibration.cache"
-
 
 def lines(
-    artifact: Artifact, features: Features, out: Path, *, weak: bool = False, workspace_mib: int | None = None
+    artifact: Artifact,
+    features: Features,
+    out: Path,
+    *,
+    weak: str | None = None,
+    workspace_mib: int | None = None,
 ) -> tuple[str, str]:
     """Return the line that builds an engine and the one that measures it.
 
@@ -35,7 +40,7 @@ def lines(
         artifact: holds the ONNX file.
         features: of the TensorRT meant.
         out: folder for the engine and the timing cache.
-        weak: choose types by flags, where the release still can; see :mod:`.build`.
+        weak: ``fp16`` or ``int8``: choose types by flags, where the release still can; see :mod:`.build`.
         workspace_mib: most memory for one layer; TensorRT's own choice when ``None``.
     """
     engine = out / f"{artifact.path.name}.engine"
@@ -58,13 +63,13 @@ def lines(
     if not features.has_weak_typing:  # 11
         return _line(words), _line([*run, "--includeDataTransfers"])
     if weak:
-        words += _flags(artifact)
+        words += _flags(artifact, weak)
     else:
         words.append("--stronglyTyped")
     return _line(words), _line([*run, "--useSpinWait", "--useCudaGraph"])
 
 
-def for_versions(artifacts: Sequence[Artifact], out: Path, *, weak: bool = False) -> list[str]:
+def for_versions(artifacts: Sequence[Artifact], out: Path, *, weak: str | None = None) -> list[str]:
     """Return the lines of every artifact for :data:`VERSIONS`, with a comment before each."""
     found = []
     for version in VERSIONS:
@@ -75,10 +80,16 @@ def for_versions(artifacts: Sequence[Artifact], out: Path, *, weak: bool = False
     return found
 
 
-def _flags(artifact: Artifact) -> list[str]:
-    cache = artifact.path / CACHE_FILE
-    flags = {"fp16": ["--fp16"], "int8": ["--fp16", "--int8"]}.get(artifact.passport.precision, [])
-    return [*flags, f"--calib={cache}"] if "--int8" in flags and cache.is_file() else flags
+def _flags(artifact: Artifact, weak: str) -> list[str]:
+    flags = ["--fp16"]
+    if weak == "int8":
+        flags += ["--int8", f"--calib={artifact.path / CACHE_FILE}"]
+    if WIDE_FILE in artifact.passport.files:
+        wide = strict_json.parse(artifact.read(WIDE_FILE, MAX_WIDE_BYTES))
+        if wide:
+            flags.append("--precisionConstraints=prefer")
+            flags.append("--layerPrecisions=" + ",".join(f"{name}:fp32" for name in wide))
+    return flags
 
 
 def _line(words: Sequence[str]) -> str:

@@ -81,7 +81,7 @@ class TensorRtSession(Session):
         if self._features.has_engine_validity:
             validity, notes = runtime.get_engine_validity(data[: runtime.engine_header_size])
             if validity == self._trt.EngineValidity.INVALID:
-                raise refused(self.artifact, title, ValueError(f"{notes}"))
+                raise refused(self.artifact, title, ValueError(f"{log.said()} ({notes})"))
         engine = runtime.deserialize_cuda_engine(data)
         if engine is None:
             raise refused(self.artifact, title, ValueError(log.said()))
@@ -175,13 +175,14 @@ class TensorRtSession(Session):
 
 
 class _Log:
-    """The last problem that TensorRT logged; it says why it returned nothing only there."""
+    """What TensorRT logged last; it says why it returned nothing only there."""
 
-    last = ""
+    problem = ""
+    remark = ""
 
     def said(self) -> str:
-        """Return it, or that there was none."""
-        return self.last or "it gave no reason"
+        """Return the last problem, or else the last remark, or that there was none."""
+        return self.problem or self.remark or "it gave no reason"
 
 
 def _log(trt: Any) -> Any:
@@ -191,7 +192,9 @@ def _log(trt: Any) -> Any:
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self.last = message
+                self.problem = message
+            elif severity != trt.ILogger.VERBOSE:
+                self.remark = message
 
     return Log()
 

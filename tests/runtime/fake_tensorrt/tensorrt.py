@@ -48,7 +48,8 @@ class _Only:
         return object.__getattribute__(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_") and name not in type(self)._recorded:
+        ours = type(self).__module__ == __name__  # what a caller derives is the caller's
+        if ours and not name.startswith("_") and name not in type(self)._recorded:
             raise AttributeError(f"{type(self).__name__} of TensorRT {__version__} has no {name}")
         object.__setattr__(self, name, value)
 

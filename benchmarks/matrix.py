@@ -24,7 +24,7 @@ from ..runtime.files import making_folder
 from ..runtime.images import read_photo, write_photo
 from ..runtime.photo import Photo
 from ..runtime.samples import sample_photo
-from ..runtime.sessions import Session, available_threads, open_session
+from ..runtime.sessions import Session, available_threads, open_session, open_stand_in
 from .latency import measure_side_by_side
 from .machine import machine_info
 from .parity import verify
@@ -179,7 +179,7 @@ class _Run:
             rows=rows,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             photo=photo,
-            command=self.command([target.name for target, _ in pairs], [p for _, p in pairs]),
+            command=self.command([target.spec for target, _ in pairs], [p for _, p in pairs]),
         )
         notes = write_report(report, self.stage)
         if notes:
@@ -200,7 +200,7 @@ class _Run:
         from ..export.build import build_artifact
 
         row = Row(target.name, precision, self.size)
-        row.reproduce = self.command([target.name], [precision])
+        row.reproduce = self.command([target.spec], [precision])
         self.step(f"building {target.name} {precision}")
         name = artifact_name(self.name, target.name, precision, self.size)
         with _row_errors(row):
@@ -240,13 +240,16 @@ class _Run:
         return self.tables[program]
 
     def open(self, row: Row, stack: contextlib.ExitStack) -> None:
-        """Open what was built, where this machine can run it."""
-        if row.artifact is None or row.reason:
+        """Open what was built, or what stands in for it where this machine cannot run it."""
+        if row.artifact is None:
             return
         with _row_errors(row):
-            session = stack.enter_context(open_session(row.artifact, threads=self.threads))
-            row.session = session.describe()
-            self.sessions.append((row, session))
+            opener = open_stand_in if row.reason else open_session
+            session = opener(row.artifact, threads=self.threads)
+            if session is not None:
+                stack.enter_context(session)
+                row.session = session.describe()
+                self.sessions.append((row, session))
 
     def verify(self, row: Row, session: Session, lowered: LoweredModel) -> None:
         """Hold one artifact to its budget, on the samples and on the photo of this run."""
@@ -254,8 +257,14 @@ class _Run:
         with _row_errors(row):
             own = [] if self.photo.source == sample_photo() else [self.photo]
             row.parity = verify(session, lowered.reference, [*own, *_samples()])
-            row.state = "verified" if row.parity.within_budget else "failed"
-            row.reason = "; ".join(row.parity.problems) or session.caveat
+            if not row.parity.within_budget:
+                row.state = "failed"
+            else:
+                row.state = "unverified" if session.is_stand_in else "verified"
+            remarks = [*row.parity.problems, *([row.reason] if session.is_stand_in else [])]
+            if session.is_stand_in or not row.parity.problems:
+                remarks.append(session.caveat)
+            row.reason = "; ".join(filter(None, remarks))
 
     def time(self, lowered: LoweredModel, min_samples: int, max_seconds: float) -> None:
         """Time all artifacts that work and eager by turns, on one crop of the photo."""

@@ -53,7 +53,7 @@ def build(
     # Unsigned: ONNX Runtime on x86 is slower in int8 than in float32 with the other form.
     model, notes = convert_to(lowered, precision, table, unsigned=True)
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
-    _describe(model, facts)
+    label(model, facts)
     name = TARGETS["onnx"].model_file
     data = serialise(model, name)
     (folder / name).write_bytes(data)
@@ -278,7 +278,8 @@ def _difference(before: onnx.ModelProto, after: onnx.ModelProto) -> float:
     return float(max(worst - slack, 0.0) / max(np.abs(expected).max(), 1e-30))
 
 
-def _describe(model: Any, facts: Mapping[str, str]) -> None:
+def label(model: Any, facts: Mapping[str, str]) -> None:
+    """Write facts and the tools' versions into a finished model."""
     model.producer_name = PRODUCER
     model.producer_version = importlib.metadata.version(PRODUCER)
     model.graph.name = "main"

@@ -9,14 +9,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..runtime.errors import LoweringError
+from ..runtime.onnx_nodes import MODULE_KEY
 from .census import check_census, table
 
 if TYPE_CHECKING:
     import onnx
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
-MODULE_KEY = "module"
-"""Key of a node's metadata that holds the dotted path of the torch module it came from."""
 NODE_KEY = "node"
 """Key of the name of the program's node that an ONNX node came from. Names of ONNX values say nothing: the
 exporter rewrites the program first, and counts anew."""

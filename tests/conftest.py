@@ -23,6 +23,7 @@ hypothesis.settings.load_profile("untimed")
 _LONG = ("test_readme.py", "test_fdikp_programs.py", "test_coreml.py", "test_precision.py", "test_onnx.py")
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))  # small_bundle, which several folders use
 _BIN = Path(sys.executable).parent
 
 
@@ -93,3 +94,14 @@ def deployed(readme: Readme) -> Path:
     done = readme.shell(readme.main_job)
     assert done.returncode == 0, done.stdout + done.stderr
     return readme.folder / "build"
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle for a Jetson of a network that halves its input, at float32 and at int8."""
+    import small_bundle
+    from fdikp_edge.export.bundle import make_bundle
+
+    folder = tmp_path_factory.mktemp("bundle")
+    artifacts = [small_bundle.make(folder, precision) for precision in ("fp32", "int8")]
+    return make_bundle(artifacts, folder / "half.bundle").path

@@ -26,7 +26,8 @@ class Row:
 
     ``state`` is ``verified`` (within the budget), ``failed`` (over it, or it broke), ``unverified`` (built,
     but cannot run here) or ``unavailable`` (cannot be built here); ``reason`` says why it is not
-    ``verified``. ``path`` and ``picture`` (the deblurred photo) are relative to the report's folder.
+    ``verified``. ``mixture`` is the search behind a mixture of 8 bits and floats. ``path`` and ``picture``
+    (the deblurred photo) are relative to the report's folder.
     """
 
     target: str
@@ -42,6 +43,7 @@ class Row:
     latency: Latency | None = None
     eager: Latency | None = None
     audit: dict[str, Any] | None = None
+    mixture: dict[str, Any] | None = None
     reproduce: list[str] = field(default_factory=list)
 
     def latency_dict(self) -> dict[str, Any] | None:
@@ -70,6 +72,7 @@ class Row:
             "picture": self.picture,
             "session": self.session,
             "reproduce": self.reproduce,
+            **({} if self.mixture is None else {"mixture": self.mixture}),
         }
         if self.artifact is not None:
             passport = self.artifact.passport

@@ -51,7 +51,7 @@ def build(
     came from in its metadata (``module``). The bytes follow from the program and the tools' versions alone.
     """
     # Unsigned: ONNX Runtime on x86 is slower in int8 than in float32 with the other form.
-    model, notes = convert_to(lowered, precision, table, unsigned=True)
+    model, notes = convert_to(lowered, precision, table, unsigned=TARGETS["onnx"].rounds_results)
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     _describe(model, facts)
     name = TARGETS["onnx"].model_file

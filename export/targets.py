@@ -76,6 +76,8 @@ class Target:
     run_probe: str | None = None
     calibrated: tuple[str, ...] = ()
     """Precisions whose builder needs a calibration table."""
+    rounds_results: bool = False
+    """Whether int8 files round the results of convolutions too, to bytes with zero point 128."""
 
     def check(self, precision: str) -> None:
         """Check, before any work starts, that this machine can build the target at ``precision``.
@@ -191,6 +193,7 @@ TARGETS: dict[str, Target] = {
             run_needs=(Requirement("onnxruntime", "onnxruntime", "1.23", "pip install onnxruntime"),),
             profile="onnx",
             calibrated=("fp16", "int8"),
+            rounds_results=True,
         ),
         Target(
             name="openvino",

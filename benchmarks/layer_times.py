@@ -83,6 +83,7 @@ class Stopwatch:
         plain = _fastest(profile(self._plain, self._x, self.threads))
         own = _fastest(profile(quantised, self._x, self.threads))
         before, after = _by_layer(plain, names), _by_layer(own, names)
+        layers = [layer.node for layer in table.section(self.model.lowered.sha256).quantised()]
         return Times(
             runtime=self._runtime,
             machine=machine,
@@ -90,7 +91,7 @@ class Stopwatch:
             source=f"profiled, fastest of {RUNS} runs",
             float_ms=sum(plain.values()),
             int8_ms=sum(own.values()),
-            layers={node: LayerTime(before[node], after[node]) for node in before.keys() & after.keys()},
+            layers={n: LayerTime(before[n], after[n]) for n in layers if n in before and n in after},
         )
 
     def speedup(self, table: CalibrationTable) -> float:

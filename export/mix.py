@@ -81,29 +81,31 @@ def in_file(model: LoweredModel) -> Mapping[str, str]:
     from .onnx import convert
     from .onnx_checks import source_node
 
-    graph, _ = convert(model.lowered.program)
-    readers: dict[str, list[int]] = {}
-    for index, node in enumerate(graph.graph.node):
-        for name in node.input:
-            readers.setdefault(name, []).append(index)
     found: dict[str, str] = {}
-    for node in graph.graph.node:
-        if node.op_type not in ("Conv", "Gemm", "MatMul") or not (layer := source_node(node)):
-            continue
-        names = [node.name, node.output[0]]
-        follows = node
-        for _ in range(2):
-            after = readers.get(follows.output[0], [])
-            if len(after) != 1 or graph.graph.node[after[0]].op_type not in _FUSED_INTO:
-                break
-            follows = graph.graph.node[after[0]]
-            names += [follows.name, follows.output[0]]
-        for name in names:
-            found.setdefault(name, layer)
+    for as_calibrated in (False, True):  # float files, int8 files
+        graph, _ = convert(model.lowered.program, as_calibrated=as_calibrated)
+        nodes = list(graph.graph.node)
+        readers: dict[str, list[int]] = {}
+        for index, node in enumerate(nodes):
+            for name in node.input:
+                readers.setdefault(name, []).append(index)
+        for node in nodes:
+            if node.op_type not in ("Conv", "Gemm", "MatMul") or not (layer := source_node(node)):
+                continue
+            names = [node.name, node.output[0]]
+            follows = node
+            for _ in range(2):
+                after = readers.get(follows.output[0], [])
+                if len(after) != 1 or nodes[after[0]].op_type not in _FUSED_INTO:
+                    break
+                follows = nodes[after[0]]
+                names += [follows.name, follows.output[0]]
+            for name in names:
+                found.setdefault(name, layer)
     return found
 
 
 def plain_name(name: str) -> str:
     """Return a runtime's name of an operator without what the runtime put around it."""
-    name = re.sub(r"^fused |_kernel_time$|/WithoutBiases$", "", name)
+    name = re.sub(r"^fused |/.*$|_kernel_time$", "", name)
     return re.sub(r"_nchwc$|_token_\d+$", "", name)

@@ -27,6 +27,7 @@ from ..runtime.samples import sample_photo
 from ..runtime.sessions import Session, available_threads, open_session, open_stand_in
 from .latency import measure_side_by_side
 from .machine import machine_info
+from .mix import Bounds, mixed
 from .parity import verify
 from .publish import staged
 from .report import REPORT_HTML, REPORT_JSON, Report, Row, write_report
@@ -61,6 +62,8 @@ def deploy(
     source: Sequence[str] = (),
     photo: str | Path | None = None,
     table: CalibrationTable | None = None,
+    bounds: Bounds | None = None,
+    photo_pairs: str | Path | None = None,
     overwrite: bool = False,
     threads: int | None = None,
     min_samples: int = 100,
@@ -79,6 +82,8 @@ def deploy(
         name: what artifacts call the network; the variant's name, or else the class's, when ``None``.
         source: how the command line would name the network and its options (``--model tiny``).
         table: calibration table for fp16 and int8; made from the shipped photos when ``None``.
+        bounds: what int8 must keep: layers go back to floats until it does, on targets that use the table.
+        photo_pairs: a folder of pairs of photos to judge that on; defocused calibration photos when ``None``.
         photo: a photograph to deblur, and for the golden input; a sample when ``None``.
         overwrite: replace what an earlier run left in ``out``.
         threads: processor threads for every runtime and for eager; all that may be used when ``None``.
@@ -110,6 +115,8 @@ def deploy(
             source=tuple(source),
             photo=read_photo(chosen),
             table=table,
+            bounds=bounds,
+            photo_pairs=photo_pairs,
             threads=threads or available_threads(),
             progress=progress or (lambda done, total, now: None),
             steps=3 * len(pairs) + 3,
@@ -133,6 +140,8 @@ class _Run:
     source: tuple[str, ...]
     photo: Photo
     table: CalibrationTable | None
+    bounds: Bounds | None
+    photo_pairs: str | Path | None
     threads: int
     progress: Progress
     steps: int
@@ -141,6 +150,7 @@ class _Run:
     tables: dict[str, CalibrationTable] = field(default_factory=dict)
     lowering: dict[str, float] = field(default_factory=dict)
     """Seconds that the lowering for each profile took."""
+    notes: dict[str, None] = field(default_factory=dict)
 
     def __call__(
         self,
@@ -180,6 +190,7 @@ class _Run:
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             photo=photo,
             command=self.command([target.spec for target, _ in pairs], [p for _, p in pairs]),
+            notes=list(self.notes),
         )
         notes = write_report(report, self.stage)
         if notes:
@@ -210,7 +221,7 @@ class _Run:
                 by_profile[target.profile] = first.for_profile(target.profile)
                 self.lowering[target.profile] = time.perf_counter() - began
             lowered = by_profile[target.profile]
-            table = self.table_for(lowered) if precision in target.calibrated else None
+            table = self.table_for(lowered, target, precision, row)
             began = time.perf_counter()
             row.artifact = build_artifact(
                 lowered,
@@ -228,16 +239,29 @@ class _Run:
             row.reason = "" if here.can_run else f"cannot run here: {here.reason}"
         return row
 
-    def table_for(self, lowered: LoweredModel) -> CalibrationTable:
-        """Return the user's table, or one made of the shipped photos, once for each program."""
+    def table_for(
+        self, lowered: LoweredModel, target: Target, precision: str, row: Row
+    ) -> CalibrationTable | None:
+        """Return what the target calibrates with: the user's table, or one made of the shipped photos, once
+        for each program; with int8 mixed as the bounds ask."""
         from ..export.calibrate import calibrate
 
-        if self.table is not None:
-            return self.table
+        if precision not in target.calibrated:
+            if precision == "int8" and self.bounds is not None:
+                self.notes[f"{target.name} takes no calibration table: its int8 is not mixed"] = None
+            return None
         program = lowered.lowered.sha256
-        if program not in self.tables:
-            self.tables[program] = calibrate(lowered)
-        return self.tables[program]
+        table = self.table or self.tables.get(program)
+        if table is None:
+            table = self.tables[program] = calibrate(lowered)
+        self.notes |= dict.fromkeys(f"calibration photos: {note}" for note in table.notes)
+        if precision == "int8":
+            if self.bounds is not None:
+                how: dict[str, Any] = {"pairs": self.photo_pairs, "threads": self.threads}
+                table = mixed(lowered, table, self.bounds, target, **how)
+            mixture = table.section(program).mixture
+            row.mixture = None if mixture is None else mixture.to_dict()
+        return table
 
     def open(self, row: Row, stack: contextlib.ExitStack) -> None:
         """Open what was built, or what stands in for it where this machine cannot run it."""
@@ -316,6 +340,9 @@ class _Run:
         words += ["--size", f"{self.size[0]}x{self.size[1]}"]
         if self.contract != "float_nchw":
             words += ["--contract", self.contract.partition("_")[0]]
+        for option in ("max_drop_db", "min_speedup"):
+            if (bound := getattr(self.bounds, option, None)) is not None:
+                words += [f"--{option.replace('_', '-')}", f"{bound:g}"]
         return [*words, "--out", "DIR"]
 
 

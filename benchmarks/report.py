@@ -26,8 +26,9 @@ class Row:
 
     ``state`` is ``verified`` (within the budget), ``failed`` (over it, or it broke), ``unverified`` (built,
     but cannot run here) or ``unavailable`` (cannot be built here); ``reason`` says why it is not
-    ``verified``. ``path`` and ``picture`` (the deblurred photo) are relative to the report's folder.
-    ``seconds`` holds how long "lowering" took, shared by all rows of a profile, and "building" this artifact.
+    ``verified``. ``mixture`` is the search behind a mixture of 8 bits and floats. ``path`` and ``picture``
+    (the deblurred photo) are relative to the report's folder. ``seconds`` holds how long "lowering" took, shared
+    by all rows of a profile, and "building" this artifact.
     """
 
     target: str
@@ -44,6 +45,7 @@ class Row:
     eager: Latency | None = None
     audit: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    mixture: dict[str, Any] | None = None
     reproduce: list[str] = field(default_factory=list)
 
     @property
@@ -82,6 +84,7 @@ class Row:
             "seconds": self.seconds,
             "session": self.session,
             "reproduce": self.reproduce,
+            **({} if self.mixture is None else {"mixture": self.mixture}),
         }
         if self.artifact is not None:
             passport = self.artifact.passport

@@ -19,6 +19,7 @@ from typing import Any
 from ..runtime.errors import BadInputError, ImageError, TargetUnavailableError
 from . import report_charts as charts
 from . import report_words as say
+from .report_mixture import mixture_view
 from .report_pictures import Pictures, embed, embed_after
 
 __all__ = ["Pictures", "ReportUnavailableError", "render"]
@@ -31,6 +32,7 @@ _LATENCY = ("min", "p50", "p90", "p99", "n", "eager_p50", "samples")
 _SHOWN = (
     *("target", "precision", "size", "path", "state", "reason", "parity", "latency_ms", "plan", "audit"),
     *("files", "toolchain", "precision_census", "notes", "reproduce", "golden"),
+    "mixture",
 )
 _SHOWN_TOP = ("version", "model", "machine", "artifacts", "created", "command", "notes")
 _UNPRINTABLE = re.compile(
@@ -169,6 +171,7 @@ def _artifact(entry: Mapping[str, Any], report: Mapping[str, Any], index: int) -
         "notes": [text for note in say.items(entry.get("notes")) if (text := say.words(note))],
         "reproduce": _command(entry.get("reproduce")),
         "equivalent": _equivalent(entry, report),
+        "mixture": mixture_view(entry.get("mixture")),
     }
 
 

@@ -22,6 +22,7 @@ from ..runtime.files import replacing
 from .admission import TILES, admit
 from .half import HALF_TILES, HalfPlan, Transform, decide
 from .layers import LEAST_WORK, Layer, find_layers
+from .mixture import Mixture
 from .ranges import DEFAULT_SCHEME, LEVELS, SCHEMES, Statistics, collect
 from .samples import Samples
 from .table_fields import read_section, wrong
@@ -33,12 +34,16 @@ MAX_BYTES = 16 * 1024**2
 
 @dataclass(frozen=True)
 class Section:
-    """What the table holds of one program. ``tensors`` is keyed by node names, as are the layers."""
+    """What the table holds of one program. ``tensors`` is keyed by node names, as are the layers.
+
+    ``mixture`` says how the layers in floats were chosen, where a search for a bound did.
+    """
 
     profile: str
     tensors: Mapping[str, Statistics]
     layers: Sequence[Layer]
     half: HalfPlan
+    mixture: Mixture | None = None
 
     def quantised(self) -> list[Layer]:
         """Return the layers that compute in 8 bits."""
@@ -51,6 +56,7 @@ class Section:
             "tensors": {name: dataclasses.asdict(seen) for name, seen in self.tensors.items()},
             "layers": [dataclasses.asdict(layer) for layer in self.layers],
             "half": dataclasses.asdict(self.half),
+            **({} if self.mixture is None else {"mixture": dataclasses.asdict(self.mixture)}),
         }
 
 
@@ -98,19 +104,23 @@ class CalibrationTable:
         """Return what one step of int8 is worth in ``tensor``; 1 where it was always zero."""
         return step(self.range_of(program_sha256, tensor))
 
-    def to_float(self, nodes: Mapping[str, str]) -> CalibrationTable:
-        """Return the table with more layers kept in floats; ``nodes``: name of a layer -> reason."""
-        sections = {
-            sha: dataclasses.replace(
-                section,
-                layers=[
-                    dataclasses.replace(layer, reason=layer.reason or nodes.get(layer.node, ""))
-                    for layer in section.layers
-                ],
-            )
-            for sha, section in self.sections.items()
-        }
-        return dataclasses.replace(self, sections=sections)
+    def to_float(
+        self, program_sha256: str, nodes: Mapping[str, str], mixture: Mixture | None = None
+    ) -> CalibrationTable:
+        """Return the table with more layers of a program kept in floats.
+
+        Args:
+            program_sha256: of the program.
+            nodes: name of a layer -> reason.
+            mixture: the search that chose them, if one did.
+        """
+        section = self.section(program_sha256)
+        layers = [
+            dataclasses.replace(layer, reason=layer.reason or nodes.get(layer.node, ""))
+            for layer in section.layers
+        ]
+        changed = dataclasses.replace(section, layers=layers, mixture=mixture)
+        return dataclasses.replace(self, sections={**self.sections, program_sha256: changed})
 
     def write(self, path: str | Path) -> None:
         """Write the table, whole or not at all.

@@ -76,6 +76,7 @@ A target that this machine cannot build or run becomes a row that says why.""",
 Examples:
   fdikp-edge calibrate photos/ --model tiny --out table.json
   fdikp-edge calibrate --model small --size 512x512 --target openvino --out small-512.json
+  fdikp-edge calibrate photos/ --target openvino --max-drop-db 0.1 --min-speedup 1.2 --out mixed.json
 
 \b
 The table fits one network, size and set of weights; builds of anything else refuse it.""",

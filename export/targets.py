@@ -63,6 +63,9 @@ class Target:
         ]
         return ":".join([self.name, *([";".join(changed)] if changed else [])])
 
+    rounds_results: bool = False
+    """Whether int8 files round the results of convolutions too, to bytes with zero point 128."""
+
     def check(self, precision: str) -> None:
         """Check, before any work starts, that this machine can build the target at ``precision``.
 
@@ -181,6 +184,7 @@ TARGETS: dict[str, Target] = {
             run_needs=(Requirement("onnxruntime", "onnxruntime", "1.23", "pip install onnxruntime"),),
             profile="onnx",
             calibrated=("fp16", "int8"),
+            rounds_results=True,
         ),
         Target(
             name="openvino",

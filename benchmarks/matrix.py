@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import functools
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +24,11 @@ from ..runtime.files import making_folder
 from ..runtime.images import read_photo, write_photo
 from ..runtime.photo import Photo
 from ..runtime.samples import sample_photo
-from ..runtime.sessions import Session, available_threads, open_session
+from ..runtime.sessions import Session, available_threads, open_session, open_stand_in
 from .error_map import Worst, save
 from .latency import measure_side_by_side
 from .machine import machine_info
+from .mix import Bounds, mixed
 from .parity import verify
 from .publish import staged
 from .report import REPORT_HTML, REPORT_JSON, Report, Row, write_report
@@ -63,6 +65,8 @@ def deploy(
     source: Sequence[str] = (),
     photo: str | Path | None = None,
     table: CalibrationTable | None = None,
+    bounds: Bounds | None = None,
+    photo_pairs: str | Path | None = None,
     overwrite: bool = False,
     threads: int | None = None,
     min_samples: int = 100,
@@ -82,6 +86,8 @@ def deploy(
         source: how the command line names what is handed over as objects here: the network and its seed, the
             table (``--model tiny --table mine.json``). Without it the report records no commands.
         table: calibration table for fp16 and int8; made from the shipped photos when ``None``.
+        bounds: what int8 must keep: layers go back to floats until it does, on targets that use the table.
+        photo_pairs: a folder of pairs of photos to judge that on; defocused calibration photos when ``None``.
         photo: a photograph to deblur, and for the golden input; a sample when ``None``.
         overwrite: replace what an earlier run left in ``out``.
         threads: processor threads for every runtime and for eager; all that may be used when ``None``.
@@ -113,6 +119,8 @@ def deploy(
             name=name or getattr(getattr(model, "variant", None), "name", None) or type(model).__name__,
             photo=read_photo(chosen),
             table=table,
+            bounds=bounds,
+            photo_pairs=photo_pairs,
             threads=threads,
             asked=Asked(
                 source=tuple(source),
@@ -122,6 +130,8 @@ def deploy(
                 threads=threads,
                 min_samples=min_samples,
                 max_seconds=max_seconds,
+                bounds=bounds,
+                photo_pairs=photo_pairs,
             ),
             progress=progress or (lambda done, total, now: None),
             steps=3 * len(pairs) + 3,
@@ -144,6 +154,8 @@ class _Run:
     name: str
     photo: Photo
     table: CalibrationTable | None
+    bounds: Bounds | None
+    photo_pairs: str | Path | None
     threads: int
     asked: Asked
     progress: Progress
@@ -151,6 +163,9 @@ class _Run:
     done: int = 0
     sessions: list[tuple[Row, Session]] = field(default_factory=list)
     tables: dict[str, CalibrationTable] = field(default_factory=dict)
+    lowering: dict[str, float] = field(default_factory=dict)
+    """Seconds that the lowering for each profile took."""
+    notes: dict[str, None] = field(default_factory=dict)
 
     def __call__(self, pairs: Sequence[tuple[Target, str]], out: Path, photo: Path) -> Report:
         from ..export.build import describe_model, lower_model
@@ -158,7 +173,9 @@ class _Run:
         machine = machine_info()  # before the work, whose load is our own
         self.step("lowering the network")
         profile = next(target.profile for target, precision in pairs if not _problem(target, precision))
+        began = time.perf_counter()
         lowered = lower_model(self.model, self.size, name=self.name, contract=self.contract, profile=profile)
+        self.lowering[profile] = time.perf_counter() - began
         by_profile = {profile: lowered}
         rows = [self.build(by_profile, lowered, target, precision) for target, precision in pairs]
         with contextlib.ExitStack() as stack, _torch_threads(self.threads):
@@ -170,6 +187,7 @@ class _Run:
             for row, session in self.sessions:
                 self.deblur(row, session)
         for row in rows:
+            row.reason = row.reason.replace(str(self.stage), str(out))  # where it will be found
             self.record(row, machine)
         self.step("writing the report")
         report = Report(
@@ -179,7 +197,8 @@ class _Run:
             rows=rows,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             photo=photo,
-            command=self.asked.command([target.name for target, _ in pairs], [p for _, p in pairs]),
+            command=self.asked.command([target.spec for target, _ in pairs], [p for _, p in pairs]),
+            notes=list(self.notes),
         )
         notes = write_report(report, self.stage)
         if notes:
@@ -200,47 +219,69 @@ class _Run:
         from ..export.build import build_artifact
 
         row = Row(target.name, precision, self.size)
-        row.reproduce = self.asked.command([target.name], [precision])
+        row.reproduce = self.asked.command([target.spec], [precision])
         self.step(f"building {target.name} {precision}")
         name = artifact_name(self.name, target.name, precision, self.size)
         with _row_errors(row):
             target.check(precision)
             if target.profile not in by_profile:
+                began = time.perf_counter()
                 by_profile[target.profile] = first.for_profile(target.profile)
+                self.lowering[target.profile] = time.perf_counter() - began
             lowered = by_profile[target.profile]
+            table = self.table_for(lowered, target, precision, row)
+            began = time.perf_counter()
             row.artifact = build_artifact(
                 lowered,
                 target,
                 precision,
                 self.stage / name,
-                table=self.table_for(lowered) if precision in target.calibrated else None,
+                table=table,
                 photo=self.photo,
             )
+            taken = {"lowering": self.lowering[target.profile], "building": time.perf_counter() - began}
+            row.seconds = {name: round(seconds, 2) for name, seconds in taken.items()}
             row.path = name
             row.audit = lowered.lowered.audit.to_json()
             here = capability(target)
             row.reason = "" if here.can_run else f"cannot run here: {here.reason}"
         return row
 
-    def table_for(self, lowered: LoweredModel) -> CalibrationTable:
-        """Return the user's table, or one made of the shipped photos, once for each program."""
+    def table_for(
+        self, lowered: LoweredModel, target: Target, precision: str, row: Row
+    ) -> CalibrationTable | None:
+        """Return what the target calibrates with: the user's table, or one made of the shipped photos, once
+        for each program; with int8 mixed as the bounds ask."""
         from ..export.calibrate import calibrate
 
-        if self.table is not None:
-            return self.table
+        if precision not in target.calibrated:
+            if precision == "int8" and self.bounds is not None:
+                self.notes[f"{target.name} takes no calibration table: its int8 is not mixed"] = None
+            return None
         program = lowered.lowered.sha256
-        if program not in self.tables:
-            self.tables[program] = calibrate(lowered)
-        return self.tables[program]
+        table = self.table or self.tables.get(program)
+        if table is None:
+            table = self.tables[program] = calibrate(lowered)
+        self.notes |= dict.fromkeys(f"calibration photos: {note}" for note in table.notes)
+        if precision == "int8":
+            if self.bounds is not None:
+                how: dict[str, Any] = {"pairs": self.photo_pairs, "threads": self.threads}
+                table = mixed(lowered, table, self.bounds, target, **how)
+            mixture = table.section(program).mixture
+            row.mixture = None if mixture is None else mixture.to_dict()
+        return table
 
     def open(self, row: Row, stack: contextlib.ExitStack) -> None:
-        """Open what was built, where this machine can run it."""
-        if row.artifact is None or row.reason:
+        """Open what was built, or what stands in for it where this machine cannot run it."""
+        if row.artifact is None:
             return
         with _row_errors(row):
-            session = stack.enter_context(open_session(row.artifact, threads=self.threads))
-            row.session = session.describe()
-            self.sessions.append((row, session))
+            opener = open_stand_in if row.reason else open_session
+            session = opener(row.artifact, threads=self.threads)
+            if session is not None:
+                stack.enter_context(session)
+                row.session = session.describe()
+                self.sessions.append((row, session))
 
     def verify(self, row: Row, session: Session, lowered: LoweredModel) -> None:
         """Hold one artifact to its budget, on the samples and on the photo of this run."""
@@ -249,8 +290,14 @@ class _Run:
             own = [] if self.photo.source == sample_photo() else [self.photo]
             worst = Worst()
             row.parity = verify(session, lowered.reference, [*own, *_samples()], seen=worst)
-            row.state = "verified" if row.parity.within_budget else "failed"
-            row.reason = "; ".join(row.parity.problems) or session.caveat
+            if not row.parity.within_budget:
+                row.state = "failed"
+            else:
+                row.state = "unverified" if session.is_stand_in else "verified"
+            remarks = [*row.parity.problems, *([row.reason] if session.is_stand_in else [])]
+            if session.is_stand_in or not row.parity.problems:
+                remarks.append(session.caveat)
+            row.reason = "; ".join(filter(None, remarks))
             if worst.seen is not None:
                 name = artifact_name(self.name, row.target, row.precision, self.size)
                 row.error_map = save(worst.seen, self.stage / ERRORS, name)

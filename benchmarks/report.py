@@ -27,7 +27,9 @@ class Row:
     ``state`` is ``verified`` (within the budget), ``failed`` (over it, or it broke), ``unverified`` (built,
     but cannot run here) or ``unavailable`` (cannot be built here); ``reason`` says why it is not
     ``verified``. ``path``, ``picture`` (the deblurred photo) and the files of ``error_map`` (see
-    :func:`fdikp_edge.benchmarks.error_map.save`) are relative to the report's folder.
+    :func:`fdikp_edge.benchmarks.error_map.save`) are relative to the report's folder. ``mixture`` is the
+    search behind a mixture of 8 bits and floats. ``seconds`` holds how long "lowering" took, shared by all
+    rows of a profile, and "building" this artifact.
     """
 
     target: str
@@ -44,7 +46,18 @@ class Row:
     latency: Latency | None = None
     eager: Latency | None = None
     audit: dict[str, Any] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    mixture: dict[str, Any] | None = None
     reproduce: list[str] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int | None:
+        """Size on disk of what a runtime needs: everything but the golden pictures and the passport."""
+        if self.artifact is None:
+            return None
+        passport = self.artifact.passport
+        golden = set(passport.golden.values())
+        return sum(int(entry["bytes"]) for name, entry in passport.files.items() if name not in golden)
 
     def latency_dict(self) -> dict[str, Any] | None:
         """Return the figures of ``latency_ms``, those of eager beside them; ``None`` if nothing was timed."""
@@ -71,8 +84,10 @@ class Row:
             "latency_ms": latency,
             "picture": self.picture,
             "error_map": self.error_map,
+            "seconds": self.seconds,
             "session": self.session,
             "reproduce": self.reproduce,
+            **({} if self.mixture is None else {"mixture": self.mixture}),
         }
         if self.artifact is not None:
             passport = self.artifact.passport

@@ -50,8 +50,18 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Dot:
+    """One point of a curve; ``chosen`` if it is the one that was taken."""
+
+    x: float
+    y: float
+    text: str
+    chosen: bool
+
+
+@dataclass(frozen=True)
 class Chart:
-    """Bars and marks over a labelled axis."""
+    """Bars, marks and the dots of a curve over a labelled axis."""
 
     bars: tuple[Bar, ...]
     marks: tuple[Mark, ...]
@@ -59,6 +69,7 @@ class Chart:
     y_ticks: tuple[Tick, ...]
     logarithmic: bool = False
     count: int = 0
+    dots: tuple[Dot, ...] = ()
 
 
 def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
@@ -209,3 +220,36 @@ def bands(rows: Sequence[tuple[float, float, float]], axis: tuple[float, float])
     gap = 20 * max(1, math.ceil((high - low) / 20 / 5))
     y_ticks = [Tick(place(value), f"{value:.0f}") for value in range(int(high), int(low) - 1, -gap)]
     return Chart(tuple(bars), (), tuple(x_ticks), tuple(y_ticks), count=len(rows))
+
+
+def curve(points: Sequence[tuple[float, float, str]], chosen: int) -> Chart | None:
+    """Lay out decibels lost over milliseconds saved.
+
+    Args:
+        points: milliseconds, decibels, and what to say of the point.
+        chosen: index of the one that was taken.
+
+    Returns:
+        ``None`` where there is nothing to draw.
+    """
+    if not points:
+        return None
+    saved, lost = [x for x, _, _ in points], [y for _, y, _ in points]
+    left, right = min(0.0, *saved), max(saved) if max(saved) > min(0.0, *saved) else 1.0
+    low, high = min(0.0, *lost), max(lost) if max(lost) > min(0.0, *lost) else 1.0
+
+    def across(value: float) -> float:
+        return LEFT + (value - left) / (right - left) * (RIGHT - LEFT)
+
+    def down(value: float) -> float:
+        return BOTTOM - (value - low) / (high - low) * (BOTTOM - BANDS_TOP)
+
+    dots = [Dot(across(x), down(y), text, index == chosen) for index, (x, y, text) in enumerate(points)]
+    return Chart(
+        (),
+        (),
+        tuple(Tick(across(value), short(value)) for value in nice_ticks(left, right)),
+        tuple(Tick(down(value), short(value)) for value in nice_ticks(low, high, 4)),
+        count=len(points),
+        dots=tuple(dots),
+    )

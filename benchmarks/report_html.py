@@ -34,11 +34,15 @@ SECTIONS = (
     ("bands", "Error by frequency"),
     ("latency", "Latency"),
     ("precision", "Precision"),
+    ("mixture", "Mixed precision"),
     ("plan", "Plan of the transforms"),
     ("environment", "Environment and hashes"),
     ("reproduce", "Reproduce"),
 )
 """The sections in their order: the name of the template in ``report_parts/``, and the heading."""
+
+_OPTIONAL = ("mixture",)
+"""Keys of rows that are sections too, left out where no row has one."""
 
 _FOLDER = Path(__file__).parent
 _MARKS = {"good": "✓", "bad": "✕", "unsure": "?", "off": "–"}
@@ -132,7 +136,9 @@ def _view(report: Mapping[str, Any], pictures: Pictures | None) -> dict[str, Any
     labels = {str(row["index"]): row["name"] for row in rows}
     labels |= {row["path"]: row["name"] for row in rows if row["path"]}
     return {
-        "sections": SECTIONS,
+        "sections": [
+            (key, title) for key, title in SECTIONS if key not in _OPTIONAL or any(row[key] for row in rows)
+        ],
         "model": say.words(report.get("model")),
         "version": say.words(report.get("version")),
         "created": say.moment(report.get("created")),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import report_words as say
+from .report_mixture import mixture_view
 
 TONES = {"verified": "good", "unverified": "unsure", "failed": "bad", "unavailable": "off"}
 
@@ -30,7 +31,7 @@ _HASHES = ("weights_sha256", "program_sha256", "calibration_sha256")
 _SHOWN = (
     *("target", "precision", "size", "path", "state", "reason", "parity", "latency_ms", "plan", "audit"),
     *("files", "toolchain", "precision_census", "notes", "reproduce", "golden", "machine", "error_map"),
-    *("picture", "session", *_HASHES),
+    *("picture", "session", "mixture", *_HASHES),
 )
 
 
@@ -70,6 +71,7 @@ def artifact(entry: Mapping[str, Any], index: int) -> dict[str, Any]:
         "plan": [row for row in say.items(entry.get("plan")) if isinstance(row, Mapping)],
         "audit": say.table(entry.get("audit")),
         "error_map": _error_map(say.table(entry.get("error_map"))),
+        "mixture": mixture_view(entry.get("mixture")),
         "census": _census(say.table(entry.get("precision_census"))),
         "layers": _layers(say.table(entry.get("precision_census"))),
         "arithmetic": say.words(session.get("arithmetic")),

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .mix import Bounds
 
 FOLDER = "reproduced"
 """Where a command of a report writes: beside what it shall be compared with, not over it."""
@@ -25,6 +29,8 @@ class Asked:
     threads: int
     min_samples: int
     max_seconds: float
+    bounds: Bounds | None = None
+    photo_pairs: str | Path | None = None
 
     def command(self, targets: Sequence[str], precisions: Sequence[str]) -> list[str]:
         """Return the words of the command for these targets and precisions; none without a source."""
@@ -37,6 +43,12 @@ class Asked:
         words += ["--size", f"{self.size[0]}x{self.size[1]}"]
         if self.contract != "float_nchw":
             words += ["--contract", self.contract.partition("_")[0]]
+        if "int8" in precisions:  # elsewhere the command line refuses them
+            for option in ("max_drop_db", "min_speedup"):
+                if (bound := getattr(self.bounds, option, None)) is not None:
+                    words += [f"--{option.replace('_', '-')}", f"{bound:g}"]
+            if self.photo_pairs is not None:
+                words += ["--pairs", str(self.photo_pairs)]
         if self.photo is not None:
             words += ["--photo", str(self.photo)]
         words += ["--threads", str(self.threads), "--samples", str(self.min_samples)]

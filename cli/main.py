@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .bench import bench
+from .bundle import bundle
 from .calibrate import calibrate
 from .deblur import deblur
 from .deploy import deploy
@@ -15,6 +16,7 @@ from .doctor import doctor
 from .export import export
 from .guard import exit_on_terminate, guarded, print_any_name
 from .inspect import inspect
+from .profile import profile
 from .verify import verify
 
 # Rich draws our tables, but not the help: importing it would be half of the time that --help takes.
@@ -74,6 +76,7 @@ A target that this machine cannot build or run becomes a row that says why.""",
 Examples:
   fdikp-edge calibrate photos/ --model tiny --out table.json
   fdikp-edge calibrate --model small --size 512x512 --target openvino --out small-512.json
+  fdikp-edge calibrate photos/ --target openvino --max-drop-db 0.1 --min-speedup 1.2 --out mixed.json
 
 \b
 The table fits one network, size and set of weights; builds of anything else refuse it.""",
@@ -111,6 +114,21 @@ Examples:
 \b
 JPEG, PNG, TIFF and WebP of any size. Depth, colour profile, orientation and transparency are kept. An input
 is replaced only if --overwrite is given and it is its own output.""",
+    profile: """\b
+Examples:
+  fdikp-edge profile build/tiny-onnx-fp32-256x256
+  fdikp-edge profile build/tiny-onnx-fp32-256x256 --queries 50 --seconds 5 --soak 10 --json
+  fdikp-edge profile build/tiny-onnx-fp32-256x256 --replay tegrastats.log
+
+\b
+The JSON has the form of report.json. On a device, `python fdikp.bundle profile` does the same.""",
+    bundle: """\b
+Examples:
+  fdikp-edge bundle build/tiny-onnx-fp32-512x512 build/tiny-onnx-fp16-512x512 --for jetson
+  fdikp-edge bundle build/* --for jetson --table table.json --out fdikp.bundle --overwrite --json
+
+\b
+Copy the file to the device and run `python3 fdikp.bundle build` there; docs/jetson.md goes through it.""",
     inspect: """\b
 Examples:
   fdikp-edge inspect build/tiny-onnx-fp32-256x256

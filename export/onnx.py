@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 OPSET = 18
 PRODUCER = "fdikp-edge"
 
-_CONVERTED: WeakKeyDictionary[ExportedProgram, tuple[onnx.ModelProto, tuple[str, ...]]] = WeakKeyDictionary()
+_Converted = dict[bool, tuple["onnx.ModelProto", tuple[str, ...]]]
+_CONVERTED: WeakKeyDictionary[ExportedProgram, _Converted] = WeakKeyDictionary()
 
 
 def build(
@@ -51,9 +52,9 @@ def build(
     came from in its metadata (``module``). The bytes follow from the program and the tools' versions alone.
     """
     # Unsigned: ONNX Runtime on x86 is slower in int8 than in float32 with the other form.
-    model, notes = convert_to(lowered, precision, table, unsigned=True)
+    model, notes = convert_to(lowered, precision, table, unsigned=TARGETS["onnx"].rounds_results)
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
-    _describe(model, facts)
+    label(model, facts)
     name = TARGETS["onnx"].model_file
     data = serialise(model, name)
     (folder / name).write_bytes(data)
@@ -71,25 +72,28 @@ def toolchain() -> dict[str, str]:
     return versions
 
 
-def convert(program: ExportedProgram) -> tuple[onnx.ModelProto, list[str]]:
+def convert(program: ExportedProgram, *, as_calibrated: bool = False) -> tuple[onnx.ModelProto, list[str]]:
     """Return a checked ONNX model of a lowered program, and notes on what was left undone.
 
     Targets that build on ONNX share one conversion of a program, which takes seconds; each gets its own copy.
+    ``as_calibrated`` leaves weights as they are: a scale or a normalisation that is multiplied into them
+    changes what the layer reads or makes, and a range that was taken of it no longer fits.
 
     Raises:
         LoweringError: more than one input or output, a converter failure, or a file that fails
             :func:`onnx_checks.check`.
     """
-    if program not in _CONVERTED:
+    done = _CONVERTED.setdefault(program, {})
+    if as_calibrated not in done:
         notes: list[str] = []
         exported = _export(program)
         sources = onnx_checks.provenance(exported)
-        model = _simplified(exported, notes)
+        model = _simplified(exported, notes, fold_weights=not as_calibrated)
         onnx_checks.strip(model, sources)
         onnx_checks.check(model, notes)
-        _CONVERTED[program] = (model, tuple(notes))
-    done, remarks = _CONVERTED[program]
-    return copy.deepcopy(done), list(remarks)
+        done[as_calibrated] = (model, tuple(notes))
+    kept, remarks = done[as_calibrated]
+    return copy.deepcopy(kept), list(remarks)
 
 
 def convert_to(
@@ -116,7 +120,7 @@ def convert_to(
     if table is None:
         raise CalibrationError(f"{precision} needs a calibration table of this program, and none was given")
     section = table.section(lowered.sha256)
-    model, notes = convert(lowered.program)
+    model, notes = convert(lowered.program, as_calibrated=precision == "int8")
     if precision == "fp16":
         counts = narrow(model, section.half.wide)
         notes += section.half.describe(counts)
@@ -218,7 +222,7 @@ def _fold(model: ir.Model) -> None:
         step(model)
 
 
-def _simplified(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
+def _simplified(model: onnx.ModelProto, notes: list[str], *, fold_weights: bool) -> onnx.ModelProto:
     """Return onnxsim's version of the model if that is worth having; else say why not in ``notes``."""
     try:
         import onnxsim
@@ -226,7 +230,7 @@ def _simplified(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
         notes.append("onnxsim is not installed: the file was not simplified")
         return model
     try:
-        simpler, _ = onnxsim.simplify(model, check_n=0)
+        simpler, _ = onnxsim.simplify(model, check_n=0, initializers_as_constants=fold_weights)
     except Exception as error:
         notes.append(
             f"onnxsim failed and was left out: {type(error).__name__}: {str(error).splitlines()[:1]}"
@@ -278,7 +282,8 @@ def _difference(before: onnx.ModelProto, after: onnx.ModelProto) -> float:
     return float(max(worst - slack, 0.0) / max(np.abs(expected).max(), 1e-30))
 
 
-def _describe(model: Any, facts: Mapping[str, str]) -> None:
+def label(model: Any, facts: Mapping[str, str]) -> None:
+    """Write facts and the tools' versions into a finished model."""
     model.producer_name = PRODUCER
     model.producer_version = importlib.metadata.version(PRODUCER)
     model.graph.name = "main"

@@ -6,16 +6,16 @@ A new target is one file with a ``build`` function and one row here. The command
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import importlib
-import importlib.metadata
-import importlib.util
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ..runtime.errors import TargetUnavailableError, UnknownNameError
+from .requirements import Option, Requirement, read_options
 
 if TYPE_CHECKING:
     from ..calibration.table import CalibrationTable
@@ -30,39 +30,14 @@ PRECISIONS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Requirement:
-    """A Python module a target needs.
-
-    ``distribution`` is the name it installs under, ``minimum`` the oldest version that works, ``install``
-    what to tell a user who lacks it.
-    """
-
-    module: str
-    distribution: str
-    minimum: str
-    install: str
-
-    def problem(self) -> str | None:
-        """Say why the module cannot be used here, or ``None``. Looks it up without importing it."""
-        if importlib.util.find_spec(self.module) is None:
-            return f"{self.module} is not installed ({self.install})"
-        try:
-            version = importlib.metadata.version(self.distribution)
-        except importlib.metadata.PackageNotFoundError:
-            return None  # installed under another name, such as onnxruntime-gpu or a vendor's build
-        if _numbers(version) < _numbers(self.minimum):
-            return f"{self.module} {version} is older than {self.minimum} ({self.install})"
-        return None
-
-
-@dataclass(frozen=True)
 class Target:
     """One row: what is built, at which precisions, by which function, and what that takes.
 
     ``builder`` is ``module:function`` relative to this package, a :class:`Builder`. ``run_probe``, in the
     same form, returns why this machine cannot run the target although the modules are there (no GPU, not a
-    Mac), or ``None``. ``profile`` is handed to the lowering: targets of one profile share one lowered
-    program.
+    Mac), or ``None``; ``build_probe`` why it cannot build it. ``profile`` is handed to the lowering: targets
+    of one profile share one lowered program. ``options`` may be set by users, ``chosen`` are their values,
+    which the builder of a target that has some gets as ``options``.
     """
 
     name: str
@@ -74,8 +49,22 @@ class Target:
     run_needs: tuple[Requirement, ...]
     profile: str
     run_probe: str | None = None
+    build_probe: str | None = None
     calibrated: tuple[str, ...] = ()
     """Precisions whose builder needs a calibration table."""
+    options: Mapping[str, Option] = field(default_factory=dict)
+    chosen: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> str:
+        """What :func:`get_target` takes to give this row: the name, and the options that were set."""
+        changed = [
+            f"{name}={value}" for name, value in self.chosen.items() if value != self.options[name].default
+        ]
+        return ":".join([self.name, *([";".join(changed)] if changed else [])])
+
+    rounds_results: bool = False
+    """Whether int8 files round the results of convolutions too, to bytes with zero point 128."""
 
     def check(self, precision: str) -> None:
         """Check, before any work starts, that this machine can build the target at ``precision``.
@@ -114,7 +103,9 @@ class Target:
             TargetUnavailableError: the precision is not offered, or the tools are missing here.
         """
         self.check(precision)
-        build = cast(Builder, _resolve(self.builder))
+        build = cast("Callable[..., BuildResult]", _resolve(self.builder))  # a Builder
+        if self.options:
+            build = functools.partial(build, options=self.chosen or read_options(self.name, "", self.options))
         return build(lowered, precision, folder, table=table, provenance=provenance)
 
 
@@ -172,6 +163,8 @@ class Capability:
 _EXPORT = 'pip install "fdikp-edge[export]"'
 _OPENVINO = 'pip install "fdikp-edge[openvino]"'
 _COREML = 'pip install "fdikp-edge[coreml]"'
+_RTX = 'pip install "fdikp-edge[tensorrt-rtx]"'
+_TENSORRT = "it comes with JetPack, or as a package of NVIDIA's: docs.nvidia.com/deeplearning/tensorrt"
 _TORCH = Requirement("torch", "torch", "2.9", _EXPORT)
 _ONNX = (
     Requirement("onnx", "onnx", "1.18", _EXPORT),
@@ -191,6 +184,7 @@ TARGETS: dict[str, Target] = {
             run_needs=(Requirement("onnxruntime", "onnxruntime", "1.23", "pip install onnxruntime"),),
             profile="onnx",
             calibrated=("fp16", "int8"),
+            rounds_results=True,
         ),
         Target(
             name="openvino",
@@ -213,38 +207,95 @@ TARGETS: dict[str, Target] = {
             run_needs=(),  # the reference interpreter has NumPy alone
             profile="coreml",
         ),
+        Target(
+            name="tensorrt-rtx",
+            title="TensorRT-RTX engine",
+            model_file="model.engine",
+            precisions=("fp32", "fp16", "int8"),
+            builder=".tensorrt:build_rtx",
+            build_needs=(
+                _TORCH,
+                *_ONNX,
+                Requirement("polygraphy", "polygraphy", "0.53", _RTX),
+                Requirement("tensorrt_rtx", "tensorrt-rtx-cu13", "1.3", _RTX),
+            ),
+            run_needs=(Requirement("tensorrt_rtx", "tensorrt-rtx-cu13", "1.3", _RTX),),
+            run_probe="..runtime.cuda:gpu_problem",
+            profile="tensorrt",
+            calibrated=("fp16", "int8"),
+            options={
+                "capabilities": Option(
+                    "8.6,8.9,12.0",
+                    r"\d{1,2}\.\d(,\d{1,2}\.\d){0,7}",
+                    "compute capabilities of the GPUs that the engine is for",
+                )
+            },
+        ),
+        Target(
+            name="tensorrt",
+            title="TensorRT engine, for the GPU of this machine",
+            model_file="model.engine",
+            precisions=("fp32", "fp16", "int8"),
+            builder=".tensorrt:build_classic",
+            build_needs=(
+                _TORCH,
+                *_ONNX,
+                Requirement("polygraphy", "polygraphy", "0.53", 'pip install "fdikp-edge[tensorrt]"'),
+                Requirement("tensorrt", "tensorrt", "10.3", _TENSORRT),
+            ),
+            run_needs=(Requirement("tensorrt", "tensorrt", "10.3", _TENSORRT),),
+            run_probe="..runtime.cuda:gpu_problem",
+            build_probe="..runtime.cuda:gpu_problem",
+            profile="tensorrt",
+            calibrated=("fp16", "int8"),
+            options={
+                "typing": Option(
+                    "strong",
+                    "strong|weak",
+                    "strong: types are in the file; weak: chosen under flags, before TensorRT 11",
+                )
+            },
+        ),
     )
 }
 
 
-def get_target(name: str) -> Target:
-    """Return the target called ``name``; :class:`UnknownNameError` lists those that exist."""
-    try:
-        return TARGETS[name]
-    except KeyError:
-        raise UnknownNameError(f"no target is called {name!r}; there are: {', '.join(TARGETS)}") from None
+def get_target(spec: str) -> Target:
+    """Return a target by name, or with options set: ``tensorrt-rtx:capabilities=8.6,8.9``.
+
+    Raises:
+        UnknownNameError: no target has the name; lists those that exist.
+        BadInputError: the target has no such option; lists those it has.
+    """
+    name, _, text = spec.partition(":")
+    row = TARGETS.get(name)
+    if row is None:
+        raise UnknownNameError(f"no target is called {name!r}; there are: {', '.join(TARGETS)}")
+    return dataclasses.replace(row, chosen=read_options(name, text, row.options)) if text else row
 
 
 def select(names: Sequence[str], precisions: Sequence[str]) -> list[tuple[Target, str]]:
     """Return the (target, precision) pairs asked for, in the table's order of targets and without repeats.
+
+    Names are as :func:`get_target` takes them; of one target asked for twice, the later options count.
 
     ``all`` among ``names`` means every target; ``all`` among ``precisions`` means those each target offers. A
     precision named outright is paired with every target, offered or not, so that the caller can say why not.
 
     Raises:
         UnknownNameError: a name that does not exist.
+        BadInputError: an option that a target has not.
     """
-    for name in names:
-        if name != "all":
-            get_target(name)
+    asked = [get_target(name) for name in names if name != "all"]
     for precision in precisions:
         if precision != "all" and precision not in PRECISIONS:
             raise UnknownNameError(
                 f"no precision is called {precision!r}; there are: {', '.join(PRECISIONS)}, all"
             )
     pairs = []
-    for target in TARGETS.values():
-        if "all" not in names and target.name not in names:
+    for row in TARGETS.values():
+        target = next((target for target in reversed(asked) if target.name == row.name), row)
+        if "all" not in names and target not in asked:
             continue
         for precision in PRECISIONS:
             if precision in precisions or ("all" in precisions and precision in target.precisions):
@@ -254,21 +305,19 @@ def select(names: Sequence[str], precisions: Sequence[str]) -> list[tuple[Target
 
 def capability(target: Target) -> Capability:
     """Find out what this machine can do with a target, without importing anything heavy."""
-    build = [problem for need in target.build_needs if (problem := need.problem())]
-    run = [problem for need in target.run_needs if (problem := need.problem())]
-    if not run and target.run_probe is not None:
-        probe = cast("Callable[[], str | None]", _resolve(target.run_probe))
-        if problem := probe():
-            run.append(problem)
+    build = _problems(target.build_needs, target.build_probe)
+    run = _problems(target.run_needs, target.run_probe)
     return Capability(not build, not run, "; ".join(dict.fromkeys(build + run)))
+
+
+def _problems(needs: Sequence[Requirement], probe: str | None) -> list[str]:
+    problems = [problem for need in needs if (problem := need.problem())]
+    if not problems and probe is not None:
+        ask = cast("Callable[[], str | None]", _resolve(probe))
+        problems = [problem for problem in [ask()] if problem]
+    return problems
 
 
 def _resolve(reference: str) -> object:
     module, _, name = reference.partition(":")
     return getattr(importlib.import_module(module, __package__), name)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version: ``2.13.0+cpu`` -> (2, 13, 0)."""
-    match = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in match.group().split(".")) if match else ()

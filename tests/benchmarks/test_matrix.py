@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 from fdikp_edge.benchmarks import matrix
 from fdikp_edge.benchmarks.error_map import read_map
+from fdikp_edge.benchmarks.mix import Bounds
 from fdikp_edge.benchmarks.report import Report
+from fdikp_edge.benchmarks.reproduce import Asked
 from fdikp_edge.export import targets
 from fdikp_edge.export.build import load_model
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import (
     BadInputError,
+    CheckFailedError,
     ImageError,
     OutputError,
     SizeError,
@@ -27,6 +30,7 @@ from fdikp_edge.runtime.errors import (
 from fdikp_edge.runtime.images import read_photo, write_photo
 from fdikp_edge.runtime.photo import Photo
 from fdikp_edge.runtime.samples import sample_photo
+from fdikp_edge.runtime.sessions import Session
 from torch import nn
 
 SIZE = (32, 48)
@@ -120,6 +124,15 @@ def test_every_row_says_how_to_ask_for_the_same_again(blend: Blend, photo: Path,
         *("--size", "32x48", "--contract", "uint8", "--photo", str(photo)),
         *("--threads", "1", "--samples", "3", "--seconds", "0.5", "--out", "reproduced"),
     ]  # fmt: skip
+
+
+def test_bounds_are_asked_for_where_they_are_taken() -> None:
+    asked = Asked(
+        ("--model", "tiny"), SIZE, "float_nchw", None, 2, 100, 30.0, Bounds(max_drop_db=0.1), "pairs/here"
+    )
+    both = "--max-drop-db 0.1 --pairs pairs/here"
+    assert both in " ".join(asked.command(["onnx"], ["fp32", "int8"]))
+    assert "--max-drop-db" not in asked.command(["onnx"], ["fp32"]), "the command line would refuse it"
 
 
 def test_progress_counts_up_to_its_end(both: tuple[Report, list[tuple[int, int, str]]]) -> None:
@@ -228,3 +241,14 @@ def test_names_of_artifacts_are_safe_folder_names() -> None:
     assert matrix.artifact_name("tiny", "onnx", "fp32", (256, 384)) == "tiny-onnx-fp32-256x384"
     assert matrix.artifact_name("../a b/ü", "onnx", "fp32", (1, 2)) == "a-b-onnx-fp32-1x2"
     assert matrix.artifact_name("..", "onnx", "fp32", (1, 2)) == "model-onnx-fp32-1x2"
+
+
+def test_a_reason_names_the_folder_where_the_artifact_ends_up(
+    blend: Blend, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(session: Session, *_: Any, **__: Any) -> Any:
+        raise CheckFailedError(f"{session.artifact.path}: broke")
+
+    monkeypatch.setattr(matrix, "verify", broken)
+    (row,) = deploy(blend(), tmp_path / "out", photo=photo).rows
+    assert row.state == "failed" and row.reason == f"{tmp_path / 'out' / str(row.path)}: broke"

@@ -25,12 +25,14 @@ from ..runtime.images import read_photo, write_photo
 from ..runtime.photo import Photo
 from ..runtime.samples import sample_photo
 from ..runtime.sessions import Session, available_threads, open_session, open_stand_in
+from .error_map import Worst, save
 from .latency import measure_side_by_side
 from .machine import machine_info
 from .mix import Bounds, mixed
 from .parity import verify
 from .publish import staged
 from .report import REPORT_HTML, REPORT_JSON, Report, Row, write_report
+from .reproduce import Asked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,6 +44,7 @@ Progress = Callable[[int, int, str], None]
 """Told about progress: steps done, steps in all, what is being done now."""
 
 PICTURES = "deblurred"
+ERRORS = "errors"
 
 
 def artifact_name(model: str, target: str, precision: str, size: tuple[int, int]) -> str:
@@ -74,13 +77,14 @@ def deploy(
 
     Args:
         model: as :func:`fdikp_edge.export.lower_model` takes it.
-        out: folder for the artifacts, ``deblurred/``, ``report.json`` and ``report.html``.
+        out: folder for the artifacts, ``deblurred/``, ``errors/``, ``report.json`` and ``report.html``.
         targets: names from the target table, or ``all``.
         precisions: names, or ``all`` for those each target offers.
         size: height and width the network is built for.
         contract: ``float_nchw`` or ``uint8_nhwc``.
         name: what artifacts call the network; the variant's name, or else the class's, when ``None``.
-        source: how the command line would name the network and its options (``--model tiny``).
+        source: how the command line names what is handed over as objects here: the network and its seed, the
+            table (``--model tiny --table mine.json``). Without it the report records no commands.
         table: calibration table for fp16 and int8; made from the shipped photos when ``None``.
         bounds: what int8 must keep: layers go back to floats until it does, on targets that use the table.
         photo_pairs: a folder of pairs of photos to judge that on; defocused calibration photos when ``None``.
@@ -104,6 +108,7 @@ def deploy(
     if not pairs:
         raise BadInputError("no target and precision to deploy to")
     chosen = Path(photo) if photo is not None else sample_photo()
+    threads = threads or available_threads()
     _check_any(pairs)
     with making_folder(Path(out)), staged(Path(out), overwrite=overwrite) as stage:
         run = _Run(
@@ -112,18 +117,27 @@ def deploy(
             size=size,
             contract=contract,
             name=name or getattr(getattr(model, "variant", None), "name", None) or type(model).__name__,
-            source=tuple(source),
             photo=read_photo(chosen),
             table=table,
             bounds=bounds,
             photo_pairs=photo_pairs,
-            threads=threads or available_threads(),
+            threads=threads,
+            asked=Asked(
+                source=tuple(source),
+                size=size,
+                contract=contract,
+                photo=photo,
+                threads=threads,
+                min_samples=min_samples,
+                max_seconds=max_seconds,
+                bounds=bounds,
+            ),
             progress=progress or (lambda done, total, now: None),
             steps=3 * len(pairs) + 3,
         )
-        stage.reserve(REPORT_JSON, REPORT_HTML, PICTURES)
+        stage.reserve(REPORT_JSON, REPORT_HTML, PICTURES, ERRORS)
         stage.reserve(*(artifact_name(run.name, target.name, p, size) for target, p in pairs))
-        report = run(pairs, Path(out), chosen, min_samples, max_seconds)
+        report = run(pairs, Path(out), chosen)
         stage.publish()
     return report
 
@@ -137,12 +151,12 @@ class _Run:
     size: tuple[int, int]
     contract: str
     name: str
-    source: tuple[str, ...]
     photo: Photo
     table: CalibrationTable | None
     bounds: Bounds | None
     photo_pairs: str | Path | None
     threads: int
+    asked: Asked
     progress: Progress
     steps: int
     done: int = 0
@@ -152,14 +166,7 @@ class _Run:
     """Seconds that the lowering for each profile took."""
     notes: dict[str, None] = field(default_factory=dict)
 
-    def __call__(
-        self,
-        pairs: Sequence[tuple[Target, str]],
-        out: Path,
-        photo: Path,
-        min_samples: int,
-        max_seconds: float,
-    ) -> Report:
+    def __call__(self, pairs: Sequence[tuple[Target, str]], out: Path, photo: Path) -> Report:
         from ..export.build import describe_model, lower_model
 
         machine = machine_info()  # before the work, whose load is our own
@@ -175,7 +182,7 @@ class _Run:
                 self.open(row, stack)
             for row, session in self.sessions:
                 self.verify(row, session, lowered)
-            self.time(lowered, min_samples, max_seconds)
+            self.time(lowered)
             for row, session in self.sessions:
                 self.deblur(row, session)
         for row in rows:
@@ -189,7 +196,7 @@ class _Run:
             rows=rows,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             photo=photo,
-            command=self.command([target.spec for target, _ in pairs], [p for _, p in pairs]),
+            command=self.asked.command([target.spec for target, _ in pairs], [p for _, p in pairs]),
             notes=list(self.notes),
         )
         notes = write_report(report, self.stage)
@@ -211,7 +218,7 @@ class _Run:
         from ..export.build import build_artifact
 
         row = Row(target.name, precision, self.size)
-        row.reproduce = self.command([target.spec], [precision])
+        row.reproduce = self.asked.command([target.spec], [precision])
         self.step(f"building {target.name} {precision}")
         name = artifact_name(self.name, target.name, precision, self.size)
         with _row_errors(row):
@@ -280,7 +287,8 @@ class _Run:
         self.step(f"verifying {row.target} {row.precision}")
         with _row_errors(row):
             own = [] if self.photo.source == sample_photo() else [self.photo]
-            row.parity = verify(session, lowered.reference, [*own, *_samples()])
+            worst = Worst()
+            row.parity = verify(session, lowered.reference, [*own, *_samples()], seen=worst)
             if not row.parity.within_budget:
                 row.state = "failed"
             else:
@@ -289,8 +297,11 @@ class _Run:
             if session.is_stand_in or not row.parity.problems:
                 remarks.append(session.caveat)
             row.reason = "; ".join(filter(None, remarks))
+            if worst.seen is not None:
+                name = artifact_name(self.name, row.target, row.precision, self.size)
+                row.error_map = save(worst.seen, self.stage / ERRORS, name)
 
-    def time(self, lowered: LoweredModel, min_samples: int, max_seconds: float) -> None:
+    def time(self, lowered: LoweredModel) -> None:
         """Time all artifacts that work and eager by turns, on one crop of the photo."""
         self.step("measuring latency")
         working = {
@@ -307,7 +318,9 @@ class _Run:
             str(i): functools.partial(session.run, x) for i, (_, session) in working.items()
         }
         calls["eager"] = functools.partial(lowered.reference, x)
-        measured = measure_side_by_side(calls, min_samples=min_samples, max_seconds=max_seconds)
+        measured = measure_side_by_side(
+            calls, min_samples=self.asked.min_samples, max_seconds=self.asked.max_seconds
+        )
         for i, (row, _) in working.items():
             row.latency, row.eager = measured[str(i)], measured["eager"]
 
@@ -330,20 +343,6 @@ class _Run:
                 state=row.state,
                 reason=row.reason,
             )
-
-    def command(self, targets: Sequence[str], precisions: Sequence[str]) -> list[str]:
-        """Return the command line that asks for these targets and precisions."""
-        words = ["fdikp-edge", "deploy", *(self.source or ("--model", self.name))]
-        for option, names in (("--target", targets), ("--precision", precisions)):
-            for value in dict.fromkeys(names):
-                words += [option, value]
-        words += ["--size", f"{self.size[0]}x{self.size[1]}"]
-        if self.contract != "float_nchw":
-            words += ["--contract", self.contract.partition("_")[0]]
-        for option in ("max_drop_db", "min_speedup"):
-            if (bound := getattr(self.bounds, option, None)) is not None:
-                words += [f"--{option.replace('_', '-')}", f"{bound:g}"]
-        return [*words, "--out", "DIR"]
 
 
 def _problem(target: Target, precision: str) -> str | None:

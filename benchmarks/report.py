@@ -26,9 +26,10 @@ class Row:
 
     ``state`` is ``verified`` (within the budget), ``failed`` (over it, or it broke), ``unverified`` (built,
     but cannot run here) or ``unavailable`` (cannot be built here); ``reason`` says why it is not
-    ``verified``. ``mixture`` is the search behind a mixture of 8 bits and floats. ``path`` and ``picture``
-    (the deblurred photo) are relative to the report's folder. ``seconds`` holds how long "lowering" took, shared
-    by all rows of a profile, and "building" this artifact.
+    ``verified``. ``path``, ``picture`` (the deblurred photo) and the files of ``error_map`` (see
+    :func:`fdikp_edge.benchmarks.error_map.save`) are relative to the report's folder. ``seconds`` holds how
+    long "lowering" took, shared by all rows of a profile, and "building" this artifact. ``mixture`` is the
+    search behind a mixture of 8 bits and floats.
     """
 
     target: str
@@ -38,6 +39,7 @@ class Row:
     reason: str = ""
     path: str | None = None
     picture: str | None = None
+    error_map: dict[str, Any] | None = None
     artifact: Artifact | None = None
     session: dict[str, str | int] | None = None
     parity: Parity | None = None
@@ -82,6 +84,7 @@ class Row:
             "latency_ms": latency,
             "picture": self.picture,
             "seconds": self.seconds,
+            "error_map": self.error_map,
             "session": self.session,
             "reproduce": self.reproduce,
             **({} if self.mixture is None else {"mixture": self.mixture}),
@@ -98,6 +101,7 @@ class Row:
                 "golden": passport.golden,
                 "weights_sha256": passport.weights_sha256,
                 "program_sha256": passport.program_sha256,
+                "calibration_sha256": passport.calibration_sha256,
             }
         return found
 
@@ -157,8 +161,14 @@ def write_report(report: Report, folder: Path) -> list[str]:
     after: dict[str | int | Path, Path] = {
         index: folder / row.picture for index, row in enumerate(report.rows) if row.picture is not None
     }
+    errors: dict[str | int | Path, tuple[Path, Path]] = {
+        index: (folder / row.error_map["map"], folder / row.error_map["reference"])
+        for index, row in enumerate(report.rows)
+        if row.error_map is not None
+    }
+    pictures = report_html.Pictures(report.photo, after, errors)
     try:
-        page = report_html.render(report.to_dict(), pictures=report_html.Pictures(report.photo, after))
+        page = report_html.render(report.to_dict(), pictures=pictures)
     except report_html.ReportUnavailableError as error:
         return [str(error)]
     (folder / REPORT_HTML).write_text(page, encoding="utf-8")

@@ -89,7 +89,11 @@ def deploy(
             precisions=precision,
             size=height_width,
             contract=image_contract,
-            source=("--model", model, *(() if seed is None else ("--seed", str(seed)))),
+            source=(
+                *("--model", model),
+                *(() if seed is None else ("--seed", str(seed))),
+                *(() if table is None else ("--table", str(table))),
+            ),
             photo=photo,
             table=None if table is None else read_table(table),
             bounds=bounds,

@@ -25,7 +25,7 @@ from ..runtime.photo import Photo
 from ..runtime.samples import sample_photo
 from ..runtime.sessions import Session, available_threads, open_session
 from .latency import measure_side_by_side
-from .machine import machine_info
+from .machine import Watch, machine_info
 from .parity import verify
 from .publish import staged
 from .report import REPORT_HTML, REPORT_JSON, Report, Row, write_report
@@ -262,9 +262,11 @@ class _Run:
             str(i): functools.partial(session.run, x) for i, (_, session) in working.items()
         }
         calls["eager"] = functools.partial(lowered.reference, x)
+        watch = Watch()
         measured = measure_side_by_side(calls, min_samples=min_samples, max_seconds=max_seconds)
+        conditions = watch.stop()
         for i, (row, _) in working.items():
-            row.latency, row.eager = measured[str(i)], measured["eager"]
+            row.latency, row.eager, row.conditions = measured[str(i)], measured["eager"], conditions
 
     def deblur(self, row: Row, session: Session) -> None:
         """Deblur the whole photo with one artifact."""

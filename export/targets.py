@@ -19,6 +19,8 @@ from ..runtime.errors import TargetUnavailableError, UnknownNameError
 
 if TYPE_CHECKING:
     from ..calibration.table import CalibrationTable
+    from ..runtime.artifact import Artifact
+    from .partition import Opener, Parts
     from .spectral import LoweredProgram
 
 PRECISIONS: Mapping[str, str] = {
@@ -76,6 +78,9 @@ class Target:
     run_probe: str | None = None
     calibrated: tuple[str, ...] = ()
     """Precisions whose builder needs a calibration table."""
+    parts: str | None = None
+    """How any part of a built model is run, which bisection needs: ``module:function``, an
+    :class:`~fdikp_edge.export.partition.Opener`."""
 
     def check(self, precision: str) -> None:
         """Check, before any work starts, that this machine can build the target at ``precision``.
@@ -97,6 +102,19 @@ class Target:
         found = capability(self)
         if not found.can_build:
             raise TargetUnavailableError(f"target {self.name} cannot be built here: {found.reason}")
+
+    def open_parts(self, artifact: Artifact, threads: int) -> Parts:
+        """Read the model of an artifact of this target so that any part of it can be run.
+
+        Raises:
+            TargetUnavailableError: models of this target cannot be cut into parts, or not on this machine.
+            ArtifactError: the model does not say which operator came from where.
+        """
+        if self.parts is None:
+            raise TargetUnavailableError(f"target {self.name}: its models cannot be cut into parts")
+        if problems := [problem for need in self.run_needs if (problem := need.problem())]:
+            raise TargetUnavailableError(f"target {self.name} cannot run here: {'; '.join(problems)}")
+        return cast("Opener", _resolve(self.parts))(artifact, threads)
 
     def build(
         self,
@@ -191,6 +209,7 @@ TARGETS: dict[str, Target] = {
             run_needs=(Requirement("onnxruntime", "onnxruntime", "1.23", "pip install onnxruntime"),),
             profile="onnx",
             calibrated=("fp16", "int8"),
+            parts=".onnx_parts:open_parts",
         ),
         Target(
             name="openvino",
@@ -202,6 +221,7 @@ TARGETS: dict[str, Target] = {
             run_needs=(Requirement("openvino", "openvino", "2025.3", _OPENVINO),),
             profile="openvino",
             calibrated=("fp16", "int8"),
+            parts=".openvino_parts:open_parts",
         ),
         Target(
             name="coreml",
@@ -212,6 +232,7 @@ TARGETS: dict[str, Target] = {
             build_needs=(_TORCH, Requirement("coremltools", "coremltools", "9.0", _COREML)),
             run_needs=(),  # the reference interpreter has NumPy alone
             profile="coreml",
+            parts=".coreml_parts:open_parts",
         ),
     )
 }

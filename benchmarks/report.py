@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ..runtime.artifact import Artifact
 from ..runtime.strict_json import printable
-from .latency import Latency
+from .latency import Latency, honest
 from .parity import Parity
 
 RowState = Literal["verified", "unverified", "failed", "unavailable"]
@@ -45,6 +45,7 @@ class Row:
     parity: Parity | None = None
     latency: Latency | None = None
     eager: Latency | None = None
+    conditions: dict[str, Any] = field(default_factory=dict)
     audit: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     mixture: dict[str, Any] | None = None
@@ -63,7 +64,7 @@ class Row:
         """Return the figures of ``latency_ms``, those of eager beside them; ``None`` if nothing was timed."""
         if self.latency is None:
             return None
-        figures = dict(self.latency.to_dict())
+        figures = honest(self.latency, self.conditions)
         if self.eager is not None:
             figures |= {"eager_p50": round(self.eager.p50, 3), "eager_min": round(self.eager.min, 3)}
         return figures

@@ -62,7 +62,8 @@ def steps(error: Array) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Return the step on the scale of each error (not negative), as uint8 of the same shape."""
     with np.errstate(divide="ignore"):
         level = np.floor(STEPS_PER_DECADE * np.log10(error / LOWEST))
-    return (np.clip(level, -1, COLD + WARM - 1) + 1).astype(np.uint8)
+    found: np.ndarray[Any, np.dtype[np.uint8]] = (np.clip(level, -1, COLD + WARM - 1) + 1).astype(np.uint8)
+    return found
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Row:
         if self.artifact is None:
             return None
         passport = self.artifact.passport
-        golden = set(passport.golden.values())
+        golden = set((passport.golden or {}).values())
         return sum(int(entry["bytes"]) for name, entry in passport.files.items() if name not in golden)
 
     def latency_dict(self) -> dict[str, Any] | None:

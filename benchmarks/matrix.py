@@ -27,7 +27,7 @@ from ..runtime.samples import sample_photo
 from ..runtime.sessions import Session, available_threads, open_session, open_stand_in
 from .error_map import Worst, save
 from .latency import measure_side_by_side
-from .machine import machine_info
+from .machine import Watch, machine_info
 from .mix import Bounds, mixed
 from .parity import verify
 from .publish import staged
@@ -319,11 +319,13 @@ class _Run:
             str(i): functools.partial(session.run, x) for i, (_, session) in working.items()
         }
         calls["eager"] = functools.partial(lowered.reference, x)
+        watch = Watch()
         measured = measure_side_by_side(
             calls, min_samples=self.asked.min_samples, max_seconds=self.asked.max_seconds
         )
+        conditions = watch.stop()
         for i, (row, _) in working.items():
-            row.latency, row.eager = measured[str(i)], measured["eager"]
+            row.latency, row.eager, row.conditions = measured[str(i)], measured["eager"], conditions
 
     def deblur(self, row: Row, session: Session) -> None:
         """Deblur the whole photo with one artifact."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ..runtime.artifact import Artifact
 from ..runtime.strict_json import printable
-from .latency import Latency
+from .latency import Latency, honest
 from .parity import Parity
 
 RowState = Literal["verified", "unverified", "failed", "unavailable"]
@@ -27,9 +27,9 @@ class Row:
     ``state`` is ``verified`` (within the budget), ``failed`` (over it, or it broke), ``unverified`` (built,
     but cannot run here) or ``unavailable`` (cannot be built here); ``reason`` says why it is not
     ``verified``. ``path``, ``picture`` (the deblurred photo) and the files of ``error_map`` (see
-    :func:`fdikp_edge.benchmarks.error_map.save`) are relative to the report's folder. ``mixture`` is the
-    search behind a mixture of 8 bits and floats. ``seconds`` holds how long "lowering" took, shared by all
-    rows of a profile, and "building" this artifact.
+    :func:`fdikp_edge.benchmarks.error_map.save`) are relative to the report's folder. ``seconds`` holds how
+    long "lowering" took, shared by all rows of a profile, and "building" this artifact. ``mixture`` is the
+    search behind a mixture of 8 bits and floats.
     """
 
     target: str
@@ -45,6 +45,7 @@ class Row:
     parity: Parity | None = None
     latency: Latency | None = None
     eager: Latency | None = None
+    conditions: dict[str, Any] = field(default_factory=dict)
     audit: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     mixture: dict[str, Any] | None = None
@@ -56,14 +57,14 @@ class Row:
         if self.artifact is None:
             return None
         passport = self.artifact.passport
-        golden = set(passport.golden.values())
+        golden = set((passport.golden or {}).values())
         return sum(int(entry["bytes"]) for name, entry in passport.files.items() if name not in golden)
 
     def latency_dict(self) -> dict[str, Any] | None:
         """Return the figures of ``latency_ms``, those of eager beside them; ``None`` if nothing was timed."""
         if self.latency is None:
             return None
-        figures = dict(self.latency.to_dict())
+        figures = honest(self.latency, self.conditions)
         if self.eager is not None:
             figures |= {"eager_p50": round(self.eager.p50, 3), "eager_min": round(self.eager.min, 3)}
         return figures
@@ -83,8 +84,8 @@ class Row:
             "parity": None if self.parity is None else self.parity.to_dict(),
             "latency_ms": latency,
             "picture": self.picture,
-            "error_map": self.error_map,
             "seconds": self.seconds,
+            "error_map": self.error_map,
             "session": self.session,
             "reproduce": self.reproduce,
             **({} if self.mixture is None else {"mixture": self.mixture}),

@@ -39,10 +39,8 @@ SECTIONS = (
     ("environment", "Environment and hashes"),
     ("reproduce", "Reproduce"),
 )
-"""The sections in their order: the name of the template in ``report_parts/``, and the heading."""
-
-_OPTIONAL = ("mixture",)
-"""Keys of rows that are sections too, left out where no row has one."""
+"""The sections in their order: the name of the template in ``report_parts/``, and the heading. That of a
+search for a mixture of precisions is there if there was one."""
 
 _FOLDER = Path(__file__).parent
 _MARKS = {"good": "✓", "bad": "✕", "unsure": "?", "off": "–"}
@@ -136,9 +134,7 @@ def _view(report: Mapping[str, Any], pictures: Pictures | None) -> dict[str, Any
     labels = {str(row["index"]): row["name"] for row in rows}
     labels |= {row["path"]: row["name"] for row in rows if row["path"]}
     return {
-        "sections": [
-            (key, title) for key, title in SECTIONS if key not in _OPTIONAL or any(row[key] for row in rows)
-        ],
+        "sections": [s for s in SECTIONS if s[0] != "mixture" or any(row["mixture"] for row in rows)],
         "model": say.words(report.get("model")),
         "version": say.words(report.get("version")),
         "created": say.moment(report.get("created")),

@@ -31,7 +31,7 @@ _HASHES = ("weights_sha256", "program_sha256", "calibration_sha256")
 _SHOWN = (
     *("target", "precision", "size", "path", "state", "reason", "parity", "latency_ms", "plan", "audit"),
     *("files", "toolchain", "precision_census", "notes", "reproduce", "golden", "machine", "error_map"),
-    *("picture", "session", "mixture", *_HASHES),
+    *("picture", "session", "mixture", "seconds", *_HASHES),
 )
 
 
@@ -71,7 +71,6 @@ def artifact(entry: Mapping[str, Any], index: int) -> dict[str, Any]:
         "plan": [row for row in say.items(entry.get("plan")) if isinstance(row, Mapping)],
         "audit": say.table(entry.get("audit")),
         "error_map": _error_map(say.table(entry.get("error_map"))),
-        "mixture": mixture_view(entry.get("mixture")),
         "census": _census(say.table(entry.get("precision_census"))),
         "layers": _layers(say.table(entry.get("precision_census"))),
         "arithmetic": say.words(session.get("arithmetic")),
@@ -87,6 +86,12 @@ def artifact(entry: Mapping[str, Any], index: int) -> dict[str, Any]:
         ),
         "notes": [text for note in say.items(entry.get("notes")) if (text := say.words(note))],
         "reproduce": command(entry.get("reproduce")),
+        "mixture": mixture_view(entry.get("mixture")),
+        "seconds": [
+            (name, text)
+            for name, value in say.table(entry.get("seconds")).items()
+            if (text := say.figure(value, "{:.1f} s"))
+        ],
         "checks": _checks(path, say.number(session.get("threads"))),
     }
 

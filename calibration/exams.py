@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..models.evaluate import find_pairs
 from ..models.training.apertures import Aperture, psf
 from ..models.training.camera import to_linear, to_srgb
 from ..models.training.defocus import blur
 from ..runtime.errors import CalibrationError
 from ..runtime.images import read_photo
+from ..runtime.pairs import find_pairs
 from ..runtime.photo import Array
 from .samples import Samples
 

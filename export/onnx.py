@@ -36,6 +36,7 @@ PRODUCER = "fdikp-edge"
 
 _Converted = dict[bool, tuple["onnx.ModelProto", tuple[str, ...]]]
 _CONVERTED: WeakKeyDictionary[ExportedProgram, _Converted] = WeakKeyDictionary()
+_EXPORTED: WeakKeyDictionary[ExportedProgram, onnx.ModelProto] = WeakKeyDictionary()
 
 
 def build(
@@ -86,7 +87,7 @@ def convert(program: ExportedProgram, *, as_calibrated: bool = False) -> tuple[o
     done = _CONVERTED.setdefault(program, {})
     if as_calibrated not in done:
         notes: list[str] = []
-        exported = _export(program)
+        exported = _exported(program)
         sources = onnx_checks.provenance(exported)
         model = _simplified(exported, notes, fold_weights=not as_calibrated)
         onnx_checks.strip(model, sources)
@@ -143,6 +144,13 @@ def serialise(model: onnx.ModelProto, name: str) -> bytes:
         )
     data: bytes = model.SerializeToString(deterministic=True)
     return data
+
+
+def _exported(program: ExportedProgram) -> onnx.ModelProto:
+    """Return what the exporter makes of a program, once for all precisions."""
+    if program not in _EXPORTED:
+        _EXPORTED[program] = _export(program)
+    return _EXPORTED[program]
 
 
 def _export(program: ExportedProgram) -> onnx.ModelProto:
@@ -230,7 +238,12 @@ def _simplified(model: onnx.ModelProto, notes: list[str], *, fold_weights: bool)
         notes.append("onnxsim is not installed: the file was not simplified")
         return model
     try:
-        simpler, _ = onnxsim.simplify(model, check_n=0, initializers_as_constants=fold_weights)
+        if fold_weights:
+            simpler, _ = onnxsim.simplify(model, check_n=0)
+        else:
+            # What follows from stored tensors alone (a slice of a weight) first; then weights are taboo.
+            settled, _ = onnxsim.simplify(model, check_n=0, perform_optimization=False)
+            simpler, _ = onnxsim.simplify(settled, check_n=0, initializers_as_constants=False)
     except Exception as error:
         notes.append(
             f"onnxsim failed and was left out: {type(error).__name__}: {str(error).splitlines()[:1]}"

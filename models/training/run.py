@@ -139,7 +139,7 @@ def train(
     model = FDIKP(variant, seed=settings.recipe.seed)
     if initial is not None:
         model.load_state_dict(zoo.load(initial, variant=variant.name).state_dict())
-    model = model.to(device, memory_format=torch.channels_last).train()
+    model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
     )

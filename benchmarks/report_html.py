@@ -19,16 +19,18 @@ from typing import Any
 from ..runtime.errors import BadInputError, ImageError, TargetUnavailableError
 from . import error_map, report_lanes, report_scale
 from . import report_charts as charts
+from . import report_machines as places
 from . import report_words as say
 from .report_pictures import Pictures, embed, embed_after, embed_errors
 from .report_plans import plans
-from .report_rows import TONES, artifact, command, name_rows
+from .report_rows import TONES, artifact, command
 from .report_verdict import verdict
 
 __all__ = ["Pictures", "ReportUnavailableError", "render"]
 
 SECTIONS = (
     ("results", "Results"),
+    ("comparison", "Device by device"),
     ("pictures", "Before and after"),
     ("errors", "Map of the error"),
     ("bands", "Error by frequency"),
@@ -39,12 +41,22 @@ SECTIONS = (
     ("environment", "Environment and hashes"),
     ("reproduce", "Reproduce"),
 )
-"""The sections in their order: the name of the template in ``report_parts/``, and the heading. That of a
-search for a mixture of precisions is there if there was one."""
+"""The sections in their order: the name of the template in ``report_parts/``, and the heading. Those of a
+comparison of devices and of a search for a mixture of precisions are there if there was one."""
 
 _FOLDER = Path(__file__).parent
 _MARKS = {"good": "✓", "bad": "✕", "unsure": "?", "off": "–"}
-_SHOWN_TOP = ("version", "model", "machine", "artifacts", "created", "command", "notes", "photo")
+_SHOWN_TOP = (
+    "version",
+    "model",
+    "machine",
+    "artifacts",
+    "created",
+    "command",
+    "notes",
+    "photo",
+    "comparison",
+)
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
@@ -59,8 +71,8 @@ def render(report: Mapping[str, Any], *, pictures: Pictures | None = None) -> st
 
     Args:
         report: what ``report.json`` holds. Keys that are missing are shown as not measured or not recorded.
-            An artifact measured on another machine than the report's carries a ``machine`` of its own: facts
-            as :func:`fdikp_edge.benchmarks.machine.machine_info` gives them, or a name.
+            Artifacts of a merged report name their ``device``, whose facts are under ``devices`` of
+            ``machine``.
         pictures: photos for the before/after slider and maps of the error. One that cannot be read becomes a
             sentence in the page.
 
@@ -120,8 +132,8 @@ def _view(report: Mapping[str, Any], pictures: Pictures | None) -> dict[str, Any
         raise BadInputError('not a report: every entry of "artifacts" must be a dict')
     entries = report["artifacts"]
     rows = [artifact(entry, index) for index, entry in enumerate(entries)]
-    machines, whose = _machines(report, entries)
-    name_rows(rows, whose)
+    machines, whose = places.machines(report, entries)
+    places.name_rows(rows, whose)
     axis = charts.decibel_axis([error for row in rows for _, _, error in row["bands"]])
     for row in rows:
         row["bands_chart"] = charts.bands(row["bands"], axis) if row["bands"] else None
@@ -130,11 +142,16 @@ def _view(report: Mapping[str, Any], pictures: Pictures | None) -> dict[str, Any
     for row, lane in zip(rows, lanes.lanes if lanes else [None] * len(rows), strict=True):
         row["lane"] = lane
     _time_bars(rows)
+    compared = places.comparison(rows)
+    absent = {
+        *([] if compared else ["comparison"]),
+        *([] if any(row["mixture"] for row in rows) else ["mixture"]),
+    }
     states = [row["state"] for row in rows]
     labels = {str(row["index"]): row["name"] for row in rows}
     labels |= {row["path"]: row["name"] for row in rows if row["path"]}
     return {
-        "sections": [s for s in SECTIONS if s[0] != "mixture" or any(row["mixture"] for row in rows)],
+        "sections": [(key, title) for key, title in SECTIONS if key not in absent],
         "model": say.words(report.get("model")),
         "version": say.words(report.get("version")),
         "created": say.moment(report.get("created")),
@@ -145,6 +162,7 @@ def _view(report: Mapping[str, Any], pictures: Pictures | None) -> dict[str, Any
         "verdict": verdict(rows),
         "states": [(s, states.count(s), TONES.get(s, "unsure")) for s in dict.fromkeys(states)],
         "machines": machines,
+        "comparison": compared,
         "notes": _notes(report, rows),
         "more": say.flat({k: v for k, v in report.items() if k not in _SHOWN_TOP}),
         "plans": plans(rows),
@@ -153,33 +171,6 @@ def _view(report: Mapping[str, Any], pictures: Pictures | None) -> dict[str, Any
         "errors": _errors(pictures, labels, rows),
         "scale": report_scale.scale(_budgets(entries)),
     }
-
-
-def _machines(
-    report: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]
-) -> tuple[list[dict[str, Any]], list[str | None]]:
-    """Return the machines of a report, each with a name of its own, and the name of each row's machine."""
-    found: list[tuple[Any, str | None]] = []
-    whose = []
-    for machine in [entry.get("machine", report.get("machine")) for entry in entries] or [
-        report.get("machine")
-    ]:
-        known = next((name for facts, name in found if facts == machine), None)
-        if known is None and machine:
-            known = say.words(machine) or say.machine_name(say.table(machine))
-            same = sum(1 for _, name in found if name and name.startswith(known))
-            known = f"{known} ({same + 1})" if same else known
-            found.append((machine, known))
-        whose.append(known)
-    machines = [
-        {
-            "name": name,
-            "line": say.machine_line(say.table(facts)) or name,
-            "facts": say.flat(say.table(facts)),
-        }
-        for facts, name in found
-    ]
-    return machines, whose[: len(entries)]
 
 
 def _figures(row: Mapping[str, Any]) -> dict[str, float]:

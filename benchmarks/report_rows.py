@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from . import report_words as say
@@ -30,13 +30,23 @@ _LATENCY = (
 _HASHES = ("weights_sha256", "program_sha256", "calibration_sha256")
 _SHOWN = (
     *("target", "precision", "size", "path", "state", "reason", "parity", "latency_ms", "plan", "audit"),
-    *("files", "toolchain", "precision_census", "notes", "reproduce", "golden", "machine", "error_map"),
+    *(
+        "files",
+        "toolchain",
+        "precision_census",
+        "notes",
+        "reproduce",
+        "golden",
+        "device",
+        "model",
+        "error_map",
+    ),
     *("picture", "session", "mixture", "seconds", *_HASHES),
 )
 
 
 def artifact(entry: Mapping[str, Any], index: int) -> dict[str, Any]:
-    """Return everything the page says of one entry of ``artifacts`` but its name; see :func:`name_rows`."""
+    """Return everything the page says of one entry of ``artifacts`` but its name."""
     parity, session = say.table(entry.get("parity")), say.table(entry.get("session"))
     files = {str(name): say.table(value) for name, value in say.table(entry.get("files")).items()}
     state, path = say.words(entry.get("state")) or "unknown", say.words(entry.get("path"))
@@ -45,6 +55,7 @@ def artifact(entry: Mapping[str, Any], index: int) -> dict[str, Any]:
     return {
         "id": f"artifact-{index}",
         "index": index,
+        "model": say.words(entry.get("model")),
         "target": say.words(entry.get("target")),
         "precision": say.words(entry.get("precision")),
         "size": say.size_words(entry.get("size")),
@@ -94,16 +105,6 @@ def artifact(entry: Mapping[str, Any], index: int) -> dict[str, Any]:
         ],
         "checks": _checks(path, say.number(session.get("threads"))),
     }
-
-
-def name_rows(rows: Sequence[dict[str, Any]], machines: Sequence[str | None]) -> None:
-    """Name every row by what tells it from the others: its size and its machine only where they differ."""
-    sizes, several = len({row["size"] for row in rows}) > 1, len(set(machines)) > 1
-    for row, machine in zip(rows, machines, strict=True):
-        parts = [row["target"], row["precision"], row["size"] if sizes else None]
-        name = " ".join(part for part in parts if part) or f"artifact {row['index']}"
-        row["machine"] = machine if several else None
-        row["name"] = f"{name} · {machine or 'machine not recorded'}" if several else name
 
 
 def budget_share(parity: Mapping[str, Any]) -> float | None:

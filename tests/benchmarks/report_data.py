@@ -104,6 +104,15 @@ def report() -> dict[str, Any]:
         "weights_sha256": "12" * 32,
         "program_sha256": "34" * 32,
         "notes": ["weights: trained", "fp32: everything is float32", "kept: one layer, for a reason"],
+        "mixture": {
+            "summary": "one layer back in floats",
+            "chosen": 1,
+            "points": [
+                {"saved_ms": 9.0, "drop_db": 0.2, "in_floats": 0},
+                {"saved_ms": 7.0, "drop_db": 0.1, "in_floats": 1},
+            ],
+            "ranking": [{"module": "model.dikp", "node": "conv2d", "psnr_db": 51.0, "saved_ms": 2.0}],
+        },
         "error_map": {
             "photo": "chelsea.png",
             "size": [256, 192],
@@ -139,3 +148,11 @@ def hostile(value: Any) -> Any:
     if isinstance(value, list):
         return [hostile(item) for item in value]
     return HOSTILE if isinstance(value, str) else value
+
+
+def joined(*names: str) -> dict[str, Any]:
+    """The report as `report merge` joins it with itself, once for each device."""
+    one = report()
+    devices = {name: {**one["machine"], "cpu": f"CPU of {name}"} for name in names}
+    entries = [{**entry, "device": name, "path": None} for entry in one["artifacts"] for name in names]
+    return {**one, "artifacts": entries, "machine": {"device": "; ".join(names), "devices": devices}}

@@ -15,7 +15,7 @@ from fdikp_edge.benchmarks import error_map
 from fdikp_edge.benchmarks.report_html import Pictures, render
 from fdikp_edge.runtime.samples import sample_photo
 from PIL import Image
-from report_data import hostile, report
+from report_data import hostile, joined, report
 
 pytest.importorskip("jinja2", reason="the report needs jinja2")
 
@@ -48,14 +48,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
 def pages(tmp_path_factory: pytest.TempPathFactory, pictures: Pictures) -> dict[str, Path]:
     """The report; the same with an attack for every string; several machines; and nothing in it at all."""
     one = report()
-    joined = {
-        **one,
-        "artifacts": [
-            {**entry, "machine": {**one["machine"], "cpu": name * 3}}
-            for entry, name in zip(one["artifacts"], ("Orin AGX 64GB ", "EPYC 9654 ", "M3 "), strict=True)
-        ],
+    reports = {
+        "report": one,
+        "attack": hostile(one),
+        "joined": joined("NVIDIA Jetson Orin NX 16GB", "AMD EPYC 9654 96-Core", "M3"),
+        "empty": {"artifacts": []},
     }
-    reports = {"report": one, "attack": hostile(one), "joined": joined, "empty": {"artifacts": []}}
     folder = tmp_path_factory.mktemp("pages")
     for name, data in reports.items():
         html = render(data, pictures=None if name == "empty" else pictures)

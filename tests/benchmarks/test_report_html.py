@@ -28,7 +28,7 @@ from fdikp_edge.benchmarks.report_html import Pictures, ReportUnavailableError, 
 from fdikp_edge.benchmarks.report_rows import budget_share
 from fdikp_edge.runtime.errors import BadInputError, FdikpEdgeError
 from fdikp_edge.runtime.samples import sample_photo
-from report_data import HOSTILE, Page, hostile, report
+from report_data import HOSTILE, Page, hostile, joined, report
 
 
 def rows(html: str) -> list[list[str]]:
@@ -270,24 +270,42 @@ def test_the_share_of_a_budget_agrees_with_the_budget(
     assert (share < 1) == (not Budget(most, least).problems(max_abs, psnr))
 
 
-def test_names_say_size_and_machine_only_where_they_differ() -> None:
-    rows_ = [{"target": "onnx", "size": [8, 8]}, {"target": "onnx", "size": [8, 8]}]
-    facts = [{"cpu": "Orin", "threads": 6}, {"cpu": "EPYC", "threads": 2}]
-    one = Page(render({"artifacts": rows_, "machine": facts[0]})).text
-    assert "onnx · " not in one and one.count("Orin · 6 threads") == 1
-    joined = render({"artifacts": [{**r, "machine": m} for r, m in zip(rows_, facts, strict=True)]})
-    for name in ("onnx · Orin", "onnx · EPYC"):
-        assert name in Page(joined).text
-    assert [row[0] for row in rows(joined)] == ["onnx not recorded Orin", "onnx not recorded EPYC"]
-    twins = [{**facts[0], "load": load} for load in (0, 5)]
-    text = Page(render({"artifacts": [{**r, "machine": m} for r, m in zip(rows_, twins, strict=True)]})).text
-    assert "onnx · Orin" in text and "onnx · Orin (2)" in text
-    named = Page(render({"artifacts": [{"target": "a", "machine": "desk"}, {"target": "b"}]})).text
-    assert "a · desk" in named and "b · machine not recorded" in named
-    sizes = Page(
-        render({"artifacts": [{"target": "a", "size": [8, 8]}, {"target": "a", "size": [8, 16]}]})
-    ).text
-    assert "a 8×8" in sizes and "a 8×16" in sizes
+def test_names_say_size_and_device_only_where_they_differ() -> None:
+    one = Page(render(report())).text
+    assert "onnx fp32 · " not in one and one.count("A CPU · 2 threads") == 1
+    html = render(joined("desk", "board"))
+    text = Page(html).text
+    assert "onnx fp32 · desk" in text and "onnx fp32 · board" in text
+    assert "board · CPU of board · 2 threads" in text
+    assert [row[0] for row in rows(html)][:2] == ["onnx fp32 desk", "onnx fp32 board"]
+    for key, first, second in (("size", [8, 8], [8, 16]), ("model", "tiny", "base")):
+        two = {"artifacts": [{"target": "a", key: first}, {"target": "a", key: second}]}
+        text = Page(render(two)).text
+        for value in (first, second):
+            shown = f"a {'×'.join(map(str, value))}" if isinstance(value, list) else f"{value} a"
+            assert shown in text
+
+
+def test_devices_are_compared_artifact_by_artifact() -> None:
+    assert "Device by device" not in Page(render(report())).text
+    data = joined("desk", "board")
+    data["artifacts"][1]["latency_ms"] = {"p50": 10.0}
+    del data["artifacts"][3]
+    part = render(data).split('<h2 id="comparison">')[1].split("</section>")[0]
+    plain = [markup.unescape(re.sub(r"<[^>]*>", " ", line)) for line in part.split("<tr>")[1:]]
+    lines = [" ".join(line.split()) for line in plain]
+    assert lines[0] == "Artifact desk board"
+    assert lines[1].startswith("onnx fp32 ✓ verified 12.5 ms 4.00× faster error budget used: 9.4 %")
+    assert lines[1].endswith("✓ verified 10 ms fastest error budget used: 9.4 %")
+    assert lines[2] == "tensorrt fp16 – unavailable not measured not in its report"
+
+
+def test_a_search_for_a_mixture_is_a_section_where_there_was_one() -> None:
+    html = render(report())
+    part = html.split('<h2 id="mixture">')[1].split("</section>")[0]
+    assert part.count("<circle") == 2 and "one layer back in floats" in part and "51.0 dB" in part
+    assert 'href="#mixture"' in html
+    assert "mixture" not in render({"artifacts": []}).split("<body>")[1]
 
 
 def test_what_an_artifact_computes_in_is_shown() -> None:

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from .bench import bench
+from .bisect import bisect
 from .bundle import bundle
 from .calibrate import calibrate
 from .deblur import deblur
 from .deploy import deploy
 from .doctor import doctor
 from .export import export
+from .gate import gate
 from .guard import exit_on_terminate, guarded, print_any_name
 from .inspect import inspect
 from .profile import profile
@@ -76,6 +78,7 @@ A target that this machine cannot build or run becomes a row that says why.""",
 Examples:
   fdikp-edge calibrate photos/ --model tiny --out table.json
   fdikp-edge calibrate --model small --size 512x512 --target openvino --out small-512.json
+  fdikp-edge calibrate photos/ --target openvino --max-drop-db 0.1 --min-speedup 1.2 --out mixed.json
 
 \b
 The table fits one network, size and set of weights; builds of anything else refuse it.""",
@@ -104,6 +107,23 @@ Examples:
 
 \b
 Every sample counts, the slow ones too: p99 is what a user waits for on a warm device.""",
+    bisect: """\b
+Examples:
+  fdikp-edge bisect build/tiny-onnx-fp32-256x256
+  fdikp-edge bisect build/tiny-openvino-int8-256x256 --photo mine.jpg --json
+  fdikp-edge bisect new/tiny-onnx-fp32-256x256 --against old/tiny-onnx-fp32-256x256
+
+\b
+Exits with 1 if a module was found, 0 if the artifact keeps its budget.""",
+    gate: """\b
+Examples:
+  fdikp-edge gate build --baseline baseline.json --update --reason "first baseline"
+  fdikp-edge gate build --baseline baseline.json --junit gate.xml
+  fdikp-edge gate build/report.json --baseline baseline.json --slowdown 10 --seconds 300 --json
+
+\b
+Exits with 1 if a check failed. What could not be decided, or not be checked here, is said; it does not
+fail.""",
     deblur: """\b
 Examples:
   fdikp-edge deblur photo.jpg --artifact build/tiny-onnx-fp32-256x256 --out sharp.png

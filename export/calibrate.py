@@ -38,7 +38,8 @@ def calibrate(
         count: tiles to choose.
         seed: of the choice.
         least_work: layers of fewer multiply-adds stay in floats.
-        guarded: leave transforms, spectra and kernel inversion in floats; without, to see what for.
+        guarded: leave transforms, kernel inversion, and spectra where they cost the picture too much, in
+            floats; without, to see what for.
         progress: told (steps done, steps in all, what is being done).
 
     Raises:
@@ -59,11 +60,13 @@ def calibrate(
             if progress is not None:
                 progress(done * tiles + tile, len(several) * tiles, f"taking ranges ({profile})")
 
+        leave_alone, doubtful = protected(model.lowered) if guarded else ({}, {})
         sections[model.lowered.sha256] = calibrate_program(
             model.lowered.program,
             chosen,
             profile=profile,
-            leave_alone=protected(model.lowered) if guarded else None,
+            leave_alone=leave_alone,
+            doubtful=doubtful,
             arrays=arrays,
             least_work=least_work,
             transforms=transforms_of(model.lowered),

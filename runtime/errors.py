@@ -61,6 +61,14 @@ class CalibrationError(BadInputError):
     """Photos that cannot be calibrated with, or a calibration table that is damaged or not for this."""
 
 
+class ReportError(BadInputError):
+    """A file that is no report of a run, is damaged or too large, or does not fit what it is used with."""
+
+
+class BaselineError(BadInputError):
+    """A baseline that is missing, damaged, from another version, or does not fit what it is compared with."""
+
+
 class TargetUnavailableError(FdikpEdgeError):
     """A target cannot be built or run on this machine; the message says what is missing."""
 

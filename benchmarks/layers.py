@@ -97,6 +97,25 @@ def _onnxruntime(session: Session, x: Array, runs: int) -> list[Layer]:
     return layers_of_events(events, modules, runs + 1)
 
 
+def _tensorrt(session: Session, x: Array, runs: int) -> list[Layer]:
+    from ..runtime.engines import ONNX_FILE, name_places
+    from ..runtime.sessions.tensorrt_session import TensorRtSession
+
+    assert isinstance(session, TensorRtSession)
+    nodes = onnx_nodes(session.artifact.read(ONNX_FILE))
+    session.layer_ms(x)  # warms up
+    sums: dict[str, float] = {}
+    for _ in range(runs):
+        for name, ms in session.layer_ms(x):
+            sums[name] = sums.get(name, 0.0) + ms
+    found = []
+    for name, ms in sums.items():
+        # TensorRT names what it fused after all of its parts, with their operators in brackets.
+        places = name_places(name, nodes)
+        found.append(Layer(name, "", ", ".join(places) or UNKNOWN, ms / runs))
+    return found
+
+
 def layers_of_events(
     events: Iterable[Mapping[str, Any]], modules: Mapping[str, str], runs: int
 ) -> list[Layer]:
@@ -115,4 +134,8 @@ def layers_of_events(
     return found
 
 
-_PROFILERS: dict[str, Callable[[Session, Array, int], list[Layer]]] = {"onnx": _onnxruntime}
+_PROFILERS: dict[str, Callable[[Session, Array, int], list[Layer]]] = {
+    "onnx": _onnxruntime,
+    "tensorrt": _tensorrt,
+    "tensorrt-rtx": _tensorrt,
+}

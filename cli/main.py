@@ -152,9 +152,10 @@ Copy the file to the device and run `python3 fdikp.bundle build` there; docs/jet
 Examples:
   fdikp-edge inspect build/tiny-onnx-fp32-256x256
   fdikp-edge inspect build/tiny-onnx-fp32-256x256 --json
+  fdikp-edge inspect fdikp.bundle
 
 \b
-Hashes are checked first: an artifact that was altered is refused.""",
+Hashes are checked first: an artifact or a bundle that was altered is refused.""",
     doctor: """\b
 Examples:
   fdikp-edge doctor

@@ -113,7 +113,10 @@ def default_cache() -> Path:
     """Return where bundles are unpacked: :data:`CACHE_VARIABLE`, or the user's cache folder."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:  # nobody's home
+        raise RefusedError(f"there is no home folder: set {CACHE_VARIABLE} to a folder of yours") from error
     return Path(base) / "fdikp-edge" / "bundles"
 
 
@@ -312,20 +315,30 @@ def _private(cache: Path) -> None:
 def main(bundle: Path) -> None:
     """Unpack the bundle this script stands in and hand over to its device program."""
     if sys.version_info < (3, 10):  # noqa: UP036 - this file meets whatever Python a device has
-        raise SystemExit("error: Python 3.10 or newer is needed (JetPack 6 has 3.10, JetPack 7 has 3.12)")
+        message = "error: Python 3.10 or newer is needed (JetPack 6 has 3.10, JetPack 7 has 3.12)"
+        raise SystemExit(_complain(message, 2))
     try:
         folder = unpack(bundle, default_cache())
         program = read_manifest(bundle, contents=False)["program"]
     except RefusedError as error:
-        raise SystemExit(_complain(f"error: {bundle}: {error}")) from None
+        raise SystemExit(_complain(f"error: {bundle}: {error}", 2)) from None
+    except KeyboardInterrupt:
+        raise SystemExit(_complain("stopped; nothing is left behind", 130)) from None
     sys.dont_write_bytecode = True  # the folder is checked at every start, and must not grow
     sys.path.insert(0, str(folder / SITE))
-    importlib.import_module(program).run(folder, bundle)
+    try:
+        device = importlib.import_module(program)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("fdikp_edge"):
+            raise
+        message = f"error: {error.name} is not installed for {sys.executable}: pip install {error.name}"
+        raise SystemExit(_complain(message, 2)) from None
+    device.run(folder, bundle)
 
 
-def _complain(message: str) -> int:
+def _complain(message: str, code: int) -> int:
     print(message.encode("ascii", "backslashreplace").decode(), file=sys.stderr)
-    return 2
+    return code
 
 
 if __name__ == "__main__":

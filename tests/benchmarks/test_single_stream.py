@@ -148,6 +148,26 @@ def test_names_that_onnx_runtime_makes_up(name: str, operator: str, module: str)
     assert module_of(name, operator, modules) == module
 
 
+def test_layers_of_tensorrt_are_joined_to_the_modules_of_all_their_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fdikp_edge.runtime.artifact import Artifact
+    from fdikp_edge.runtime.sessions.tensorrt_session import TensorRtSession
+
+    class Recorded(TensorRtSession):
+        """An engine whose profiler says what is recorded here; nothing of TensorRT is loaded."""
+
+        def __init__(self, artifact: Artifact) -> None:
+            self.artifact = artifact
+
+        def layer_ms(self, x: object) -> list[tuple[str, float]]:
+            return [("node_deblurred + [Mul] other", 1.5), ("Reformatting CopyNode for Input Tensor 0", 0.5)]
+
+    session = Recorded(Artifact.open(maker.make(tmp_path, target="tensorrt")))
+    layers = layer_times(session, np.zeros(1), runs=2)
+    assert [(layer.module, layer.ms) for layer in layers] == [("network.halve", 1.5), (UNKNOWN, 0.5)]
+
+
 def test_the_first_run_of_a_profile_warms_up() -> None:
     events = [
         {"cat": "Node", "name": "n_kernel_time", "dur": dur, "args": {"op_name": "Mul"}}

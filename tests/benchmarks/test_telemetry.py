@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 from fdikp_edge.benchmarks.telemetry import Reading, Sampler, find_sources, summary
-from fdikp_edge.benchmarks.telemetry.jetson import TegrastatsSource, parse_jetson_clocks, parse_nvpmodel
+from fdikp_edge.benchmarks.telemetry.jetson import (
+    TegrastatsSource,
+    parse_jetson_clocks,
+    parse_nvpmodel,
+    power_mode,
+)
 from fdikp_edge.benchmarks.telemetry.jtop import JtopSource
 from fdikp_edge.benchmarks.telemetry.jtop import parse as parse_jtop
 from fdikp_edge.benchmarks.telemetry.nvml import NvmlSource
@@ -255,6 +260,23 @@ def test_a_running_tegrastats_is_followed(tmp_path: Path, monkeypatch: pytest.Mo
     finally:
         source.stop()
     assert reading.power_mw["VDD_IN"] == 12479
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="shell scripts stand in for the programs")
+def test_the_power_mode_is_asked_for_and_root_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {
+        "nvpmodel": "echo 'NV Power Mode: 25W'; echo 1",
+        "jetson_clocks": "echo 'Error: Run this script(jetson_clocks) as a root user'; exit 1",
+    }
+    for name, text in answers.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    found = power_mode()
+    assert found["nvpmodel"] == {"power_mode": "25W", "power_mode_id": 1}
+    assert found["jetson_clocks"] == {"problem": "jetson_clocks must be run as root"}
 
 
 def test_jtop_is_sorted_by_what_its_names_begin_with() -> None:

@@ -28,6 +28,17 @@ def test_bundle(cli: Any, half: Path, tmp_path: Path) -> None:
     assert shown.returncode == 0 and found["sha256"] in shown.stdout and "fdikp.bundle build" in shown.stdout
 
 
+def test_a_bundle_is_inspected_without_running_it(cli: Any, half: Path, tmp_path: Path) -> None:
+    made = json.loads(cli("bundle", half, "--json").stdout)
+    found = json.loads(cli("inspect", "fdikp.bundle", "--json").stdout)
+    assert found["sha256"] == made["sha256"] and found["manifest"]["artifacts"] == made["artifacts"]
+    assert "__main__.py" in cli("inspect", "fdikp.bundle").stdout
+    data = (tmp_path / "fdikp.bundle").read_bytes()
+    (tmp_path / "fdikp.bundle").write_bytes(data[:-100])
+    broken = cli("inspect", "fdikp.bundle")
+    assert broken.returncode == 2 and "truncated" in broken.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [(["--for", "toaster"], "there are: jetson"), (["--table", "nothing.json"], "nothing.json")],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import dataclasses
 import importlib
 import importlib.util
 import json
@@ -15,9 +17,11 @@ from typing import Any
 
 import pytest
 import small_bundle as maker
+from fdikp_edge.cli.device import parser
+from fdikp_edge.cli.device_work import COMMANDS
 from fdikp_edge.export.bundle import make_bundle
 from fdikp_edge.runtime import cuda_library
-from fdikp_edge.runtime.artifact import Artifact
+from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.caches import read_cache
 from fdikp_edge.runtime.cuda import open_cuda
 from fdikp_edge.runtime.device import build as device_build
@@ -33,8 +37,11 @@ from fdikp_edge.runtime.errors import (
 )
 from fdikp_edge.runtime.tensorrt_features import features_of, features_of_module
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from fake_cuda import fake_cudart
+
 RUNTIME = Path(__file__).parent.parent
-sys.path.insert(0, str(RUNTIME))  # fake_cuda
 
 SM86 = Settings(capability=(8, 6))
 
@@ -141,8 +148,6 @@ def classic(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Callable[[str], Any]]:
     """A machine with a GPU of compute capability 8.7, and the names that a release of TensorRT has."""
-    from fake_cuda import fake_cudart
-
     monkeypatch.setattr(cuda_library, "candidates", lambda: iter([fake_cudart()._name]))
     monkeypatch.syspath_prepend(RUNTIME / "fake_tensorrt")
     open_cuda.cache_clear()
@@ -177,6 +182,51 @@ def test_the_classic_builder_by_the_names_of_three_releases(
     assert image.shape == maker.SHAPE
     with pytest.raises(OutputError, match="exists already"):
         build_artifact(artifacts["int8"], tmp_path / "engine", settings)
+
+
+def test_a_device_builds_verifies_and_profiles_its_engines(
+    classic: Callable[[str], Any], small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole job on a device that is this processor: engines run their ONNX file through CUDA's calls."""
+    kept: list[Any] = []
+
+    def enqueue(stream: int, work: Callable[[], None]) -> None:
+        kept.append(ctypes.CFUNCTYPE(None)(work))
+        fake_cudart().fake_enqueue(ctypes.c_void_p(stream), kept[-1])
+
+    classic("10.3.0").enqueue = enqueue
+    bundle = Bundle.open(small_bundle, tmp_path / "cache")
+    where = ["--engines", str(tmp_path / "engines")]
+
+    def run(*words: str) -> Any:
+        options = parser("x").parse_args([words[0], *where, "--json", *words[1:]])
+        assert COMMANDS[words[0]](bundle, options)
+        return json.loads(capsys.readouterr().out)
+
+    assert [row["name"] for row in run("build")["engines"]] == ["half-onnx-fp32", "half-onnx-int8"]
+    rows = run("verify")["artifacts"]
+    assert {(row["target"], row["state"]) for row in rows} == {("tensorrt", "verified")}
+    assert {row["session"]["runtime"] for row in rows} == {"TensorRT"}
+    assert Artifact.open(tmp_path / "engines" / "half-onnx-fp32").passport.state == "verified"
+    assert {row["session"]["runtime"] for row in run("bench", "--samples", "3")["artifacts"]} == {"TensorRT"}
+    short = ("--queries", "5", "--seconds", "0.05", "--idle", "0", "--soak", "0", "--no-layers")
+    (row,) = run("profile", "--precision", "fp32", *short, "--out", str(tmp_path / "p.json"))["artifacts"]
+    figures = row["profile"]["clocks"]
+    assert figures["kernel"]["n"] == figures["result"]["n"] == figures["end_to_end"]["n"] >= 5
+    assert "kernel clock" not in row["profile"]["absent"]
+
+
+def test_an_engine_of_another_bundle_is_not_run(
+    artifacts: dict[str, Artifact], small_bundle: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "engines" / "half-onnx-fp32"
+    with ArtifactWriter(other) as writer:
+        for name in artifacts["fp32"].passport.files:
+            (writer.folder / name).write_bytes((artifacts["fp32"].path / name).read_bytes())
+        writer.commit(dataclasses.replace(artifacts["fp32"].passport, program_sha256="d" * 64))
+    options = parser("x").parse_args(["verify", "--engines", str(tmp_path / "engines")])
+    with pytest.raises(ArtifactError, match="another bundle"):
+        COMMANDS["verify"](Bundle.open(small_bundle, tmp_path / "cache"), options)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])

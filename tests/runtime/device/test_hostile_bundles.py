@@ -234,6 +234,35 @@ def test_a_cache_that_others_may_write_to_is_not_used(small_bundle: Path, tmp_pa
     assert list(shared.iterdir()) == []
 
 
+def test_a_cache_that_cannot_be_made_is_a_message(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BundleError, match=entry.CACHE_VARIABLE):
+        Bundle.open(small_bundle, tmp_path / "file" / "cache")
+
+    def nobody(cls: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in (entry.CACHE_VARIABLE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", classmethod(nobody))
+    with pytest.raises(BundleError, match="no home folder"):
+        Bundle.open(small_bundle)
+
+
+def test_a_full_disk_leaves_nothing(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(target: Path, chunks: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(entry, "_write", full)
+    with pytest.raises(BundleError, match="No space left"):
+        Bundle.open(small_bundle, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
 def test_the_entry_script_itself_refuses(small_bundle: Path, tmp_path: Path) -> None:
     bad = write(tmp_path / "bad.bundle", altered(read(small_bundle)))
     done = subprocess.run(

@@ -98,6 +98,17 @@ def test_nothing_else_is_there(device: Device, two_packages: Path) -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_a_python_without_numpy_is_told_so(small_bundle: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", str(small_bundle), "info"],
+        env={entry.CACHE_VARIABLE: str(tmp_path / "cache"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2 and "pip install numpy" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_info(device: Device) -> None:
     found = answer(device("info", "--json"))
     assert [row["name"] for row in found["artifacts"]] == ["half-onnx-fp32", "half-onnx-int8"]

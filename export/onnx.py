@@ -12,14 +12,16 @@ import copy
 import importlib.metadata
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from ..runtime.errors import CalibrationError, LoweringError
 from . import onnx_checks
+from .census import FORBIDDEN, check_census
 from .deployable import INPUT_NAME, OUTPUT_NAME
+from .onnx_functions import define, inlined, translations
 from .onnx_quantise import census as layers_census
 from .targets import TARGETS, BuildResult
 
@@ -51,7 +53,7 @@ def build(
     came from in its metadata (``module``). The bytes follow from the program and the tools' versions alone.
     """
     # Unsigned: ONNX Runtime on x86 is slower in int8 than in float32 with the other form.
-    model, notes = convert_to(lowered, precision, table, unsigned=True)
+    model, notes = convert_to(lowered, precision, table, unsigned=True, functions=True)
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     label(model, facts)
     name = TARGETS["onnx"].model_file
@@ -71,8 +73,10 @@ def toolchain() -> dict[str, str]:
     return versions
 
 
-def convert(program: ExportedProgram) -> tuple[onnx.ModelProto, list[str]]:
+def convert(program: ExportedProgram, allowed: Collection[str] = ()) -> tuple[onnx.ModelProto, list[str]]:
     """Return a checked ONNX model of a lowered program, and notes on what was left undone.
+
+    ``allowed`` are operators that a runtime has, although others have not (see :mod:`.census`).
 
     Targets that build on ONNX share one conversion of a program, which takes seconds; each gets its own copy.
 
@@ -86,14 +90,21 @@ def convert(program: ExportedProgram) -> tuple[onnx.ModelProto, list[str]]:
         sources = onnx_checks.provenance(exported)
         model = _simplified(exported, notes)
         onnx_checks.strip(model, sources)
-        onnx_checks.check(model, notes)
+        onnx_checks.check(model, notes, FORBIDDEN)
         _CONVERTED[program] = (model, tuple(notes))
     done, remarks = _CONVERTED[program]
+    check_census(onnx_checks.census(done), "model.onnx", allowed)
     return copy.deepcopy(done), list(remarks)
 
 
 def convert_to(
-    lowered: LoweredProgram, precision: str, table: CalibrationTable | None, *, unsigned: bool = False
+    lowered: LoweredProgram,
+    precision: str,
+    table: CalibrationTable | None,
+    *,
+    unsigned: bool = False,
+    functions: bool = False,
+    allowed: Collection[str] = (),
 ) -> tuple[onnx.ModelProto, list[str]]:
     """Return a checked ONNX model in ``precision``, and notes on what it holds.
 
@@ -103,6 +114,8 @@ def convert_to(
         table: made for this very program; not needed for ``fp32``.
         unsigned: write int8 as uint8 with zero point 128, and round results too; see
             :mod:`.onnx_quantise`.
+        functions: keep the operators of our own domain, defined by functions in the file.
+        allowed: as :func:`convert` takes it.
 
     Raises:
         CalibrationError: no table, or one of another program.
@@ -111,19 +124,24 @@ def convert_to(
     from .onnx_half import narrow
     from .onnx_quantise import SIGNED, UNSIGNED, describe, quantise
 
+    def finished(model: onnx.ModelProto) -> onnx.ModelProto:
+        return model if functions else inlined(model)
+
     if precision == "fp32":
-        return convert(lowered.program)
+        model, notes = convert(lowered.program, allowed)
+        return finished(model), notes
     if table is None:
         raise CalibrationError(f"{precision} needs a calibration table of this program, and none was given")
     section = table.section(lowered.sha256)
-    model, notes = convert(lowered.program)
+    model, notes = convert(lowered.program, allowed)
     if precision == "fp16":
         counts = narrow(model, section.half.wide)
         notes += section.half.describe(counts)
     else:
         quantise(model, table, lowered.sha256, UNSIGNED if unsigned else SIGNED)
         notes += describe(section)
-    onnx_checks.check(model, [])
+    model = finished(model)
+    onnx_checks.check(model, [], allowed)
     return model, notes
 
 
@@ -162,6 +180,7 @@ def _export(program: ExportedProgram) -> onnx.ModelProto:
                 output_names=[OUTPUT_NAME],
                 optimize=False,
                 verbose=False,
+                custom_translation_table=translations(program) or None,
             )
         except Exception as error:  # the exporter's own errors share no public base class
             said = str(error).strip().splitlines()
@@ -173,7 +192,9 @@ def _export(program: ExportedProgram) -> onnx.ModelProto:
         raise LoweringError("torch.onnx returned nothing for the lowered program")
     with quiet():
         _fold(exported.model)
-    return exported.model_proto
+    model = exported.model_proto
+    define(model)
+    return model
 
 
 @contextlib.contextmanager
@@ -220,6 +241,8 @@ def _fold(model: ir.Model) -> None:
 
 def _simplified(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
     """Return onnxsim's version of the model if that is worth having; else say why not in ``notes``."""
+    if model.functions:
+        return model  # a simplifier would put the bodies in place of what a runtime may have kernels for
     try:
         import onnxsim
     except ImportError:

@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..runtime.errors import BadInputError
 
@@ -39,11 +39,15 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Option:
-    """What a user may set about a target: its default, the form of a value, and what it is, in words."""
+    """What a user may set about a target: its default, the form of a value, and what it is, in words.
+
+    ``profiles`` maps values to planner profiles, for those that ask for another program.
+    """
 
     default: str
     pattern: str
     about: str
+    profiles: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_options(target: str, text: str, offered: Mapping[str, Option]) -> dict[str, str]:

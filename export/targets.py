@@ -272,7 +272,13 @@ TARGETS: dict[str, Target] = {
                     "strong",
                     "strong|weak",
                     "strong: types are in the file; weak: chosen under flags, before TensorRT 11",
-                )
+                ),
+                "transforms": Option(
+                    "products",
+                    "products|native",
+                    "native: TensorRT's own DFT where it wins, from 11.2",
+                    {"native": "tensorrt-native"},
+                ),
             },
         ),
     )
@@ -290,7 +296,13 @@ def get_target(spec: str) -> Target:
     row = TARGETS.get(name)
     if row is None:
         raise UnknownNameError(f"no target is called {name!r}; there are: {', '.join(TARGETS)}")
-    return dataclasses.replace(row, chosen=read_options(name, text, row.options)) if text else row
+    if not text:
+        return row
+    chosen = read_options(name, text, row.options)
+    profiles = [
+        option.profiles[chosen[key]] for key, option in row.options.items() if chosen[key] in option.profiles
+    ]
+    return dataclasses.replace(row, chosen=chosen, profile=[row.profile, *profiles][-1])
 
 
 def select(names: Sequence[str], precisions: Sequence[str]) -> list[tuple[Target, str]]:

@@ -89,11 +89,12 @@ def build_classic(
     """Write an engine for the NVIDIA GPU of this machine; see :class:`~fdikp_edge.export.targets.Builder`.
 
     ``options``: ``typing`` is ``strong``, or ``weak``: a float32 file, float16 and int8 by flags of the
-    builder with the calibration table as its cache, as TensorRT before 11 was used.
+    builder with the calibration table as its cache, as TensorRT before 11 was used. ``transforms`` is
+    ``products``, or ``native``: the program may hold transforms, which TensorRT has from 11.2.
 
     Raises:
         LoweringError: the parser or the builder refused the network; names the modules.
-        TargetUnavailableError: no GPU or driver, no weak typing here, or memory ran out.
+        TargetUnavailableError: no GPU or driver, no weak typing or no transform here, or memory ran out.
     """
     device = open_cuda().device()
     caches = cache_folder("tensorrt")
@@ -105,6 +106,7 @@ def build_classic(
         precision,
         capabilities=(device.capability,),
         weak=options["typing"] == "weak",
+        native=options["transforms"] == "native",
         timing_cache=timing,
     )
     return _build(lowered, folder, request, table, provenance)
@@ -118,7 +120,9 @@ def _build(
     provenance: Mapping[str, str] | None,
 ) -> BuildResult:
     precision, title = request.precision, TITLES[request.product]
-    model, notes = onnx_target.convert_to(lowered, "fp32" if request.weak else precision, table)
+    model, notes = onnx_target.convert_to(
+        lowered, "fp32" if request.weak else precision, table, allowed=("DFT",) if request.native else ()
+    )
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     onnx_target.label(model, facts)
     (folder / ONNX_FILE).write_bytes(onnx_target.serialise(model, ONNX_FILE))
@@ -210,6 +214,6 @@ def _run(request: Request, folder: Path, extras: Mapping[str, Any]) -> Answer:
         )
     if "not supported by this" in answer.problem:
         raise BadInputError(f"{title}: {answer.problem}")
-    if "weak typing" in answer.problem or "does not load" in answer.problem:
+    if answer.unavailable:
         raise TargetUnavailableError(f"target {request.product}: {answer.problem}")
     raise LoweringError(f"{title} could not build the engine: {cause(said, answer.problem, done.returncode)}")

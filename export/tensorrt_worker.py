@@ -32,7 +32,7 @@ class Request:
     ``onnx`` and ``engine`` are paths to read and to write. ``capabilities`` is for a TensorRT that builds
     ahead of time; empty means the processor of this machine. ``weak`` asks for types chosen under builder
     flags, at ``precision``, with the layers named in ``wide`` in float32 and ranges from the file
-    ``calibration``.
+    ``calibration``. ``native``: the file holds transforms.
     """
 
     product: Product
@@ -41,6 +41,7 @@ class Request:
     precision: str
     capabilities: tuple[Capability, ...] = ()
     weak: bool = False
+    native: bool = False
     wide: tuple[str, ...] = ()
     calibration: str | None = None
     timing_cache: str | None = None
@@ -54,6 +55,7 @@ class Answer:
     layers: int = 0
     refused: list[str] = field(default_factory=list)
     problem: str = ""
+    unavailable: bool = False
     unwritten: int = 0
 
 
@@ -65,7 +67,7 @@ def main(folder: Path) -> int:
     try:
         build(Request(**{**content, "wide": tuple(content["wide"])}), answer)
     except TargetUnavailableError as error:
-        answer.problem = str(error)
+        answer.problem, answer.unavailable = str(error), True
     except MemoryError:
         answer.problem = "out of memory"
     (folder / ANSWER).write_text(json.dumps(asdict(answer)), encoding="utf-8")
@@ -95,6 +97,11 @@ def build(request: Request, answer: Answer) -> None:
         raise TargetUnavailableError(
             f"{features.product} {features.version} has no weak typing (no flags for float16 and int8, no "
             "calibrators): build it strongly typed, which is the default"
+        )
+    if request.native and not features.has_native_dft:
+        raise TargetUnavailableError(
+            f"{features.product} {features.version} has no transform of its own (TensorRT has from 11.2): "
+            "leave out transforms=native"
         )
     data = Path(request.onnx).read_bytes()
     strong = features.has_strong_typing_flag and not request.weak

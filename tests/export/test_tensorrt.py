@@ -13,7 +13,7 @@ import onnx
 import pytest
 from fdikp_edge.calibration.table import CalibrationTable
 from fdikp_edge.export import tensorrt
-from fdikp_edge.export.build import LoweredModel
+from fdikp_edge.export.build import LoweredModel, lower_model
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.targets import BuildResult, get_target
 from fdikp_edge.export.tensorrt_log import KEPT_BYTES, condensed, out_of_memory, warnings_in
@@ -23,6 +23,7 @@ from fdikp_edge.runtime.cuda import open_cuda
 from fdikp_edge.runtime.engines import EngineFacts
 from fdikp_edge.runtime.errors import BadInputError, LoweringError, TargetUnavailableError
 from onnx import TensorProto, helper
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "runtime"))
 
@@ -228,6 +229,27 @@ class TestClassic:
             self.build(
                 monkeypatch, "11.4.0", "tensorrt:typing=weak", lowered, "int8", table, tmp_path / "out"
             )
+
+    @pytest.fixture(scope="class")
+    def transforms(self, network: nn.Module) -> LoweredModel:
+        """A program whose transforms are left to the runtime."""
+        return lower_model(network, (16, 32), name="fourier-net", plan={"*": "native"})
+
+    def test_transforms_stay_where_tensorrt_has_them(
+        self,
+        transforms: LoweredModel,
+        table: CalibrationTable,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        spec = "tensorrt:transforms=native"
+        assert get_target(spec).profile == "tensorrt-native"
+        _, model = self.build(monkeypatch, "11.4.0", spec, transforms, "fp32", table, tmp_path / "out")
+        assert "DFT" in {node.op_type for node in model.graph.node}
+        with pytest.raises(TargetUnavailableError, match=r"tensorrt 10\.3\.0 has no transform of its own"):
+            self.build(monkeypatch, "10.3.0", spec, transforms, "fp32", table, tmp_path / "old")
+        with pytest.raises(LoweringError, match="DFT"):
+            self.build(monkeypatch, "11.4.0", "tensorrt", transforms, "fp32", table, tmp_path / "products")
 
     def test_without_a_gpu_nothing_is_built(
         self, lowered: LoweredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -102,11 +102,16 @@ def deploy(
         BadInputError: an unknown name, a size the network does not take, an unreadable photo, or a network
             that cannot be lowered.
         OutputError: ``out`` holds an earlier run, or cannot be written. Nothing was changed.
+        CalibrationError: the table is for other weights or another size.
         TargetUnavailableError: not one of the targets can be built here.
     """
     pairs = select(targets, precisions)
     if not pairs:
         raise BadInputError("no target and precision to deploy to")
+    if table is not None:
+        from ..export.calibrate import check_table
+
+        check_table(table, model, size)
     chosen = Path(photo) if photo is not None else sample_photo()
     threads = threads or available_threads()
     _check_any(pairs)

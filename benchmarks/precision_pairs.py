@@ -82,7 +82,7 @@ def measure(
 
 def _row(session: Session, pairs: Sequence[Pair], expected: Sequence[Array]) -> dict[str, Any]:
     passport = session.artifact.passport
-    photos = []
+    photos: list[dict[str, Any]] = []
     for pair, eager in zip(pairs, expected, strict=True):
         blurred, sharp = read_photo(pair.blurred), read_photo(pair.sharp)
         if (blurred.height, blurred.width) != (sharp.height, sharp.width):

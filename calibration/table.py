@@ -81,6 +81,21 @@ class CalibrationTable:
         """Digest of the table's content, as passports record it."""
         return strict_json.digest(self._content())
 
+    def check(self, weights_sha256: str, size: tuple[int, int]) -> None:
+        """Check, before a network is lowered, that the table can be for it.
+
+        Raises:
+            CalibrationError: it was made for other weights or another size.
+        """
+        made = f"this calibration table was made for {self.model}, weights {self.weights_sha256[:12]}, "
+        made += f"{self.size[0]}x{self.size[1]}"
+        if weights_sha256 != self.weights_sha256:
+            raise CalibrationError(
+                f"{made}, and these are other weights ({weights_sha256[:12]}): calibrate anew"
+            )
+        if size != self.size:
+            raise CalibrationError(f"{made}, not for {size[0]}x{size[1]}: calibrate at that size")
+
     def section(self, program_sha256: str) -> Section:
         """Return what the table holds of a program.
 

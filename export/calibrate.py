@@ -6,16 +6,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from ..calibration.half import Transform
 from ..calibration.layers import LEAST_WORK
 from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
 from ..calibration.table import CalibrationTable, Section, calibrate_program, describe_samples
+from ..models import zoo
 from .build import LoweredModel
 from .roles import module_of, protected, sites_of
 from .spectral import LoweredProgram
 
-__all__ = ["CalibrationTable", "calibrate", "transforms_of"]
+__all__ = ["CalibrationTable", "calibrate", "check_table", "transforms_of"]
 
 
 def calibrate(
@@ -80,6 +82,15 @@ def calibrate(
         sections=sections,
         notes=chosen.warnings,
     )
+
+
+def check_table(table: CalibrationTable, model: nn.Module, size: tuple[int, int]) -> None:
+    """Check, before any work, that a table can be for a network at a size.
+
+    Raises:
+        CalibrationError: it was made for other weights or another size.
+    """
+    table.check(zoo.weights_sha256(model), size)
 
 
 def transforms_of(lowered: LoweredProgram) -> list[Transform]:

@@ -11,11 +11,12 @@ from ..calibration.half import Transform
 from ..calibration.layers import LEAST_WORK
 from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
 from ..calibration.table import CalibrationTable, Section, calibrate_program, describe_samples
+from ..runtime.photo import Array
 from .build import LoweredModel
 from .roles import module_of, protected, sites_of
 from .spectral import LoweredProgram
 
-__all__ = ["CalibrationTable", "calibrate", "transforms_of"]
+__all__ = ["CalibrationTable", "calibrate", "choose_samples", "inputs_of", "transforms_of"]
 
 
 def calibrate(
@@ -48,10 +49,8 @@ def calibrate(
     """
     several = [models] if isinstance(models, LoweredModel) else list(models)
     first = several[0]
-    chosen = samples or choose(photos or shipped_photos(), first.size, count=count, seed=seed)
-    arrays = chosen.arrays()
-    if first.contracts[0].dtype == "uint8":
-        arrays = [np.ascontiguousarray(tile.pixels[None]) for tile in chosen.tiles]
+    chosen = samples or choose_samples(first, photos, count=count, seed=seed)
+    arrays = inputs_of(first, chosen)
     sections: dict[str, Section] = {}
     for model in several:
         done, profile = len(sections), model.lowered.plan.target
@@ -80,6 +79,24 @@ def calibrate(
         sections=sections,
         notes=chosen.warnings,
     )
+
+
+def choose_samples(
+    model: LoweredModel,
+    photos: Sequence[str | Path] | None = None,
+    *,
+    count: int = DEFAULT_COUNT,
+    seed: int = 0,
+) -> Samples:
+    """Return the tiles that :func:`calibrate` would choose; its errors too."""
+    return choose(photos or shipped_photos(), model.size, count=count, seed=seed)
+
+
+def inputs_of(model: LoweredModel, samples: Samples) -> list[Array]:
+    """Return tiles as a model's program takes them."""
+    if model.contracts[0].dtype == "uint8":
+        return [np.ascontiguousarray(tile.pixels[None]) for tile in samples.tiles]
+    return samples.arrays()
 
 
 def transforms_of(lowered: LoweredProgram) -> list[Transform]:

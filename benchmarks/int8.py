@@ -34,14 +34,15 @@ from .metrics import psnr_db
 if TYPE_CHECKING:
     import openvino
 
+    from ..export.build import LoweredModel
+
 FLOAT, OURS = "fp32", "int8"
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 ABSENT = "NNCF is not installed here, so its row is missing: pip install nncf"
 
 
 def compare(
-    variant: str,
-    size: tuple[int, int],
+    model: LoweredModel,
     *,
     photos: Sequence[Path] | None = None,
     held_out: Sequence[Path] | None = None,
@@ -52,11 +53,10 @@ def compare(
     clock: str = "wall",
     nncf: bool = True,
 ) -> dict[str, Any]:
-    """Quantise a variant (or weights file) and time it.
+    """Quantise a network and time it.
 
     Args:
-        variant: name or file.
-        size: height and width.
+        model: lowered for OpenVINO.
         photos: to take ranges from; those shipped when ``None``.
         held_out: to compare pictures on; other tiles of the shipped photos when ``None``.
         tiles: number of tiles that ranges are taken from.
@@ -71,13 +71,10 @@ def compare(
         "times_fp32_min", "psnr_db", "mb"}], "notes", "machine"}``, milliseconds and 10^6 bytes.
     """
     from ..export import onnx as onnx_target
-    from ..export.build import load_model, lower_model
     from ..export.calibrate import calibrate, choose_samples, inputs_of
     from ..export.openvino import convert
 
     machine = machine_info()
-    tool.note("lowering")
-    model = lower_model(load_model(variant), size, profile="openvino")
     samples = choose_samples(model, photos, count=tiles)
     tool.note("taking ranges")
     table = calibrate(model, samples=samples)
@@ -111,7 +108,7 @@ def compare(
         for name, run in runs.items()
     ]
     return {
-        "what": f"{model.name} {size[0]}x{size[1]} on OpenVINO",
+        "what": f"{model.name} {model.size[0]}x{model.size[1]} on OpenVINO",
         "weights": list(model.notes),
         "threads": threads,
         "clock": clock,
@@ -241,7 +238,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = vars(parser.parse_args())
     as_json, given["nncf"] = given.pop("json"), not given.pop("no_nncf")
-    tool.finish(compare(given.pop("variant"), given.pop("size"), **given), as_json, show)
+    from ..export.build import load_model, lower_model
+
+    tool.note("lowering")
+    model = lower_model(load_model(given.pop("variant")), given.pop("size"), profile="openvino")
+    tool.finish(compare(model, **given), as_json, show)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from ..calibration.half import Transform
-from ..calibration.layers import LEAST_WORK
+from ..calibration.layers import LEAST_WORK, LINEAR
 from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
 from ..calibration.table import CalibrationTable, Section, calibrate_program, describe_samples
 from ..runtime.photo import Array
 from .build import LoweredModel
 from .roles import module_of, protected, sites_of
 from .spectral import LoweredProgram
+from .spectral.planner import profile as profile_of
 
 __all__ = ["CalibrationTable", "calibrate", "choose_samples", "inputs_of", "transforms_of"]
 
@@ -60,6 +61,8 @@ def calibrate(
                 progress(done * tiles + tile, len(several) * tiles, f"taking ranges ({profile})")
 
         leave_alone, doubtful = protected(model.lowered) if guarded else ({}, {})
+        if guarded and not profile_of(profile).int8_products:
+            leave_alone = {**_products(model.lowered), **leave_alone}
         sections[model.lowered.sha256] = calibrate_program(
             model.lowered.program,
             chosen,
@@ -97,6 +100,12 @@ def inputs_of(model: LoweredModel, samples: Samples) -> list[Array]:
     if model.contracts[0].dtype == "uint8":
         return [np.ascontiguousarray(tile.pixels[None]) for tile in samples.tiles]
     return samples.arrays()
+
+
+def _products(lowered: LoweredProgram) -> dict[str, str]:
+    """Return name of a product with weights -> why it stays in floats, for a runtime that gains nothing."""
+    names = (node.name for node in lowered.program.graph.nodes if str(node.target) == LINEAR)
+    return dict.fromkeys(names, f"a product, which {lowered.plan.target} computes no faster in 8 bits")
 
 
 def transforms_of(lowered: LoweredProgram) -> list[Transform]:

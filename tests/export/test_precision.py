@@ -198,6 +198,26 @@ def test_transforms_and_spectra_are_protected_and_the_rest_is_not(model: Lowered
     assert all("transform" in firm[name] for name in kinds if name.startswith("matmul"))
 
 
+class Products(nn.Module):
+    """A product with weights, large enough to be worth 8 bits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(64, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.mix(x))
+
+
+@pytest.mark.parametrize(("profile", "quantised"), [("openvino", 1), ("onnx", 0)])
+def test_products_are_quantised_where_the_runtime_gains_from_it(profile: str, quantised: int) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = lower_model(Products().eval(), SIZE, name="products", profile=profile)
+    (layer,) = calibrate(model, count=4).section(model.lowered.sha256).layers
+    assert ("no faster" in layer.reason) != bool(quantised)
+
+
 def test_without_the_guard_the_picture_breaks(photo: np.ndarray[Any, Any]) -> None:
     bright = lower_model(SpectralNet(mean=80.0).eval(), SIZE, name="bright")
     expected = Runner(bright.lowered.program)(photo)

@@ -92,6 +92,7 @@ Examples:
   fdikp-edge verify build/tiny-onnx-fp32-256x256
   fdikp-edge verify build/tiny-onnx-fp32-256x256 --photo a.jpg --photo b.png --json
   fdikp-edge verify build/mine --weights runs/best.safetensors
+  fdikp-edge verify build/tiny-onnx-int8-256x256 --worst-case
 
 \b
 Exits with 1 if the artifact misses the budget of its precision. On a device without torch, the artifact is

@@ -30,7 +30,7 @@ _PARITY = ("max_abs", "mean_abs", "psnr_db", "ssim", "within_budget", "bands", "
 _LATENCY = ("min", "p50", "p90", "p99", "n", "eager_p50", "samples")
 _SHOWN = (
     *("target", "precision", "size", "path", "state", "reason", "parity", "latency_ms", "plan", "audit"),
-    *("files", "toolchain", "precision_census", "notes", "reproduce", "golden"),
+    *("files", "toolchain", "precision_census", "notes", "reproduce", "golden", "device"),
 )
 _SHOWN_TOP = ("version", "model", "machine", "artifacts", "created", "command", "notes")
 _UNPRINTABLE = re.compile(
@@ -118,7 +118,8 @@ def _artifact(entry: Mapping[str, Any], report: Mapping[str, Any], index: int) -
     parity, latency = say.table(entry.get("parity")), say.table(entry.get("latency_ms"))
     files = {str(name): say.table(value) for name, value in say.table(entry.get("files")).items()}
     state, size = say.words(entry.get("state")) or "unknown", say.size_words(entry.get("size"))
-    name = " ".join(filter(None, (say.words(entry.get("target")), say.words(entry.get("precision")), size)))
+    parts = (*(say.words(entry.get(key)) for key in ("target", "precision")), size)
+    name = " ".join(filter(None, (*parts, say.words(entry.get("device")))))  # of a merged report
     within = parity.get("within_budget")
     p50, eager = say.number(latency.get("p50")), say.number(latency.get("eager_p50"))
     samples = [

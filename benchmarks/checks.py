@@ -54,7 +54,7 @@ class ArtifactChecks:
     figures: Figures | None
     threads: int | None
     checks: list[Check]
-    clock: Callable[[], float]
+    timer: Callable[[], float]
 
     def add(self, name: str, outcome: Outcome, message: str, **figures: Any) -> None:
         """Note an answer."""
@@ -170,7 +170,7 @@ class ArtifactChecks:
             opener(self.artifact),
             limit=limit,
             max_seconds=max_seconds,
-            clock=self.clock,
+            timer=self.timer,
             progress=lambda block, now: progress(f"timing {self.name}, block {block}: {now}"),
         )
         outcome: dict[str, Outcome] = {"no slower": "passed", "slower": "failed"}

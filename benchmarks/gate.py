@@ -98,7 +98,7 @@ def gate(
     latency: bool = True,
     memory: bool = True,
     threads: int | None = None,
-    clock: Callable[[], float] = time.perf_counter,
+    timer: Callable[[], float] = time.perf_counter,
     progress: Progress | None = None,
 ) -> Verdict:
     """Hold a report against a baseline.
@@ -113,7 +113,7 @@ def gate(
         latency: whether to measure it.
         memory: whether to measure it.
         threads: processor threads; all that may be used when ``None``.
-        clock: for latency, in seconds.
+        timer: what times calls, in seconds.
         progress: told (done, all, what is being done).
 
     Raises:
@@ -135,7 +135,7 @@ def gate(
             checks.append(Check(name, "present", "undecided", "is not in the baseline yet: update it"))
         figures = baseline.artifacts.get(name)
         artifact, entry = present[name]
-        one = ArtifactChecks(name, artifact, entry, figures, threads, checks, clock)
+        one = ArtifactChecks(name, artifact, entry, figures, threads, checks, timer)
         one.fixed()
         if figures is None:
             continue

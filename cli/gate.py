@@ -116,7 +116,7 @@ def gate(
                 latency=latency,
                 memory=memory,
                 threads=threads,
-                clock=CLOCKS[clock],
+                timer=CLOCKS[clock],
                 progress=step,
             )
     if before is None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..benchmarks.parity import Parity
     from ..benchmarks.worst_case import WorstCase
     from ..runtime.artifact import Artifact
+    from ..runtime.photo import Photo
 
 
 def verify(
@@ -120,7 +121,8 @@ def _check(
             evaluations=search.tries,
             progress=step,
         )
-        everything = [*(photos or [sample_photo(name) for name in sample_names()]), worst.photo]
+        plain = photos or [sample_photo(name) for name in sample_names()]
+        everything: list[Photo | Path | str] = [*plain, worst.photo]
         return parity.verify(session, reference, everything), session.caveat, worst
 
 

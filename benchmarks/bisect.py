@@ -128,7 +128,7 @@ class _Search:
             self.say(0, 1, f"running {name}")
             expected = self.picture(self.believed(x) if eager is None else eager(x))
             error = self.whole(x, expected) if len(inputs) > 1 else Error(0.0, 0.0)
-            found.append((self.amount(error), name, x, expected))
+            found.append((self.budget.spent(error.max_abs, error.psnr_db), name, x, expected))
         _, name, x, expected = max(found, key=lambda entry: entry[0])
         return name, x, expected
 
@@ -234,11 +234,6 @@ class _Search:
     def over(self, error: Error) -> bool:
         """Whether an error misses the budget."""
         return bool(self.budget.problems(error.max_abs, error.psnr_db))
-
-    def amount(self, error: Error) -> float:
-        """Return how many times the budget an error is."""
-        mean = 10 ** ((self.budget.min_psnr_db - error.psnr_db) / 20)
-        return max(error.max_abs / self.budget.max_abs, mean)
 
     def suggest(self, found: Departure) -> str:
         """Say what to try."""

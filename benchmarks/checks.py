@@ -54,6 +54,7 @@ class ArtifactChecks:
     figures: Figures | None
     threads: int | None
     checks: list[Check]
+    timer: Callable[[], float]
 
     def add(self, name: str, outcome: Outcome, message: str, **figures: Any) -> None:
         """Note an answer."""
@@ -169,6 +170,7 @@ class ArtifactChecks:
             opener(self.artifact),
             limit=limit,
             max_seconds=max_seconds,
+            timer=self.timer,
             progress=lambda block, now: progress(f"timing {self.name}, block {block}: {now}"),
         )
         outcome: dict[str, Outcome] = {"no slower": "passed", "slower": "failed"}

@@ -9,6 +9,7 @@ fail.
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,7 @@ def gate(
     latency: bool = True,
     memory: bool = True,
     threads: int | None = None,
+    timer: Callable[[], float] = time.perf_counter,
     progress: Progress | None = None,
 ) -> Verdict:
     """Hold a report against a baseline.
@@ -111,6 +113,7 @@ def gate(
         latency: whether to measure it.
         memory: whether to measure it.
         threads: processor threads; all that may be used when ``None``.
+        timer: what times calls, in seconds.
         progress: told (done, all, what is being done).
 
     Raises:
@@ -132,7 +135,7 @@ def gate(
             checks.append(Check(name, "present", "undecided", "is not in the baseline yet: update it"))
         figures = baseline.artifacts.get(name)
         artifact, entry = present[name]
-        one = ArtifactChecks(name, artifact, entry, figures, threads, checks)
+        one = ArtifactChecks(name, artifact, entry, figures, threads, checks, timer)
         one.fixed()
         if figures is None:
             continue

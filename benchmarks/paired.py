@@ -83,6 +83,7 @@ def compare(
     confidence: float = CONFIDENCE,
     max_seconds: float = 120.0,
     clock: Callable[[], float] = time.perf_counter,
+    timer: Callable[[], float] | None = None,
     seed: int = 0,
     progress: Callable[[int, str], None] | None = None,
 ) -> Comparison:
@@ -94,7 +95,9 @@ def compare(
         limit: the ratio that must be noticed, above 1.
         confidence: of the interval.
         max_seconds: give up after this long; at least two blocks are measured.
-        clock: seconds.
+        clock: seconds, for ``max_seconds``.
+        timer: seconds, for the calls; ``clock`` when ``None``. ``time.process_time`` is blind to waiting, and
+            so to what else a machine does.
         seed: of the random order.
         progress: told (blocks so far, the ratio so far in words).
 
@@ -109,7 +112,7 @@ def compare(
     blocks: list[list[float]] = []
     times: dict[str, list[float]] = {"old": [], "new": []}
     while True:
-        blocks.append(_block({"old": old, "new": new}, order, clock, times))
+        blocks.append(_block({"old": old, "new": new}, order, timer or clock, times))
         ratio, low, high = interval(blocks, confidence)
         verdict: Verdict = "undecided"
         if len(blocks) >= FIRST_LOOK:
@@ -180,7 +183,7 @@ def t_quantile(share: float, freedom: int) -> float:
 def _block(
     openers: dict[str, Open],
     order: np.random.Generator,
-    clock: Callable[[], float],
+    timer: Callable[[], float],
     times: dict[str, list[float]],
 ) -> list[float]:
     """Open both, time pairs of calls, close both; return the log ratios new over old."""
@@ -190,9 +193,9 @@ def _block(
         slowest = 0.0
         for call in calls.values():
             for _ in range(WARMUP):
-                began = clock()
+                began = timer()
                 call()
-                took = clock() - began
+                took = timer() - began
             slowest = max(slowest, took)
         repeats = max(1, math.ceil(LEAST_SECONDS / max(slowest, 1e-6)))
         pairs = max(3, min(MOST_PAIRS, int(BLOCK_SECONDS / (2 * TURNS * repeats * max(slowest, 1e-6)))))
@@ -204,10 +207,10 @@ def _block(
                 # adds: of a few turns the fastest is the one that tells.
                 turns = []
                 for _ in range(TURNS):
-                    began = clock()
+                    began = timer()
                     for _ in range(repeats):
                         calls[str(name)]()
-                    turns.append((clock() - began) / repeats)
+                    turns.append((timer() - began) / repeats)
                 pair[str(name)] = max(min(turns), 1e-9)
             for name, took in pair.items():
                 times[name].append(took)

@@ -19,6 +19,7 @@ from .gate import gate
 from .guard import exit_on_terminate, guarded, print_any_name
 from .inspect import inspect
 from .profile import profile
+from .report import merge
 from .verify import verify
 
 # Rich draws our tables, but not the help: importing it would be half of the time that --help takes.
@@ -95,6 +96,7 @@ Examples:
   fdikp-edge verify build/tiny-onnx-fp32-256x256
   fdikp-edge verify build/tiny-onnx-fp32-256x256 --photo a.jpg --photo b.png --json
   fdikp-edge verify build/mine --weights runs/best.safetensors
+  fdikp-edge verify build/tiny-onnx-int8-256x256 --worst-case
 
 \b
 Exits with 1 if the artifact misses the budget of its precision. On a device without torch, the artifact is
@@ -164,6 +166,28 @@ Examples:
 
 for _command, _examples in _EXAMPLES.items():
     app.command(epilog=_examples)(guarded(_command))
+
+
+reports = typer.Typer(
+    name="report",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Work with reports of several runs.",
+)
+app.add_typer(reports)
+
+
+@reports.callback()
+def _reports() -> None:
+    """Work with reports of several runs."""
+
+
+reports.command(
+    epilog="""\b
+Examples:
+  fdikp-edge report merge pc/report.json board/report.json --out both
+  fdikp-edge report merge pc board --name "desk PC" --name "Jetson" --out both --json"""
+)(guarded(merge))
 
 
 def run() -> None:

@@ -62,11 +62,11 @@ FAULTS: list[tuple[str, str, str, str, Any]] = [
     ("wrong constant", "onnx", "fp32", "model.head", onnx_weight("model.head", scale(1.01))),
     ("overflow", "onnx", "fp16", "model.body.2.mix", onnx_weight("model.body.2.mix", scale(1e6))),
     ("swapped axis", "onnx", "fp32", "model.body.3", onnx_turned("model.body.3", "Relu")),
-    ("bad range", "onnx", "int8", "model.body.1.conv", onnx_range("model.body.1.conv", 0.01)),
+    ("bad range", "onnx", "int8", "model.head", onnx_range("model.head", 0.01)),
     ("wrong constant", "openvino", "fp32", "model.body.2.mix", openvino_weight("conv2d_8", scale(1.01))),
     ("overflow", "openvino", "fp16", "model.body.0.conv", openvino_weight("conv2d_1", scale(1e6))),
     ("swapped axis", "openvino", "fp32", "model.tail", openvino_weight("conv2d_13", swap_kernel_axes)),
-    ("bad range", "openvino", "int8", "model.body.1.conv", openvino_range("conv2d_4", 0.01)),
+    ("bad range", "openvino", "int8", "model.head", openvino_range("conv2d", 0.01)),
     ("wrong constant", "coreml", "fp32", "model.body.2.mix", coreml_weight("conv2d_8", scale(1.01))),
     ("overflow", "coreml", "fp16", "model.body.2.mix", coreml_weight("conv2d_8", scale(1e6))),
     (
@@ -96,7 +96,7 @@ def test_module_of_a_planted_fault_is_named(
     budget = None
     if precision == "int8":  # a small network of random weights: its own error says what is much
         own = bisect(sound, lowered, budget=Budget(1.0, 0.0), threads=1).whole
-        budget = Budget(3 * own.max_abs, own.psnr_db - 6)
+        budget = Budget(2 * own.max_abs, own.psnr_db - 3)
     found = bisect(artifact, lowered, budget=budget, threads=1)
     assert found.departure is not None
     assert module in found.departure.modules

@@ -157,10 +157,10 @@ def _soak(query: Query, run: Run, sampler: Sampler) -> None:
         run.soak_ms.append(statistics.median(window))
         run.soak_s = _now(sampler) - began
         recent = run.soak_ms[-WINDOWS:]
-        if len(recent) == WINDOWS and max(recent) <= (1 + STABLE) * min(recent):
-            if _moved(sampler.between(starts[-WINDOWS], _now(sampler))) <= STABLE_C:
-                run.stable = True
-                return
+        steady = len(recent) == WINDOWS and max(recent) <= (1 + STABLE) * min(recent)
+        if steady and _moved(sampler.between(starts[-WINDOWS], _now(sampler))) <= STABLE_C:
+            run.stable = True
+            return
 
 
 def _moved(readings: Sequence[Reading]) -> float:

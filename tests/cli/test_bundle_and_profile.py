@@ -64,7 +64,7 @@ def test_profiles_of_two_devices_are_merged(cli: Any, half: Path, tmp_path: Path
     words = ("pc.json", "board.json", "--name", "PC", "--name", "board", "--out", "both", "--json")
     done = cli("report", "merge", *words)
     assert done.returncode == 0, done.stderr
-    merged = json.loads(done.stdout)
+    merged = json.loads((tmp_path / "both" / "report.json").read_text(encoding="utf-8"))
     assert [row["device"] for row in merged["artifacts"]] == ["PC", "board"]
     assert all(row["profile"]["clocks"]["result"]["n"] >= 3 for row in merged["artifacts"])
     (group,) = merged["comparison"]

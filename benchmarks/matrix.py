@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import functools
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +25,14 @@ from ..runtime.images import read_photo, write_photo
 from ..runtime.photo import Photo
 from ..runtime.samples import sample_photo
 from ..runtime.sessions import Session, available_threads, open_session, open_stand_in
+from .error_map import Worst, save
 from .latency import measure_side_by_side
-from .machine import machine_info
+from .machine import Watch, machine_info
+from .mix import Bounds, mixed
 from .parity import verify
 from .publish import staged
 from .report import REPORT_HTML, REPORT_JSON, Report, Row, write_report
+from .reproduce import Asked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,6 +44,7 @@ Progress = Callable[[int, int, str], None]
 """Told about progress: steps done, steps in all, what is being done now."""
 
 PICTURES = "deblurred"
+ERRORS = "errors"
 
 
 def artifact_name(model: str, target: str, precision: str, size: tuple[int, int]) -> str:
@@ -60,6 +65,8 @@ def deploy(
     source: Sequence[str] = (),
     photo: str | Path | None = None,
     table: CalibrationTable | None = None,
+    bounds: Bounds | None = None,
+    photo_pairs: str | Path | None = None,
     overwrite: bool = False,
     threads: int | None = None,
     min_samples: int = 100,
@@ -70,14 +77,17 @@ def deploy(
 
     Args:
         model: as :func:`fdikp_edge.export.lower_model` takes it.
-        out: folder for the artifacts, ``deblurred/``, ``report.json`` and ``report.html``.
+        out: folder for the artifacts, ``deblurred/``, ``errors/``, ``report.json`` and ``report.html``.
         targets: names from the target table, or ``all``.
         precisions: names, or ``all`` for those each target offers.
         size: height and width the network is built for.
         contract: ``float_nchw`` or ``uint8_nhwc``.
         name: what artifacts call the network; the variant's name, or else the class's, when ``None``.
-        source: how the command line would name the network and its options (``--model tiny``).
+        source: how the command line names what is handed over as objects here: the network and its seed, the
+            table (``--model tiny --table mine.json``). Without it the report records no commands.
         table: calibration table for fp16 and int8; made from the shipped photos when ``None``.
+        bounds: what int8 must keep: layers go back to floats until it does, on targets that use the table.
+        photo_pairs: a folder of pairs of photos to judge that on; defocused calibration photos when ``None``.
         photo: a photograph to deblur, and for the golden input; a sample when ``None``.
         overwrite: replace what an earlier run left in ``out``.
         threads: processor threads for every runtime and for eager; all that may be used when ``None``.
@@ -92,12 +102,18 @@ def deploy(
         BadInputError: an unknown name, a size the network does not take, an unreadable photo, or a network
             that cannot be lowered.
         OutputError: ``out`` holds an earlier run, or cannot be written. Nothing was changed.
+        CalibrationError: the table is for other weights or another size.
         TargetUnavailableError: not one of the targets can be built here.
     """
     pairs = select(targets, precisions)
     if not pairs:
         raise BadInputError("no target and precision to deploy to")
+    if table is not None:
+        from ..export.calibrate import check_table
+
+        check_table(table, model, size)
     chosen = Path(photo) if photo is not None else sample_photo()
+    threads = threads or available_threads()
     _check_any(pairs)
     with making_folder(Path(out)), staged(Path(out), overwrite=overwrite) as stage:
         run = _Run(
@@ -106,16 +122,28 @@ def deploy(
             size=size,
             contract=contract,
             name=name or getattr(getattr(model, "variant", None), "name", None) or type(model).__name__,
-            source=tuple(source),
             photo=read_photo(chosen),
             table=table,
-            threads=threads or available_threads(),
+            bounds=bounds,
+            photo_pairs=photo_pairs,
+            threads=threads,
+            asked=Asked(
+                source=tuple(source),
+                size=size,
+                contract=contract,
+                photo=photo,
+                threads=threads,
+                min_samples=min_samples,
+                max_seconds=max_seconds,
+                bounds=bounds,
+                photo_pairs=photo_pairs,
+            ),
             progress=progress or (lambda done, total, now: None),
             steps=3 * len(pairs) + 3,
         )
-        stage.reserve(REPORT_JSON, REPORT_HTML, PICTURES)
+        stage.reserve(REPORT_JSON, REPORT_HTML, PICTURES, ERRORS)
         stage.reserve(*(artifact_name(run.name, target.name, p, size) for target, p in pairs))
-        report = run(pairs, Path(out), chosen, min_samples, max_seconds)
+        report = run(pairs, Path(out), chosen)
         stage.publish()
     return report
 
@@ -129,30 +157,30 @@ class _Run:
     size: tuple[int, int]
     contract: str
     name: str
-    source: tuple[str, ...]
     photo: Photo
     table: CalibrationTable | None
+    bounds: Bounds | None
+    photo_pairs: str | Path | None
     threads: int
+    asked: Asked
     progress: Progress
     steps: int
     done: int = 0
     sessions: list[tuple[Row, Session]] = field(default_factory=list)
     tables: dict[str, CalibrationTable] = field(default_factory=dict)
+    lowering: dict[str, float] = field(default_factory=dict)
+    """Seconds that the lowering for each profile took."""
+    notes: dict[str, None] = field(default_factory=dict)
 
-    def __call__(
-        self,
-        pairs: Sequence[tuple[Target, str]],
-        out: Path,
-        photo: Path,
-        min_samples: int,
-        max_seconds: float,
-    ) -> Report:
+    def __call__(self, pairs: Sequence[tuple[Target, str]], out: Path, photo: Path) -> Report:
         from ..export.build import describe_model, lower_model
 
         machine = machine_info()  # before the work, whose load is our own
         self.step("lowering the network")
         profile = next(target.profile for target, precision in pairs if not _problem(target, precision))
+        began = time.perf_counter()
         lowered = lower_model(self.model, self.size, name=self.name, contract=self.contract, profile=profile)
+        self.lowering[profile] = time.perf_counter() - began
         by_profile = {profile: lowered}
         rows = [self.build(by_profile, lowered, target, precision) for target, precision in pairs]
         with contextlib.ExitStack() as stack, _torch_threads(self.threads):
@@ -160,10 +188,11 @@ class _Run:
                 self.open(row, stack)
             for row, session in self.sessions:
                 self.verify(row, session, lowered)
-            self.time(lowered, min_samples, max_seconds)
+            self.time(lowered)
             for row, session in self.sessions:
                 self.deblur(row, session)
         for row in rows:
+            row.reason = row.reason.replace(str(self.stage), str(out))  # where it will be found
             self.record(row, machine)
         self.step("writing the report")
         report = Report(
@@ -173,7 +202,8 @@ class _Run:
             rows=rows,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             photo=photo,
-            command=self.command([target.spec for target, _ in pairs], [p for _, p in pairs]),
+            command=self.asked.command([target.spec for target, _ in pairs], [p for _, p in pairs]),
+            notes=list(self.notes),
         )
         notes = write_report(report, self.stage)
         if notes:
@@ -194,38 +224,57 @@ class _Run:
         from ..export.build import build_artifact
 
         row = Row(target.name, precision, self.size)
-        row.reproduce = self.command([target.spec], [precision])
+        row.reproduce = self.asked.command([target.spec], [precision])
         self.step(f"building {target.name} {precision}")
         name = artifact_name(self.name, target.name, precision, self.size)
         with _row_errors(row):
             target.check(precision)
             if target.profile not in by_profile:
+                began = time.perf_counter()
                 by_profile[target.profile] = first.for_profile(target.profile)
+                self.lowering[target.profile] = time.perf_counter() - began
             lowered = by_profile[target.profile]
+            table = self.table_for(lowered, target, precision, row)
+            began = time.perf_counter()
             row.artifact = build_artifact(
                 lowered,
                 target,
                 precision,
                 self.stage / name,
-                table=self.table_for(lowered) if precision in target.calibrated else None,
+                table=table,
                 photo=self.photo,
             )
+            taken = {"lowering": self.lowering[target.profile], "building": time.perf_counter() - began}
+            row.seconds = {name: round(seconds, 2) for name, seconds in taken.items()}
             row.path = name
             row.audit = lowered.lowered.audit.to_json()
             here = capability(target)
             row.reason = "" if here.can_run else f"cannot run here: {here.reason}"
         return row
 
-    def table_for(self, lowered: LoweredModel) -> CalibrationTable:
-        """Return the user's table, or one made of the shipped photos, once for each program."""
+    def table_for(
+        self, lowered: LoweredModel, target: Target, precision: str, row: Row
+    ) -> CalibrationTable | None:
+        """Return what the target calibrates with: the user's table, or one made of the shipped photos, once
+        for each program; with int8 mixed as the bounds ask."""
         from ..export.calibrate import calibrate
 
-        if self.table is not None:
-            return self.table
+        if precision not in target.calibrated:
+            if precision == "int8" and self.bounds is not None:
+                self.notes[f"{target.name} takes no calibration table: its int8 is not mixed"] = None
+            return None
         program = lowered.lowered.sha256
-        if program not in self.tables:
-            self.tables[program] = calibrate(lowered)
-        return self.tables[program]
+        table = self.table or self.tables.get(program)
+        if table is None:
+            table = self.tables[program] = calibrate(lowered)
+        self.notes |= dict.fromkeys(f"calibration photos: {note}" for note in table.notes)
+        if precision == "int8":
+            if self.bounds is not None:
+                how: dict[str, Any] = {"pairs": self.photo_pairs, "threads": self.threads}
+                table = mixed(lowered, table, self.bounds, target, **how)
+            mixture = table.section(program).mixture
+            row.mixture = None if mixture is None else mixture.to_dict()
+        return table
 
     def open(self, row: Row, stack: contextlib.ExitStack) -> None:
         """Open what was built, or what stands in for it where this machine cannot run it."""
@@ -244,7 +293,8 @@ class _Run:
         self.step(f"verifying {row.target} {row.precision}")
         with _row_errors(row):
             own = [] if self.photo.source == sample_photo() else [self.photo]
-            row.parity = verify(session, lowered.reference, [*own, *_samples()])
+            worst = Worst()
+            row.parity = verify(session, lowered.reference, [*own, *_samples()], seen=worst)
             if not row.parity.within_budget:
                 row.state = "failed"
             else:
@@ -253,8 +303,11 @@ class _Run:
             if session.is_stand_in or not row.parity.problems:
                 remarks.append(session.caveat)
             row.reason = "; ".join(filter(None, remarks))
+            if worst.seen is not None:
+                name = artifact_name(self.name, row.target, row.precision, self.size)
+                row.error_map = save(worst.seen, self.stage / ERRORS, name)
 
-    def time(self, lowered: LoweredModel, min_samples: int, max_seconds: float) -> None:
+    def time(self, lowered: LoweredModel) -> None:
         """Time all artifacts that work and eager by turns, on one crop of the photo."""
         self.step("measuring latency")
         working = {
@@ -271,9 +324,13 @@ class _Run:
             str(i): functools.partial(session.run, x) for i, (_, session) in working.items()
         }
         calls["eager"] = functools.partial(lowered.reference, x)
-        measured = measure_side_by_side(calls, min_samples=min_samples, max_seconds=max_seconds)
+        watch = Watch()
+        measured = measure_side_by_side(
+            calls, min_samples=self.asked.min_samples, max_seconds=self.asked.max_seconds
+        )
+        conditions = watch.stop()
         for i, (row, _) in working.items():
-            row.latency, row.eager = measured[str(i)], measured["eager"]
+            row.latency, row.eager, row.conditions = measured[str(i)], measured["eager"], conditions
 
     def deblur(self, row: Row, session: Session) -> None:
         """Deblur the whole photo with one artifact."""
@@ -294,17 +351,6 @@ class _Run:
                 state=row.state,
                 reason=row.reason,
             )
-
-    def command(self, targets: Sequence[str], precisions: Sequence[str]) -> list[str]:
-        """Return the command line that asks for these targets and precisions."""
-        words = ["fdikp-edge", "deploy", *(self.source or ("--model", self.name))]
-        for option, names in (("--target", targets), ("--precision", precisions)):
-            for value in dict.fromkeys(names):
-                words += [option, value]
-        words += ["--size", f"{self.size[0]}x{self.size[1]}"]
-        if self.contract != "float_nchw":
-            words += ["--contract", self.contract.partition("_")[0]]
-        return [*words, "--out", "DIR"]
 
 
 def _problem(target: Target, precision: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Where the marks of the report's two charts go, in the units of their SVG; no drawing, no colours.
+"""Where the marks of the report's charts go, in the units of their SVG; no drawing, no colours.
 
 The template draws what these functions return, so that every string still passes its escaping.
 """
@@ -50,8 +50,18 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Dot:
+    """One point of a curve; ``chosen`` if it is the one that was taken."""
+
+    x: float
+    y: float
+    text: str
+    chosen: bool
+
+
+@dataclass(frozen=True)
 class Chart:
-    """Bars and marks over a labelled axis."""
+    """Bars, marks and the dots of a curve over a labelled axis."""
 
     bars: tuple[Bar, ...]
     marks: tuple[Mark, ...]
@@ -59,6 +69,7 @@ class Chart:
     y_ticks: tuple[Tick, ...]
     logarithmic: bool = False
     count: int = 0
+    dots: tuple[Dot, ...] = ()
 
 
 def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
@@ -72,11 +83,47 @@ def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [step * i for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+_FACTORS = ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5), (1, 2, 5), (1,))
+"""What powers of ten are multiplied by for the ticks of a logarithmic axis, the densest choice first."""
+
+
 def _log_ticks(low: float, high: float) -> list[float]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    every = [factor * 10.0**decade for decade in decades for factor in (1, 2, 5)]
-    inside = [value for value in every if low <= value <= high]
-    return inside if len(inside) <= 7 else [v for v in inside if math.log10(v).is_integer()]
+    for factors in _FACTORS:
+        inside = [f * 10.0**d for d in decades for f in factors if low <= f * 10.0**d <= high]
+        if len(inside) <= 7:
+            break
+    return inside
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of milliseconds, logarithmic where the values spread far."""
+
+    low: float
+    high: float
+    logarithmic: bool
+
+    @classmethod
+    def over(cls, values: Sequence[float]) -> Axis:
+        """Return one that holds all of ``values``, which are not negative."""
+        low, high = min(values), max(values)
+        if low > 0 and high / low > LOG_FROM:
+            return cls(low, high, True)
+        margin = (high - low) * 0.04 or max(high * 0.05, 1e-6)
+        return cls(max(0.0, low - margin), high + margin, False)
+
+    def part(self, value: float) -> float:
+        """Return where a value lies: 0 at the low end, 1 at the high end."""
+        if self.logarithmic:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+    def ticks(self, wanted: int = 4) -> list[float]:
+        """Return round values along it."""
+        if self.logarithmic:
+            return _log_ticks(self.low, self.high)
+        return nice_ticks(self.low, self.high, wanted)
 
 
 def latency(samples: Sequence[float], percentiles: Sequence[tuple[str, float]]) -> Chart | None:
@@ -91,15 +138,10 @@ def latency(samples: Sequence[float], percentiles: Sequence[tuple[str, float]]) 
     values = [*samples, *(value for _, value in percentiles)]
     if not values or min(values) < 0:
         return None
-    low, high = min(values), max(values)
-    logarithmic = low > 0 and high / low > LOG_FROM
-    if not logarithmic:
-        margin = (high - low) * 0.04 or max(high * 0.05, 1e-6)
-        low, high = max(0.0, low - margin), high + margin
+    axis = Axis.over(values)
 
     def place(value: float) -> float:
-        part = math.log(value / low) / math.log(high / low) if logarithmic else (value - low) / (high - low)
-        return LEFT + part * (RIGHT - LEFT)
+        return LEFT + axis.part(value) * (RIGHT - LEFT)
 
     bars: list[Bar] = []
     y_ticks: list[Tick] = []
@@ -131,9 +173,8 @@ def latency(samples: Sequence[float], percentiles: Sequence[tuple[str, float]]) 
         )
         for row, (name, value) in enumerate(percentiles)
     ]
-    ticks = _log_ticks(low, high) if logarithmic else nice_ticks(low, high, 4)
-    x_ticks = [Tick(place(value), short(value)) for value in ticks]
-    return Chart(tuple(bars), tuple(marks), tuple(x_ticks), tuple(y_ticks), logarithmic, len(samples))
+    x_ticks = [Tick(place(value), short(value)) for value in axis.ticks()]
+    return Chart(tuple(bars), tuple(marks), tuple(x_ticks), tuple(y_ticks), axis.logarithmic, len(samples))
 
 
 def short(value: float) -> str:
@@ -179,3 +220,36 @@ def bands(rows: Sequence[tuple[float, float, float]], axis: tuple[float, float])
     gap = 20 * max(1, math.ceil((high - low) / 20 / 5))
     y_ticks = [Tick(place(value), f"{value:.0f}") for value in range(int(high), int(low) - 1, -gap)]
     return Chart(tuple(bars), (), tuple(x_ticks), tuple(y_ticks), count=len(rows))
+
+
+def curve(points: Sequence[tuple[float, float, str]], chosen: int) -> Chart | None:
+    """Lay out decibels lost over milliseconds saved.
+
+    Args:
+        points: milliseconds, decibels, and what to say of the point.
+        chosen: index of the one that was taken.
+
+    Returns:
+        ``None`` where there is nothing to draw.
+    """
+    if not points:
+        return None
+    saved, lost = [x for x, _, _ in points], [y for _, y, _ in points]
+    left, right = min(0.0, *saved), max(saved) if max(saved) > min(0.0, *saved) else 1.0
+    low, high = min(0.0, *lost), max(lost) if max(lost) > min(0.0, *lost) else 1.0
+
+    def across(value: float) -> float:
+        return LEFT + (value - left) / (right - left) * (RIGHT - LEFT)
+
+    def down(value: float) -> float:
+        return BOTTOM - (value - low) / (high - low) * (BOTTOM - BANDS_TOP)
+
+    dots = [Dot(across(x), down(y), text, index == chosen) for index, (x, y, text) in enumerate(points)]
+    return Chart(
+        (),
+        (),
+        tuple(Tick(across(value), short(value)) for value in nice_ticks(left, right)),
+        tuple(Tick(down(value), short(value)) for value in nice_ticks(low, high, 4)),
+        count=len(points),
+        dots=tuple(dots),
+    )

@@ -8,7 +8,7 @@ sums in float32, as matrix units keep them.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -16,14 +16,14 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from ..runtime.photo import Array
-from .layers import Layer
+from .layers import CONVOLUTION, Layer
 from .program import Runner
 from .ranges import LEVELS
 
 
-def quantise(value: Tensor, scale: float | Tensor) -> Tensor:
+def quantise(value: Tensor, scale: float | Tensor, lowest: int = -LEVELS) -> Tensor:
     """Round to the nearest of 255 symmetric steps of ``scale`` (half to even), clip, and scale back."""
-    return torch.clamp(torch.round(value / scale), -LEVELS, LEVELS) * scale
+    return torch.clamp(torch.round(value / scale), lowest, LEVELS) * scale
 
 
 def weight_scales(weight: Tensor) -> Tensor:
@@ -33,15 +33,27 @@ def weight_scales(weight: Tensor) -> Tensor:
 
 
 class Int8Runner(Runner):
-    """Runs a program with the inputs and weights of some layers rounded to 8 bits."""
+    """Runs a program with the inputs and weights of some layers rounded to 8 bits.
+
+    With ``rounded_results`` as the ``onnx`` target writes them: bytes with zero point 128, hence a 256th step
+    below, and the results of convolutions rounded as well, but for one that is the program's own result.
+    """
 
     def __init__(
-        self, program: ExportedProgram, layers: Collection[Layer], scales: Mapping[str, float]
+        self,
+        program: ExportedProgram,
+        layers: Collection[Layer],
+        scales: Mapping[str, float],
+        *,
+        rounded_results: bool = False,
     ) -> None:
-        """Hold the layers that compute in 8 bits and the scale of each tensor they read."""
+        """Hold the layers that compute in 8 bits and the scale of each tensor they read (and make)."""
         super().__init__(program)
         self.scales = scales
         self.layers = {layer.node: layer for layer in layers}
+        self.rounded_results = rounded_results
+        self.lowest = -LEVELS - 1 if rounded_results else -LEVELS
+        self.last = set(program.graph_signature.user_outputs)
 
     def run_node(self, n: fx.Node) -> Any:
         """Compute a node; a chosen layer on rounded operands."""
@@ -52,7 +64,27 @@ class Int8Runner(Runner):
         x, weight, *rest = args
         target: Any = n.target
         rounded = quantise(weight, weight_scales(weight))
-        return target(quantise(x, self.scales[layer.input]), rounded, *rest, **kwargs)
+        result = target(quantise(x, self.scales[layer.input], self.lowest), rounded, *rest, **kwargs)
+        if self.rounded_results and str(n.target) == CONVOLUTION and n.name not in self.last:
+            result = quantise(result, self.scales[layer.node], self.lowest)
+        return result
+
+    def each_alone(self, array: Array) -> Iterator[tuple[Layer, Array]]:
+        """Yield each layer, in the order of the program, with the result of it alone in 8 bits.
+
+        What comes before a layer is the same as in floats, and is computed once for all.
+        """
+        nodes, layers = list(self.graph.nodes), self.layers
+        self.start(array)
+        for index, node in enumerate(nodes):
+            if node.name in layers:
+                before = dict(self.env)
+                self.layers = {node.name: layers[node.name]}
+                yield layers[node.name], self.finish(nodes[index:])
+                self.env = before
+            self.layers = {}
+            self.step(node)
+        self.layers = layers
 
 
 class HalfRunner(Runner):
@@ -79,8 +111,9 @@ class HalfRunner(Runner):
 
 
 def psnr_db(found: Array, expected: Array) -> float:
-    """Return the peak signal-to-noise ratio with white at 1, at most 200; -200 where it is not finite."""
-    error = float(((found.astype("float64") - expected) ** 2).mean())
+    """Return the peak signal-to-noise ratio with white at 1 (bytes: 255), at most 200; -200 if not finite."""
+    white = 255.0 if found.dtype == "uint8" else 1.0
+    error = float((((found.astype("float64") - expected) / white) ** 2).mean())
     if not math.isfinite(error):
         return -200.0
     return 200.0 if error == 0 else min(200.0, -10 * math.log10(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,28 @@ class Runner(fx.Interpreter):
 
     def __call__(self, array: Array) -> Array:
         """Return the program's output for one input."""
+        self.start(array)
+        return self.finish(self.graph.nodes)
+
+    def start(self, array: Array) -> None:
+        """Get ready to compute the nodes for one input."""
         given = torch.from_numpy(np.ascontiguousarray(array))
         placeholders = [node for node in self.graph.nodes if node.op == "placeholder"]
-        values = [self.stored.get(node.name, given) for node in placeholders]
+        self.args_iter = iter([self.stored.get(node.name, given) for node in placeholders])
+        self.env: dict[fx.Node, Any] = {}
+
+    def step(self, node: fx.Node) -> None:
+        """Compute one node, and let go of what no later one reads."""
         with torch.no_grad():
-            outputs = self.run(*values)
+            self.env[node] = self.run_node(node)
+        for dead in self.user_to_last_uses.get(node, ()):
+            self.env.pop(dead, None)
+
+    def finish(self, nodes: Iterable[fx.Node]) -> Array:
+        """Compute the nodes that are left and return the output."""
+        for node in nodes:
+            self.step(node)
+        outputs = self.env[node]
         if len(outputs) != 1:
             raise CalibrationError(f"a program with one output is needed; this one has {len(outputs)}")
         result: Array = outputs[0].contiguous().numpy()

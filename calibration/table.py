@@ -19,8 +19,10 @@ from torch.export import ExportedProgram
 from ..runtime import strict_json
 from ..runtime.errors import CalibrationError, FdikpEdgeError
 from ..runtime.files import replacing
+from .admission import TILES, admit
 from .half import HALF_TILES, HalfPlan, Transform, decide
 from .layers import LEAST_WORK, Layer, find_layers
+from .mixture import Mixture
 from .ranges import DEFAULT_SCHEME, LEVELS, SCHEMES, Statistics, collect
 from .samples import Samples
 from .table_fields import read_section, wrong
@@ -32,12 +34,16 @@ MAX_BYTES = 16 * 1024**2
 
 @dataclass(frozen=True)
 class Section:
-    """What the table holds of one program. ``tensors`` is keyed by node names, as are the layers."""
+    """What the table holds of one program. ``tensors`` is keyed by node names, as are the layers.
+
+    ``mixture`` says how the layers in floats were chosen, where a search for a bound did.
+    """
 
     profile: str
     tensors: Mapping[str, Statistics]
     layers: Sequence[Layer]
     half: HalfPlan
+    mixture: Mixture | None = None
 
     def quantised(self) -> list[Layer]:
         """Return the layers that compute in 8 bits."""
@@ -50,6 +56,7 @@ class Section:
             "tensors": {name: dataclasses.asdict(seen) for name, seen in self.tensors.items()},
             "layers": [dataclasses.asdict(layer) for layer in self.layers],
             "half": dataclasses.asdict(self.half),
+            **({} if self.mixture is None else {"mixture": dataclasses.asdict(self.mixture)}),
         }
 
 
@@ -74,6 +81,21 @@ class CalibrationTable:
         """Digest of the table's content, as passports record it."""
         return strict_json.digest(self._content())
 
+    def check(self, weights_sha256: str, size: tuple[int, int]) -> None:
+        """Check, before a network is lowered, that the table can be for it.
+
+        Raises:
+            CalibrationError: it was made for other weights or another size.
+        """
+        made = f"this calibration table was made for {self.model}, weights {self.weights_sha256[:12]}, "
+        made += f"{self.size[0]}x{self.size[1]}"
+        if weights_sha256 != self.weights_sha256:
+            raise CalibrationError(
+                f"{made}, and these are other weights ({weights_sha256[:12]}): calibrate anew"
+            )
+        if size != self.size:
+            raise CalibrationError(f"{made}, not for {size[0]}x{size[1]}: calibrate at that size")
+
     def section(self, program_sha256: str) -> Section:
         """Return what the table holds of a program.
 
@@ -95,22 +117,25 @@ class CalibrationTable:
 
     def scale(self, program_sha256: str, tensor: str) -> float:
         """Return what one step of int8 is worth in ``tensor``; 1 where it was always zero."""
-        found = self.range_of(program_sha256, tensor) / LEVELS
-        return found if found > 0 else 1.0
+        return step(self.range_of(program_sha256, tensor))
 
-    def to_float(self, nodes: Mapping[str, str]) -> CalibrationTable:
-        """Return the table with more layers kept in floats; ``nodes``: name of a layer -> reason."""
-        sections = {
-            sha: dataclasses.replace(
-                section,
-                layers=[
-                    dataclasses.replace(layer, reason=layer.reason or nodes.get(layer.node, ""))
-                    for layer in section.layers
-                ],
-            )
-            for sha, section in self.sections.items()
-        }
-        return dataclasses.replace(self, sections=sections)
+    def to_float(
+        self, program_sha256: str, nodes: Mapping[str, str], mixture: Mixture | None = None
+    ) -> CalibrationTable:
+        """Return the table with more layers of a program kept in floats.
+
+        Args:
+            program_sha256: of the program.
+            nodes: name of a layer -> reason.
+            mixture: the search that chose them, if one did.
+        """
+        section = self.section(program_sha256)
+        layers = [
+            dataclasses.replace(layer, reason=layer.reason or nodes.get(layer.node, ""))
+            for layer in section.layers
+        ]
+        changed = dataclasses.replace(section, layers=layers, mixture=mixture)
+        return dataclasses.replace(self, sections={**self.sections, program_sha256: changed})
 
     def write(self, path: str | Path) -> None:
         """Write the table, whole or not at all.
@@ -149,6 +174,11 @@ class CalibrationTable:
             "notes": list(self.notes),
             "programs": {sha: section.to_dict() for sha, section in sorted(self.sections.items())},
         }
+
+
+def step(limit: float) -> float:
+    """Return what one step of int8 is worth where 127 stands for ``limit``; 1 where that is 0."""
+    return limit / LEVELS if limit > 0 else 1.0
 
 
 def read_table(path: str | Path) -> CalibrationTable:
@@ -203,6 +233,7 @@ def calibrate_program(
     *,
     profile: str,
     leave_alone: Mapping[str, str] | None = None,
+    doubtful: Mapping[str, str] | None = None,
     arrays: Sequence[Any] | None = None,
     least_work: int = LEAST_WORK,
     transforms: Sequence[Transform] = (),
@@ -215,6 +246,7 @@ def calibrate_program(
         samples: tiles of the program's size.
         profile: whose program it is, for messages.
         leave_alone: name of a node -> why it must stay in floats.
+        doubtful: name of a node -> why it may have to; tried on the first tiles (:func:`.admission.admit`).
         arrays: the tiles as the program takes them; float32 [1, 3, H, W] when ``None``.
         least_work: see :func:`.layers.find_layers`.
         transforms: the program's transforms, for the decision on float16.
@@ -227,6 +259,8 @@ def calibrate_program(
     wanted = dict.fromkeys(name for layer in layers if not layer.reason for name in (layer.input, layer.node))
     given = list(arrays or samples.arrays())
     seen = collect(program, list(wanted), given, progress=progress)
+    scales = {name: step(entry.ranges[DEFAULT_SCHEME]) for name, entry in seen.items()}
+    layers = admit(program, layers, doubtful or {}, scales, given[:TILES])
     return Section(profile, seen, layers, decide(program, given[:HALF_TILES], transforms))
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from ..runtime.errors import CalibrationError
 from .half import Certificate, HalfPlan
 from .layers import Layer
+from .mixture import Bounds, Mixture, Point, Times, Trial
 from .ranges import SCHEMES, Statistics
+
+_T = TypeVar("_T")
 
 LARGEST = 1e30
 """No tensor of a network that works holds a larger value; and squares of it are finite."""
@@ -19,8 +23,10 @@ def wrong(where: str, what: str) -> CalibrationError:
     return CalibrationError(f"{where} {what}")
 
 
-def read_section(value: Any) -> tuple[str, dict[str, Statistics], list[Layer], HalfPlan]:
-    """Read what a table holds of one program: profile, statistics by tensor, layers, decision on float16.
+def read_section(
+    value: Any,
+) -> tuple[str, dict[str, Statistics], list[Layer], HalfPlan, Mixture | None]:
+    """Read what a table holds of one program, in the order of the fields of ``Section``.
 
     Raises:
         CalibrationError: a value of the wrong type or out of bounds.
@@ -30,7 +36,46 @@ def read_section(value: Any) -> tuple[str, dict[str, Statistics], list[Layer], H
     for layer in layers:
         if not layer.reason and layer.input not in tensors:
             raise wrong(f"layer {layer.node!r}", f"reads {layer.input!r}, of which there is no range")
-    return _text(value["profile"], "profile"), tensors, layers, _half(value["half"])
+    mixture = value.get("mixture")  # tables of the first release have none
+    return (
+        _text(value["profile"], "profile"),
+        tensors,
+        layers,
+        _half(value["half"]),
+        None if mixture is None else _mixture(mixture),
+    )
+
+
+def _mixture(value: Any) -> Mixture:
+    times, points = value["times"], [_figures(Point, entry, "points") for entry in value["points"]]
+    chosen = _count(value["chosen"], "chosen")
+    ranking = [_figures(Trial, entry, "ranking") for entry in value["ranking"]]
+    if chosen >= len(points) or points[chosen].in_floats > len(ranking):
+        raise wrong("mixture.chosen", "is none of its points")
+    return Mixture(
+        bounds=Bounds(
+            **{
+                name: None if value["bounds"][name] is None else _number(value["bounds"][name], name)
+                for name in ("max_drop_db", "min_speedup")
+            }
+        ),
+        photos=_text(value["photos"], "photos"),
+        times=_figures(Times, {**times, "layers": {}}, "times"),
+        ranking=ranking,
+        points=points,
+        chosen=chosen,
+        confirmed_speedup=_number(value["confirmed_speedup"], "confirmed_speedup"),
+    )
+
+
+def _figures(kind: type[_T], value: Any, where: str) -> _T:
+    """Read a record of texts, whole numbers and numbers, as its annotations say."""
+    readers: dict[str, Callable[[Any, str], Any]] = {"str": _text, "int": _count, "float": _number}
+    found = {
+        f.name: readers[f.type](value[f.name], f"{where}.{f.name}") if f.type in readers else value[f.name]
+        for f in dataclasses.fields(cast(Any, kind))
+    }
+    return kind(**found)
 
 
 def _half(value: Any) -> HalfPlan:

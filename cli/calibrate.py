@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,13 +14,20 @@ from .options import (
     ALL,
     ContractOption,
     JsonOption,
+    MaxDropOption,
+    MinSpeedupOption,
     ModelOption,
     OverwriteOption,
+    PairsOption,
     SeedOption,
     SizeOption,
     TargetsOption,
+    ThreadsOption,
 )
-from .parsing import check_model, parse_contract, parse_size
+from .parsing import check_model, check_threads, parse_bounds, parse_contract, parse_size
+
+if TYPE_CHECKING:
+    from ..calibration.table import Section
 
 
 def calibrate(
@@ -38,6 +45,10 @@ def calibrate(
     tiles: Annotated[
         int, typer.Option(metavar="N", min=2, max=256, help="Pieces of photos to take ranges from.")
     ] = 16,
+    max_drop_db: MaxDropOption = None,
+    min_speedup: MinSpeedupOption = None,
+    pairs: PairsOption = None,
+    threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     seed: SeedOption = None,
     json: JsonOption = False,
@@ -45,7 +56,8 @@ def calibrate(
     """Take the ranges that fp16 and int8 builds need.
 
     Chooses pieces of the photos for what they cover, runs the network on them, and writes one table for every
-    target. `deploy` does the same by itself with the photos that are shipped.
+    target. `deploy` does the same by itself with the photos that are shipped. With a bound, layers are timed
+    on this machine, and those that cost most of the picture for the time they save stay in floats.
     """
     from ..calibration.samples import choose, find_photos, shipped_photos
     from ..export.targets import select
@@ -53,7 +65,10 @@ def calibrate(
     height_width = parse_size(size)
     image_contract = parse_contract(contract)
     check_model(model, height_width)
-    profiles = dict.fromkeys(row.profile for row, _ in select(target, ["fp32"]) if row.calibrated)
+    bounds = parse_bounds(max_drop_db, min_speedup, pairs)
+    check_threads(threads)
+    rows = [row for row, _ in select(target, ["fp32"]) if row.calibrated]
+    profiles = dict.fromkeys(row.profile for row in rows)
     if not profiles:
         raise BadInputError(f"no calibration table is used for {', '.join(target)}; build it without one")
     if out.exists() and not overwrite:
@@ -68,19 +83,55 @@ def calibrate(
         lowered = lower_model(
             load_model(model, seed=seed), height_width, contract=image_contract, profile=first
         )
-        table = run(
-            [lowered, *(lowered.for_profile(name) for name in others)], samples=samples, progress=step
-        )
+        models = {first: lowered, **{name: lowered.for_profile(name) for name in others}}
+        table = run(list(models.values()), samples=samples, progress=step)
+        if bounds is not None:
+            from ..benchmarks.mix import mixed
+
+            # Targets that share a program share its section of the table: the first one decides.
+            for row in {models[row.profile].lowered.sha256: row for row in reversed(rows)}.values():
+                table = mixed(
+                    models[row.profile],
+                    table,
+                    bounds,
+                    row,
+                    samples=samples,
+                    pairs=pairs,
+                    threads=threads,
+                    progress=step,
+                )
         table.write(out)
     for note in samples.warnings:
         complain(note, kind="warning")
     if json:
-        show.as_json({"path": str(out), "sha256": table.sha256, "samples": dict(table.samples)})
+        show.as_json(
+            {
+                "path": str(out),
+                "model": table.model,
+                "sha256": table.sha256,
+                "samples": dict(table.samples),
+                "warnings": list(samples.warnings),
+                "programs": [_program(section) for section in table.sections.values()],
+            }
+        )
         return 0
     facts = [("model", table.model), ("table", table.sha256), ("tiles", f"{len(samples.tiles)}")]
     facts += [(name, f"{low:g} to {high:g}") for name, (low, high) in samples.coverage().items()]
     for section in table.sections.values():
         facts.append((section.profile, f"{len(section.quantised())} of {len(section.layers)} layers in int8"))
         facts.append(("", f"float16 emulated: {section.half.emulated_db:.1f} dB"))
+        if section.mixture is not None:
+            facts.append(("", f"mixed: {section.mixture.summary()}"))
     show.facts(str(out), facts)
     return 0
+
+
+def _program(section: Section) -> dict[str, Any]:
+    mixture = section.mixture
+    return {
+        "profile": section.profile,
+        "layers": len(section.layers),
+        "int8_layers": len(section.quantised()),
+        "float16_emulated_db": section.half.emulated_db,
+        "mixture": None if mixture is None else mixture.to_dict(),
+    }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..runtime.errors import BadInputError
 from . import show
 from .guard import complain
 from .options import (
@@ -14,8 +15,11 @@ from .options import (
     FP32,
     ContractOption,
     JsonOption,
+    MaxDropOption,
+    MinSpeedupOption,
     ModelOption,
     OverwriteOption,
+    PairsOption,
     PrecisionsOption,
     SeedOption,
     SizeOption,
@@ -23,7 +27,7 @@ from .options import (
     TargetsOption,
     ThreadsOption,
 )
-from .parsing import check_model, check_threads, parse_contract, parse_size
+from .parsing import check_model, check_threads, parse_bounds, parse_contract, parse_size
 
 if TYPE_CHECKING:
     from ..benchmarks.report import Report, Row
@@ -35,6 +39,9 @@ def deploy(
     precision: PrecisionsOption = FP32,
     size: SizeOption = "256x256",
     table: TableOption = None,
+    max_drop_db: MaxDropOption = None,
+    min_speedup: MinSpeedupOption = None,
+    pairs: PairsOption = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="PATH", help="Folder for artifacts and report.")
     ] = Path("fdikp-edge-out"),
@@ -66,7 +73,10 @@ def deploy(
     image_contract = parse_contract(contract)
     check_threads(threads)
     check_model(model, height_width)
-    select(target, precision)  # a wrong name is said now, not after seconds of loading torch
+    bounds = parse_bounds(max_drop_db, min_speedup, pairs)
+    chosen = select(target, precision)  # a wrong name is said now, not after seconds of loading torch
+    if bounds is not None and not any(p == "int8" for _, p in chosen):
+        raise BadInputError("--max-drop-db and --min-speedup are bounds on int8: add --precision int8")
     with show.working("reading the network") as step:
         from ..benchmarks.matrix import deploy as run
         from ..calibration.table import read_table
@@ -79,9 +89,15 @@ def deploy(
             precisions=precision,
             size=height_width,
             contract=image_contract,
-            source=("--model", model, *(() if seed is None else ("--seed", str(seed)))),
+            source=(
+                *("--model", model),
+                *(() if seed is None else ("--seed", str(seed))),
+                *(() if table is None else ("--table", str(table))),
+            ),
             photo=photo,
             table=None if table is None else read_table(table),
+            bounds=bounds,
+            photo_pairs=pairs,
             overwrite=overwrite,
             threads=threads,
             min_samples=samples,
@@ -110,6 +126,8 @@ def _print(report: Report) -> None:
         "p50 ms#",
         "p99 ms#",
         "faster#",
+        "MB#",
+        "built s#",
         "reason",
     )
     show.table(
@@ -118,7 +136,10 @@ def _print(report: Report) -> None:
         [_row(row) for row in report.rows],
     )
     show.line("max abs and PSNR: against PyTorch. faster: than PyTorch here, in the same run.")
+    show.line("built: without the lowering, which artifacts of one target share (seconds in report.json).")
     for row in report.rows:
+        if row.mixture is not None:
+            show.line(f"   mixed: {row.target}: {row.mixture['summary']}")
         if row.path is not None:
             show.line(f"artifact: {report.folder / row.path}")
         if row.picture is not None:
@@ -132,4 +153,6 @@ def _row(row: Row) -> tuple[str, ...]:
     parity = ("", "") if row.parity is None else (f"{row.parity.max_abs:.2e}", f"{row.parity.psnr_db:.1f}")
     took = ("", "") if row.latency is None else (f"{row.latency.p50:.1f}", f"{row.latency.p99:.1f}")
     faster = "" if row.latency is None or row.eager is None else f"{row.eager.p50 / row.latency.p50:.2f}x"
-    return (row.target, row.precision, row.state, *parity, *took, faster, row.reason)
+    size = "" if row.bytes is None else f"{row.bytes / 1e6:.2f}"
+    seconds = f"{row.seconds['building']:.1f}" if "building" in row.seconds else ""
+    return (row.target, row.precision, row.state, *parity, *took, faster, size, seconds, row.reason)

@@ -63,6 +63,33 @@ TableOption = Annotated[
         show_default="made from the photos that are shipped",
     ),
 ]
+MaxDropOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-drop-db",
+        metavar="DB",
+        help="Give int8 layers back to floats until this is all that is lost against the sharp photos.",
+        show_default="no bound",
+    ),
+]
+MinSpeedupOption = Annotated[
+    float | None,
+    typer.Option(
+        "--min-speedup",
+        metavar="TIMES",
+        help="Keep enough int8 layers to stay this many times as fast as floats on this machine.",
+        show_default="no bound",
+    ),
+]
+PairsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--pairs",
+        metavar="DIR",
+        help="Blurred and sharp photos (folders blur and sharp) that a bound is judged on.",
+        show_default="calibration photos, defocused",
+    ),
+]
 SeedOption = Annotated[
     int | None,
     typer.Option(

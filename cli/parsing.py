@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..runtime.errors import BadInputError, SizeError, UnknownNameError
+
+if TYPE_CHECKING:
+    from ..calibration.mixture import Bounds
 
 _CONTRACTS = {"float": "float_nchw", "uint8": "uint8_nhwc"}
 MAX_SIDE = 65536
@@ -33,6 +37,25 @@ def parse_contract(text: str) -> str:
     if text not in _CONTRACTS:
         raise UnknownNameError(f"no image contract is called {text!r}; there are: {', '.join(_CONTRACTS)}")
     return _CONTRACTS[text]
+
+
+def parse_bounds(max_drop_db: float | None, min_speedup: float | None, pairs: Path | None) -> Bounds | None:
+    """Return the bounds of a mixture of int8 and floats, or ``None`` where none is given.
+
+    Raises:
+        BadInputError: one that could not be met, pairs without a bound, or no such folder.
+    """
+    from ..calibration.mixture import Bounds
+
+    if max_drop_db is None and min_speedup is None:
+        if pairs is not None:
+            raise BadInputError(
+                "--pairs is what a bound is judged on: give --max-drop-db or --min-speedup too"
+            )
+        return None
+    if pairs is not None and not pairs.is_dir():
+        raise BadInputError(f"--pairs {pairs}: there is no such folder")
+    return Bounds(max_drop_db, min_speedup)
 
 
 def check_threads(threads: int | None) -> int | None:

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 OPSET = 18
 PRODUCER = "fdikp-edge"
 
-_CONVERTED: WeakKeyDictionary[ExportedProgram, tuple[onnx.ModelProto, tuple[str, ...]]] = WeakKeyDictionary()
+_Converted = dict[bool, tuple["onnx.ModelProto", tuple[str, ...]]]
+_CONVERTED: WeakKeyDictionary[ExportedProgram, _Converted] = WeakKeyDictionary()
+_EXPORTED: WeakKeyDictionary[ExportedProgram, onnx.ModelProto] = WeakKeyDictionary()
 
 
 def build(
@@ -53,7 +55,9 @@ def build(
     came from in its metadata (``module``). The bytes follow from the program and the tools' versions alone.
     """
     # Unsigned: ONNX Runtime on x86 is slower in int8 than in float32 with the other form.
-    model, notes = convert_to(lowered, precision, table, unsigned=True, functions=True)
+    model, notes = convert_to(
+        lowered, precision, table, unsigned=TARGETS["onnx"].rounds_results, functions=True
+    )
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     label(model, facts)
     name = TARGETS["onnx"].model_file
@@ -73,28 +77,33 @@ def toolchain() -> dict[str, str]:
     return versions
 
 
-def convert(program: ExportedProgram, allowed: Collection[str] = ()) -> tuple[onnx.ModelProto, list[str]]:
+def convert(
+    program: ExportedProgram, allowed: Collection[str] = (), *, as_calibrated: bool = False
+) -> tuple[onnx.ModelProto, list[str]]:
     """Return a checked ONNX model of a lowered program, and notes on what was left undone.
 
     ``allowed`` are operators that a runtime has, although others have not (see :mod:`.census`).
 
     Targets that build on ONNX share one conversion of a program, which takes seconds; each gets its own copy.
+    ``as_calibrated`` leaves weights as they are: a scale or a normalisation that is multiplied into them
+    changes what the layer reads or makes, and a range that was taken of it no longer fits.
 
     Raises:
         LoweringError: more than one input or output, a converter failure, or a file that fails
             :func:`onnx_checks.check`.
     """
-    if program not in _CONVERTED:
+    done = _CONVERTED.setdefault(program, {})
+    if as_calibrated not in done:
         notes: list[str] = []
-        exported = _export(program)
+        exported = _exported(program)
         sources = onnx_checks.provenance(exported)
-        model = _simplified(exported, notes)
+        model = _simplified(exported, notes, fold_weights=not as_calibrated)
         onnx_checks.strip(model, sources)
         onnx_checks.check(model, notes, FORBIDDEN)
-        _CONVERTED[program] = (model, tuple(notes))
-    done, remarks = _CONVERTED[program]
-    check_census(onnx_checks.census(done), "model.onnx", allowed)
-    return copy.deepcopy(done), list(remarks)
+        done[as_calibrated] = (model, tuple(notes))
+    kept, remarks = done[as_calibrated]
+    check_census(onnx_checks.census(kept), "model.onnx", allowed)
+    return copy.deepcopy(kept), list(remarks)
 
 
 def convert_to(
@@ -133,7 +142,7 @@ def convert_to(
     if table is None:
         raise CalibrationError(f"{precision} needs a calibration table of this program, and none was given")
     section = table.section(lowered.sha256)
-    model, notes = convert(lowered.program, allowed)
+    model, notes = convert(lowered.program, allowed, as_calibrated=precision == "int8")
     if precision == "fp16":
         counts = narrow(model, section.half.wide)
         notes += section.half.describe(counts)
@@ -157,6 +166,13 @@ def serialise(model: onnx.ModelProto, name: str) -> bytes:
         )
     data: bytes = model.SerializeToString(deterministic=True)
     return data
+
+
+def _exported(program: ExportedProgram) -> onnx.ModelProto:
+    """Return what the exporter makes of a program, once for all precisions."""
+    if program not in _EXPORTED:
+        _EXPORTED[program] = _export(program)
+    return _EXPORTED[program]
 
 
 def _export(program: ExportedProgram) -> onnx.ModelProto:
@@ -239,7 +255,7 @@ def _fold(model: ir.Model) -> None:
         step(model)
 
 
-def _simplified(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
+def _simplified(model: onnx.ModelProto, notes: list[str], *, fold_weights: bool) -> onnx.ModelProto:
     """Return onnxsim's version of the model if that is worth having; else say why not in ``notes``."""
     if model.functions:
         return model  # a simplifier would put the bodies in place of what a runtime may have kernels for
@@ -249,7 +265,12 @@ def _simplified(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
         notes.append("onnxsim is not installed: the file was not simplified")
         return model
     try:
-        simpler, _ = onnxsim.simplify(model, check_n=0)
+        if fold_weights:
+            simpler, _ = onnxsim.simplify(model, check_n=0)
+        else:
+            # What follows from stored tensors alone (a slice of a weight) first; then weights are taboo.
+            settled, _ = onnxsim.simplify(model, check_n=0, perform_optimization=False)
+            simpler, _ = onnxsim.simplify(settled, check_n=0, initializers_as_constants=False)
     except Exception as error:
         notes.append(
             f"onnxsim failed and was left out: {type(error).__name__}: {str(error).splitlines()[:1]}"

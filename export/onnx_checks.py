@@ -129,7 +129,19 @@ def provenance(model: onnx.ModelProto) -> dict[str, Provenance]:
 
 
 def strip(model: onnx.ModelProto, sources: Mapping[str, Provenance]) -> None:
-    """Remove what converters leave behind, such as stack traces with local paths; keep provenance."""
+    """Remove what converters leave behind, such as stack traces with local paths; keep provenance.
+
+    A node that a simplifier put in the place of others has none. It gets that of the one node that reads it,
+    and a name by it: the simplifier's count from the start of the process.
+    """
+    adopted = _adopted(model, sources)
+    names = {node.name for node in model.graph.node}
+    for node in model.graph.node:
+        name = f"node_{adopted[node.output[0]][1]}_{node.op_type}" if node.output[0] in adopted else ""
+        if name and name not in names:
+            node.name = name
+            names.add(name)
+    sources = {**sources, **adopted}
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
     for value in (*_values(model), *model.graph.initializer):
@@ -143,6 +155,23 @@ def strip(model: onnx.ModelProto, sources: Mapping[str, Provenance]) -> None:
             if value:
                 entry = node.metadata_props.add()
                 entry.key, entry.value = key, value
+
+
+def _adopted(model: onnx.ModelProto, sources: Mapping[str, Provenance]) -> dict[str, Provenance]:
+    """Return output name -> provenance of its only reader, for nodes without their own."""
+    readers: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found: dict[str, Provenance] = {}
+    for node in reversed(model.graph.node):
+        name = node.output[0]
+        after = readers.get(name, [])
+        if name not in sources and len(after) == 1:
+            own = after[0].output[0]
+            if origin := sources.get(own) or found.get(own):
+                found[name] = origin
+    return found
 
 
 def source_node(node: onnx.NodeProto) -> str:

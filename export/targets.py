@@ -19,6 +19,8 @@ from .requirements import Option, Requirement, read_options
 
 if TYPE_CHECKING:
     from ..calibration.table import CalibrationTable
+    from ..runtime.artifact import Artifact
+    from .partition import Opener, Parts
     from .spectral import LoweredProgram
 
 PRECISIONS: Mapping[str, str] = {
@@ -54,6 +56,11 @@ class Target:
     """Precisions whose builder needs a calibration table."""
     options: Mapping[str, Option] = field(default_factory=dict)
     chosen: Mapping[str, str] = field(default_factory=dict)
+    rounds_results: bool = False
+    """Whether int8 files round the results of convolutions too, to bytes with zero point 128."""
+    parts: str | None = None
+    """How any part of a built model is run, which bisection needs: ``module:function``, an
+    :class:`~fdikp_edge.export.partition.Opener`."""
 
     @property
     def spec(self) -> str:
@@ -69,8 +76,7 @@ class Target:
         Raises:
             UnknownNameError: no such precision exists.
             TargetUnavailableError: it is not offered for this target (lists those that are), or a tool is
-            missing
-                here (names it, and how to install it).
+                missing here (names it, and how to install it).
         """
         if precision not in PRECISIONS:
             raise UnknownNameError(
@@ -83,6 +89,19 @@ class Target:
         found = capability(self)
         if not found.can_build:
             raise TargetUnavailableError(f"target {self.name} cannot be built here: {found.reason}")
+
+    def open_parts(self, artifact: Artifact, threads: int) -> Parts:
+        """Read the model of an artifact of this target so that any part of it can be run.
+
+        Raises:
+            TargetUnavailableError: models of this target cannot be cut into parts, or not on this machine.
+            ArtifactError: the model does not say which operator came from where.
+        """
+        if self.parts is None:
+            raise TargetUnavailableError(f"target {self.name}: its models cannot be cut into parts")
+        if problems := [problem for need in self.run_needs if (problem := need.problem())]:
+            raise TargetUnavailableError(f"target {self.name} cannot run here: {'; '.join(problems)}")
+        return cast("Opener", _resolve(self.parts))(artifact, threads)
 
     def build(
         self,
@@ -181,6 +200,8 @@ TARGETS: dict[str, Target] = {
             run_needs=(Requirement("onnxruntime", "onnxruntime", "1.23", "pip install onnxruntime"),),
             profile="onnx",
             calibrated=("fp16", "int8"),
+            rounds_results=True,
+            parts=".onnx_parts:open_parts",
         ),
         Target(
             name="openvino",
@@ -192,6 +213,7 @@ TARGETS: dict[str, Target] = {
             run_needs=(Requirement("openvino", "openvino", "2025.3", _OPENVINO),),
             profile="openvino",
             calibrated=("fp16", "int8"),
+            parts=".openvino_parts:open_parts",
         ),
         Target(
             name="coreml",
@@ -202,6 +224,7 @@ TARGETS: dict[str, Target] = {
             build_needs=(_TORCH, Requirement("coremltools", "coremltools", "9.0", _COREML)),
             run_needs=(),  # the reference interpreter has NumPy alone
             profile="coreml",
+            parts=".coreml_parts:open_parts",
         ),
         Target(
             name="tensorrt-rtx",

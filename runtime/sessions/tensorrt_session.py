@@ -98,6 +98,7 @@ class TensorRtSession(Session):
         self._context = self._make_context(engine)
         if self._context is None:
             raise DeviceError(f"{self.artifact.path}: {title} cannot run the engine: {log.said()}")
+        self._marks = tuple(self._stack.enter_context(self._cuda.event()) for _ in range(2))
         self._source = self._buffers(self.input)
         self._result = self._buffers(self.output)
 
@@ -150,9 +151,36 @@ class TensorRtSession(Session):
     def queue(self) -> None:
         """Queue the copy to the device, the network and the copy back; nothing waits."""
         self._cuda.to_device(self._source[1], self._source[0], self._stream)
+        timed = not self._graph_wanted  # events that a graph has captured keep no time
+        if timed:
+            self._marks[0].record(self._stream)
         if not self._context.execute_async_v3(self._stream.handle):
             raise DeviceError(f"{self.artifact.path}: the engine could not be run")
+        if timed:
+            self._marks[1].record(self._stream)
         self._cuda.to_host(self._result[0], self._result[1], self._stream)
+
+    def layer_ms(self, x: np.ndarray[Any, Any]) -> list[tuple[str, float]]:
+        """Run once with TensorRT's profiler: (name, milliseconds) of each layer. Slows every later run."""
+        times: list[tuple[str, float]] = []
+
+        class Times(self._trt.IProfiler):  # type: ignore[misc,name-defined]
+            def report_layer_time(self, layer_name: str, ms: float) -> None:
+                times.append((str(layer_name), float(ms)))
+
+        profiler = Times()
+        self._graph, self._graph_wanted = None, False  # layers of a captured graph are not told apart
+        self._context.profiler = profiler
+        self.run(x)
+        return times
+
+    @property
+    def kernel_ms(self) -> float | None:
+        """Milliseconds of the last run from the first to the last kernel, by the device's own clock.
+
+        ``None`` before the first run, and in a CUDA graph.
+        """
+        return self._marks[1].since(self._marks[0]) if self._runs and not self._graph_wanted else None
 
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""

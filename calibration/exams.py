@@ -1,0 +1,103 @@
+"""Photos that a mixture is judged on: blurred ones, and what each should become.
+
+Real pairs are best. Where there are none, the calibration photos stand for the sharp ones, and are put out of
+focus here by a disk, in linear light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..models.training.apertures import Aperture, psf
+from ..models.training.camera import to_linear, to_srgb
+from ..models.training.defocus import blur
+from ..runtime.errors import CalibrationError
+from ..runtime.images import read_photo
+from ..runtime.pairs import find_pairs
+from ..runtime.photo import Array
+from .samples import Samples
+
+COUNT = 3
+"""Photos that are looked at in each step of a search, which takes two steps for each layer."""
+RADIUS = 3.0
+"""Of the disk, in pixels; in the middle of what real pairs of a few megapixels show."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exams:
+    """``blurred`` and ``sharp`` as a program takes and returns them; ``words`` says what they are."""
+
+    blurred: Sequence[Array]
+    sharp: Sequence[Array]
+    words: str
+
+
+def of_samples(samples: Samples, *, dtype: str = "float32", count: int = COUNT) -> Exams:
+    """Return calibration tiles and the same out of focus.
+
+    Args:
+        samples: tiles of the program's size.
+        dtype: ``float32`` for [1, 3, H, W] in [0, 1], ``uint8`` for [1, H, W, 3].
+        count: how many of the tiles.
+    """
+    sharp = [tile.pixels for tile in samples.tiles[:count]]
+    kernel = psf(RADIUS, Aperture())
+    blurred = []
+    for pixels in sharp:
+        light = to_linear(torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1))
+        seen = to_srgb(blur(light, [kernel])[0])
+        blurred.append((seen * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
+    return _exams(blurred, sharp, dtype, f"{len(sharp)} calibration tiles, defocused by {RADIUS:g} pixels")
+
+
+def of_pairs(
+    folder: str | Path, size: tuple[int, int], *, dtype: str = "float32", count: int = COUNT
+) -> Exams:
+    """Return the middles of pairs of photos, spread evenly over those in ``folder``.
+
+    Args:
+        folder: holds ``blur`` and ``sharp`` with files of equal names, or folders of that kind.
+        size: height and width of the program.
+        dtype: as :func:`of_samples`.
+        count: how many pairs at most.
+
+    Raises:
+        BadInputError: no pairs there.
+        CalibrationError: a photo smaller than ``size``, or one of another size than its partner.
+        ImageError: a photo that cannot be read.
+    """
+    pairs = find_pairs(Path(folder))
+    places = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
+    blurred, sharp = [], []
+    for pair in (pairs[place] for place in places):
+        soft, right = (read_photo(path).to_8bit().pixels for path in (pair.blurred, pair.sharp))
+        if soft.shape != right.shape:
+            raise CalibrationError(
+                f"{pair.blurred}: {soft.shape[0]}x{soft.shape[1]} pixels, its partner "
+                f"{right.shape[0]}x{right.shape[1]}"
+            )
+        blurred.append(_middle(soft, size, pair.blurred))
+        sharp.append(_middle(right, size, pair.sharp))
+    return _exams(blurred, sharp, dtype, f"{len(sharp)} pairs of {Path(folder).name}")
+
+
+def _middle(pixels: Array, size: tuple[int, int], path: Path) -> Array:
+    height, width = pixels.shape[:2]
+    if height < size[0] or width < size[1]:
+        raise CalibrationError(f"{path}: {height}x{width} pixels, smaller than a tile of {size[0]}x{size[1]}")
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    return np.ascontiguousarray(pixels[top : top + size[0], left : left + size[1]])
+
+
+def _exams(blurred: Sequence[Array], sharp: Sequence[Array], dtype: str, words: str) -> Exams:
+    def as_input(pixels: Array) -> Array:
+        if dtype == "uint8":
+            return np.ascontiguousarray(pixels[None])
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+
+    return Exams([as_input(p) for p in blurred], [as_input(p) for p in sharp], words)

@@ -1,0 +1,133 @@
+"""What `calibrate` says of bad photos and `deploy` of bad tables: one message, an exit code, no traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fdikp_edge.calibration.table import MAX_BYTES
+from fdikp_edge.runtime.images import write_photo
+from fdikp_edge.runtime.photo import Photo
+
+QUICK = ("--target", "onnx", "--tiles", "2")
+
+
+def photos(
+    folder: Path, count: int = 4, size: tuple[int, int] = (300, 320), level: int | None = None
+) -> Path:
+    """Write photos of noise around different greys, or of one level."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        noise = rng.integers(0, 90, (*size, 3)) + 40 * index
+        pixels = np.full((*size, 3), level) if level is not None else noise
+        write_photo(folder / f"{index}.png", Photo(pixels.clip(0, 255).astype(np.uint8)))
+    return folder
+
+
+def refused(done: Any, *messages: str, code: int = 2) -> None:
+    """Check that a command left with one message and nothing else."""
+    assert done.returncode == code, done.stdout + done.stderr
+    assert done.stdout == "" and "Traceback" not in done.stderr
+    for message in messages:
+        assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("make", "messages"),
+    [
+        (lambda path: photos(path, 1), ["1 photo to calibrate with", "at least 2"]),
+        (lambda path: photos(path, 3, level=0), ["all 3 photos are black"]),
+        (lambda path: path.mkdir(), ["no photo", "mine"]),
+        (lambda path: None, ["mine", "no such photo or folder"]),
+        (lambda path: path.write_text("no picture"), ["1 photo to calibrate with"]),
+    ],
+)
+def test_photos_that_cannot_be_calibrated_with(
+    make: Any, messages: list[str], cli: Any, tmp_path: Path
+) -> None:
+    make(tmp_path / "mine")
+    refused(cli("calibrate", "mine", *QUICK), *messages)
+    assert not (tmp_path / "table.json").exists()
+
+
+def test_a_photo_that_is_damaged_is_named(cli: Any, tmp_path: Path) -> None:
+    whole = photos(tmp_path / "mine", 2)
+    (whole / "2.jpg").write_bytes((whole / "0.png").read_bytes()[:2000])
+    refused(cli("calibrate", "mine", *QUICK), "2.jpg")
+
+
+@pytest.mark.parametrize(
+    ("args", "messages"),
+    [
+        (["--max-drop-db", "-1"], ["max_drop_db -1"]),
+        (["--max-drop-db", "nan"], ["max_drop_db nan"]),
+        (["--min-speedup", "0"], ["min_speedup 0"]),
+        (["--max-drop-db", "much"], ["--max-drop-db"]),
+        (["--pairs", "."], ["--max-drop-db"]),
+        (["--pairs", "missing", "--max-drop-db", "0.1"], ["missing", "no such folder"]),
+        (["--threads", "0"], ["--threads 0"]),
+        (["--tiles", "1"], ["--tiles"]),
+        (["--target", "coreml"], ["no calibration table is used for coreml"]),
+    ],
+)
+def test_options_that_make_no_sense(args: list[str], messages: list[str], cli: Any, tmp_path: Path) -> None:
+    refused(cli("calibrate", *args), *messages)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bounds_are_for_int8(cli: Any) -> None:
+    refused(cli("deploy", "--max-drop-db", "0.1", "--precision", "fp16"), "--precision int8")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        (b"", "not a usable calibration table"),
+        (b"{", "not a usable calibration table"),
+        (b"\xff\xfe\x00", "not a usable calibration table"),
+        (b"[" * 100_000, "not a usable calibration table"),
+        (b'{"format": "fdikp-edge calibration table", "version": 99}', "version is 99"),
+        (b'"' + b"x" * (MAX_BYTES + 10) + b'"', "larger than 16 MB"),
+        (b'{"format": "fdikp-edge calibration table", "version": 1, "sha256": "0"}', "edited by hand"),
+    ],
+)
+def test_tables_that_are_none(content: bytes | None, message: str, cli: Any, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "table.json").write_bytes(content)
+    refused(cli("deploy", "--target", "onnx", "--precision", "int8", "--table", "table.json"), message)
+    assert {path.name for path in tmp_path.iterdir()} <= {"table.json"}
+
+
+def test_a_folder_is_no_table(cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "table.json").mkdir()
+    refused(cli("deploy", "--precision", "int8", "--table", "table.json"), "table.json")
+
+
+def test_a_table_from_few_small_photos_and_whom_it_is_for(cli: Any, tmp_path: Path) -> None:
+    photos(tmp_path / "mine", 2, size=(100, 120))
+    done = cli("calibrate", "mine", *QUICK, "--json", "--out", "mine.json")
+    assert done.returncode == 0, done.stderr
+    assert "only 2 photos" in done.stderr
+    assert "smaller than a tile of 256x256: 0.png, 1.png" in done.stderr
+    said = json.loads(done.stdout)
+    assert said["path"] == "mine.json" and len(said["warnings"]) == 2
+    (program,) = said["programs"]
+    assert 0 < program["int8_layers"] < program["layers"] and program["mixture"] is None
+
+    table = (tmp_path / "mine.json").read_bytes()
+    refused(cli("calibrate", "mine", *QUICK, "--out", "mine.json"), "exists already", "--overwrite")
+    assert (tmp_path / "mine.json").read_bytes() == table
+
+    build = ("deploy", "--target", "onnx", "--precision", "int8", "--table", "mine.json")
+    refused(cli(*build, "--seed", "3"), "was made for tiny", "other weights")
+    refused(cli(*build, "--size", "256x384"), "was made for tiny", "not for 256x384")
+    content = json.loads(table)
+    next(iter(content["programs"].values()))["layers"][0]["reason"] = "by hand"
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    refused(cli(*build), "edited by hand")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine.json"]

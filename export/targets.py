@@ -224,6 +224,7 @@ TARGETS: dict[str, Target] = {
             build_needs=(_TORCH, Requirement("coremltools", "coremltools", "9.0", _COREML)),
             run_needs=(),  # the reference interpreter has NumPy alone
             profile="coreml",
+            calibrated=("int8",),
             parts=".coreml_parts:open_parts",
         ),
         Target(

@@ -20,7 +20,7 @@ from ..runtime.errors import TargetUnavailableError, UnknownNameError
 if TYPE_CHECKING:
     from ..calibration.table import CalibrationTable
     from ..runtime.artifact import Artifact
-    from .partition import Opener, Parts
+    from .parts import Opener, Parts
     from .spectral import LoweredProgram
 
 PRECISIONS: Mapping[str, str] = {
@@ -80,7 +80,7 @@ class Target:
     """Precisions whose builder needs a calibration table."""
     parts: str | None = None
     """How any part of a built model is run, which bisection needs: ``module:function``, an
-    :class:`~fdikp_edge.export.partition.Opener`."""
+    :class:`~fdikp_edge.export.parts.Opener`."""
 
     def check(self, precision: str) -> None:
         """Check, before any work starts, that this machine can build the target at ``precision``.

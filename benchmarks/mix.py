@@ -12,9 +12,8 @@ from ..export.targets import Target
 from .layer_times import Stopwatch
 
 if TYPE_CHECKING:
-    from ..calibration.samples import Samples
     from ..export.build import LoweredModel
-    from ..export.calibrate import CalibrationTable
+    from ..export.calibrate import CalibrationTable, Samples
 
 __all__ = ["Bounds", "mixed"]
 

@@ -17,7 +17,7 @@ from .build import LoweredModel
 from .roles import module_of, protected, sites_of
 from .spectral import LoweredProgram
 
-__all__ = ["CalibrationTable", "calibrate", "check_table", "transforms_of"]
+__all__ = ["CalibrationTable", "Samples", "calibrate", "check_table", "transforms_of"]
 
 
 def calibrate(

@@ -26,8 +26,9 @@ demo: $(STAMP)  ## deploy tiny to ONNX Runtime and OpenVINO, verify both, deblur
 	$(BIN)/fdikp-edge deblur runtime/samples/coffee.jpg --artifact $(OUT)/tiny-onnx-fp32-256x256 \
 	    --out $(OUT)/coffee-deblurred.png --overwrite
 
+# A worker for each core; PyTorch's own threads would spin while they wait for each other's core.
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 # mypy needs the rooms under one `fdikp_edge` folder, as an installation lays them out. A copy is installed, so that
 # no build/ folder appears in the checkout; mypy must then have checked no fewer files than the tree has.

@@ -28,6 +28,10 @@ class Budget:
             found.append(f"PSNR {psnr_db:.1f} dB is under {self.min_psnr_db:.0f} dB")
         return found
 
+    def spent(self, max_abs: float, psnr_db: float) -> float:
+        """Return how many times the budget a difference is, by the worse of both bounds; above 1: missed."""
+        return max(max_abs / self.max_abs, 10 ** ((self.min_psnr_db - psnr_db) / 20))
+
     def to_dict(self) -> dict[str, float]:
         """Return plain numbers."""
         return dataclasses.asdict(self)

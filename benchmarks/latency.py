@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 Call = Callable[[], object]
 
@@ -18,8 +19,8 @@ class Latency:
     """Milliseconds of ``n`` calls, none left out.
 
     A quantile is the smallest sample that at least that share of samples do not exceed (the nearest rank), so
-    it is a time that did occur. ``drift`` is the median of the last third over that of the first: above 1 the
-    machine grew slower. ``complete`` is false where the time bound came before the samples asked for.
+    it is a time that did occur. ``drift`` is the median of the last quarter over that of the first: above 1
+    the machine grew slower. ``complete`` is false where the time bound came before the samples asked for.
     """
 
     samples: tuple[float, ...]
@@ -52,9 +53,9 @@ class Latency:
 
     @property
     def drift(self) -> float:
-        """Median of the last third over that of the first third of the samples."""
-        third = max(1, self.n // 3)
-        return quantile(self.samples[-third:], 0.5) / quantile(self.samples[:third], 0.5)
+        """Median of the last quarter over that of the first quarter of the samples."""
+        quarter = max(1, self.n // 4)
+        return quantile(self.samples[-quarter:], 0.5) / quantile(self.samples[:quarter], 0.5)
 
     def quantile(self, share: float) -> float:
         """Return the nearest-rank quantile."""
@@ -64,6 +65,53 @@ class Latency:
         """Return the figures of a report, rounded to a microsecond."""
         figures = {name: round(getattr(self, name), 3) for name in ("min", "p50", "p90", "p99", "drift")}
         return {**figures, "max": round(max(self.samples), 3), "n": self.n, "complete": self.complete}
+
+
+LEAST_SAMPLES = 20
+MOST_DRIFT = 1.05
+MOST_SPREAD = 1.25
+MOST_OTHER_LOAD = 0.25
+MOST_STEAL = 0.02
+MOST_WARMING = 10.0
+
+
+def unstable(latency: Latency, conditions: Mapping[str, Any]) -> list[str]:
+    """Say why a measurement should not be called stable; nothing if it may.
+
+    Args:
+        latency: what was measured.
+        conditions: what :meth:`.machine.Watch.stop` returned after it. What it does not tell counts as fine.
+    """
+    reasons = []
+    if latency.n < LEAST_SAMPLES:
+        reasons.append(f"only {latency.n} samples")
+    if not 1 / MOST_DRIFT <= latency.drift <= MOST_DRIFT:
+        reasons.append(f"the last quarter took {latency.drift:.2f} times as long as the first")
+    if latency.p90 > MOST_SPREAD * latency.p50:
+        reasons.append(f"one call in ten took {latency.p90 / latency.p50:.2f} times the median or more")
+    other, steal, heat = (conditions.get(key) for key in ("other_load", "steal", "temperature_c"))
+    if other is not None and other > MOST_OTHER_LOAD:
+        reasons.append(f"other processes kept {other:.1f} processors busy")
+    if steal is not None and steal > MOST_STEAL:
+        reasons.append(f"the host of this virtual machine took {100 * steal:.0f} % of its time")
+    if heat is not None and heat[1] - heat[0] > MOST_WARMING:
+        reasons.append(f"the machine warmed from {heat[0]:.0f} to {heat[1]:.0f} degrees")
+    return reasons
+
+
+def honest(latency: Latency, conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of a report with what they are worth.
+
+    ``stable`` is false, and ``unstable_because`` says why, where the machine was not; ``conditions`` holds
+    what was seen of it.
+    """
+    reasons = unstable(latency, conditions)
+    return {
+        **latency.to_dict(),
+        "stable": not reasons,
+        "unstable_because": reasons,
+        "conditions": dict(conditions),
+    }
 
 
 def quantile(samples: tuple[float, ...], share: float) -> float:
@@ -90,6 +138,7 @@ def measure_side_by_side(
     max_seconds: float = 60.0,
     settle: bool = True,
     progress: Callable[[int, int, str], None] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Latency]:
     """Time several calls by turns in one run, so that what else the machine does meets all of them alike.
 
@@ -103,9 +152,9 @@ def measure_side_by_side(
         max_seconds: stop then in any case, for each call; at least three samples of each are taken.
         settle: see above.
         progress: told (samples so far, samples wanted, "").
+        clock: seconds; ``time.process_time`` leaves out what other processes took, and adds up threads.
     """
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    clock = time.perf_counter
     for call in calls.values():
         began = clock()
         for _ in range(warmup):

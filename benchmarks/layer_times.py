@@ -10,7 +10,6 @@ whole, by turns, without profiling.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from ..runtime.errors import TargetUnavailableError
 from ..runtime.photo import Array
 from ..runtime.sessions import Session, available_threads, open_session
 from .latency import measure_side_by_side
+from .layers import OnnxRuntimeProfile
 from .machine import machine_info
 
 if TYPE_CHECKING:
@@ -157,28 +157,18 @@ def _by_layer(spent: Mapping[tuple[str, ...], float], names: Mapping[str, str]) 
 
 
 def _onnxruntime(artifact: Artifact, x: Array, threads: int) -> Profiled:
-    import onnxruntime as ort
-
-    folder = tempfile.TemporaryDirectory(prefix="fdikp-edge-")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.enable_profiling = True
-    options.profile_file_prefix = str(Path(folder.name) / "profile")
-    session = ort.InferenceSession(str(artifact.model_path), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+    profile = OnnxRuntimeProfile(artifact.model_path, threads)
     runs = 0
 
     def run() -> None:
         nonlocal runs
-        session.run(None, {name: x})
+        profile.run(x)
         runs += 1
 
     def entries() -> list[list[Entry]]:
-        with folder:
-            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
+        kernels = [
+            e for e in profile.events() if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")
+        ]
         each = len(kernels) // max(1, runs)
         parts = [kernels[index * each : (index + 1) * each] for index in range(runs)]
         return [[((e["name"],), e["dur"] / 1e3) for e in part] for part in parts]

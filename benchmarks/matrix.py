@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import functools
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +24,15 @@ from ..runtime.files import making_folder
 from ..runtime.images import read_photo, write_photo
 from ..runtime.photo import Photo
 from ..runtime.samples import sample_photo
-from ..runtime.sessions import Session, available_threads, open_session
+from ..runtime.sessions import Session, available_threads, open_session, open_stand_in
+from .error_map import Worst, save
 from .latency import measure_side_by_side
-from .machine import machine_info
+from .machine import Watch, machine_info
 from .mix import Bounds, mixed
 from .parity import verify
 from .publish import staged
 from .report import REPORT_HTML, REPORT_JSON, Report, Row, write_report
+from .reproduce import Asked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,6 +44,7 @@ Progress = Callable[[int, int, str], None]
 """Told about progress: steps done, steps in all, what is being done now."""
 
 PICTURES = "deblurred"
+ERRORS = "errors"
 
 
 def artifact_name(model: str, target: str, precision: str, size: tuple[int, int]) -> str:
@@ -73,13 +77,14 @@ def deploy(
 
     Args:
         model: as :func:`fdikp_edge.export.lower_model` takes it.
-        out: folder for the artifacts, ``deblurred/``, ``report.json`` and ``report.html``.
+        out: folder for the artifacts, ``deblurred/``, ``errors/``, ``report.json`` and ``report.html``.
         targets: names from the target table, or ``all``.
         precisions: names, or ``all`` for those each target offers.
         size: height and width the network is built for.
         contract: ``float_nchw`` or ``uint8_nhwc``.
         name: what artifacts call the network; the variant's name, or else the class's, when ``None``.
-        source: how the command line would name the network and its options (``--model tiny``).
+        source: how the command line names what is handed over as objects here: the network and its seed, the
+            table (``--model tiny --table mine.json``). Without it the report records no commands.
         table: calibration table for fp16 and int8; made from the shipped photos when ``None``.
         bounds: what int8 must keep: layers go back to floats until it does, on targets that use the table.
         photo_pairs: a folder of pairs of photos to judge that on; defocused calibration photos when ``None``.
@@ -108,6 +113,7 @@ def deploy(
 
         check_table(table, model, size)
     chosen = Path(photo) if photo is not None else sample_photo()
+    threads = threads or available_threads()
     _check_any(pairs)
     with making_folder(Path(out)), staged(Path(out), overwrite=overwrite) as stage:
         run = _Run(
@@ -116,18 +122,28 @@ def deploy(
             size=size,
             contract=contract,
             name=name or getattr(getattr(model, "variant", None), "name", None) or type(model).__name__,
-            source=tuple(source),
             photo=read_photo(chosen),
             table=table,
             bounds=bounds,
             photo_pairs=photo_pairs,
-            threads=threads or available_threads(),
+            threads=threads,
+            asked=Asked(
+                source=tuple(source),
+                size=size,
+                contract=contract,
+                photo=photo,
+                threads=threads,
+                min_samples=min_samples,
+                max_seconds=max_seconds,
+                bounds=bounds,
+                photo_pairs=photo_pairs,
+            ),
             progress=progress or (lambda done, total, now: None),
             steps=3 * len(pairs) + 3,
         )
-        stage.reserve(REPORT_JSON, REPORT_HTML, PICTURES)
+        stage.reserve(REPORT_JSON, REPORT_HTML, PICTURES, ERRORS)
         stage.reserve(*(artifact_name(run.name, target.name, p, size) for target, p in pairs))
-        report = run(pairs, Path(out), chosen, min_samples, max_seconds)
+        report = run(pairs, Path(out), chosen)
         stage.publish()
     return report
 
@@ -141,33 +157,30 @@ class _Run:
     size: tuple[int, int]
     contract: str
     name: str
-    source: tuple[str, ...]
     photo: Photo
     table: CalibrationTable | None
     bounds: Bounds | None
     photo_pairs: str | Path | None
     threads: int
+    asked: Asked
     progress: Progress
     steps: int
     done: int = 0
     sessions: list[tuple[Row, Session]] = field(default_factory=list)
     tables: dict[str, CalibrationTable] = field(default_factory=dict)
+    lowering: dict[str, float] = field(default_factory=dict)
+    """Seconds that the lowering for each profile took."""
     notes: dict[str, None] = field(default_factory=dict)
 
-    def __call__(
-        self,
-        pairs: Sequence[tuple[Target, str]],
-        out: Path,
-        photo: Path,
-        min_samples: int,
-        max_seconds: float,
-    ) -> Report:
+    def __call__(self, pairs: Sequence[tuple[Target, str]], out: Path, photo: Path) -> Report:
         from ..export.build import describe_model, lower_model
 
         machine = machine_info()  # before the work, whose load is our own
         self.step("lowering the network")
         profile = next(target.profile for target, precision in pairs if not _problem(target, precision))
+        began = time.perf_counter()
         lowered = lower_model(self.model, self.size, name=self.name, contract=self.contract, profile=profile)
+        self.lowering[profile] = time.perf_counter() - began
         by_profile = {profile: lowered}
         rows = [self.build(by_profile, lowered, target, precision) for target, precision in pairs]
         with contextlib.ExitStack() as stack, _torch_threads(self.threads):
@@ -175,10 +188,11 @@ class _Run:
                 self.open(row, stack)
             for row, session in self.sessions:
                 self.verify(row, session, lowered)
-            self.time(lowered, min_samples, max_seconds)
+            self.time(lowered)
             for row, session in self.sessions:
                 self.deblur(row, session)
         for row in rows:
+            row.reason = row.reason.replace(str(self.stage), str(out))  # where it will be found
             self.record(row, machine)
         self.step("writing the report")
         report = Report(
@@ -188,8 +202,8 @@ class _Run:
             rows=rows,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             photo=photo,
+            command=self.asked.command([target.spec for target, _ in pairs], [p for _, p in pairs]),
             notes=list(self.notes),
-            command=self.command([target.name for target, _ in pairs], [p for _, p in pairs]),
         )
         notes = write_report(report, self.stage)
         if notes:
@@ -210,15 +224,18 @@ class _Run:
         from ..export.build import build_artifact
 
         row = Row(target.name, precision, self.size)
-        row.reproduce = self.command([target.name], [precision])
+        row.reproduce = self.asked.command([target.spec], [precision])
         self.step(f"building {target.name} {precision}")
         name = artifact_name(self.name, target.name, precision, self.size)
         with _row_errors(row):
             target.check(precision)
             if target.profile not in by_profile:
+                began = time.perf_counter()
                 by_profile[target.profile] = first.for_profile(target.profile)
+                self.lowering[target.profile] = time.perf_counter() - began
             lowered = by_profile[target.profile]
             table = self.table_for(lowered, target, precision, row)
+            began = time.perf_counter()
             row.artifact = build_artifact(
                 lowered,
                 target,
@@ -227,6 +244,8 @@ class _Run:
                 table=table,
                 photo=self.photo,
             )
+            taken = {"lowering": self.lowering[target.profile], "building": time.perf_counter() - began}
+            row.seconds = {name: round(seconds, 2) for name, seconds in taken.items()}
             row.path = name
             row.audit = lowered.lowered.audit.to_json()
             here = capability(target)
@@ -259,24 +278,37 @@ class _Run:
         return table
 
     def open(self, row: Row, stack: contextlib.ExitStack) -> None:
-        """Open what was built, where this machine can run it."""
-        if row.artifact is None or row.reason:
+        """Open what was built, or what stands in for it where this machine cannot run it."""
+        if row.artifact is None:
             return
         with _row_errors(row):
-            session = stack.enter_context(open_session(row.artifact, threads=self.threads))
-            row.session = session.describe()
-            self.sessions.append((row, session))
+            opener = open_stand_in if row.reason else open_session
+            session = opener(row.artifact, threads=self.threads)
+            if session is not None:
+                stack.enter_context(session)
+                row.session = session.describe()
+                self.sessions.append((row, session))
 
     def verify(self, row: Row, session: Session, lowered: LoweredModel) -> None:
         """Hold one artifact to its budget, on the samples and on the photo of this run."""
         self.step(f"verifying {row.target} {row.precision}")
         with _row_errors(row):
             own = [] if self.photo.source == sample_photo() else [self.photo]
-            row.parity = verify(session, lowered.reference, [*own, *_samples()])
-            row.state = "verified" if row.parity.within_budget else "failed"
-            row.reason = "; ".join(row.parity.problems) or session.caveat
+            worst = Worst()
+            row.parity = verify(session, lowered.reference, [*own, *_samples()], seen=worst)
+            if not row.parity.within_budget:
+                row.state = "failed"
+            else:
+                row.state = "unverified" if session.is_stand_in else "verified"
+            remarks = [*row.parity.problems, *([row.reason] if session.is_stand_in else [])]
+            if session.is_stand_in or not row.parity.problems:
+                remarks.append(session.caveat)
+            row.reason = "; ".join(filter(None, remarks))
+            if worst.seen is not None:
+                name = artifact_name(self.name, row.target, row.precision, self.size)
+                row.error_map = save(worst.seen, self.stage / ERRORS, name)
 
-    def time(self, lowered: LoweredModel, min_samples: int, max_seconds: float) -> None:
+    def time(self, lowered: LoweredModel) -> None:
         """Time all artifacts that work and eager by turns, on one crop of the photo."""
         self.step("measuring latency")
         working = {
@@ -293,9 +325,13 @@ class _Run:
             str(i): functools.partial(session.run, x) for i, (_, session) in working.items()
         }
         calls["eager"] = functools.partial(lowered.reference, x)
-        measured = measure_side_by_side(calls, min_samples=min_samples, max_seconds=max_seconds)
+        watch = Watch()
+        measured = measure_side_by_side(
+            calls, min_samples=self.asked.min_samples, max_seconds=self.asked.max_seconds
+        )
+        conditions = watch.stop()
         for i, (row, _) in working.items():
-            row.latency, row.eager = measured[str(i)], measured["eager"]
+            row.latency, row.eager, row.conditions = measured[str(i)], measured["eager"], conditions
 
     def deblur(self, row: Row, session: Session) -> None:
         """Deblur the whole photo with one artifact."""
@@ -316,20 +352,6 @@ class _Run:
                 state=row.state,
                 reason=row.reason,
             )
-
-    def command(self, targets: Sequence[str], precisions: Sequence[str]) -> list[str]:
-        """Return the command line that asks for these targets and precisions."""
-        words = ["fdikp-edge", "deploy", *(self.source or ("--model", self.name))]
-        for option, names in (("--target", targets), ("--precision", precisions)):
-            for value in dict.fromkeys(names):
-                words += [option, value]
-        words += ["--size", f"{self.size[0]}x{self.size[1]}"]
-        if self.contract != "float_nchw":
-            words += ["--contract", self.contract.partition("_")[0]]
-        for option in ("max_drop_db", "min_speedup"):
-            if (bound := getattr(self.bounds, option, None)) is not None:
-                words += [f"--{option.replace('_', '-')}", f"{bound:g}"]
-        return [*words, "--out", "DIR"]
 
 
 def _problem(target: Target, precision: str) -> str | None:

@@ -13,7 +13,8 @@ from .layer_times import Stopwatch
 
 if TYPE_CHECKING:
     from ..export.build import LoweredModel
-    from ..export.calibrate import CalibrationTable, Samples
+    from ..export.calibrate import CalibrationTable
+    from ..export.mix import Samples
 
 __all__ = ["Bounds", "mixed"]
 

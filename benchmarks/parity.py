@@ -42,6 +42,11 @@ class Difference:
     ssim: float
     bands: tuple[Band, ...]
 
+    @property
+    def badness(self) -> tuple[float, float]:
+        """Orders photos by how bad they came out: the lowest PSNR is worst, then the largest difference."""
+        return -self.psnr_db, self.max_abs
+
 
 @dataclass(frozen=True)
 class Parity:
@@ -78,6 +83,7 @@ def verify(
     photos: Sequence[Photo | Path | str] = (),
     *,
     progress: Progress | None = None,
+    seen: Callable[[Difference, Array, Array], None] | None = None,
 ) -> Parity:
     """Run a session and the reference on the middle of each photo and compare.
 
@@ -86,6 +92,8 @@ def verify(
         reference: the network in eager.
         photos: photographs or their paths; the samples of this package when empty.
         progress: told (done, all, photo).
+        seen: told the difference of each photo, and what the session and the float32 reference made of it
+            (height x width x 3, float64, white at 1).
 
     Raises:
         CheckFailedError: the artifact returned NaN or infinity.
@@ -103,6 +111,8 @@ def verify(
         single = as_picture(reference(x), session.output, name)
         double = as_picture(reference(x, "float64"), session.output, name)
         differences.append(compare(found, single, name))
+        if seen is not None:
+            seen(differences[-1], found, single)
         doubles.append((found - double, single - double))
     return _worst(differences, _against_double(doubles), session)
 
@@ -161,7 +171,7 @@ def _against_double(doubles: list[tuple[Array, Array]]) -> dict[str, float]:
 
 
 def _worst(differences: list[Difference], float64: dict[str, float] | None, session: Session) -> Parity:
-    worst = min(differences, key=lambda d: (d.psnr_db, -d.max_abs))
+    worst = max(differences, key=lambda difference: difference.badness)
     max_abs = max(d.max_abs for d in differences)
     budget = budget_for(session.artifact.passport.precision, session.output.dtype)
     by_band = zip(*(d.bands for d in differences), strict=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ..runtime.artifact import Artifact
 from ..runtime.strict_json import printable
-from .latency import Latency
+from .latency import Latency, honest
 from .parity import Parity
 
 RowState = Literal["verified", "unverified", "failed", "unavailable"]
@@ -26,8 +26,10 @@ class Row:
 
     ``state`` is ``verified`` (within the budget), ``failed`` (over it, or it broke), ``unverified`` (built,
     but cannot run here) or ``unavailable`` (cannot be built here); ``reason`` says why it is not
-    ``verified``. ``mixture`` is the search behind a mixture of 8 bits and floats. ``path`` and ``picture``
-    (the deblurred photo) are relative to the report's folder.
+    ``verified``. ``path``, ``picture`` (the deblurred photo) and the files of ``error_map`` (see
+    :func:`fdikp_edge.benchmarks.error_map.save`) are relative to the report's folder. ``seconds`` holds how
+    long "lowering" took, shared by all rows of a profile, and "building" this artifact. ``mixture`` is the
+    search behind a mixture of 8 bits and floats.
     """
 
     target: str
@@ -37,20 +39,32 @@ class Row:
     reason: str = ""
     path: str | None = None
     picture: str | None = None
+    error_map: dict[str, Any] | None = None
     artifact: Artifact | None = None
     session: dict[str, str | int] | None = None
     parity: Parity | None = None
     latency: Latency | None = None
     eager: Latency | None = None
+    conditions: dict[str, Any] = field(default_factory=dict)
     audit: dict[str, Any] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
     mixture: dict[str, Any] | None = None
     reproduce: list[str] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int | None:
+        """Size on disk of what a runtime needs: everything but the golden pictures and the passport."""
+        if self.artifact is None:
+            return None
+        passport = self.artifact.passport
+        golden = set((passport.golden or {}).values())
+        return sum(int(entry["bytes"]) for name, entry in passport.files.items() if name not in golden)
 
     def latency_dict(self) -> dict[str, Any] | None:
         """Return the figures of ``latency_ms``, those of eager beside them; ``None`` if nothing was timed."""
         if self.latency is None:
             return None
-        figures = dict(self.latency.to_dict())
+        figures = honest(self.latency, self.conditions)
         if self.eager is not None:
             figures |= {"eager_p50": round(self.eager.p50, 3), "eager_min": round(self.eager.min, 3)}
         return figures
@@ -70,6 +84,8 @@ class Row:
             "parity": None if self.parity is None else self.parity.to_dict(),
             "latency_ms": latency,
             "picture": self.picture,
+            "seconds": self.seconds,
+            "error_map": self.error_map,
             "session": self.session,
             "reproduce": self.reproduce,
             **({} if self.mixture is None else {"mixture": self.mixture}),
@@ -86,6 +102,7 @@ class Row:
                 "golden": passport.golden,
                 "weights_sha256": passport.weights_sha256,
                 "program_sha256": passport.program_sha256,
+                "calibration_sha256": passport.calibration_sha256,
             }
         return found
 
@@ -145,8 +162,14 @@ def write_report(report: Report, folder: Path) -> list[str]:
     after: dict[str | int | Path, Path] = {
         index: folder / row.picture for index, row in enumerate(report.rows) if row.picture is not None
     }
+    errors: dict[str | int | Path, tuple[Path, Path]] = {
+        index: (folder / row.error_map["map"], folder / row.error_map["reference"])
+        for index, row in enumerate(report.rows)
+        if row.error_map is not None
+    }
+    pictures = report_html.Pictures(report.photo, after, errors)
     try:
-        page = report_html.render(report.to_dict(), pictures=report_html.Pictures(report.photo, after))
+        page = report_html.render(report.to_dict(), pictures=pictures)
     except report_html.ReportUnavailableError as error:
         return [str(error)]
     (folder / REPORT_HTML).write_text(page, encoding="utf-8")

@@ -83,11 +83,47 @@ def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [step * i for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+_FACTORS = ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5), (1, 2, 5), (1,))
+"""What powers of ten are multiplied by for the ticks of a logarithmic axis, the densest choice first."""
+
+
 def _log_ticks(low: float, high: float) -> list[float]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    every = [factor * 10.0**decade for decade in decades for factor in (1, 2, 5)]
-    inside = [value for value in every if low <= value <= high]
-    return inside if len(inside) <= 7 else [v for v in inside if math.log10(v).is_integer()]
+    for factors in _FACTORS:
+        inside = [f * 10.0**d for d in decades for f in factors if low <= f * 10.0**d <= high]
+        if len(inside) <= 7:
+            break
+    return inside
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of milliseconds, logarithmic where the values spread far."""
+
+    low: float
+    high: float
+    logarithmic: bool
+
+    @classmethod
+    def over(cls, values: Sequence[float]) -> Axis:
+        """Return one that holds all of ``values``, which are not negative."""
+        low, high = min(values), max(values)
+        if low > 0 and high / low > LOG_FROM:
+            return cls(low, high, True)
+        margin = (high - low) * 0.04 or max(high * 0.05, 1e-6)
+        return cls(max(0.0, low - margin), high + margin, False)
+
+    def part(self, value: float) -> float:
+        """Return where a value lies: 0 at the low end, 1 at the high end."""
+        if self.logarithmic:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+    def ticks(self, wanted: int = 4) -> list[float]:
+        """Return round values along it."""
+        if self.logarithmic:
+            return _log_ticks(self.low, self.high)
+        return nice_ticks(self.low, self.high, wanted)
 
 
 def latency(samples: Sequence[float], percentiles: Sequence[tuple[str, float]]) -> Chart | None:
@@ -102,15 +138,10 @@ def latency(samples: Sequence[float], percentiles: Sequence[tuple[str, float]]) 
     values = [*samples, *(value for _, value in percentiles)]
     if not values or min(values) < 0:
         return None
-    low, high = min(values), max(values)
-    logarithmic = low > 0 and high / low > LOG_FROM
-    if not logarithmic:
-        margin = (high - low) * 0.04 or max(high * 0.05, 1e-6)
-        low, high = max(0.0, low - margin), high + margin
+    axis = Axis.over(values)
 
     def place(value: float) -> float:
-        part = math.log(value / low) / math.log(high / low) if logarithmic else (value - low) / (high - low)
-        return LEFT + part * (RIGHT - LEFT)
+        return LEFT + axis.part(value) * (RIGHT - LEFT)
 
     bars: list[Bar] = []
     y_ticks: list[Tick] = []
@@ -142,9 +173,8 @@ def latency(samples: Sequence[float], percentiles: Sequence[tuple[str, float]]) 
         )
         for row, (name, value) in enumerate(percentiles)
     ]
-    ticks = _log_ticks(low, high) if logarithmic else nice_ticks(low, high, 4)
-    x_ticks = [Tick(place(value), short(value)) for value in ticks]
-    return Chart(tuple(bars), tuple(marks), tuple(x_ticks), tuple(y_ticks), logarithmic, len(samples))
+    x_ticks = [Tick(place(value), short(value)) for value in axis.ticks()]
+    return Chart(tuple(bars), tuple(marks), tuple(x_ticks), tuple(y_ticks), axis.logarithmic, len(samples))
 
 
 def short(value: float) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..runtime.errors import ImageError
 from ..runtime.images import DEFAULT_MAX_PIXELS, read_photo
 from ..runtime.photo import Photo
+from . import error_map
 
 MAX_WIDTH = 900
 """Pictures wider than this many pixels are scaled down to it; narrower ones stay as they are."""
@@ -22,15 +23,26 @@ _MAX_ICC = 16 * 1024
 
 @dataclass(frozen=True)
 class Pictures:
-    """Photos for the before/after slider.
+    """The pictures of a report. A key is an artifact's ``path`` or its index in the report.
 
     Attributes:
-        before: the photo that was deblurred, as a file or as the bytes of one.
-        after: what each artifact made of it; the key is the artifact's ``path`` or its index in the report.
+        before: the photo that was deblurred, as a file or as the bytes of one; ``None`` for no slider.
+        after: what each artifact made of it.
+        errors: the map of an artifact's error and the reference's picture that it belongs to, as
+            :func:`fdikp_edge.benchmarks.error_map.save` wrote them.
     """
 
-    before: Path | bytes
+    before: Path | bytes | None = None
     after: Mapping[str | int | Path, Path] = field(default_factory=dict)
+    errors: Mapping[str | int | Path, tuple[Path, Path]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ErrorGroup:
+    """Maps over one picture of the reference: (key, label, map). ``reference`` is ``None`` if unreadable."""
+
+    reference: Picture | None
+    maps: list[tuple[str, str, Picture]]
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,49 @@ def embed(source: Path | bytes) -> Picture:
     return _jpeg(photo)
 
 
+def embed_map(path: Path) -> Picture:
+    """Read a map of the error and return it as a PNG data URI, drawn anew from its samples alone.
+
+    Raises:
+        ImageError: no such map.
+    """
+    image = error_map.picture(error_map.read_map(path))
+    stream = io.BytesIO()
+    image.save(stream, "PNG", optimize=True)
+    return Picture(_uri("png", stream), image.width, image.height, image.width)
+
+
+def embed_errors(
+    errors: Mapping[str | int | Path, tuple[Path, Path]], labels: Mapping[str, str]
+) -> tuple[list[ErrorGroup], list[str]]:
+    """Embed the maps of the error, grouped by the picture of the reference, which equal ones share.
+
+    Returns:
+        The groups in the order of ``errors``, and a sentence for each file that could not be read.
+    """
+    groups: dict[str, ErrorGroup] = {}
+    trouble: list[str] = []
+    for key, (path, reference) in errors.items():
+        label = labels.get(str(key), str(key))
+        try:
+            drawn = embed_map(path)
+        except ImageError as error:
+            trouble.append(f"No map for {label}: {error}")
+            continue
+        try:
+            under: Picture | None = embed(reference)
+        except ImageError as error:
+            under = None
+            trouble.append(f"No reference picture for {label}: {error}")
+        group = groups.setdefault("" if under is None else under.uri, ErrorGroup(under, []))
+        group.maps.append((str(key), label, drawn))
+    return list(groups.values()), trouble
+
+
+def _uri(kind: str, stream: io.BytesIO) -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
 def _jpeg(photo: Photo) -> Picture:
     from PIL import Image
 
@@ -80,8 +135,7 @@ def _jpeg(photo: Photo) -> Picture:
     icc = photo.icc if photo.icc and not photo.grey and len(photo.icc) <= _MAX_ICC else None
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=_QUALITY, subsampling=0, optimize=True, icc_profile=icc)
-    uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-    return Picture(uri, image.width, image.height, photo.width)
+    return Picture(_uri("jpeg", stream), image.width, image.height, photo.width)
 
 
 def embed_after(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -84,3 +85,48 @@ def flat(value: Any, name: str = "", depth: int = 0) -> list[tuple[str, str]]:
         return [(name, ", ".join(str(words(item)) for item in held[:16]) + rest)]
     text = words(value)
     return [(name, text)] if name and text is not None else []
+
+
+def percent(share: float) -> str:
+    """A share as text, never rounded to nothing or to all while it is neither."""
+    if share <= 0:
+        return "0 %"
+    if share < 0.001:
+        return "under 0.1 %"
+    if 0.995 <= share < 1:
+        return f"{math.floor(share * 1000) / 10:.1f} %"
+    return (
+        f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %" if share < 100 else "over 9999 %"
+    )
+
+
+def counted(count: int, word: str) -> str:
+    """``1 artifact``, ``2 artifacts``."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def machine_name(machine: Mapping[str, Any]) -> str:
+    """A machine's name, in as few words as its facts allow."""
+    keys = ("name", "device", "board", "gpu", "cpu", "os")
+    return next((text for key in keys if (text := words(machine.get(key)))), "machine")
+
+
+def machine_line(machine: Mapping[str, Any]) -> str:
+    """A machine in one line: what decides how fast it is, and how busy it was."""
+    named = [
+        text for key in ("name", "device", "board", "gpu", "cpu", "os") if (text := words(machine.get(key)))
+    ]
+    threads, busy = number(machine.get("threads")), figure(machine.get("load"))
+    used = [] if threads is None else [counted(int(threads), "thread")] if 0 < threads < 1e6 else []
+    return " · ".join([*named, *used, *([f"load {busy} before the run"] if busy else [])])
+
+
+def moment(value: Any) -> str | None:
+    """A date and time as people write them, where it is one."""
+    text = words(value)
+    try:
+        found = datetime.datetime.fromisoformat(text or "")
+    except ValueError:
+        return text
+    zone = "" if found.tzinfo is None else f" {found.tzname()}"
+    return f"{found:%Y-%m-%d %H:%M}{zone}"

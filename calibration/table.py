@@ -19,6 +19,7 @@ from torch.export import ExportedProgram
 from ..runtime import strict_json
 from ..runtime.errors import CalibrationError, FdikpEdgeError
 from ..runtime.files import replacing
+from .admission import TILES, admit
 from .half import HALF_TILES, HalfPlan, Transform, decide
 from .layers import LEAST_WORK, Layer, find_layers
 from .mixture import Mixture
@@ -116,8 +117,7 @@ class CalibrationTable:
 
     def scale(self, program_sha256: str, tensor: str) -> float:
         """Return what one step of int8 is worth in ``tensor``; 1 where it was always zero."""
-        found = self.range_of(program_sha256, tensor) / LEVELS
-        return found if found > 0 else 1.0
+        return step(self.range_of(program_sha256, tensor))
 
     def to_float(
         self, program_sha256: str, nodes: Mapping[str, str], mixture: Mixture | None = None
@@ -176,6 +176,11 @@ class CalibrationTable:
         }
 
 
+def step(limit: float) -> float:
+    """Return what one step of int8 is worth where 127 stands for ``limit``; 1 where that is 0."""
+    return limit / LEVELS if limit > 0 else 1.0
+
+
 def read_table(path: str | Path) -> CalibrationTable:
     """Read a table.
 
@@ -228,6 +233,7 @@ def calibrate_program(
     *,
     profile: str,
     leave_alone: Mapping[str, str] | None = None,
+    doubtful: Mapping[str, str] | None = None,
     arrays: Sequence[Any] | None = None,
     least_work: int = LEAST_WORK,
     transforms: Sequence[Transform] = (),
@@ -240,6 +246,7 @@ def calibrate_program(
         samples: tiles of the program's size.
         profile: whose program it is, for messages.
         leave_alone: name of a node -> why it must stay in floats.
+        doubtful: name of a node -> why it may have to; tried on the first tiles (:func:`.admission.admit`).
         arrays: the tiles as the program takes them; float32 [1, 3, H, W] when ``None``.
         least_work: see :func:`.layers.find_layers`.
         transforms: the program's transforms, for the decision on float16.
@@ -252,6 +259,8 @@ def calibrate_program(
     wanted = dict.fromkeys(name for layer in layers if not layer.reason for name in (layer.input, layer.node))
     given = list(arrays or samples.arrays())
     seen = collect(program, list(wanted), given, progress=progress)
+    scales = {name: step(entry.ranges[DEFAULT_SCHEME]) for name, entry in seen.items()}
+    layers = admit(program, layers, doubtful or {}, scales, given[:TILES])
     return Section(profile, seen, layers, decide(program, given[:HALF_TILES], transforms))
 
 

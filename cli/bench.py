@@ -99,7 +99,8 @@ def _measure(
     session: Session, reference: Reference | None, warmup: int, samples: int, seconds: float, step: show.Step
 ) -> dict[str, Any]:
     """Return the figures of ``latency_ms``; ``eager_p50`` is there if PyTorch was timed by turns with it."""
-    from ..benchmarks.latency import measure_side_by_side
+    from ..benchmarks.latency import honest, measure_side_by_side
+    from ..benchmarks.machine import Watch
 
     image, _ = session.artifact.golden()
     calls: dict[str, Callable[[], object]] = {"artifact": lambda: session.run(image)}
@@ -109,6 +110,7 @@ def _measure(
         torch.set_num_threads(session.threads)
         calls["eager"] = lambda: reference(image)
     name = session.artifact.path.name
+    watch = Watch()
     measured = measure_side_by_side(
         calls,
         warmup=warmup,
@@ -116,7 +118,7 @@ def _measure(
         max_seconds=seconds,
         progress=lambda done, total, _: step(done, total, name),
     )
-    figures: dict[str, Any] = measured["artifact"].to_dict()
+    figures = honest(measured["artifact"], watch.stop())
     if "eager" in measured:
         figures["eager_p50"] = measured["eager"].to_dict()["p50"]
     return figures
@@ -150,3 +152,6 @@ def _print(rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
             )
         )
     show.table(f"Milliseconds per tile on {machine['cpu']}", columns, cells)
+    for row in rows:
+        if reasons := row["latency_ms"]["unstable_because"]:
+            complain(f"{Path(row['path']).name}: not a stable run: {'; '.join(reasons)}", kind="note")

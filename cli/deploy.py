@@ -89,7 +89,11 @@ def deploy(
             precisions=precision,
             size=height_width,
             contract=image_contract,
-            source=("--model", model, *(() if seed is None else ("--seed", str(seed)))),
+            source=(
+                *("--model", model),
+                *(() if seed is None else ("--seed", str(seed))),
+                *(() if table is None else ("--table", str(table))),
+            ),
             photo=photo,
             table=None if table is None else read_table(table),
             bounds=bounds,
@@ -122,6 +126,8 @@ def _print(report: Report) -> None:
         "p50 ms#",
         "p99 ms#",
         "faster#",
+        "MB#",
+        "built s#",
         "reason",
     )
     show.table(
@@ -130,6 +136,7 @@ def _print(report: Report) -> None:
         [_row(row) for row in report.rows],
     )
     show.line("max abs and PSNR: against PyTorch. faster: than PyTorch here, in the same run.")
+    show.line("built: without the lowering, which artifacts of one target share (seconds in report.json).")
     for row in report.rows:
         if row.mixture is not None:
             show.line(f"   mixed: {row.target}: {row.mixture['summary']}")
@@ -146,4 +153,6 @@ def _row(row: Row) -> tuple[str, ...]:
     parity = ("", "") if row.parity is None else (f"{row.parity.max_abs:.2e}", f"{row.parity.psnr_db:.1f}")
     took = ("", "") if row.latency is None else (f"{row.latency.p50:.1f}", f"{row.latency.p99:.1f}")
     faster = "" if row.latency is None or row.eager is None else f"{row.eager.p50 / row.latency.p50:.2f}x"
-    return (row.target, row.precision, row.state, *parity, *took, faster, row.reason)
+    size = "" if row.bytes is None else f"{row.bytes / 1e6:.2f}"
+    seconds = f"{row.seconds['building']:.1f}" if "building" in row.seconds else ""
+    return (row.target, row.precision, row.state, *parity, *took, faster, size, seconds, row.reason)

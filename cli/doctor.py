@@ -24,8 +24,8 @@ _PACKAGES = {
     "safetensors": ("safetensors", "export", "reading weights"),
     "jinja2": ("jinja2", "report", "report.html"),
     "coremltools": ("coremltools", "coreml", "reserved for a later target"),
-    "tensorrt-rtx-cu13": ("tensorrt_rtx", "tensorrt-rtx", "reserved for a later target"),
-    "polygraphy": ("polygraphy", "tensorrt", "reserved for a later target"),
+    "tensorrt-rtx-cu13": ("tensorrt_rtx", "tensorrt-rtx", "building and running tensorrt-rtx artifacts"),
+    "polygraphy": ("polygraphy", "tensorrt", "building TensorRT engines"),
 }
 
 

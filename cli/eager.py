@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ..export.reference import Reference
     from ..runtime.artifact import Artifact
 
@@ -23,9 +25,19 @@ def eager_of(artifact: Artifact, weights: Path | None = None, seed: int | None =
         BadInputError: those are not the weights the artifact was made from.
         UnknownNameError: the artifact is of no variant, so that its weights file has to be given.
     """
+    from ..export.build import reference_for
+
+    return reference_for(artifact, model_of(artifact, weights, seed))
+
+
+def model_of(
+    artifact: Artifact, weights: Path | None = None, seed: int | None = None, *, other: bool = False
+) -> nn.Module:
+    """Return the network that ``artifact`` was made from; raises as :func:`eager_of` does.
+
+    With ``other`` its weights need not be those of the artifact.
+    """
     from ..export.build import load_model
-    from ..export.deployable import Deployable, image_contract
-    from ..export.reference import Reference
     from ..models.variants import VARIANTS
     from ..models.zoo import weights_sha256
     from ..runtime.errors import BadInputError, UnknownNameError
@@ -37,10 +49,9 @@ def eager_of(artifact: Artifact, weights: Path | None = None, seed: int | None =
             "name its weights file with --weights"
         )
     model = load_model(str(weights or passport.model), seed=seed)
-    if weights_sha256(model) != passport.weights_sha256:
+    if not other and weights_sha256(model) != passport.weights_sha256:
         given = f"{weights or passport.model}{'' if seed is None else f' with seed {seed}'}"
         raise BadInputError(
             f"{artifact.path}: was not made from {given}; name what it was made from with --weights or --seed"
         )
-    contract = "uint8_nhwc" if passport.input.dtype == "uint8" else "float_nchw"
-    return Reference(Deployable(model, image_contract(contract)).eval())
+    return model

@@ -1,7 +1,10 @@
-"""``fdikp-edge inspect``: the passport of an artifact as a table."""
+"""``fdikp-edge inspect``: the passport of an artifact, or the manifest of a bundle, as a table."""
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import show
@@ -14,10 +17,13 @@ if TYPE_CHECKING:
 def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
     """Show the passport of an artifact.
 
-    What it is, where it comes from, how each transform is computed, and what was measured of it.
+    What it is, where it comes from, how each transform is computed, and what was measured of it. A bundle
+    for a device is checked without running anything in it, and its files are listed.
     """
     from ..runtime.artifact import Artifact
 
+    if artifact.is_file() and (artifact.suffix == ".bundle" or zipfile.is_zipfile(artifact)):
+        return _bundle(artifact, json)
     opened = Artifact.open(artifact)
     passport = opened.passport
     if json:
@@ -27,12 +33,36 @@ def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
     if passport.plan:
         title, columns, rows = _plan(passport.plan)
         show.table(title, columns, rows)
+    _files(passport.files)
+    return 0
+
+
+def _bundle(path: Path, json: bool) -> int:
+    from ..runtime.device.bundle import check_bundle
+    from ..runtime.files import sha256_of
+
+    manifest = check_bundle(path)
+    digest = sha256_of(path)
+    if json:
+        show.as_json({"path": str(path), "sha256": digest, "manifest": manifest})
+        return 0
+    rows = [
+        ("bundle for", str(manifest["device"])),
+        ("sha256", digest),
+        ("made with", _figures(manifest["made_with"])),
+        ("artifacts", ", ".join(manifest["artifacts"])),
+    ]
+    show.facts(str(path), rows)
+    _files(manifest["files"])
+    return 0
+
+
+def _files(files: Mapping[str, Mapping[str, Any]]) -> None:
     show.table(
         "Files",
         ("file", "bytes#", "SHA-256"),
-        [(name, f"{entry['bytes']:,}", entry["sha256"]) for name, entry in passport.files.items()],
+        [(name, f"{entry['bytes']:,}", entry["sha256"]) for name, entry in files.items()],
     )
-    return 0
 
 
 def _facts(passport: Passport) -> list[tuple[str, str]]:

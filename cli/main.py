@@ -8,13 +8,18 @@ from typing import Annotated
 import typer
 
 from .bench import bench
+from .bisect import bisect
+from .bundle import bundle
 from .calibrate import calibrate
 from .deblur import deblur
 from .deploy import deploy
 from .doctor import doctor
 from .export import export
+from .gate import gate
 from .guard import exit_on_terminate, guarded, print_any_name
 from .inspect import inspect
+from .profile import profile
+from .report import merge
 from .verify import verify
 
 # Rich draws our tables, but not the help: importing it would be half of the time that --help takes.
@@ -91,6 +96,7 @@ Examples:
   fdikp-edge verify build/tiny-onnx-fp32-256x256
   fdikp-edge verify build/tiny-onnx-fp32-256x256 --photo a.jpg --photo b.png --json
   fdikp-edge verify build/mine --weights runs/best.safetensors
+  fdikp-edge verify build/tiny-onnx-int8-256x256 --worst-case
 
 \b
 Exits with 1 if the artifact misses the budget of its precision. On a device without torch, the artifact is
@@ -103,6 +109,23 @@ Examples:
 
 \b
 Every sample counts, the slow ones too: p99 is what a user waits for on a warm device.""",
+    bisect: """\b
+Examples:
+  fdikp-edge bisect build/tiny-onnx-fp32-256x256
+  fdikp-edge bisect build/tiny-openvino-int8-256x256 --photo mine.jpg --json
+  fdikp-edge bisect new/tiny-onnx-fp32-256x256 --against old/tiny-onnx-fp32-256x256
+
+\b
+Exits with 1 if a module was found, 0 if the artifact keeps its budget.""",
+    gate: """\b
+Examples:
+  fdikp-edge gate build --baseline baseline.json --update --reason "first baseline"
+  fdikp-edge gate build --baseline baseline.json --junit gate.xml
+  fdikp-edge gate build/report.json --baseline baseline.json --slowdown 10 --seconds 300 --json
+
+\b
+Exits with 1 if a check failed. What could not be decided, or not be checked here, is said; it does not
+fail.""",
     deblur: """\b
 Examples:
   fdikp-edge deblur photo.jpg --artifact build/tiny-onnx-fp32-256x256 --out sharp.png
@@ -112,13 +135,29 @@ Examples:
 \b
 JPEG, PNG, TIFF and WebP of any size. Depth, colour profile, orientation and transparency are kept. An input
 is replaced only if --overwrite is given and it is its own output.""",
+    profile: """\b
+Examples:
+  fdikp-edge profile build/tiny-onnx-fp32-256x256
+  fdikp-edge profile build/tiny-onnx-fp32-256x256 --queries 50 --seconds 5 --soak 10 --json
+  fdikp-edge profile build/tiny-onnx-fp32-256x256 --replay tegrastats.log
+
+\b
+The JSON has the form of report.json. On a device, `python fdikp.bundle profile` does the same.""",
+    bundle: """\b
+Examples:
+  fdikp-edge bundle build/tiny-onnx-fp32-512x512 build/tiny-onnx-fp16-512x512 --for jetson
+  fdikp-edge bundle build/* --for jetson --table table.json --out fdikp.bundle --overwrite --json
+
+\b
+Copy the file to the device and run `python3 fdikp.bundle build` there; docs/jetson.md goes through it.""",
     inspect: """\b
 Examples:
   fdikp-edge inspect build/tiny-onnx-fp32-256x256
   fdikp-edge inspect build/tiny-onnx-fp32-256x256 --json
+  fdikp-edge inspect fdikp.bundle
 
 \b
-Hashes are checked first: an artifact that was altered is refused.""",
+Hashes are checked first: an artifact or a bundle that was altered is refused.""",
     doctor: """\b
 Examples:
   fdikp-edge doctor
@@ -127,6 +166,28 @@ Examples:
 
 for _command, _examples in _EXAMPLES.items():
     app.command(epilog=_examples)(guarded(_command))
+
+
+reports = typer.Typer(
+    name="report",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Work with reports of several runs.",
+)
+app.add_typer(reports)
+
+
+@reports.callback()
+def _reports() -> None:
+    """Work with reports of several runs."""
+
+
+reports.command(
+    epilog="""\b
+Examples:
+  fdikp-edge report merge pc/report.json board/report.json --out both
+  fdikp-edge report merge pc board --name "desk PC" --name "Jetson" --out both --json"""
+)(guarded(merge))
 
 
 def run() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..runtime.errors import BadInputError
 from . import show
 from .eager import eager_of, torch_is_here
 from .guard import complain
@@ -24,7 +26,9 @@ from .parsing import check_threads
 
 if TYPE_CHECKING:
     from ..benchmarks.parity import Parity
+    from ..benchmarks.worst_case import WorstCase
     from ..runtime.artifact import Artifact
+    from ..runtime.photo import Photo
 
 
 def verify(
@@ -35,6 +39,17 @@ def verify(
     golden: Annotated[
         bool, typer.Option("--golden", help="Check only against the output recorded in the artifact.")
     ] = False,
+    worst_case: Annotated[
+        bool,
+        typer.Option("--worst-case", help="Look for the picture with the largest difference, and keep it."),
+    ] = False,
+    worst_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Folder of worst cases.", show_default="beside the artifact"),
+    ] = None,
+    tries: Annotated[
+        int, typer.Option(metavar="N", min=1, max=100_000, help="Pictures to try for the worst case.")
+    ] = 96,
     threads: ThreadsOption = None,
     save: SaveOption = True,
     json: JsonOption = False,
@@ -47,24 +62,33 @@ def verify(
     from ..runtime.artifact import Artifact
 
     check_threads(threads)
+    if worst_case and (golden or not torch_is_here()):
+        raise BadInputError("--worst-case needs PyTorch to compare with; the recorded output is of one photo")
     golden = golden or not torch_is_here()
-    done: list[tuple[Artifact, Parity, str]] = []
+    search = _Worst(worst_dir, tries) if worst_case else None
+    done: list[tuple[Artifact, Parity, str, WorstCase | None]] = []
     opened = [Artifact.open(path) for path in artifacts]
     with show.working("opening") as step:
         for number, artifact in enumerate(opened):
             step(number, len(opened), artifact.path.name)
-            done.append((artifact, *_check(artifact, photo, weights, seed, golden, threads)))
-    rows = [_row(artifact, parity, caveat, golden) for artifact, parity, caveat in done]
+            done.append((artifact, *_check(artifact, photo, weights, seed, golden, threads, search, step)))
+    rows = [_row(artifact, parity, caveat, golden, worst) for artifact, parity, caveat, worst in done]
     if json:
         show.as_json({"artifacts": rows})
     else:
         _print(rows)
-    for (artifact, parity, _), row in zip(done, rows, strict=True):
+    for (artifact, parity, *_), row in zip(done, rows, strict=True):
         for problem in parity.problems:
             complain(f"{artifact.path}: {problem} ({parity.worst_photo})", kind="failed")
         if save:
             _save(artifact, row)
-    return 0 if all(parity.within_budget for _, parity, _ in done) else 1
+    return 0 if all(parity.within_budget for _, parity, *_ in done) else 1
+
+
+@dataclass(frozen=True)
+class _Worst:
+    folder: Path | None
+    tries: int
 
 
 def _check(
@@ -74,17 +98,37 @@ def _check(
     seed: int | None,
     golden: bool,
     threads: int | None,
-) -> tuple[Parity, str]:
+    search: _Worst | None,
+    step: show.Step,
+) -> tuple[Parity, str, WorstCase | None]:
     from ..benchmarks import parity
+    from ..runtime.samples import sample_names, sample_photo
     from ..runtime.sessions import open_session
 
     with open_session(artifact, threads=threads) as session:
         if golden:
-            return parity.verify_golden(session), session.caveat
-        return parity.verify(session, eager_of(artifact, weights, seed), photos), session.caveat
+            return parity.verify_golden(session), session.caveat, None
+        reference = eager_of(artifact, weights, seed)
+        if search is None:
+            return parity.verify(session, reference, photos), session.caveat, None
+        from ..benchmarks.worst_case import default_file, find_worst
+
+        worst = find_worst(
+            session,
+            reference,
+            photos,
+            file=default_file(artifact.path, search.folder),
+            evaluations=search.tries,
+            progress=step,
+        )
+        plain = photos or [sample_photo(name) for name in sample_names()]
+        everything: list[Photo | Path | str] = [*plain, worst.photo]
+        return parity.verify(session, reference, everything), session.caveat, worst
 
 
-def _row(artifact: Artifact, parity: Parity, caveat: str, golden: bool) -> dict[str, Any]:
+def _row(
+    artifact: Artifact, parity: Parity, caveat: str, golden: bool, worst: WorstCase | None
+) -> dict[str, Any]:
     state = "verified" if parity.within_budget else "failed"
     reason = "; ".join(parity.problems)
     if not reason:
@@ -98,6 +142,7 @@ def _row(artifact: Artifact, parity: Parity, caveat: str, golden: bool) -> dict[
         "reason": reason,
         "against": "golden" if golden else "eager",
         "parity": parity.to_dict(),
+        **({} if worst is None else {"worst_case": worst.to_dict()}),
     }
 
 
@@ -112,6 +157,12 @@ def _print(rows: list[dict[str, Any]]) -> None:
             (name, row["state"], *figures, f"{parity['ssim']:.6f}", parity["worst_photo"], row["against"])
         )
     show.table("Parity: artifact against PyTorch", columns, cells)
+    for row in rows:
+        if worst := row.get("worst_case"):
+            show.line(
+                f"{Path(row['path']).name}: worst of {worst['tried']} pictures: {worst['name']}, "
+                f"{worst['max_abs']:.2e} against {worst['photos_max_abs']:.2e} on photos; {worst['file']}"
+            )
 
 
 def _save(artifact: Artifact, row: dict[str, Any]) -> None:

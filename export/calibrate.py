@@ -9,15 +9,17 @@ import numpy as np
 from torch import nn
 
 from ..calibration.half import Transform
-from ..calibration.layers import LEAST_WORK
+from ..calibration.layers import LEAST_WORK, LINEAR
 from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
 from ..calibration.table import CalibrationTable, Section, calibrate_program, describe_samples
 from ..models import zoo
+from ..runtime.photo import Array
 from .build import LoweredModel
 from .roles import module_of, protected, sites_of
 from .spectral import LoweredProgram
+from .spectral.planner import profile as profile_of
 
-__all__ = ["CalibrationTable", "Samples", "calibrate", "check_table", "transforms_of"]
+__all__ = ["CalibrationTable", "calibrate", "check_table", "choose_samples", "inputs_of", "transforms_of"]
 
 
 def calibrate(
@@ -40,7 +42,8 @@ def calibrate(
         count: tiles to choose.
         seed: of the choice.
         least_work: layers of fewer multiply-adds stay in floats.
-        guarded: leave transforms, spectra and kernel inversion in floats; without, to see what for.
+        guarded: leave transforms, kernel inversion, and spectra where they cost the picture too much, in
+            floats; without, to see what for.
         progress: told (steps done, steps in all, what is being done).
 
     Raises:
@@ -49,10 +52,8 @@ def calibrate(
     """
     several = [models] if isinstance(models, LoweredModel) else list(models)
     first = several[0]
-    chosen = samples or choose(photos or shipped_photos(), first.size, count=count, seed=seed)
-    arrays = chosen.arrays()
-    if first.contracts[0].dtype == "uint8":
-        arrays = [np.ascontiguousarray(tile.pixels[None]) for tile in chosen.tiles]
+    chosen = samples or choose_samples(first, photos, count=count, seed=seed)
+    arrays = inputs_of(first, chosen)
     sections: dict[str, Section] = {}
     for model in several:
         done, profile = len(sections), model.lowered.plan.target
@@ -61,11 +62,15 @@ def calibrate(
             if progress is not None:
                 progress(done * tiles + tile, len(several) * tiles, f"taking ranges ({profile})")
 
+        leave_alone, doubtful = protected(model.lowered) if guarded else ({}, {})
+        if guarded and not profile_of(profile).int8_products:
+            leave_alone = {**_products(model.lowered), **leave_alone}
         sections[model.lowered.sha256] = calibrate_program(
             model.lowered.program,
             chosen,
             profile=profile,
-            leave_alone=protected(model.lowered) if guarded else None,
+            leave_alone=leave_alone,
+            doubtful=doubtful,
             arrays=arrays,
             least_work=least_work,
             transforms=transforms_of(model.lowered),
@@ -88,6 +93,30 @@ def check_table(table: CalibrationTable, model: nn.Module, size: tuple[int, int]
         CalibrationError: it was made for other weights or another size.
     """
     table.check(zoo.weights_sha256(model), size)
+
+
+def choose_samples(
+    model: LoweredModel,
+    photos: Sequence[str | Path] | None = None,
+    *,
+    count: int = DEFAULT_COUNT,
+    seed: int = 0,
+) -> Samples:
+    """Return the tiles that :func:`calibrate` would choose; its errors too."""
+    return choose(photos or shipped_photos(), model.size, count=count, seed=seed)
+
+
+def inputs_of(model: LoweredModel, samples: Samples) -> list[Array]:
+    """Return tiles as a model's program takes them."""
+    if model.contracts[0].dtype == "uint8":
+        return [np.ascontiguousarray(tile.pixels[None]) for tile in samples.tiles]
+    return samples.arrays()
+
+
+def _products(lowered: LoweredProgram) -> dict[str, str]:
+    """Return name of a product with weights -> why it stays in floats, for a runtime that gains nothing."""
+    names = (node.name for node in lowered.program.graph.nodes if str(node.target) == LINEAR)
+    return dict.fromkeys(names, f"a product, which {lowered.plan.target} computes no faster in 8 bits")
 
 
 def transforms_of(lowered: LoweredProgram) -> list[Transform]:

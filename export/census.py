@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ..runtime.errors import LoweringError
 
@@ -19,13 +19,17 @@ FORBIDDEN: Mapping[str, str] = {
 }
 
 
-def check_census(census: Mapping[str, int], file: str) -> None:
-    """Refuse a file that holds a forbidden operator.
+def check_census(census: Mapping[str, int], file: str, allowed: Collection[str] = ()) -> None:
+    """Refuse a file that holds a forbidden operator, but for those ``allowed``: a runtime may have one.
 
     Raises:
         LoweringError: names the operators, how many there are, and what they stand for.
     """
-    found = [f"{census[name]} {name} ({what})" for name, what in FORBIDDEN.items() if census.get(name)]
+    found = [
+        f"{census[name]} {name} ({what})"
+        for name, what in FORBIDDEN.items()
+        if census.get(name) and name not in allowed
+    ]
     if found:
         raise LoweringError(
             f"{file}: the converter left {', '.join(found)}; the network was not lowered "

@@ -38,6 +38,8 @@ COMPUTE_UNITS = {"fp32": "CPU_AND_GPU", "fp16": "CPU_AND_NE", "int8": "CPU_AND_N
 """The hint an app should follow: the Neural Engine computes in float16 only."""
 
 _SILENT = {"const", "identity"}
+NODES = "nodes"
+"""Key under ``fdikp_edge`` in the package's metadata: names of operations -> nodes of the program."""
 
 
 def build(
@@ -75,6 +77,7 @@ def build(
         "precision": precision,
         "program_sha256": lowered.sha256,
         "compute_units": COMPUTE_UNITS[precision],
+        NODES: json.dumps({name: node for name, node in prepared.nodes.items() if node}),
     }
     write_package(model, folder / name, facts)
     package = Package.open(folder / name)

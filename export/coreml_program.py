@@ -19,6 +19,8 @@ from ..runtime.errors import LoweringError
 
 aten = torch.ops.aten
 
+_NODE = "fdikp_edge_node"
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -26,13 +28,15 @@ class Prepared:
 
     ``shape`` is its input's, ``images`` says that it takes and returns images of bytes, as float values
     from 0 to 255. ``modules`` maps a handle, which every operation made from a node carries, to the node's
-    module path.
+    module path. ``nodes`` maps names of nodes of this program, after which coremltools names its operations,
+    to those of the lowered program: decomposing it numbers some of them anew.
     """
 
     program: ExportedProgram
     shape: tuple[int, ...]
     images: bool
     modules: dict[int, str]
+    nodes: dict[str, str]
 
 
 def prepare(program: ExportedProgram) -> Prepared:
@@ -54,12 +58,13 @@ def prepare(program: ExportedProgram) -> Prepared:
     images = source.meta["val"].dtype == torch.uint8
     if images:
         _as_images(copied, source)
+    nodes = {node.name: str(node.meta.get("custom", {}).get(_NODE, "")) for node in graph.nodes}
     modules: dict[int, str] = {}
     for handle, node in enumerate(graph.nodes, 1):
         if node.op == "call_function":
             node.meta["debug_handle"] = handle
             modules[handle] = module_of(node)
-    return Prepared(copied, tuple(source.meta["val"].shape), images, modules)
+    return Prepared(copied, tuple(source.meta["val"].shape), images, modules, nodes)
 
 
 def spell_out(program: ExportedProgram) -> ExportedProgram:
@@ -67,7 +72,16 @@ def spell_out(program: ExportedProgram) -> ExportedProgram:
 
     coremltools 9.0 converts ``...bi,bio->...bo`` to a program that computes something else, without an error.
     """
-    copied: ExportedProgram = program.run_decompositions({})
+    before = {node: node.meta.get("custom") for node in program.graph.nodes}
+    try:
+        for node, custom in before.items():
+            node.meta["custom"] = {**(custom or {}), _NODE: node.name}  # a copy carries these along
+        copied: ExportedProgram = program.run_decompositions({})
+    finally:
+        for node, custom in before.items():
+            node.meta.pop("custom")
+            if custom is not None:
+                node.meta["custom"] = custom
     graph = copied.graph_module.graph
     for node in graph.nodes:
         if str(node.target) == "aten.einsum.default" and "..." in node.args[0]:

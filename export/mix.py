@@ -14,7 +14,7 @@ from ..calibration.table import CalibrationTable
 from .build import LoweredModel
 from .targets import Target
 
-__all__ = ["Bounds", "LayerTime", "Mixture", "Times", "estimated", "in_file", "mix"]
+__all__ = ["Bounds", "LayerTime", "Mixture", "Samples", "Times", "estimated", "in_file", "mix"]
 
 _FUSED_INTO = {"Add", "Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Tanh"}
 """What runtimes compute together with the layer before it, and then call by this node's name."""

@@ -12,14 +12,16 @@ import copy
 import importlib.metadata
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from ..runtime.errors import CalibrationError, LoweringError
 from . import onnx_checks
+from .census import FORBIDDEN, check_census
 from .deployable import INPUT_NAME, OUTPUT_NAME
+from .onnx_functions import define, inlined, translations
 from .onnx_quantise import census as layers_census
 from .targets import TARGETS, BuildResult
 
@@ -53,9 +55,11 @@ def build(
     came from in its metadata (``module``). The bytes follow from the program and the tools' versions alone.
     """
     # Unsigned: ONNX Runtime on x86 is slower in int8 than in float32 with the other form.
-    model, notes = convert_to(lowered, precision, table, unsigned=TARGETS["onnx"].rounds_results)
+    model, notes = convert_to(
+        lowered, precision, table, unsigned=TARGETS["onnx"].rounds_results, functions=True
+    )
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
-    _describe(model, facts)
+    label(model, facts)
     name = TARGETS["onnx"].model_file
     data = serialise(model, name)
     (folder / name).write_bytes(data)
@@ -73,8 +77,12 @@ def toolchain() -> dict[str, str]:
     return versions
 
 
-def convert(program: ExportedProgram, *, as_calibrated: bool = False) -> tuple[onnx.ModelProto, list[str]]:
+def convert(
+    program: ExportedProgram, allowed: Collection[str] = (), *, as_calibrated: bool = False
+) -> tuple[onnx.ModelProto, list[str]]:
     """Return a checked ONNX model of a lowered program, and notes on what was left undone.
+
+    ``allowed`` are operators that a runtime has, although others have not (see :mod:`.census`).
 
     Targets that build on ONNX share one conversion of a program, which takes seconds; each gets its own copy.
     ``as_calibrated`` leaves weights as they are: a scale or a normalisation that is multiplied into them
@@ -91,14 +99,21 @@ def convert(program: ExportedProgram, *, as_calibrated: bool = False) -> tuple[o
         sources = onnx_checks.provenance(exported)
         model = _simplified(exported, notes, fold_weights=not as_calibrated)
         onnx_checks.strip(model, sources)
-        onnx_checks.check(model, notes)
+        onnx_checks.check(model, notes, FORBIDDEN)
         done[as_calibrated] = (model, tuple(notes))
     kept, remarks = done[as_calibrated]
+    check_census(onnx_checks.census(kept), "model.onnx", allowed)
     return copy.deepcopy(kept), list(remarks)
 
 
 def convert_to(
-    lowered: LoweredProgram, precision: str, table: CalibrationTable | None, *, unsigned: bool = False
+    lowered: LoweredProgram,
+    precision: str,
+    table: CalibrationTable | None,
+    *,
+    unsigned: bool = False,
+    functions: bool = False,
+    allowed: Collection[str] = (),
 ) -> tuple[onnx.ModelProto, list[str]]:
     """Return a checked ONNX model in ``precision``, and notes on what it holds.
 
@@ -108,6 +123,8 @@ def convert_to(
         table: made for this very program; not needed for ``fp32``.
         unsigned: write int8 as uint8 with zero point 128, and round results too; see
             :mod:`.onnx_quantise`.
+        functions: keep the operators of our own domain, defined by functions in the file.
+        allowed: as :func:`convert` takes it.
 
     Raises:
         CalibrationError: no table, or one of another program.
@@ -116,19 +133,24 @@ def convert_to(
     from .onnx_half import narrow
     from .onnx_quantise import SIGNED, UNSIGNED, describe, quantise
 
+    def finished(model: onnx.ModelProto) -> onnx.ModelProto:
+        return model if functions else inlined(model)
+
     if precision == "fp32":
-        return convert(lowered.program)
+        model, notes = convert(lowered.program, allowed)
+        return finished(model), notes
     if table is None:
         raise CalibrationError(f"{precision} needs a calibration table of this program, and none was given")
     section = table.section(lowered.sha256)
-    model, notes = convert(lowered.program, as_calibrated=precision == "int8")
+    model, notes = convert(lowered.program, allowed, as_calibrated=precision == "int8")
     if precision == "fp16":
         counts = narrow(model, section.half.wide)
         notes += section.half.describe(counts)
     else:
         quantise(model, table, lowered.sha256, UNSIGNED if unsigned else SIGNED)
         notes += describe(section)
-    onnx_checks.check(model, [])
+    model = finished(model)
+    onnx_checks.check(model, [], allowed)
     return model, notes
 
 
@@ -174,6 +196,7 @@ def _export(program: ExportedProgram) -> onnx.ModelProto:
                 output_names=[OUTPUT_NAME],
                 optimize=False,
                 verbose=False,
+                custom_translation_table=translations(program) or None,
             )
         except Exception as error:  # the exporter's own errors share no public base class
             said = str(error).strip().splitlines()
@@ -185,7 +208,9 @@ def _export(program: ExportedProgram) -> onnx.ModelProto:
         raise LoweringError("torch.onnx returned nothing for the lowered program")
     with quiet():
         _fold(exported.model)
-    return exported.model_proto
+    model = exported.model_proto
+    define(model)
+    return model
 
 
 @contextlib.contextmanager
@@ -232,6 +257,8 @@ def _fold(model: ir.Model) -> None:
 
 def _simplified(model: onnx.ModelProto, notes: list[str], *, fold_weights: bool) -> onnx.ModelProto:
     """Return onnxsim's version of the model if that is worth having; else say why not in ``notes``."""
+    if model.functions:
+        return model  # a simplifier would put the bodies in place of what a runtime may have kernels for
     try:
         import onnxsim
     except ImportError:
@@ -295,7 +322,8 @@ def _difference(before: onnx.ModelProto, after: onnx.ModelProto) -> float:
     return float(max(worst - slack, 0.0) / max(np.abs(expected).max(), 1e-30))
 
 
-def _describe(model: Any, facts: Mapping[str, str]) -> None:
+def label(model: Any, facts: Mapping[str, str]) -> None:
+    """Write facts and the tools' versions into a finished model."""
     model.producer_name = PRODUCER
     model.producer_version = importlib.metadata.version(PRODUCER)
     model.graph.name = "main"

@@ -5,18 +5,18 @@ from __future__ import annotations
 import ast
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..runtime.errors import LoweringError
+from ..runtime.onnx_nodes import MODULE_KEY
 from .census import check_census, table
+from .spectral.strategies.custom import NAMESPACE as DOMAIN
 
 if TYPE_CHECKING:
     import onnx
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
-MODULE_KEY = "module"
-"""Key of a node's metadata that holds the dotted path of the torch module it came from."""
 NODE_KEY = "node"
 """Key of the name of the program's node that an ONNX node came from. Names of ONNX values say nothing: the
 exporter rewrites the program first, and counts anew."""
@@ -58,8 +58,10 @@ def precisions(model: onnx.ModelProto) -> dict[str, int]:
     return table(found)
 
 
-def check(model: onnx.ModelProto, notes: list[str]) -> None:
+def check(model: onnx.ModelProto, notes: list[str], allowed: Collection[str] = ()) -> None:
     """Check a finished model; what is legal but wasteful is appended to ``notes``.
+
+    ``allowed`` are operators that would be refused otherwise (see :mod:`.census`).
 
     Raises:
         LoweringError: invalid ONNX, a transform, a complex value, control flow, an operator outside the
@@ -73,12 +75,18 @@ def check(model: onnx.ModelProto, notes: list[str]) -> None:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except Exception as error:  # ValidationError and InferenceError share no base class
         raise LoweringError(f"model.onnx: not valid ONNX: {str(error).splitlines()[0]}") from error
-    check_census(census(model), "model.onnx")
+    check_census(census(model), "model.onnx", allowed)
+    # The operators of our own domain are defined in the file, in terms of the standard's.
+    ours = {(function.domain, function.name) for function in model.functions if function.domain == DOMAIN}
     foreign = sorted(
-        {f"{node.domain}::{node.op_type}" for node in nodes(model) if node.domain not in ("", "ai.onnx")}
+        {
+            f"{node.domain}::{node.op_type}"
+            for node in nodes(model)
+            if node.domain not in ("", "ai.onnx") and (node.domain, node.op_type) not in ours
+        }
     )
-    if foreign or model.functions:
-        named = foreign + [function.name for function in model.functions]
+    if foreign or len(ours) < len(model.functions):
+        named = foreign + [function.name for function in model.functions if function.domain != DOMAIN]
         raise LoweringError(f"model.onnx: operators outside the ONNX standard: {', '.join(named)}")
     _check_values(inferred)
     if wasted := constant_nodes(model):

@@ -54,7 +54,9 @@ class _Caster:
         nodes, counts = list(self.graph.node), {"float16": 0, "float32": 0, "casts": 0}
         for node in nodes:
             floats = [name for name in node.output if self.kinds.get(name) == FLOAT]
-            kind = FLOAT if source_node(node) in self.wide else HALF
+            # Runtimes that have a transform of their own have it in float32, and not all of them in float16.
+            transform = node.op_type == "DFT" or node.domain not in ("", "ai.onnx")
+            kind = FLOAT if transform or source_node(node) in self.wide else HALF
             if floats:
                 counts["float32" if kind == FLOAT else "float16"] += 1
                 self._inputs(node, kind)

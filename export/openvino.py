@@ -7,6 +7,7 @@ and quantised graphs (Q/DQ) need no second recipe.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from ..runtime.errors import LoweringError
 from . import onnx as onnx_target
 from .census import check_census
 from .census import table as counted
+from .onnx_checks import source_node
 from .onnx_quantise import census as layers_census
 from .targets import TARGETS, BuildResult
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
     from ..calibration.table import CalibrationTable
     from .spectral import LoweredProgram
+
+NODES = "nodes"
+"""Key under ``fdikp_edge`` in the model's runtime information: names of values -> nodes of the program."""
 
 _MADE_UP = re.compile(r"[A-Z]\w*_\d+")
 # Kept in the file although no arithmetic happens in them.
@@ -49,6 +54,9 @@ def build(
     graph, notes = onnx_target.convert_to(lowered, precision, table)
     model = convert(onnx_target.serialise(graph, name))
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
+    facts[NODES] = json.dumps(
+        {value: source_node(node) for node in graph.graph.node if source_node(node) for value in node.output}
+    )
     for key, value in sorted(facts.items()):
         model.set_rt_info(str(value), ["fdikp_edge", key])
     census = check(model)

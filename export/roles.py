@@ -3,8 +3,9 @@
 The lowering marks each node that a transform became. From there:
 
 - a *transform* stays in floats, since its sums carry one value of every pixel into every frequency;
-- what a module computes *on a spectrum*, between its transform and the way back, does too: one coefficient
-  holds the sum of a whole map, and a range that fits it leaves no steps for the others;
+- what a module computes *on a spectrum*, between its transform and the way back, may have to: one coefficient
+  holds the sum of a whole map, and a range that fits it can leave no steps for the others. Calibration tries
+  it (:mod:`fdikp_edge.calibration.admission`);
 - *kernel inversion* (products whose operands are both made at run time) has no weights to quantise.
 
 Layers that a lowering made for its own use (copies and sums by zeros and ones) hold constants in
@@ -36,8 +37,8 @@ def sites_of(lowered: LoweredProgram) -> dict[str, str]:
     return found
 
 
-def protected(lowered: LoweredProgram) -> dict[str, str]:
-    """Return name of node -> why it must stay in floats, for transforms and what lies between them."""
+def protected(lowered: LoweredProgram) -> tuple[dict[str, str], dict[str, str]]:
+    """Return name of node -> reason, for nodes that must stay in floats, and for those that may have to."""
     sites = sites_of(lowered)
     plan = {choice.site.name: choice.site for choice in lowered.plan.choices}
     reasons: dict[str, str] = {}
@@ -52,10 +53,13 @@ def protected(lowered: LoweredProgram) -> dict[str, str]:
                 spectra.append((node, module_of(node)))
         elif any(_is_constant_of_lowering(source) for source in node.all_input_nodes):
             reasons[node.name] = LOWERING
-    for start, owner in spectra:
-        for node in _downstream(start, owner, sites):
-            reasons.setdefault(node.name, SPECTRUM.format(module=owner or "the root module"))
-    return reasons
+    doubtful = {
+        node.name: SPECTRUM.format(module=owner or "the root module")
+        for start, owner in spectra
+        for node in _downstream(start, owner, sites)
+        if node.name not in reasons
+    }
+    return reasons, doubtful
 
 
 def module_of(node: fx.Node) -> str:
@@ -64,7 +68,9 @@ def module_of(node: fx.Node) -> str:
 
 
 def _is_constant_of_lowering(node: fx.Node) -> bool:
-    return node.op == "placeholder" and node.name.startswith("b_spectral_")
+    """Made by the lowering, and not only folded: a part of a network's own weights is the network's."""
+    own, folded = "b_spectral_", "b_spectral_constant_"
+    return node.op == "placeholder" and node.name.startswith(own) and not node.name.startswith(folded)
 
 
 def _downstream(start: fx.Node, owner: str, sites: dict[str, str]) -> Iterator[fx.Node]:

@@ -6,19 +6,21 @@ A new target is one file with a ``build`` function and one row here. The command
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import importlib
-import importlib.metadata
-import importlib.util
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ..runtime.errors import TargetUnavailableError, UnknownNameError
+from .requirements import Option, Requirement, read_options
 
 if TYPE_CHECKING:
     from ..calibration.table import CalibrationTable
+    from ..runtime.artifact import Artifact
+    from .parts import Opener, Parts
     from .spectral import LoweredProgram
 
 PRECISIONS: Mapping[str, str] = {
@@ -30,39 +32,14 @@ PRECISIONS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Requirement:
-    """A Python module a target needs.
-
-    ``distribution`` is the name it installs under, ``minimum`` the oldest version that works, ``install``
-    what to tell a user who lacks it.
-    """
-
-    module: str
-    distribution: str
-    minimum: str
-    install: str
-
-    def problem(self) -> str | None:
-        """Say why the module cannot be used here, or ``None``. Looks it up without importing it."""
-        if importlib.util.find_spec(self.module) is None:
-            return f"{self.module} is not installed ({self.install})"
-        try:
-            version = importlib.metadata.version(self.distribution)
-        except importlib.metadata.PackageNotFoundError:
-            return None  # installed under another name, such as onnxruntime-gpu or a vendor's build
-        if _numbers(version) < _numbers(self.minimum):
-            return f"{self.module} {version} is older than {self.minimum} ({self.install})"
-        return None
-
-
-@dataclass(frozen=True)
 class Target:
     """One row: what is built, at which precisions, by which function, and what that takes.
 
     ``builder`` is ``module:function`` relative to this package, a :class:`Builder`. ``run_probe``, in the
     same form, returns why this machine cannot run the target although the modules are there (no GPU, not a
-    Mac), or ``None``. ``profile`` is handed to the lowering: targets of one profile share one lowered
-    program.
+    Mac), or ``None``; ``build_probe`` why it cannot build it. ``profile`` is handed to the lowering: targets
+    of one profile share one lowered program. ``options`` may be set by users, ``chosen`` are their values,
+    which the builder of a target that has some gets as ``options``.
     """
 
     name: str
@@ -74,10 +51,24 @@ class Target:
     run_needs: tuple[Requirement, ...]
     profile: str
     run_probe: str | None = None
+    build_probe: str | None = None
     calibrated: tuple[str, ...] = ()
     """Precisions whose builder needs a calibration table."""
+    options: Mapping[str, Option] = field(default_factory=dict)
+    chosen: Mapping[str, str] = field(default_factory=dict)
     rounds_results: bool = False
     """Whether int8 files round the results of convolutions too, to bytes with zero point 128."""
+    parts: str | None = None
+    """How any part of a built model is run, which bisection needs: ``module:function``, an
+    :class:`~fdikp_edge.export.parts.Opener`."""
+
+    @property
+    def spec(self) -> str:
+        """What :func:`get_target` takes to give this row: the name, and the options that were set."""
+        changed = [
+            f"{name}={value}" for name, value in self.chosen.items() if value != self.options[name].default
+        ]
+        return ":".join([self.name, *([";".join(changed)] if changed else [])])
 
     def check(self, precision: str) -> None:
         """Check, before any work starts, that this machine can build the target at ``precision``.
@@ -85,8 +76,7 @@ class Target:
         Raises:
             UnknownNameError: no such precision exists.
             TargetUnavailableError: it is not offered for this target (lists those that are), or a tool is
-            missing
-                here (names it, and how to install it).
+                missing here (names it, and how to install it).
         """
         if precision not in PRECISIONS:
             raise UnknownNameError(
@@ -99,6 +89,19 @@ class Target:
         found = capability(self)
         if not found.can_build:
             raise TargetUnavailableError(f"target {self.name} cannot be built here: {found.reason}")
+
+    def open_parts(self, artifact: Artifact, threads: int) -> Parts:
+        """Read the model of an artifact of this target so that any part of it can be run.
+
+        Raises:
+            TargetUnavailableError: models of this target cannot be cut into parts, or not on this machine.
+            ArtifactError: the model does not say which operator came from where.
+        """
+        if self.parts is None:
+            raise TargetUnavailableError(f"target {self.name}: its models cannot be cut into parts")
+        if problems := [problem for need in self.run_needs if (problem := need.problem())]:
+            raise TargetUnavailableError(f"target {self.name} cannot run here: {'; '.join(problems)}")
+        return cast("Opener", _resolve(self.parts))(artifact, threads)
 
     def build(
         self,
@@ -116,7 +119,9 @@ class Target:
             TargetUnavailableError: the precision is not offered, or the tools are missing here.
         """
         self.check(precision)
-        build = cast(Builder, _resolve(self.builder))
+        build = cast("Callable[..., BuildResult]", _resolve(self.builder))  # a Builder
+        if self.options:
+            build = functools.partial(build, options=self.chosen or read_options(self.name, "", self.options))
         return build(lowered, precision, folder, table=table, provenance=provenance)
 
 
@@ -174,6 +179,8 @@ class Capability:
 _EXPORT = 'pip install "fdikp-edge[export]"'
 _OPENVINO = 'pip install "fdikp-edge[openvino]"'
 _COREML = 'pip install "fdikp-edge[coreml]"'
+_RTX = 'pip install "fdikp-edge[tensorrt-rtx]"'
+_TENSORRT = "it comes with JetPack, or as a package of NVIDIA's: docs.nvidia.com/deeplearning/tensorrt"
 _TORCH = Requirement("torch", "torch", "2.9", _EXPORT)
 _ONNX = (
     Requirement("onnx", "onnx", "1.18", _EXPORT),
@@ -194,6 +201,7 @@ TARGETS: dict[str, Target] = {
             profile="onnx",
             calibrated=("fp16", "int8"),
             rounds_results=True,
+            parts=".onnx_parts:open_parts",
         ),
         Target(
             name="openvino",
@@ -205,6 +213,7 @@ TARGETS: dict[str, Target] = {
             run_needs=(Requirement("openvino", "openvino", "2025.3", _OPENVINO),),
             profile="openvino",
             calibrated=("fp16", "int8"),
+            parts=".openvino_parts:open_parts",
         ),
         Target(
             name="coreml",
@@ -216,39 +225,109 @@ TARGETS: dict[str, Target] = {
             run_needs=(),  # the reference interpreter has NumPy alone
             profile="coreml",
             calibrated=("int8",),
+            parts=".coreml_parts:open_parts",
+        ),
+        Target(
+            name="tensorrt-rtx",
+            title="TensorRT-RTX engine",
+            model_file="model.engine",
+            precisions=("fp32", "fp16", "int8"),
+            builder=".tensorrt:build_rtx",
+            build_needs=(
+                _TORCH,
+                *_ONNX,
+                Requirement("polygraphy", "polygraphy", "0.53", _RTX),
+                Requirement("tensorrt_rtx", "tensorrt-rtx-cu13", "1.7", _RTX),
+            ),
+            run_needs=(Requirement("tensorrt_rtx", "tensorrt-rtx-cu13", "1.7", _RTX),),
+            run_probe="..runtime.cuda:gpu_problem",
+            profile="tensorrt",
+            calibrated=("fp16", "int8"),
+            options={
+                "capabilities": Option(
+                    "8.6,8.9,12.0",
+                    r"\d{1,2}\.\d(,\d{1,2}\.\d){0,7}",
+                    "compute capabilities of the GPUs that the engine is for",
+                )
+            },
+        ),
+        Target(
+            name="tensorrt",
+            title="TensorRT engine, for the GPU of this machine",
+            model_file="model.engine",
+            precisions=("fp32", "fp16", "int8"),
+            builder=".tensorrt:build_classic",
+            build_needs=(
+                _TORCH,
+                *_ONNX,
+                Requirement("polygraphy", "polygraphy", "0.53", 'pip install "fdikp-edge[tensorrt]"'),
+                Requirement("tensorrt", "tensorrt", "10.3", _TENSORRT),
+            ),
+            run_needs=(Requirement("tensorrt", "tensorrt", "10.3", _TENSORRT),),
+            run_probe="..runtime.cuda:gpu_problem",
+            build_probe="..runtime.cuda:gpu_problem",
+            profile="tensorrt",
+            calibrated=("fp16", "int8"),
+            options={
+                "typing": Option(
+                    "strong",
+                    "strong|weak",
+                    "strong: types are in the file; weak: chosen under flags, before TensorRT 11",
+                ),
+                "transforms": Option(
+                    "products",
+                    "products|native",
+                    "native: TensorRT's own DFT where it wins, from 11.2",
+                    {"native": "tensorrt-native"},
+                ),
+            },
         ),
     )
 }
 
 
-def get_target(name: str) -> Target:
-    """Return the target called ``name``; :class:`UnknownNameError` lists those that exist."""
-    try:
-        return TARGETS[name]
-    except KeyError:
-        raise UnknownNameError(f"no target is called {name!r}; there are: {', '.join(TARGETS)}") from None
+def get_target(spec: str) -> Target:
+    """Return a target by name, or with options set: ``tensorrt-rtx:capabilities=8.6,8.9``.
+
+    Raises:
+        UnknownNameError: no target has the name; lists those that exist.
+        BadInputError: the target has no such option; lists those it has.
+    """
+    name, _, text = spec.partition(":")
+    row = TARGETS.get(name)
+    if row is None:
+        raise UnknownNameError(f"no target is called {name!r}; there are: {', '.join(TARGETS)}")
+    if not text:
+        return row
+    chosen = read_options(name, text, row.options)
+    profiles = [
+        option.profiles[chosen[key]] for key, option in row.options.items() if chosen[key] in option.profiles
+    ]
+    return dataclasses.replace(row, chosen=chosen, profile=[row.profile, *profiles][-1])
 
 
 def select(names: Sequence[str], precisions: Sequence[str]) -> list[tuple[Target, str]]:
     """Return the (target, precision) pairs asked for, in the table's order of targets and without repeats.
+
+    Names are as :func:`get_target` takes them; of one target asked for twice, the later options count.
 
     ``all`` among ``names`` means every target; ``all`` among ``precisions`` means those each target offers. A
     precision named outright is paired with every target, offered or not, so that the caller can say why not.
 
     Raises:
         UnknownNameError: a name that does not exist.
+        BadInputError: an option that a target has not.
     """
-    for name in names:
-        if name != "all":
-            get_target(name)
+    asked = [get_target(name) for name in names if name != "all"]
     for precision in precisions:
         if precision != "all" and precision not in PRECISIONS:
             raise UnknownNameError(
                 f"no precision is called {precision!r}; there are: {', '.join(PRECISIONS)}, all"
             )
     pairs = []
-    for target in TARGETS.values():
-        if "all" not in names and target.name not in names:
+    for row in TARGETS.values():
+        target = next((target for target in reversed(asked) if target.name == row.name), row)
+        if "all" not in names and target not in asked:
             continue
         for precision in PRECISIONS:
             if precision in precisions or ("all" in precisions and precision in target.precisions):
@@ -258,21 +337,19 @@ def select(names: Sequence[str], precisions: Sequence[str]) -> list[tuple[Target
 
 def capability(target: Target) -> Capability:
     """Find out what this machine can do with a target, without importing anything heavy."""
-    build = [problem for need in target.build_needs if (problem := need.problem())]
-    run = [problem for need in target.run_needs if (problem := need.problem())]
-    if not run and target.run_probe is not None:
-        probe = cast("Callable[[], str | None]", _resolve(target.run_probe))
-        if problem := probe():
-            run.append(problem)
+    build = _problems(target.build_needs, target.build_probe)
+    run = _problems(target.run_needs, target.run_probe)
     return Capability(not build, not run, "; ".join(dict.fromkeys(build + run)))
+
+
+def _problems(needs: Sequence[Requirement], probe: str | None) -> list[str]:
+    problems = [problem for need in needs if (problem := need.problem())]
+    if not problems and probe is not None:
+        ask = cast("Callable[[], str | None]", _resolve(probe))
+        problems = [problem for problem in [ask()] if problem]
+    return problems
 
 
 def _resolve(reference: str) -> object:
     module, _, name = reference.partition(":")
     return getattr(importlib.import_module(module, __package__), name)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version: ``2.13.0+cpu`` -> (2, 13, 0)."""
-    match = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in match.group().split(".")) if match else ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import os
 import stat
@@ -29,7 +30,7 @@ from .files import (
     sha256_of,
     write_problem,
 )
-from .passport import MAX_FILES, MAX_PASSPORT_BYTES, Passport, TensorContract
+from .passport import MAX_FILE_BYTES, MAX_FILES, MAX_PASSPORT_BYTES, Passport, TensorContract
 from .strict_json import printable
 
 MAX_GOLDEN_BYTES = 1024**3
@@ -75,6 +76,25 @@ class Artifact:
     def model_path(self) -> Path:
         """The file (or folder) the runtime opens."""
         return self.path / self.passport.model_file
+
+    def read(self, name: str, limit: int = MAX_FILE_BYTES) -> bytes:
+        """Return the bytes of a listed file, hashed again: what is returned is what was promised.
+
+        Raises:
+            ArtifactError: not listed, larger than ``limit`` bytes, unreadable, or altered meanwhile.
+        """
+        entry = self.passport.files.get(name)
+        if entry is None or entry["bytes"] > limit:
+            size = "is not listed in the passport" if entry is None else f"is larger than {limit} bytes"
+            raise ArtifactError(f"{self.path}: {name}: {size}. {_AGAIN}")
+        try:
+            with (self.path / name).open("rb") as stream:
+                data = stream.read(entry["bytes"] + 1)
+        except OSError as error:
+            raise ArtifactError(f"{self.path}: {name}: cannot be read: {error}") from error
+        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+            raise ArtifactError(f"{self.path}: {name}: was altered after it was opened. {_AGAIN}")
+        return data
 
     def amend(self, **fields: Any) -> Artifact:
         """Rewrite the passport with other figures, in one step, and return the artifact as it is now.

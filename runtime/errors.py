@@ -41,6 +41,10 @@ class ArtifactError(BadInputError):
     """A folder that is not an artifact, is incomplete, foreign, from a newer version, or was altered."""
 
 
+class BundleError(BadInputError):
+    """A bundle for a device that is damaged, altered, foreign, from a newer version, or unsafe to unpack."""
+
+
 class LoweringError(BadInputError):
     """The network cannot be lowered; names the operator and the module path."""
 
@@ -57,8 +61,25 @@ class CalibrationError(BadInputError):
     """Photos that cannot be calibrated with, or a calibration table that is damaged or not for this."""
 
 
+class ReportError(BadInputError):
+    """A file that is no report of a run, is damaged or too large, or does not fit what it is used with."""
+
+
+class BaselineError(BadInputError):
+    """A baseline that is missing, damaged, from another version, or does not fit what it is compared with."""
+
+
 class TargetUnavailableError(FdikpEdgeError):
     """A target cannot be built or run on this machine; the message says what is missing."""
+
+
+class DeviceError(FdikpEdgeError):
+    """A graphics processor or its driver failed at work; ``code`` is the CUDA error (0: not one)."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        """Keep the message and the CUDA error's number."""
+        super().__init__(message)
+        self.code = code
 
 
 class CheckFailedError(FdikpEdgeError):

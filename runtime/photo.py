@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    Array = np.ndarray[Any, Any]
+else:
+    Array = np.ndarray  # Ubuntu 22.04, and so JetPack 6, has a NumPy (1.21) whose arrays take no types
 
 MIN_SIDE = 2
 """A picture narrower than this is no photo; a single pixel is almost always a placeholder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shlex
@@ -18,11 +19,16 @@ else:
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+WHOLE = ("gate.md",)
+"""Pages that test_gate_page.py follows as a whole, since their steps build on each other."""
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.name not in WHOLE)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for kind, body in BLOCKS if kind == "shell" for line in body.splitlines() if line.strip()]
 MAIN_JOB = next(line for line in COMMANDS if line.startswith("fdikp-edge deploy"))
 OURS = [line for line in COMMANDS if line.startswith("fdikp-edge") and line != MAIN_JOB]
+BUNDLE = next(line for line in OURS if line.startswith("fdikp-edge bundle"))
+ON_DEVICE = [line for line in COMMANDS if line.startswith("python3 fdikp.bundle ")]
+BUILD = "python3 fdikp.bundle build"
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
@@ -32,7 +38,7 @@ def test_every_block_is_of_a_kind_that_is_run() -> None:
 
 def test_every_command_is_of_a_kind_that_is_run() -> None:
     for command in COMMANDS:
-        assert shlex.split(command)[0] in ("make", "pip", "fdikp-edge"), command
+        assert shlex.split(command)[0] in ("make", "pip", "fdikp-edge") or command in ON_DEVICE, command
 
 
 def test_make_commands_are_targets_of_the_makefile() -> None:
@@ -69,9 +75,38 @@ def test_main_job(deployed: Path) -> None:
     assert (deployed / "report.html").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("command", OURS)
+def _missing(command: str) -> str:
+    """Say what a command needs that not every platform has."""
+    from fdikp_edge.export.targets import TARGETS, capability
+
+    names = [target for target in ("tensorrt-rtx",) if target in command]
+    found = [capability(TARGETS[name]) for name in names]
+    return "; ".join(here.reason for here in found if not here.can_build)
+
+
+@pytest.mark.parametrize("command", [command for command in OURS if command != BUNDLE])
 def test_command(command: str, deployed: Path, readme: Any) -> None:
+    if missing := _missing(command):
+        pytest.skip(missing)
     done = readme.shell(command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def bundled(deployed: Path, readme: Any) -> None:
+    """Make the bundle of docs/jetson.md, whether or not its own test ran before."""
+    if not (readme.folder / "fdikp.bundle").exists():
+        done = readme.shell(BUNDLE)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ON_DEVICE)
+def test_device_command(command: str, bundled: None, readme: Any) -> None:
+    done = readme.shell(command)
+    if command == BUILD and importlib.util.find_spec("tensorrt") is None:
+        assert done.returncode == 2 and "the Python module tensorrt is not installed" in done.stderr
+        return
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip()
 

@@ -25,6 +25,7 @@ from .planner import Plan, make_plan, profile
 from .ranks import reduce_ranks
 from .rewriter import MODULE, LoweredModule, module_path, store, where
 from .sites import Site, describe, is_transform
+from .zeros import drop_zeros
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def lower(
     graph_module = exported.graph_module
     _check_static(graph_module)
     absorb_preparation(graph_module.graph)
+    drop_zeros(graph_module.graph)
     fuse(
         graph_module.graph,
         channels_last=profile(target).channels_last,

@@ -139,7 +139,7 @@ def train(
     model = FDIKP(variant, seed=settings.recipe.seed)
     if initial is not None:
         model.load_state_dict(zoo.load(initial, variant=variant.name).state_dict())
-    model = model.to(device, memory_format=torch.channels_last).train()
+    model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
     )
@@ -157,7 +157,7 @@ def train(
     last = min(settings.steps, stop_at or settings.steps)
     held = _validation_pairs(settings, for_validation)
     batches = _batches(settings, for_training, state.step, last, workers, device)
-    forward = _in_bfloat16(model, device) if settings.bfloat16 else model
+    forward = in_bfloat16(model, device) if settings.bfloat16 else model
     began = time.monotonic() - state.seconds
     for blurred, target in batches:
         rate = settings.rate(state.step)
@@ -246,7 +246,7 @@ def _batches(
         )
 
 
-def _in_bfloat16(model: FDIKP, device: str) -> Callable[[Tensor], list[Tensor]]:
+def in_bfloat16(model: FDIKP, device: str) -> Callable[[Tensor], list[Tensor]]:
     """Return the forward pass in bfloat16, except for the modules that transform."""
 
     def widened(inner: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

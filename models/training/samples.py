@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,11 +13,14 @@ from . import camera as cameras
 from .apertures import Aperture
 from .defocus import Layer, defocused, margin, sharp
 from .photos import SharpPhoto
-from .scenes import random_aperture, random_camera, random_scene, uniform
+from .scenes import random_aperture, random_camera, random_scene, random_stop, uniform
 
 #: Keeps the pairs of one seed apart from those of the next. Far from small multiples of 2^32, of which the
 #: generator uses the remainder (the golden ratio, after Knuth, "The Art of Computer Programming", 6.4).
 SEED_STRIDE = 0x9E3779B1
+
+#: The opening of a lens stopped down.
+ROUND = Aperture()
 
 
 @dataclass(frozen=True)
@@ -79,17 +82,28 @@ class DefocusPairs(Dataset[tuple[Tensor, Tensor]]):
         camera = random_camera(generator)
         border = margin(largest, aperture)
         scene = random_scene(self.photos, self.recipe.side + 2 * border, largest, layers, generator)
-        return photograph(scene, aperture, camera, border, generator)
+        return photograph(scene, aperture, camera, border, generator, stop=random_stop(generator))
 
 
 def photograph(
-    scene: list[Layer], aperture: Aperture, camera: cameras.Camera, border: int, generator: torch.Generator
+    scene: list[Layer],
+    aperture: Aperture,
+    camera: cameras.Camera,
+    border: int,
+    generator: torch.Generator,
+    stop: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Take a scene twice, without its border: defocused with noise and compression, sharp with neither."""
+    """Take a scene twice, without its border: defocused with noise and compression, sharp with neither.
+
+    For the second the lens is stopped down until the circles of confusion are ``stop`` times as large.
+    """
     size = scene[0].light.shape[-1] - 2 * border
     inside = slice(border, border + size)
     light = defocused(scene, aperture)[:, inside, inside]
     light = cameras.add_noise(light, camera, generator)
     blurred = cameras.through_jpeg(cameras.develop(light, camera), camera.quality)
-    target = cameras.develop(sharp(scene)[:, inside, inside], camera)
+    stopped_down = [replace(layer, radius=layer.radius * stop) for layer in scene]
+    target = cameras.develop(
+        (defocused(stopped_down, ROUND) if stop else sharp(scene))[:, inside, inside], camera
+    )
     return blurred, target

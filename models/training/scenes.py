@@ -81,14 +81,44 @@ def random_exposure(generator: torch.Generator) -> float:
     return 2.0**-stops if uniform(0, 1, generator) < 0.5 else 1.0
 
 
+def random_softness(generator: torch.Generator) -> float:
+    """Return the deviation in pixels of a Gaussian that stays in the sharp picture too; 0 for half of them.
+
+    A photo at the size a camera delivers is never as sharp as one reduced; its own softness (lens, filter
+    before the sensor, interpolation of colours) must not be taken for defocus.
+    """
+    deviation = uniform(0.3, 0.8, generator)
+    return deviation if uniform(0, 1, generator) < 0.5 else 0.0
+
+
+def random_stop(generator: torch.Generator) -> float:
+    """Return how large the circles of confusion are in the sharp picture, relative to the defocused one's.
+
+    Not 0 for half of the scenes: a real partner is taken with the lens stopped down, from f/2.8 to f/8 with
+    circles 0.35 times as large, and a network that expects none at all overshoots on such pictures.
+    """
+    relative = uniform(0, 0.35, generator)
+    return relative if uniform(0, 1, generator) < 0.5 else 0.0
+
+
+def soften(light: Tensor, deviation: float) -> Tensor:
+    """Convolve [C, H, W] with a Gaussian of ``deviation`` in pixels, at most 1; borders are replicated."""
+    if deviation == 0:
+        return light
+    taps = torch.exp(-0.5 * (torch.arange(-3, 4) / deviation) ** 2)
+    kernel = torch.outer(taps, taps) / taps.sum() ** 2
+    padded = F.pad(light[None], (3, 3, 3, 3), mode="replicate")[0]
+    return F.conv2d(padded[:, None], kernel[None, None])[:, 0]
+
+
 def random_scene(
     photos: Sequence[SharpPhoto], side: int, largest: float, layers: int, generator: torch.Generator
 ) -> list[Layer]:
     """Return a scene from back to front: a photo, and ``layers - 1`` cut-outs of others before it."""
     scene = []
-    exposure = random_exposure(generator)
+    exposure, softness = random_exposure(generator), random_softness(generator)
     for number in range(layers):
-        light = to_linear(crop(photos, side, generator))
+        light = soften(to_linear(crop(photos, side, generator)), softness)
         light = torch.where(light > CLIPPED, light * uniform(1.0, 3.0, generator), light) * exposure
         coverage = torch.ones(1, side, side)
         if number:

@@ -64,6 +64,12 @@ def decode(stream: IO[bytes], path: Path, max_pixels: int) -> Photo:
         return dataclasses.replace(photo, notes=(*photo.notes, *list(warnings_said)[:3]))
     except ImageError:
         raise
+    except ModuleNotFoundError as error:
+        if error.name != "PIL":
+            raise
+        raise ImageError(
+            f"{path}: photos are read with Pillow, which is not installed: pip install pillow"
+        ) from error
     except MemoryError as error:
         raise ImageError(f"{path}: too large for this machine's memory; scale it down first") from error
     except Exception as error:  # on a damaged file a decoder may raise nearly anything

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from typing import IO, Any
 
 import numpy as np
 
+from ..errors import OutputError
 from ..photo import Photo
 from . import metadata
-from .png16 import write_png16
+from .png import write_png
 from .tiff import write_tiff
 
 _MAX_JPEG_EXIF = 65533
@@ -53,9 +55,9 @@ def encode(stream: IO[bytes], photo: Photo, form: str, quality: int) -> list[str
         except Exception as error:  # damaged further in than the header
             notes.append(f"EXIF is damaged ({error}) and was left out")
         write_tiff(stream, samples, icc=icc, tags=tags, dpi=photo.dpi)
-    elif form == "PNG" and photo.bits == 16:
+    elif form == "PNG" and (photo.bits == 16 or importlib.util.find_spec("PIL") is None):
         bare = exif.removeprefix(metadata.EXIF_PREFIX) if exif else None
-        write_png16(stream, samples, icc=icc, exif=bare, dpi=photo.dpi)
+        write_png(stream, samples, icc=icc, exif=bare, dpi=photo.dpi)
     else:
         _with_pillow(stream, samples, form, quality, {"icc_profile": icc, "exif": exif, "dpi": photo.dpi})
     return notes
@@ -64,7 +66,10 @@ def encode(stream: IO[bytes], photo: Photo, form: str, quality: int) -> list[str
 def _with_pillow(
     stream: IO[bytes], samples: np.ndarray[Any, Any], form: str, quality: int, extra: dict[str, Any]
 ) -> None:
-    from PIL import Image
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise OutputError(f"{form} is written with Pillow, which is not installed; write .png") from error
 
     options = {key: value for key, value in extra.items() if value}
     if form == "JPEG":

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..photo import Array as Array
 from ..wire import Buffer, fields, signed, varint
 
-Array = np.ndarray[Any, Any]
 Span = tuple[int, int]
 
 

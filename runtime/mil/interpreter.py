@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -66,6 +66,41 @@ class Interpreter:
                     if self._last_use.get(name) == number:
                         values.pop(name, None)
         return {name: np.array(self._named(name, values)) for name in self.package.program.outputs}
+
+    def part(self, given: Mapping[str, Array], wanted: Sequence[str]) -> dict[str, Array]:
+        """Compute some values from others, with the operations that lie between and no more.
+
+        Args:
+            given: name of a value -> array of its declared sizes; rounded to its type.
+            wanted: names of values.
+
+        Raises:
+            BadInputError: a value that the program does not have, or one that does not follow from ``given``.
+            ArtifactError: the program is at odds with itself.
+        """
+        kinds = dict(self.package.program.inputs)
+        makers = {name: step for step in self._steps for name, _ in step.outputs}
+        kinds.update(kind for step in self._steps for kind in step.outputs)
+        if unknown := [name for name in (*given, *wanted) if name not in kinds]:
+            raise BadInputError(f"{self.package.path}: holds no value {unknown[0]!r:.80}")
+        needed: set[int] = set()
+        waiting = [name for name in wanted if name not in given]
+        while waiting:
+            name = waiting.pop()
+            if name not in makers:
+                raise BadInputError(f"{self.package.path}: {name!r:.80} does not follow from what is given")
+            step = makers[name]
+            if id(step) not in needed:
+                needed.add(id(step))
+                waiting += [n for n in _names(step) if n not in self._constants and n not in given]
+        with np.errstate(all="ignore"):
+            values: dict[str, Any] = {name: given[name].astype(kinds[name].dtype) for name in given}
+            for step in self._steps:
+                if id(step) in needed:
+                    results = self._call(step, self._arguments(step, values))
+                    made = dict(zip((name for name, _ in step.outputs), results, strict=True))
+                    values.update({name: value for name, value in made.items() if name not in given})
+        return {name: np.array(values[name]) for name in wanted}
 
     def _prepare(self) -> None:
         program = self.package.program

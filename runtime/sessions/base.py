@@ -30,6 +30,8 @@ class Session(ABC):
     caveat: str = ""
     """What stands in for the real runtime, if something does: results are as good as that, timings say
     nothing."""
+    is_stand_in: bool = False
+    """Whether another file than the artifact's own model ran, so that the artifact stays unverified."""
 
     def __init__(self, artifact: Artifact, threads: int) -> None:
         """Keep the artifact and the number of threads; the subclass opens the model."""

@@ -27,15 +27,9 @@ class OnnxRuntimeSession(Session):
         super().__init__(artifact, threads)
         ort: Any = import_runtime("onnxruntime", "onnx", "pip install onnxruntime")
         check_external_data(artifact)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 4  # errors arrive as exceptions too
         try:
             self._session: Any = ort.InferenceSession(
-                str(artifact.model_path), options, providers=["CPUExecutionProvider"]
+                str(artifact.model_path), session_options(threads), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exceptions share no base class
             raise refused(artifact, "ONNX Runtime", error) from error
@@ -59,6 +53,19 @@ class OnnxRuntimeSession(Session):
     def close(self) -> None:
         """Free the model."""
         self._session = None
+
+
+def session_options(threads: int) -> Any:
+    """Return the options that a session runs with; ONNX Runtime is installed."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 4  # errors arrive as exceptions too
+    return options
 
 
 def _ports(nodes: Any) -> list[Port]:

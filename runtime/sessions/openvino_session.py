@@ -28,19 +28,12 @@ class OpenVinoSession(Session):
         weights = artifact.model_path.with_suffix(".bin")
         if weights.relative_to(artifact.path).as_posix() not in artifact.passport.files:
             raise ArtifactError(f"{weights}: is missing; an OpenVINO model is a pair of .xml and .bin")
-        config = {
-            "INFERENCE_PRECISION_HINT": "f32",  # a CPU with bfloat16 would otherwise use it unasked
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-            "CACHE_DIR": "",  # a cache outlives the artifact it was made from
-        }
         try:
             core = ov.Core()
             # Both files are named, so that nothing else is looked for.
             model = core.read_model(model=str(artifact.model_path), weights=str(weights))
             check_ports(artifact, _ports(model.inputs), _ports(model.outputs))
-            self._compiled: Any = core.compile_model(model, "CPU", config)
+            self._compiled: Any = core.compile_model(model, "CPU", compile_config(threads))
             self._request: Any = self._compiled.create_infer_request()
         except ArtifactError:
             raise
@@ -69,6 +62,17 @@ class OpenVinoSession(Session):
     def close(self) -> None:
         """Free the model."""
         self._request = self._compiled = None
+
+
+def compile_config(threads: int) -> dict[str, str | int]:
+    """Return what a session compiles its model with."""
+    return {
+        "INFERENCE_PRECISION_HINT": "f32",  # a CPU with bfloat16 would otherwise use it unasked
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "CACHE_DIR": "",  # a cache outlives the artifact it was made from
+    }
 
 
 def _ports(ports: Any) -> list[Port]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from fdikp_edge.export.build import build_artifact, lower_model
 from fdikp_edge.export.reference import Reference
 from fdikp_edge.runtime.artifact import Artifact
 from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 SIZE = (32, 48)
 

@@ -6,14 +6,17 @@ import time
 
 import numpy as np
 import pytest
+from fdikp_edge.benchmarks import machine
 from fdikp_edge.benchmarks.latency import (
     BURST,
     Latency,
+    honest,
     measure,
     measure_side_by_side,
     quantile,
     ratio,
     spread,
+    unstable,
 )
 
 
@@ -87,3 +90,66 @@ def test_ratio_and_histogram() -> None:
     assert (found[0][0], found[-1][1]) == (4.0, pytest.approx(9.0))
     assert (found[0][2], found[-1][2]) == (2, 1)
     assert sum(count for _, _, count in spread(Latency((2.0, 2.0), True))) == 2
+
+
+CALM = {"other_load": 0.0, "steal": 0.0, "temperature_c": [50.0, 52.0], "governor": "performance"}
+
+
+def steady(n: int = 40) -> Latency:
+    return Latency(tuple(10.0 + 0.1 * (i % 3) for i in range(n)), True)
+
+
+def test_a_calm_run_is_stable() -> None:
+    assert unstable(steady(), CALM) == [] == unstable(steady(), {})
+    told = honest(steady(), CALM)
+    assert told["stable"] is True and told["unstable_because"] == [] and told["conditions"] == CALM
+    assert told["p50"] == steady().to_dict()["p50"]
+
+
+@pytest.mark.parametrize(
+    ("latency", "conditions", "word"),
+    [
+        (steady(8), {}, "only 8 samples"),
+        (Latency(tuple(10.0 + 0.1 * i for i in range(40)), True), {}, "last quarter"),
+        (Latency((10.0,) * 34 + (20.0,) * 6, True), {}, "one call in ten"),
+        (steady(), {"other_load": 0.9}, "other processes kept 0.9"),
+        (steady(), {"steal": 0.1}, "host of this virtual machine took 10 %"),
+        (steady(), {"temperature_c": [50.0, 75.0]}, "warmed from 50 to 75"),
+    ],
+)
+def test_what_makes_a_run_unstable_is_said(
+    latency: Latency, conditions: dict[str, object], word: str
+) -> None:
+    assert any(word in reason for reason in unstable(latency, conditions))
+    assert honest(latency, conditions)["stable"] is False
+
+
+def test_drift_compares_quarters() -> None:
+    assert Latency((1.0,) * 10 + (5.0,) * 20 + (2.0,) * 10, True).drift == 2.0
+
+
+def test_a_watch_tells_own_work_from_that_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Ten seconds: 14 of processor time in all, of which 6 ours and 3 of 30 taken by the host.
+    counters = iter([(100.0, 1.0, 300.0), (114.0, 4.0, 330.0)])
+    monkeypatch.setattr(machine, "_counters", lambda: next(counters))
+    own = iter([5.0, 11.0])
+    monkeypatch.setattr(machine, "_own_seconds", lambda: next(own))
+    now = iter([1000.0, 1010.0])
+    monkeypatch.setattr(machine.time, "monotonic", lambda: next(now))
+    found = machine.Watch().stop()
+    assert (found["seconds"], found["other_load"], found["steal"]) == (10.0, 0.8, 0.1)
+
+
+def test_a_watch_reads_this_machine() -> None:
+    found = machine.Watch().stop()
+    assert set(found) == {"seconds", "threads", "other_load", "steal", "governor", "temperature_c"}
+    assert found["threads"] >= 1 and found["seconds"] < 60
+    assert honest(steady(), found)["conditions"] == found
+
+
+def test_a_system_that_tells_nothing_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_counters", lambda: None)
+    monkeypatch.setattr(machine, "temperature", lambda: None)
+    found = machine.Watch().stop()
+    assert found["other_load"] is None and found["steal"] is None and found["temperature_c"] is None
+    assert unstable(steady(), found) == []

@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 from fdikp_edge.benchmarks import matrix
+from fdikp_edge.benchmarks.error_map import read_map
+from fdikp_edge.benchmarks.mix import Bounds
 from fdikp_edge.benchmarks.report import Report
+from fdikp_edge.benchmarks.reproduce import Asked
 from fdikp_edge.export import targets
 from fdikp_edge.export.build import load_model
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import (
     BadInputError,
+    CheckFailedError,
     ImageError,
     OutputError,
     SizeError,
@@ -26,6 +30,7 @@ from fdikp_edge.runtime.errors import (
 from fdikp_edge.runtime.images import read_photo, write_photo
 from fdikp_edge.runtime.photo import Photo
 from fdikp_edge.runtime.samples import sample_photo
+from fdikp_edge.runtime.sessions import Session
 from torch import nn
 
 SIZE = (32, 48)
@@ -89,7 +94,8 @@ def test_every_target_is_built_verified_timed_and_tried(both: tuple[Report, Any]
 def test_the_folder_holds_what_the_report_names_and_nothing_else(both: tuple[Report, Any]) -> None:
     folder = both[0].folder
     assert sorted(path.name for path in folder.iterdir()) == [
-        "Blend-onnx-fp32-32x48", "Blend-openvino-fp32-32x48", "deblurred", "report.html", "report.json",
+        "Blend-onnx-fp32-32x48", "Blend-openvino-fp32-32x48",
+        "deblurred", "errors", "report.html", "report.json",
     ]  # fmt: skip
     assert [path.name for path in folder.parent.iterdir()] == ["out"], "nothing half done lies beside it"
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
@@ -99,7 +105,34 @@ def test_the_folder_holds_what_the_report_names_and_nothing_else(both: tuple[Rep
         assert {"max_abs", "mean_abs", "psnr_db", "ssim", "within_budget"} <= set(row["parity"])
         assert {"p50", "p90", "p99", "min", "n", "eager_p50"} <= set(row["latency_ms"])
         assert row["size"] == list(SIZE) and (folder / row["path"]).is_dir()
+        assert row["reproduce"] == [], "nobody said how the command line would name this network"
+        assert row["error_map"]["photo"] == row["parity"]["worst_photo"]
+        assert row["error_map"]["max"] <= row["parity"]["max_abs"]
+        assert read_map(folder / row["error_map"]["map"]).shape == SIZE
+        assert read_photo(folder / row["error_map"]["reference"]).pixels.shape == (*SIZE, 3)
     assert report == json.loads(both[0].to_json())
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count('class="map"') == 2 and "data-slider" in page
+
+
+def test_every_row_says_how_to_ask_for_the_same_again(blend: Blend, photo: Path, tmp_path: Path) -> None:
+    report = deploy(
+        blend(), tmp_path, photo=photo, contract="uint8_nhwc", threads=1, source=("--model", "my net.pth")
+    )
+    assert list(report.command) == report.rows[0].reproduce == [
+        *("fdikp-edge", "deploy", "--model", "my net.pth", "--target", "onnx", "--precision", "fp32"),
+        *("--size", "32x48", "--contract", "uint8", "--photo", str(photo)),
+        *("--threads", "1", "--samples", "3", "--seconds", "0.5", "--out", "reproduced"),
+    ]  # fmt: skip
+
+
+def test_bounds_are_asked_for_where_they_are_taken() -> None:
+    asked = Asked(
+        ("--model", "tiny"), SIZE, "float_nchw", None, 2, 100, 30.0, Bounds(max_drop_db=0.1), "pairs/here"
+    )
+    both = "--max-drop-db 0.1 --pairs pairs/here"
+    assert both in " ".join(asked.command(["onnx"], ["fp32", "int8"]))
+    assert "--max-drop-db" not in asked.command(["onnx"], ["fp32"]), "the command line would refuse it"
 
 
 def test_progress_counts_up_to_its_end(both: tuple[Report, list[tuple[int, int, str]]]) -> None:
@@ -145,7 +178,7 @@ def test_a_target_that_cannot_be_built_or_run_is_a_row_that_says_why(
     assert found["broken"].reason.startswith("TypeError")
     assert not report.ok
     built = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
-    assert built == ["Blend-elsewhere-fp32-32x48", "Blend-onnx-fp32-32x48", "deblurred"]
+    assert built == ["Blend-elsewhere-fp32-32x48", "Blend-onnx-fp32-32x48", "deblurred", "errors"]
     with pytest.raises(TargetUnavailableError, match="no_such_module"):
         deploy(blend(), tmp_path / "none", targets=["absent"], photo=photo)
     assert not (tmp_path / "none").exists()
@@ -208,3 +241,14 @@ def test_names_of_artifacts_are_safe_folder_names() -> None:
     assert matrix.artifact_name("tiny", "onnx", "fp32", (256, 384)) == "tiny-onnx-fp32-256x384"
     assert matrix.artifact_name("../a b/ü", "onnx", "fp32", (1, 2)) == "a-b-onnx-fp32-1x2"
     assert matrix.artifact_name("..", "onnx", "fp32", (1, 2)) == "model-onnx-fp32-1x2"
+
+
+def test_a_reason_names_the_folder_where_the_artifact_ends_up(
+    blend: Blend, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(session: Session, *_: Any, **__: Any) -> Any:
+        raise CheckFailedError(f"{session.artifact.path}: broke")
+
+    monkeypatch.setattr(matrix, "verify", broken)
+    (row,) = deploy(blend(), tmp_path / "out", photo=photo).rows
+    assert row.state == "failed" and row.reason == f"{tmp_path / 'out' / str(row.path)}: broke"

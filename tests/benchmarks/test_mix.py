@@ -140,6 +140,7 @@ def test_deploy_mixes_and_shows_the_curve(tmp_path: Path) -> None:
         targets=["onnx"],
         precisions=["int8"],
         size=SIZE,
+        source=["--model", "stack.safetensors"],
         bounds=Bounds(max_drop_db=100.0),
         threads=1,
         min_samples=3,

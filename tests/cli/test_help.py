@@ -6,7 +6,19 @@ from typing import Any
 
 import pytest
 
-COMMANDS = ["deploy", "export", "verify", "bench", "deblur", "inspect", "doctor"]
+COMMANDS = [
+    "deploy",
+    "export",
+    "verify",
+    "bench",
+    "bisect",
+    "gate",
+    "deblur",
+    "profile",
+    "bundle",
+    "inspect",
+    "doctor",
+]
 
 
 def test_help_answers_at_once(program: Any) -> None:

@@ -184,7 +184,9 @@ def test_quantised_weights_are_stored_as_bytes_and_everything_is_symmetric(
 
 
 def test_transforms_and_spectra_are_protected_and_the_rest_is_not(model: LoweredModel) -> None:
-    reasons = protected(model.lowered)
+    firm, doubtful = protected(model.lowered)
+    assert not set(firm) & set(doubtful)
+    reasons = {**firm, **doubtful}
     kinds = {
         node.name: reasons.get(node.name, "")
         for node in model.lowered.program.graph.nodes
@@ -192,8 +194,45 @@ def test_transforms_and_spectra_are_protected_and_the_rest_is_not(model: Lowered
     }
     assert kinds["conv2d"] == ""  # the head
     assert kinds[[k for k in kinds if k.startswith("conv2d")][-1]] == ""  # the tail, after the way back
-    assert any("spectrum" in reason for reason in kinds.values())
-    assert all("transform" in reason for name, reason in kinds.items() if name.startswith("matmul"))
+    assert any("spectrum" in doubtful.get(name, "") for name in kinds)
+    assert all("transform" in firm[name] for name in kinds if name.startswith("matmul"))
+
+
+class Products(nn.Module):
+    """A product with weights, large enough to be worth 8 bits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(64, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.mix(x))
+
+
+class FirstStep(nn.Module):
+    """A convolution of which a part reads zeros: what is left of its weights is still the network's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(6, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.mix(torch.cat([x, torch.zeros_like(x)], 1)))
+
+
+def test_weights_that_the_lowering_cut_are_quantised() -> None:
+    model = lower_model(FirstStep().eval(), SIZE, name="first-step")
+    (layer,) = calibrate(model, count=4).section(model.lowered.sha256).quantised()
+    assert layer.macs == 3 * 3 * 9 * 64 * 64
+
+
+@pytest.mark.parametrize(("profile", "quantised"), [("openvino", 1), ("onnx", 0)])
+def test_products_are_quantised_where_the_runtime_gains_from_it(profile: str, quantised: int) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = lower_model(Products().eval(), SIZE, name="products", profile=profile)
+    (layer,) = calibrate(model, count=4).section(model.lowered.sha256).layers
+    assert ("no faster" in layer.reason) != bool(quantised)
 
 
 def test_without_the_guard_the_picture_breaks(photo: np.ndarray[Any, Any]) -> None:

@@ -17,7 +17,7 @@ from fdikp_edge.export.targets import (
     get_target,
     select,
 )
-from fdikp_edge.runtime.errors import TargetUnavailableError, UnknownNameError
+from fdikp_edge.runtime.errors import BadInputError, TargetUnavailableError, UnknownNameError
 from fdikp_edge.runtime.sessions import SESSIONS
 
 MISSING = Requirement("no_such_module_here", "no-such-module-here", "1", "pip install it")
@@ -82,7 +82,8 @@ def test_a_probe_decides_where_modules_do_not() -> None:
 def test_what_is_installed_here_can_be_built_and_run() -> None:
     pytest.importorskip("openvino")
     for target in TARGETS.values():
-        assert capability(target).reason == ""
+        if target.run_probe is None:  # whether there is a GPU is not for a test to say
+            assert capability(target).reason == ""
 
 
 def test_all_means_every_target_at_what_it_offers() -> None:
@@ -97,6 +98,40 @@ def test_a_precision_by_name_is_paired_with_every_target_even_if_not_offered() -
         ("openvino", "fp32"),
         ("openvino", "int8"),
     ]
+
+
+def test_options_of_a_target_are_set_by_name() -> None:
+    assert get_target("tensorrt-rtx").spec == "tensorrt-rtx"
+    set_here = get_target("tensorrt-rtx:capabilities=8.7")
+    assert (set_here.name, dict(set_here.chosen)) == ("tensorrt-rtx", {"capabilities": "8.7"})
+    assert get_target(set_here.spec) == set_here
+    ((target, _),) = select(["tensorrt-rtx:capabilities=8.6", set_here.spec], ["fp32"])
+    assert target == set_here
+    assert set_here in [target for target, _ in select(["all", set_here.spec], ["fp32"])]
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("onnx:opset=18", r"onnx has no option 'opset=18'; it has none"),
+        (
+            "tensorrt-rtx:capability=8.6",
+            r"no option 'capability=8\.6'; it has: capabilities=8\.6,8\.9,12\.0 \(",
+        ),
+        ("tensorrt-rtx:capabilities=86", r"no option 'capabilities=86'"),
+        ("tensorrt:typing=loose", r"no option 'typing=loose'"),
+    ],
+)
+def test_an_option_that_a_target_has_not_lists_those_it_has(spec: str, words: str) -> None:
+    with pytest.raises(BadInputError, match=words):
+        select([spec], ["fp32"])
+
+
+def test_a_probe_of_building_stops_before_any_work() -> None:
+    probed = dataclasses.replace(get_target("onnx"), build_probe=f"{__name__}:no_gpu")
+    assert (capability(probed).can_build, capability(probed).can_run) == (False, True)
+    with pytest.raises(TargetUnavailableError, match="onnx cannot be built here: this machine has no GPU"):
+        probed.check("fp32")
 
 
 @pytest.mark.parametrize(("names", "precisions"), [(["onxx"], ["fp32"]), (["all"], ["fp8"])])

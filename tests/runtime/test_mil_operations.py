@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,6 +62,17 @@ def agree(found: list[Any], wanted: list[Any]) -> None:
 
 def test_every_operation_has_a_case() -> None:
     assert set(CASES) == set(OPERATIONS)
+
+
+def test_the_documentation_lists_every_operation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "coreml.md").read_text(encoding="utf-8")
+    by_file: dict[str, set[str]] = {}
+    for name, function in OPERATIONS.items():
+        by_file.setdefault(f"{function.__module__.rpartition('.')[2]}.py", set()).add(name)
+    rows = re.findall(r"^\| `(\w+\.py)` \| (\d+) \| (.*) \|$", text, re.MULTILINE)
+    assert {file: set(re.findall(r"`(\w+)`", names)) for file, _, names in rows} == by_file
+    assert [int(count) for _, count, _ in rows] == [len(by_file[file]) for file, _, _ in rows]
+    assert f"It knows {len(OPERATIONS)}," in text
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))

@@ -14,6 +14,7 @@ from torch import fx
 from .adaptive import rewrite_sum
 from .base import Fused
 from .maps import rewrite_maps
+from .planar import rewrite_planar
 from .runtime_kernels import rewrite_runtime_kernels
 from .windows import rewrite_windows
 
@@ -41,4 +42,6 @@ def fuse(
             changed.append(node.name)
     if changed:
         graph.eliminate_dead_code()
+    if channels_last:
+        changed += [node.name for node in list(graph.nodes) if rewrite_planar(graph, node)]
     return changed

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from .base import Strategy
+from .custom import CustomOp
 from .dense import Flat, Separable
 from .factored import Factored
 from .native import Native
 
-STRATEGIES: dict[str, Strategy] = {s.name: s for s in (Flat(), Separable(), Factored(), Native())}
+STRATEGIES: dict[str, Strategy] = {s.name: s for s in (Flat(), Separable(), Factored(), Native(), CustomOp())}
 
-__all__ = ["STRATEGIES", "Factored", "Flat", "Native", "Separable", "Strategy"]
+__all__ = ["STRATEGIES", "CustomOp", "Factored", "Flat", "Native", "Separable", "Strategy"]

@@ -35,6 +35,10 @@ class Strategy(ABC):
     def declines(self, site: Site) -> str | None:
         """Why this strategy cannot compute the site, in words; ``None`` if it can."""
 
+    def advised(self, site: Site) -> bool:
+        """Whether the planner may pick it for this site by itself, where a profile allows the strategy."""
+        return True
+
     @abstractmethod
     def cost(self, site: Site) -> Cost:
         """Work of the site under this strategy."""

@@ -15,7 +15,9 @@ class Native(Strategy):
     """Keep a ``torch.fft`` operator between ``torch.complex`` and ``view_as_real``.
 
     Backends disagree on a half spectrum that is not Hermitian (pytorch issue 154496), and most reject or
-    crawl through the operator, so the planner never picks this strategy by itself: it has to be asked for.
+    crawl through the operator, so the planner picks this strategy only for profiles that say so, and there
+    only where all of a runtime's precisions have it: TensorRT's float16 transform (11.2, cuFFT's limit) takes
+    powers of two.
     """
 
     name = "native"
@@ -23,6 +25,10 @@ class Native(Strategy):
     def declines(self, site: Site) -> str | None:
         """Never: torch itself takes every site."""
         return None
+
+    def advised(self, site: Site) -> bool:
+        """Every axis a power of two, whole: nothing cropped, nothing padded."""
+        return all(_is_power_of_two(axis.length) and axis.taken >= axis.length // 2 + 1 for axis in site.axes)
 
     def cost(self, site: Site) -> Cost:
         """No products; every element moved about twice per axis and direction."""
@@ -61,3 +67,7 @@ class Native(Strategy):
         else:
             both = torch.view_as_real(torch.fft.ifftn(whole, sizes, dims, norm="forward"))
         return Pair(both[..., 0] * scale, both[..., 1] * scale)
+
+
+def _is_power_of_two(n: int) -> bool:
+    return n > 0 and n & (n - 1) == 0

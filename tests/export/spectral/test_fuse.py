@@ -70,6 +70,34 @@ def test_a_mixture_of_kernels_is_the_same_in_every_layout(target: str):
     assert len(dense) == (4 if target == "openvino" else 1)
 
 
+class CutUp(nn.Module):
+    """A convolution whose maps are read in pieces, and transformed; and one that is only activated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 12, 3, padding=1), nn.Conv2d(2, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        b, c, h, w = y.shape
+        shares = torch.softmax(y.reshape(b, 2, c // 2, h, w), 2).sum(dim=2)
+        power = torch.fft.rfft2(y).abs().sum(dim=(1, 2, 3)).reshape(b, 1, 1, 1)
+        return torch.relu(self.second(shares)) + power
+
+
+@pytest.mark.parametrize(
+    ("target", "copies", "batch"), [("openvino", 1, 1), ("onnx", 0, 1), ("openvino", 0, 2)]
+)
+def test_what_a_convolution_leaves_to_be_cut_up_is_made_planar_once(target: str, copies: int, batch: int):
+    torch.manual_seed(4)
+    network, x = CutUp().eval(), torch.randn(batch, 3, 10, 8)
+    lowered = lower(network, (x,), target=target)
+    torch.testing.assert_close(lowered.program.module()(x), network(x), atol=1e-4, rtol=1e-5)
+    identities = [n for n in lowered.program.graph.nodes if "identity" in n.name]
+    assert len(identities) == copies
+    assert sum(len(n.users) for n in identities) == copies  # the reshape and the transform share one
+
+
 def _ranks(network: nn.Module, x: Tensor) -> int:
     program = lower(network, (x,)).program
     torch.testing.assert_close(program.module()(x), network(x), atol=2e-5, rtol=1e-4)

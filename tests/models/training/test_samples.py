@@ -33,7 +33,7 @@ def test_pairs_are_pictures_and_the_first_is_the_blurred_one(photos: list[SharpP
         steep = [float(p.diff(dim=1).abs().mean()) for p in (blurred, sharp)]
         softer += steep[0] < steep[1]
         assert float(blurred.mean()) == pytest.approx(float(sharp.mean()), abs=0.1)
-    assert softer >= 36  # those left are hardly blurred, and noisy
+    assert softer >= 32  # those left are hardly blurred, and noisy
 
 
 def test_flat_pairs_are_flat_and_focused_ones_are_not_blurred(photos: list[SharpPhoto]) -> None:

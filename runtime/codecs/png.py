@@ -1,4 +1,4 @@
-"""Write PNG with 16 bits a sample, which Pillow can do for grey only (W3C PNG, third edition)."""
+"""Write PNG (W3C PNG, third edition): with 16 bits, which Pillow can do for grey only, and without Pillow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 _BAND_BYTES = 1 << 22
 
 
-def write_png16(
+def write_png(
     stream: IO[bytes],
     samples: np.ndarray[Any, Any],
     *,
@@ -20,13 +20,14 @@ def write_png16(
     exif: bytes | None = None,
     dpi: tuple[float, float] | None = None,
 ) -> None:
-    """Write ``uint16`` samples, height x width x (grey, grey+alpha, RGB or RGBA), to a binary stream.
+    """Write ``uint8`` or ``uint16`` samples, height x width x (grey, grey+alpha, RGB or RGBA).
 
     ``exif`` is a TIFF structure without the ``Exif\\0\\0`` in front.
     """
     height, width, channels = samples.shape
+    item = samples.dtype.itemsize
     stream.write(b"\x89PNG\r\n\x1a\n")
-    _chunk(stream, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, _COLOR_TYPE[channels], 0, 0, 0))
+    _chunk(stream, b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * item, _COLOR_TYPE[channels], 0, 0, 0))
     if icc:
         _chunk(stream, b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))
     if dpi:
@@ -35,12 +36,17 @@ def write_png16(
     if exif:
         _chunk(stream, b"eXIf", exif)
     packer = zlib.compressobj(6)
-    row_bytes = 2 * channels * width
+    row_bytes = item * channels * width
     rows = max(1, _BAND_BYTES // row_bytes)
     above = np.zeros((1, row_bytes), np.uint8)
     for y in range(0, height, rows):
-        band = np.ascontiguousarray(samples[y : y + rows]).astype(">u2").view(np.uint8).reshape(-1, row_bytes)
-        packed = packer.compress(_paeth(band, above, 2 * channels).tobytes())
+        band = (
+            np.ascontiguousarray(samples[y : y + rows])
+            .astype(f">u{item}")
+            .view(np.uint8)
+            .reshape(-1, row_bytes)
+        )
+        packed = packer.compress(_paeth(band, above, item * channels).tobytes())
         above = band[-1:]
         if packed:
             _chunk(stream, b"IDAT", packed)

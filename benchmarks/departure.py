@@ -1,0 +1,99 @@
+"""What a bisection finds, as plain values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .budgets import Budget
+
+NOT_FINITE_DB = -200.0
+
+
+@dataclass(frozen=True)
+class Error:
+    """Largest difference and PSNR of a result, white at 1; infinite and -200 dB where it is not finite."""
+
+    max_abs: float
+    psnr_db: float
+
+    def to_dict(self) -> dict[str, float | bool | None]:
+        """Return plain JSON values; ``max_abs`` is ``null`` where the result is not finite."""
+        finite = math.isfinite(self.max_abs)
+        return {
+            "max_abs": self.max_abs if finite else None,
+            "psnr_db": self.psnr_db if finite else None,
+            "finite": finite,
+        }
+
+    def __str__(self) -> str:
+        """Return both figures in words."""
+        if not math.isfinite(self.max_abs):
+            return "NaN or infinite"
+        return f"{self.max_abs:.2e}, {self.psnr_db:.1f} dB"
+
+
+@dataclass(frozen=True)
+class Departure:
+    """The module where the error passes the budget.
+
+    ``module`` is its path, ``modules`` all of those between the two cuts (more than one only where the built
+    model fused them into one value), ``operator`` the program's operators between the finest cuts and
+    ``nodes`` their names. ``before`` and ``after`` are the errors with the artifact computing up to there and
+    through there; ``alone`` with the artifact computing nothing else; ``repaired`` with the artifact
+    computing all but that.
+    """
+
+    module: str
+    modules: tuple[str, ...]
+    operator: str
+    nodes: tuple[str, ...]
+    precision: str
+    site: str
+    before: Error
+    after: Error
+    alone: Error
+    repaired: Error
+    suggestion: str
+
+
+@dataclass(frozen=True)
+class Bisection:
+    """What was found; ``departure`` is ``None`` where the artifact keeps its budget."""
+
+    artifact: Path
+    against: str
+    photo: str
+    budget: Budget
+    whole: Error
+    departure: Departure | None
+    modules: int
+    cuts: int
+    probes: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        found = None
+        if self.departure is not None:
+            found = {
+                **{k: v for k, v in vars(self.departure).items() if not isinstance(v, Error)},
+                **{k: v.to_dict() for k, v in vars(self.departure).items() if isinstance(v, Error)},
+            }
+            found |= {"modules": list(self.departure.modules), "nodes": list(self.departure.nodes)}
+        return {
+            "path": str(self.artifact),
+            "against": self.against,
+            "photo": self.photo,
+            "budget": self.budget.to_dict(),
+            "error": self.whole.to_dict(),
+            "departure": found,
+            "modules": self.modules,
+            "cuts": self.cuts,
+            "probes": self.probes,
+            "seconds": round(self.seconds, 1),
+            "notes": list(self.notes),
+        }

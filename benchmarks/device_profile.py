@@ -1,0 +1,301 @@
+"""How an artifact does on this device: three clocks, sensors beside them, energy, throttling, layers.
+
+The result has the form of ``report.json``, with one more key, ``profile``, in each row, so that results from
+devices and from a PC can be joined. What a device does not tell is named, never guessed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..runtime.artifact import Artifact
+from ..runtime.errors import TargetUnavailableError
+from ..runtime.photo import Array
+from ..runtime.sessions import Session
+from ..runtime.tile_runner import TileRunner
+from .layers import by_module, layer_times
+from .machine import machine_info
+from .parity import verify_golden
+from .report import Row
+from .single_stream import CLOCKS, Protocol, Run, measure, protocol_dict
+from .telemetry import Reading, Telemetry, find_sources, summary
+from .telemetry.jetson import power_mode
+from .telemetry.sysfs import SysfsSource
+from .telemetry.tegrastats import read_recording
+
+Progress = Callable[[int, int, str], None]
+
+DRIFT = 1.05
+"""What :attr:`.latency.Latency.drift` may be; above it a run is flagged to grow slower."""
+
+DRIFT_QUERIES = 30
+"""The fewest queries that a drift is seen in; among fewer it is chance."""
+
+MAX_LAYERS = 4096
+
+
+def profile(
+    session: Session,
+    *,
+    protocol: Protocol | None = None,
+    replay: Path | None = None,
+    replay_interval_s: float = 1.0,
+    layers: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure one artifact and return its row of a report.
+
+    Args:
+        session: the opened artifact; its golden input is the tile, again and again.
+        protocol: how long; the conformant one when ``None``.
+        replay: a recording of tegrastats to take power, temperatures and clocks from, instead of sensors.
+        replay_interval_s: between two lines of it, where they carry no time.
+        layers: also run with the runtime's own profiler.
+        progress: told (queries so far, queries wanted, what is being done).
+
+    Raises:
+        TargetUnavailableError: a stand-in runs the artifact, whose times say nothing.
+        ArtifactError: it carries no golden input.
+        BadInputError: the recording cannot be read.
+    """
+    if session.caveat:
+        raise TargetUnavailableError(
+            f"{session.artifact.path}: is run here by the {session.caveat}: its time says nothing"
+        )
+    recording = None if replay is None else read_recording(replay, replay_interval_s)
+    telemetry = Telemetry() if recording is not None else find_sources()
+    image, _ = session.artifact.golden()
+    parity = verify_golden(session)
+    try:
+        query = timed_query(session, as_pixels(session, image))
+        run = measure(query, protocol or Protocol(), telemetry.read, progress=progress)
+    finally:
+        telemetry.stop()
+    readings = run.readings if recording is None else recording
+    row = Row(
+        target=session.artifact.passport.target,
+        precision=session.artifact.passport.precision,
+        size=session.input.size,
+        state="verified" if parity.within_budget else "failed",
+        reason="; ".join(parity.problems) or "against the recorded output of one photo",
+        path=session.artifact.path.name,
+        artifact=session.artifact,
+        session=session.describe(),
+        parity=parity,
+        latency=run.latency("result"),
+    )
+    found = {
+        "protocol": protocol_dict(run),
+        "clocks": clocks(run),
+        "absent": _absent(run, telemetry, readings, recording is not None),
+        "sources": [source.name for source in telemetry.sources]
+        if replay is None
+        else [f"replay of {replay.name}"],
+        "live": recording is None,
+        "settings": {**power_mode(), "governors": SysfsSource().governors()},
+        **verdict(run, readings, live=recording is None),
+        "queries": _queries(run, live=recording is None),
+        "readings": [reading.to_dict() for reading in readings],
+        **(_layers(session, image) if layers else {}),
+    }
+    return {**row.to_dict(), "profile": found}
+
+
+def report(
+    rows: Sequence[dict[str, Any]], artifacts: Sequence[Artifact], command: Sequence[str]
+) -> dict[str, Any]:
+    """Return rows of :func:`profile` in the form of ``report.json``."""
+    passports = [artifact.passport for artifact in artifacts]
+    first = passports[0]
+    return {
+        "version": importlib.metadata.version("fdikp-edge"),
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "model": first.model,
+        "model_details": {
+            "name": first.model,
+            "weights_sha256": first.weights_sha256,
+            "program_sha256": first.program_sha256,
+            "size": list(first.input.size),
+            "image_contract": "uint8_nhwc" if first.input.dtype == "uint8" else "float_nchw",
+            "notes": list(dict.fromkeys(note for passport in passports for note in passport.notes)),
+        },
+        "machine": machine_info(),
+        "photo": "golden input",
+        "command": list(command),
+        "notes": [],
+        "artifacts": list(rows),
+    }
+
+
+def summary_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what people want to see of a report of profiles."""
+    for row in found["artifacts"]:
+        made = row["profile"]
+        yield f"{row['path']}: {row['state']} on {row['session']['runtime']}, {row['session']['device']}"
+        for name, took in made["clocks"].items():
+            if took is not None:
+                figures = ", ".join(f"{key} {took[key]} ms" for key in ("p50", "p90", "p99"))
+                yield f"  {name}: {figures}, {took['n']} queries"
+        if made["power"] is not None:
+            total = made["power"]["total"]
+            yield f"  power: {total['mean_mw'] / 1000:.2f} W on {total['of']}"
+        if made["energy_per_frame_mj"] is not None:
+            yield f"  energy: {made['energy_per_frame_mj']['net']} mJ a frame over idle"
+        for reason in made["throttle"]["reasons"]:
+            yield f"  throttled: {reason}"
+        if made["drift"]["flagged"]:
+            yield f"  drift: grew slower by {made['drift']['ratio']:.2f}x"
+        for problem in made["protocol"]["problems"]:
+            yield f"  does not conform: {problem}"
+        yield "  absent: " + "; ".join(f"{name}: {why}" for name, why in made["absent"].items())
+
+
+def timed_query(session: Session, tile: Array) -> Callable[[], Mapping[str, float]]:
+    """Return a query over 8-bit pixels that reports the milliseconds of every clock the session has."""
+    timed = _Timed(session)
+    runner = TileRunner(timed)
+
+    def query() -> Mapping[str, float]:
+        began = time.perf_counter()
+        runner(tile)
+        took = {"end_to_end": (time.perf_counter() - began) * 1e3, "result": timed.result_ms}
+        kernel = getattr(session, "kernel_ms", None)  # a session on a device that keeps its own time
+        return took if kernel is None else {**took, "kernel": float(kernel)}
+
+    return query
+
+
+class _Timed(Session):
+    """A session that notes how long each run took; all else is the other's."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session.artifact, session.threads)
+        self.result_ms = 0.0
+        self._session = session
+
+    def run(self, x: Array) -> Array:
+        began = time.perf_counter()
+        result = self._session.run(x)
+        self.result_ms = (time.perf_counter() - began) * 1e3
+        return result
+
+    def _run(self, x: Array) -> Array:
+        return self._session.run(x)
+
+    def describe(self) -> dict[str, str | int]:
+        return self._session.describe()
+
+    def close(self) -> None:
+        """Nothing: whoever opened the session closes it."""
+
+
+def as_pixels(session: Session, image: Array) -> Array:
+    """Return an input of the network as height x width x 3 bytes."""
+    contract = session.input
+    low, high = contract.value_range
+    values: Array = image[0].transpose(1, 2, 0) if contract.layout == "NCHW" else image[0]
+    if contract.dtype == "uint8":
+        return values
+    pixels: Array = ((values - low) / (high - low) * 255).round().clip(0, 255).astype("uint8")
+    return pixels
+
+
+def clocks(run: Run) -> dict[str, Any]:
+    """Return the figures of each clock, ``None`` for one that there is not, and what it measures."""
+    found: dict[str, Any] = {}
+    for name, meaning in CLOCKS.items():
+        latency = run.latency(name)
+        found[name] = None if latency is None else {**latency.to_dict(), "measures": meaning}
+    return found
+
+
+def verdict(run: Run, readings: Sequence[Reading], *, live: bool) -> dict[str, Any]:
+    """Return what the readings say: power, temperatures, clocks, energy, drift, throttling.
+
+    Energy is only given for readings of this very run, ``live``; power of a recording is of another.
+    """
+    limits = SysfsSource().limits_c() if live else {}
+    reasons = summary.held_back(readings, limits)
+    latency = run.latency("result")
+    drift = None if latency is None else latency.drift
+    power = summary.power(readings, run.idle if live else [])
+    return {
+        "power": power,
+        "energy_per_frame_mj": _energy(power, run) if live else None,
+        "temperature_c": summary.spans(readings, "temperature_c"),
+        "temperature_limits_c": limits,
+        "clock_mhz": summary.spans(readings, "clock_mhz"),
+        "load_percent": summary.spans(readings, "load_percent"),
+        # Without a clock, a temperature or a counter nobody can say that the machine did not hold back.
+        "throttle": {"flagged": bool(reasons) if any(map(_tells, readings)) else None, "reasons": reasons},
+        "drift": {
+            "ratio": None if drift is None else round(drift, 4),
+            "flagged": drift is not None and run.n >= DRIFT_QUERIES and drift > DRIFT,
+        },
+    }
+
+
+def _tells(reading: Reading) -> bool:
+    return bool(reading.clock_mhz or reading.throttle or reading.temperature_c)
+
+
+def _energy(power: Mapping[str, Any] | None, run: Run) -> dict[str, Any] | None:
+    """Return millijoules a frame: mean power over the run times its time, over its queries."""
+    if power is None or not run.n:
+        return None
+    total, seconds = power["total"], run.seconds / run.n
+    net = total["net_mw"]
+    return {
+        "gross": round(total["mean_mw"] * seconds, 3),
+        "net": None if net is None else round(net * seconds, 3),
+        "of": total["of"],
+        "seconds_per_frame": round(seconds, 6),
+    }
+
+
+def _absent(run: Run, telemetry: Telemetry, readings: Sequence[Reading], replayed: bool) -> dict[str, str]:
+    """Name everything that a full profile would have and this one lacks."""
+    found = dict(telemetry.absent)
+    if replayed:
+        found["sensors"] = "not asked: a recording is replayed"
+    for source in telemetry.sources:
+        if isinstance(source, SysfsSource) and source.notes:
+            found[source.name] = "; ".join(source.notes)
+    found.update(telemetry.missing(readings))
+    for name in CLOCKS:
+        if name not in run.times_ms:
+            found[f"{name} clock"] = "this runtime has no events of a device"
+    if not replayed and not any(reading.power_mw for reading in run.idle):
+        found["energy"] = "no power was read"
+    elif replayed:
+        found["energy"] = "power of a recording has nothing to do with this run"
+    return found
+
+
+def _queries(run: Run, *, live: bool) -> dict[str, list[Any]]:
+    """Return every query: when, how long by each clock, and which reading was the last before its end."""
+    found: dict[str, list[Any]] = {"start_s": [round(start, 4) for start in run.start_s]}
+    for clock, times in run.times_ms.items():
+        found[f"{clock}_ms"] = [round(value, 3) for value in times]
+    if live:
+        found["reading"] = run.reading_of()
+    return found
+
+
+def _layers(session: Session, image: Array) -> dict[str, Any]:
+    try:
+        layers = layer_times(session, image)
+    except TargetUnavailableError as error:
+        return {"layers": None, "modules_ms": None, "layers_absent": str(error)}
+    return {
+        "layers": [
+            {"name": layer.name, "operator": layer.operator, "module": layer.module, "ms": round(layer.ms, 4)}
+            for layer in layers[:MAX_LAYERS]
+        ],
+        "modules_ms": by_module(layers),
+    }

@@ -1,0 +1,9 @@
+"""What a device tells of itself while it works: power, temperatures, clocks, loads, throttling."""
+
+from __future__ import annotations
+
+from .reading import Reading, Source
+from .sampler import Sampler
+from .sources import Telemetry, find_sources
+
+__all__ = ["Reading", "Sampler", "Source", "Telemetry", "find_sources"]

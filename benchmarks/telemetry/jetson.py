@@ -1,0 +1,164 @@
+"""A Jetson's own programs: ``tegrastats`` while something runs, ``nvpmodel`` and ``jetson_clocks`` before."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+import threading
+from typing import Any
+
+from ...runtime.errors import TargetUnavailableError
+from . import tegrastats
+from .reading import Reading
+
+PLACES = ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/home/nvidia")
+"""Where the programs are on Jetson Linux, beside the search path (a plain user's lacks ``sbin``)."""
+
+_MODE = re.compile(r"NV Power Mode:\s*(.+)")
+_FAN = re.compile(r"NV Fan Mode:\s*(.+)")
+_PAIR = re.compile(r"(\w+)=(\S+)")
+_TIMEOUT_S = 10.0
+
+
+class TegrastatsSource:
+    """The last line that ``tegrastats`` printed."""
+
+    name = "tegrastats"
+
+    def __init__(self, interval_s: float = 0.5) -> None:
+        """Plan to ask for a line every ``interval_s``."""
+        self.interval_ms = max(100, round(interval_s * 1000))
+        self._process: subprocess.Popen[str] | None = None
+        self._line: str | None = None
+
+    def start(self) -> None:
+        """Start the program.
+
+        Raises:
+            TargetUnavailableError: it is not installed, or does not start.
+        """
+        program = find_program("tegrastats")
+        try:
+            self._process = subprocess.Popen(
+                [program, "--interval", str(self.interval_ms)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+            )
+        except OSError as error:
+            raise TargetUnavailableError(f"{program} does not start: {error.strerror or error}") from error
+        threading.Thread(target=self._follow, args=(self._process,), daemon=True).start()
+
+    def _follow(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with contextlib.suppress(OSError, ValueError):  # closed by stop
+            for line in process.stdout:
+                self._line = line
+
+    def read(self) -> Reading:
+        """Return the newest line, empty where there is none since the last time."""
+        line, self._line = self._line, None
+        return Reading() if line is None else tegrastats.parse(line)
+
+    def stop(self) -> None:
+        """Stop the program."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def find_program(name: str) -> str:
+    """Return the path of a Jetson program.
+
+    Raises:
+        TargetUnavailableError: it is not there.
+    """
+    found = shutil.which(name) or shutil.which(name, path=":".join(PLACES))
+    if found is None:
+        raise TargetUnavailableError(f"{name} is not found (it comes with Jetson Linux)")
+    return found
+
+
+def power_mode() -> dict[str, Any]:
+    """Return the power mode by name and what the clocks are held at, each with its ``problem`` if unknown.
+
+    ``{"nvpmodel": {"power_mode": "MAXN", "power_mode_id": 0, …}, "jetson_clocks": {"locked": …}}``.
+    """
+    return {
+        "nvpmodel": _asked("nvpmodel", ["-q"], parse_nvpmodel),
+        "jetson_clocks": _asked("jetson_clocks", ["--show"], parse_jetson_clocks),
+    }
+
+
+def parse_nvpmodel(text: str) -> dict[str, Any]:
+    """Return what ``nvpmodel -q`` says: ``power_mode``; ``power_mode_id``, ``fan_mode`` where shown."""
+    found: dict[str, Any] = {}
+    lines = [line.strip() for line in text.splitlines()]
+    for number, line in enumerate(lines):
+        if match := _MODE.search(line):
+            found["power_mode"] = match[1].strip()
+            following = lines[number + 1] if number + 1 < len(lines) else ""
+            if following.isdigit():
+                found["power_mode_id"] = int(following)
+        elif match := _FAN.search(line):
+            found["fan_mode"] = match[1].strip()
+        elif "ERROR" in line:
+            found.setdefault("problem", line[:200])
+    if "power_mode" not in found:
+        found.setdefault("problem", "nvpmodel named no power mode")
+    return found
+
+
+def parse_jetson_clocks(text: str) -> dict[str, Any]:
+    """Return what ``jetson_clocks --show`` says of each unit, and whether all are held at one clock.
+
+    ``{"machine": …, "locked": false, "units": {"cpu0": {"MinFreq": "729600", …}}}``.
+    """
+    units: dict[str, dict[str, str]] = {}
+    found: dict[str, Any] = {"units": units}
+    for line in text.splitlines():
+        name, _, rest = line.strip().partition(" ")
+        if "Machine:" in line:
+            found["machine"] = line.partition("Machine:")[2].strip()
+        elif "NV Power Mode" in line:
+            found["power_mode"] = line.partition(":")[2].strip()
+        elif pairs := dict(_PAIR.findall(rest)):
+            units[name.rstrip(":")] = pairs
+    scaled = [unit for unit in units.values() if "MinFreq" in unit and "MaxFreq" in unit]
+    if not scaled:
+        return {"problem": "jetson_clocks showed no clocks"}
+    found["locked"] = all(unit["MinFreq"] == unit["MaxFreq"] for unit in scaled)
+    return found
+
+
+def _asked(name: str, arguments: list[str], parse: Any) -> dict[str, Any]:
+    try:
+        done = subprocess.run(
+            [find_program(name), *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+        )
+    except TargetUnavailableError as error:
+        return {"problem": str(error)}
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"problem": f"{name} did not answer: {error}"[:200]}
+    answer: dict[str, Any] = parse(done.stdout)
+    said = (done.stdout + done.stderr).lower()
+    if "problem" in answer and "root" in said:
+        answer["problem"] = f"{name} must be run as root"
+    return answer

@@ -1,0 +1,65 @@
+"""Which sensors this machine has: tegrastats, jtop, NVML and sysfs are tried in that order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ...runtime.errors import TargetUnavailableError
+from .jetson import TegrastatsSource
+from .jtop import JtopSource
+from .nvml import NvmlSource
+from .reading import QUANTITIES, Reading, Source
+from .sysfs import SysfsSource
+
+ORDER: tuple[Callable[[], Source], ...] = (TegrastatsSource, JtopSource, NvmlSource, SysfsSource)
+
+
+@dataclass
+class Telemetry:
+    """The sources that work here, the first one first: where two tell the same, its word counts.
+
+    Of the first three the first that works is taken; sysfs adds what it lacks. ``absent`` says of every other
+    why it is not used.
+    """
+
+    sources: list[Source] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def read(self) -> Reading:
+        """Return what all of them say together."""
+        found = Reading()
+        for source in reversed(self.sources):
+            found = source.read().over(found)
+        return found
+
+    def stop(self) -> None:
+        """Stop all of them."""
+        for source in self.sources:
+            source.stop()
+
+    def missing(self, readings: Sequence[Reading]) -> dict[str, str]:
+        """Return a word for every quantity that none of ``readings`` holds."""
+        used = ", ".join(source.name for source in self.sources)
+        return {
+            name: f"not told by {used}" if used else "told by no source"
+            for name in QUANTITIES
+            if not any(getattr(reading, name) for reading in readings)
+        }
+
+
+def find_sources(order: Sequence[Callable[[], Source]] = ORDER) -> Telemetry:
+    """Start the sources that work here."""
+    found = Telemetry()
+    for make in order:
+        source = make()
+        if found.sources and source.name != SysfsSource.name:
+            found.absent[source.name] = f"not asked: {found.sources[0].name} answers"
+            continue
+        try:
+            source.start()
+        except TargetUnavailableError as error:
+            found.absent[source.name] = str(error)
+        else:
+            found.sources.append(source)
+    return found

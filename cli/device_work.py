@@ -1,0 +1,260 @@
+"""The commands of ``python fdikp.bundle``: call, print, and say whether all is well."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..benchmarks.device_profile import profile, report, summary_lines
+from ..benchmarks.latency import measure
+from ..benchmarks.machine import machine_info
+from ..benchmarks.parity import verify_golden
+from ..benchmarks.single_stream import Protocol
+from ..runtime.artifact import Artifact
+from ..runtime.deblur import Deblurrer
+from ..runtime.device import trtexec
+from ..runtime.device.build import Settings, build_artifact
+from ..runtime.device.bundle import Bundle
+from ..runtime.device.missing import problems
+from ..runtime.errors import ArtifactError, FdikpEdgeError, OutputError, TargetUnavailableError
+from ..runtime.files import replacing
+from ..runtime.images import read_photo, write_photo
+from ..runtime.sessions import Session, open_session
+from ..runtime.strict_json import printable
+
+Options = argparse.Namespace
+
+
+def info(bundle: Bundle, options: Options) -> bool:
+    """Show what is in the bundle and what this machine can do with it."""
+    artifacts = bundle.artifacts()
+    rows = [
+        {
+            "name": artifact.path.name,
+            "precision": artifact.passport.precision,
+            "size": list(artifact.passport.input.size),
+            "engine": _engine_state(artifact, _engines(bundle, options)),
+        }
+        for artifact in artifacts
+    ]
+    missing = problems()
+    facts = {"made_with": bundle.manifest["made_with"], "artifacts": rows, "missing_for_build": missing}
+    if options.json:
+        _json(facts)
+        return True
+    for row in rows:
+        _line(
+            f"{row['name']}: {row['precision']}, {row['size'][0]}x{row['size'][1]}, engine: {row['engine']}"
+        )
+    _line(
+        "engines can be built here" if not missing else "no engine can be built here: " + "; ".join(missing)
+    )
+    return True
+
+
+def build(bundle: Bundle, options: Options) -> bool:
+    """Build an engine from each artifact, or print the lines that would."""
+    # Flags choose types only where the file leaves them open.
+    artifacts = bundle.artifacts(options.artifact, ["fp32"] if options.weak else options.precision)
+    out = _engines(bundle, options)
+    if options.trtexec:
+        for line in trtexec.for_versions(artifacts, out, weak=options.weak):
+            _line(line)
+        return True
+    settings = Settings(weak=options.weak, workspace_mib=options.workspace, timing_cache=out / "timing.cache")
+    rows = []
+    for artifact in artifacts:
+        _say(f"building {artifact.path.name}")
+        built = build_artifact(artifact, out / artifact.path.name, settings, overwrite=options.overwrite)
+        rows.append({"name": artifact.path.name, "path": str(built.path), "notes": built.passport.notes})
+        if not options.json:
+            _line(f"{artifact.path.name}: {built.path}")
+    if options.json:
+        _json({"engines": rows})
+    return True
+
+
+def verify(bundle: Bundle, options: Options) -> bool:
+    """Hold each artifact, or its engine, against the golden output."""
+    rows = []
+    for artifact in bundle.artifacts(options.artifact, options.precision):
+        with _session(bundle, artifact, options) as session:
+            parity = verify_golden(session)
+            state = "verified" if parity.within_budget else "failed"
+            reason = "; ".join(parity.problems) or "against the recorded output of one photo"
+            rows.append(
+                {
+                    "path": session.artifact.path.name,
+                    "target": session.artifact.passport.target,
+                    "precision": session.artifact.passport.precision,
+                    "state": state,
+                    "reason": reason,
+                    "session": session.describe(),
+                    "parity": parity.to_dict(),
+                }
+            )
+            if session.artifact.path.parent == _engines(bundle, options):
+                session.artifact.amend(parity=parity.to_dict(), state=state, reason=reason)
+            if not options.json:
+                figures = f"max abs {parity.max_abs:.2e}, PSNR {parity.psnr_db:.1f} dB"
+                _line(f"{artifact.path.name}: {state} on {_runs_on(session)}: {figures} ({reason})")
+    if options.json:
+        _json({"machine": machine_info(), "artifacts": rows})
+    return all(row["state"] == "verified" for row in rows)
+
+
+def bench(bundle: Bundle, options: Options) -> bool:
+    """Time each artifact, or its engine."""
+    rows = []
+    for artifact in bundle.artifacts(options.artifact, options.precision):
+        with _session(bundle, artifact, options) as session:
+            image, _ = session.artifact.golden()
+
+            def call(session: Session = session, image: Any = image) -> object:
+                return session.run(image)
+
+            took = measure(call, min_samples=options.samples, max_seconds=options.seconds).to_dict()
+            rows.append({"path": artifact.path.name, "session": session.describe(), "latency_ms": took})
+            if not options.json:
+                _line(
+                    f"{artifact.path.name}: p50 {took['p50']} ms, p90 {took['p90']}, p99 {took['p99']}, "
+                    f"{took['n']} runs on {_runs_on(session)}"
+                )
+    if options.json:
+        _json({"machine": machine_info(), "artifacts": rows})
+    return True
+
+
+def profile_all(bundle: Bundle, options: Options) -> bool:
+    """Profile each artifact, or its engine, and write one report."""
+    artifacts = bundle.artifacts(options.artifact, options.precision)
+    if options.out.exists() and not options.overwrite:
+        raise OutputError(f"{options.out}: exists already; give --overwrite or another --out")
+    rows, used = [], []
+    for artifact in artifacts:
+        with _session(bundle, artifact, options) as session:
+            rows.append(
+                profile(
+                    session,
+                    protocol=protocol_of(options),
+                    replay=options.replay,
+                    layers=not options.no_layers,
+                    progress=_progress(artifact.path.name),
+                )
+            )
+            used.append(session.artifact)
+    found = report(rows, used, [Path(sys.argv[0]).name, *sys.argv[1:]])
+    with replacing(options.out) as temporary:
+        temporary.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    if options.json:
+        _json(found)
+    else:
+        for line in summary_lines(found):
+            _line(line)
+        _line(f"report: {options.out}")
+    return all(row["state"] == "verified" for row in rows)
+
+
+def deblur(bundle: Bundle, options: Options) -> bool:
+    """Deblur a photo with the first artifact asked for."""
+    artifact = bundle.artifacts(options.artifact, options.precision)[0]
+    if options.out.exists() and not options.overwrite:
+        raise OutputError(f"{options.out}: exists already; give --overwrite or another --out")
+    photo = bundle.photo() if options.photo is None else read_photo(options.photo)
+    with _session(bundle, artifact, options) as session:
+        write_photo(options.out, Deblurrer(session).photo(photo))
+        where = _runs_on(session)
+    facts = {"out": str(options.out), "artifact": artifact.path.name, "runs_on": where}
+    _json(facts) if options.json else _line(f"{options.out}: {photo.width}x{photo.height}, {where}")
+    return True
+
+
+def protocol_of(options: Options) -> Protocol:
+    """Return the protocol that a command line asks for."""
+    return Protocol(
+        queries=options.queries,
+        seconds=options.seconds,
+        most_seconds=options.most_seconds,
+        idle_seconds=options.idle,
+        soak_seconds=options.soak,
+        interval_s=options.interval,
+    )
+
+
+COMMANDS: dict[str, Callable[[Bundle, Options], bool]] = {
+    "info": info,
+    "build": build,
+    "verify": verify,
+    "bench": bench,
+    "profile": profile_all,
+    "deblur": deblur,
+}
+
+
+@contextlib.contextmanager
+def _session(bundle: Bundle, artifact: Artifact, options: Options) -> Iterator[Session]:
+    """Open the engine that was built from an artifact, or the artifact itself in ONNX Runtime."""
+    engine = _engines(bundle, options) / artifact.path.name
+    source = artifact
+    if engine.is_dir():
+        source = Artifact.open(engine)
+        if source.passport.program_sha256 != artifact.passport.program_sha256:
+            raise ArtifactError(f"{engine}: was built from another bundle; build it again with --overwrite")
+    try:
+        session = open_session(source, threads=options.threads)
+    except TargetUnavailableError as error:
+        if source is not artifact:
+            raise
+        missing = "; ".join([str(error), "and no engine was built yet", *problems()])
+        raise TargetUnavailableError(f"{artifact.path.name}: nothing here can run it: {missing}") from error
+    with session:
+        yield session
+
+
+def _engines(bundle: Bundle, options: Options) -> Path:
+    chosen: Path | None = getattr(options, "engines", None)
+    return chosen.absolute() if chosen else bundle.path.with_name(f"{bundle.path.stem}-engines")
+
+
+def _engine_state(artifact: Artifact, engines: Path) -> str:
+    folder = engines / artifact.path.name
+    if not folder.exists():
+        return "not built"
+    try:
+        return Artifact.open(folder).passport.state
+    except FdikpEdgeError as error:
+        return f"unusable: {error}"
+
+
+def _runs_on(session: Session) -> str:
+    made = session.describe()
+    return f"{made['runtime']} {made['version']} ({made['device']})"
+
+
+def _progress(name: str) -> Callable[[int, int, str], None]:
+    last = ""
+
+    def show(done: int, total: int, now: str) -> None:
+        nonlocal last
+        if now != last:
+            last = now
+            _say(f"{name}: {now}")
+
+    return show
+
+
+def _say(text: str) -> None:
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def _line(text: str) -> None:
+    print(printable(text))
+
+
+def _json(value: Mapping[str, Any]) -> None:
+    print(json.dumps(value, indent=2, allow_nan=False))

@@ -1,0 +1,152 @@
+"""``fdikp-edge gate``: may what a report speaks of be released?"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..runtime.errors import BadInputError, UnknownNameError
+from ..runtime.strict_json import printable
+from . import show
+from .guard import complain
+from .options import JsonOption, ThreadsOption
+from .parsing import check_threads
+
+if TYPE_CHECKING:
+    from ..benchmarks.gate import Verdict
+
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def gate(
+    report: Annotated[
+        Path, typer.Argument(metavar="REPORT", help="report.json of a deploy, or the folder it is in.")
+    ],
+    baseline: Annotated[
+        Path, typer.Option("--baseline", "-b", metavar="FILE", help="The figures to hold it against.")
+    ],
+    update: Annotated[
+        bool, typer.Option("--update", help="Make the report the new baseline instead of judging it.")
+    ] = False,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why the baseline changes; kept in it. Needed by --update.")
+    ] = "",
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep/--no-keep",
+            help="Keep the artifacts beside the baseline too; latency and pictures are compared with them.",
+        ),
+    ] = True,
+    slowdown: Annotated[
+        float, typer.Option(metavar="PERCENT", min=1.0, max=1000.0, help="The slowdown that must not pass.")
+    ] = 5.0,
+    seconds: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=1.0, max=86400.0, help="Most time for the latency of one."),
+    ] = 120.0,
+    clock: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What latency counts: wall, or cpu (this process's processor time, for machines that others "
+            "use too; best with --threads 1).",
+        ),
+    ] = "wall",
+    latency: Annotated[
+        bool, typer.Option("--latency/--no-latency", help="Time old against new, by turns.")
+    ] = True,
+    memory: Annotated[
+        bool, typer.Option("--memory/--no-memory", help="Measure the memory of a process of its own.")
+    ] = True,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the checks as JUnit XML.", show_default="no")
+    ] = None,
+    github: Annotated[
+        bool | None,
+        typer.Option(
+            "--github/--no-github", help="Print annotations.", show_default="if it runs in GitHub Actions"
+        ),
+    ] = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Hold a report against a baseline.
+
+    Numbers and pictures against fixed budgets; size, memory and precisions against the baseline; latency by
+    timing the kept artifact and the new one by turns, until it is certain whether the new one is slower.
+    """
+    from ..benchmarks.baseline import read_baseline
+    from ..benchmarks.baseline import update as write_baseline
+    from ..benchmarks.read_report import read_report
+
+    check_threads(threads)
+    if bool(reason.strip()) != update:
+        raise BadInputError(
+            "--update needs a --reason, which is kept in the baseline"
+            if update
+            else "--reason is for --update; without it nothing is written"
+        )
+    if clock not in CLOCKS:
+        raise UnknownNameError(f"no clock is called {clock!r}; there are: {', '.join(CLOCKS)}")
+    content = read_report(report)
+    folder = report if report.is_dir() else report.parent
+    before = None if update else read_baseline(baseline)
+    with show.working("opening") as step:
+        from ..benchmarks import gate as gates
+
+        if before is None:
+            present = gates.built(content, folder)
+            figures = gates.measure(present, memory)
+            artifacts = {name: artifact for name, (artifact, _) in present.items()}
+            changes = write_baseline(baseline, figures, artifacts, reason, keep=keep)
+        else:
+            verdict = gates.gate(
+                content,
+                folder,
+                before,
+                baseline,
+                slowdown=slowdown / 100,
+                max_seconds=seconds,
+                latency=latency,
+                memory=memory,
+                threads=threads,
+                timer=CLOCKS[clock],
+                progress=step,
+            )
+    if before is None:
+        if json:
+            show.as_json({"baseline": str(baseline), "changes": changes})
+        else:
+            show.facts(str(baseline), [("changed", change) for change in changes] or [("changed", "nothing")])
+        return 0
+    if junit is not None:
+        from ..benchmarks.verdicts import write_junit
+
+        write_junit(verdict, junit)
+    if json:
+        show.as_json(verdict.to_dict())
+    else:
+        _print(verdict)
+    if github or (github is None and os.environ.get("GITHUB_ACTIONS") == "true"):
+        from ..benchmarks.verdicts import github_lines
+
+        for line in github_lines(verdict):
+            # GitHub reads both streams; with --json, stdout holds nothing else.
+            print(printable(line), file=sys.stderr if json else sys.stdout, flush=True)
+    for check in verdict.failed:
+        complain(f"{check.artifact}: {check.name}: {check.message}", kind="failed")
+    return 0 if verdict.ok else 1
+
+
+def _print(verdict: Verdict) -> None:
+    rows = [(check.artifact, check.name, check.outcome, check.message) for check in verdict.checks]
+    show.table("Gate", ("artifact", "check", "outcome", "what was found"), rows)
+    other = verdict.conditions.get("other_load")
+    if other is not None:
+        show.line(f"Meanwhile other processes kept {other:.1f} processors busy.")

@@ -1,0 +1,264 @@
+"""Build an engine on the device it is for, with nothing but the ``tensorrt`` module that is there.
+
+The types are those in the ONNX file (casts, quantise and dequantise), which every release from 10 takes as a
+strongly typed network. Where a release still has weak typing (8.6 to 10), ``weak`` lets builder flags choose
+types instead, for a file in float32 with a calibration cache and a list of layers to leave alone beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .. import strict_json
+from ..artifact import Artifact, ArtifactWriter
+from ..caches import read_cache, write_cache
+from ..cuda import open_cuda
+from ..engines import (
+    ENGINE_FILE,
+    FACTS_FILE,
+    LOG_FILE,
+    ONNX_FILE,
+    Capability,
+    EngineFacts,
+    name_places,
+    refusals,
+)
+from ..errors import ArtifactError, CheckFailedError, DeviceError, TargetUnavailableError
+from ..onnx_nodes import OnnxNode, onnx_nodes
+from ..sessions.onnx_guard import check_external_data
+from ..strict_json import printable
+from ..tensorrt_features import Features, features_of_module, product_of
+from .missing import problems, tensorrt_module
+
+CACHE_FILE = "calibration.cache"
+WIDE_FILE = "wide.json"
+"""What an artifact in float32 carries for weakly typed builds: ranges, and layers to keep in float32."""
+MAX_WIDE_BYTES = 1 << 24
+
+TARGET = "tensorrt"
+MAX_LOG_LINES = 20_000
+_WARNING = 2  # ILogger.Severity: internal error 0, error 1, warning 2, info 3, verbose 4
+_MEMORY_WORDS = ("out of memory", "outofmemory", "cuda error 2")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to build.
+
+    ``weak`` is the precision that builder flags ask for; ``None`` takes types from the file.
+    ``workspace_mib`` bounds what one layer may use (TensorRT's own choice when ``None``); ``capability`` is
+    what a TensorRT that builds ahead of time builds for, and others take the device they run on.
+    """
+
+    weak: Literal["fp16", "int8"] | None = None
+    workspace_mib: int | None = None
+    timing_cache: Path | None = None
+    capability: Capability | None = None
+
+
+@dataclass
+class Built:
+    """An engine, the timings learnt for it, and what the builder said (severity, text)."""
+
+    engine: bytes
+    timing_cache: bytes | None
+    log: list[tuple[int, str]] = field(default_factory=list)
+
+    def warnings(self, nodes: dict[str, OnnxNode] | Any) -> list[str]:
+        """Return the builder's warnings and errors, each with the modules it names."""
+        found = []
+        for severity, text in self.log:
+            if severity <= _WARNING:
+                places = name_places(text, nodes)
+                found.append(text + (f" (in {', '.join(places)})" if places else ""))
+        return list(dict.fromkeys(found))
+
+
+def build_artifact(
+    source: Artifact, dest: Path, settings: Settings | None = None, *, overwrite: bool = False
+) -> Artifact:
+    """Build an artifact's ONNX file into an engine for this device, and write that as an artifact.
+
+    It keeps the golden input and output, and is ``unverified`` until ``verify`` has run.
+
+    Raises:
+        TargetUnavailableError: TensorRT, its libraries, a driver or a GPU is missing; says each.
+        ArtifactError: TensorRT refuses the file; names operator and module.
+        CheckFailedError: the builder gave up, for want of memory or else.
+        OutputError: ``dest`` exists or cannot be written.
+    """
+    settings = settings or Settings()
+    if missing := problems():
+        raise TargetUnavailableError("no engine can be built here: " + "; ".join(missing))
+    trt, device = tensorrt_module(), open_cuda().device()
+    features = features_of_module(trt)
+    check_external_data(source)
+    onnx = source.read(source.passport.model_file, source.model_path.stat().st_size)
+    nodes = onnx_nodes(onnx)
+    with ArtifactWriter(dest, overwrite=overwrite) as writer:
+        known = None if settings.timing_cache is None else read_cache(settings.timing_cache)
+        built = build(trt, features, onnx, source, settings, known)
+        if settings.timing_cache is not None and built.timing_cache is not None:
+            write_cache(settings.timing_cache, built.timing_cache)
+        facts = EngineFacts(
+            product_of(trt),
+            str(trt.__version__),
+            (device.capability,),
+            "weak" if settings.weak else "strong",
+        )
+        (writer.folder / ENGINE_FILE).write_bytes(built.engine)
+        (writer.folder / ONNX_FILE).write_bytes(onnx)
+        (writer.folder / FACTS_FILE).write_bytes(facts.to_json())
+        log = "\n".join(printable(text) for _, text in built.log)
+        (writer.folder / LOG_FILE).write_text(log + "\n", encoding="utf-8")
+        golden = source.passport.golden or {}
+        for name in golden.values():
+            (writer.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (writer.folder / name).write_bytes(source.read(name, 1 << 31))
+        return writer.commit(
+            dataclasses.replace(
+                source.passport,
+                target=TARGET,
+                precision=settings.weak or source.passport.precision,
+                model_file=ENGINE_FILE,
+                toolchain={**source.passport.toolchain, "tensorrt (device)": str(trt.__version__)},
+                parity=None,
+                latency_ms=None,
+                measured_on=None,
+                state="unverified",
+                reason=f"built on {device.name}, not verified yet",
+                notes=[*source.passport.notes, *built.warnings(nodes)[:50]],
+            )
+        )
+
+
+def build(
+    trt: Any,
+    features: Features,
+    onnx: bytes,
+    source: Artifact,
+    settings: Settings,
+    timing: bytes | None = None,
+) -> Built:
+    """Parse and build with a given TensorRT module; see :func:`build_artifact`."""
+    if settings.weak and not features.has_weak_typing:
+        raise TargetUnavailableError(
+            f"{features.product} {features.version} has no weak typing; build without --weak"
+        )
+    if settings.weak and not {CACHE_FILE, WIDE_FILE} <= set(source.passport.files):
+        raise ArtifactError(
+            f"{source.path}: holds no {CACHE_FILE}, which types by flags need; it goes along where a bundle "
+            "is made of a float32 artifact with --table. Or build without --weak"
+        )
+    said: list[tuple[int, str]] = []
+    logger = _logger(trt, said)
+    builder = trt.Builder(logger)
+    flags = 0
+    if not settings.weak and features.has_strong_typing_flag:
+        flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flags)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(onnx):
+        refused = refusals(parser, onnx_nodes(onnx)) or ["no reason given"]
+        raise ArtifactError(f"{source.path}: TensorRT {features.version} refuses {'; '.join(refused[:5])}")
+    config = builder.create_builder_config()
+    keep = _configure(trt, features, config, source, settings, timing)
+    if settings.weak:
+        keep_wide(trt, network, config, strict_json.parse(source.read(WIDE_FILE, MAX_WIDE_BYTES)))
+    try:
+        engine = builder.build_serialized_network(network, config)
+    except (MemoryError, DeviceError) as error:
+        raise _gave_up(source, [(1, f"out of memory: {error}")]) from error
+    if engine is None:
+        raise _gave_up(source, said)
+    del keep
+    learnt = config.get_timing_cache() if features.has_timing_cache else None
+    return Built(bytes(engine), None if learnt is None else bytes(learnt.serialize()), said)
+
+
+def _configure(
+    trt: Any, features: Features, config: Any, source: Artifact, settings: Settings, timing: bytes | None
+) -> list[Any]:
+    """Set the builder's options, and return what must stay alive while it works."""
+    keep: list[Any] = []
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # layers keep their names
+    if hasattr(trt.BuilderFlag, "TF32"):
+        config.clear_flag(trt.BuilderFlag.TF32)  # ten bits of mantissa are not float32
+    if settings.workspace_mib is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_mib << 20)
+    if features.has_ahead_of_time and settings.capability is not None:
+        config.num_compute_capabilities = 1
+        name = "SM{}{}".format(*settings.capability)
+        config.set_compute_capability(getattr(trt.ComputeCapability, name), 0)
+    if features.has_timing_cache:
+        cache = config.create_timing_cache(timing or b"")
+        keep.append(cache)
+        if not config.set_timing_cache(cache, False):  # of another device or release
+            cache = config.create_timing_cache(b"")
+            keep.append(cache)
+            config.set_timing_cache(cache, False)
+    if settings.weak:
+        config.set_flag(trt.BuilderFlag.FP16)
+    if settings.weak == "int8":
+        config.set_flag(trt.BuilderFlag.INT8)
+        config.int8_calibrator = calibrator = _calibrator(trt, source.read(CACHE_FILE, 1 << 26))
+        keep.append(calibrator)
+    return keep
+
+
+def keep_wide(trt: Any, network: Any, config: Any, names: list[str]) -> None:
+    """Ask a weakly typed builder to leave layers in float32."""
+    wanted = set(names)
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if layer.name in wanted:
+            layer.precision = trt.DataType.FLOAT
+    config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
+
+
+def _calibrator(trt: Any, cache: bytes) -> Any:
+    """Return a calibrator that has nothing but a finished cache."""
+
+    class Cached(trt.IInt8EntropyCalibrator2):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IInt8EntropyCalibrator2.__init__(self)
+
+        def get_batch_size(self) -> int:
+            return 1
+
+        def get_batch(self, names: Any) -> None:
+            return None
+
+        def read_calibration_cache(self) -> bytes:
+            return cache
+
+        def write_calibration_cache(self, data: Any) -> None:
+            return None
+
+    return Cached()
+
+
+def _logger(trt: Any, said: list[tuple[int, str]]) -> Any:
+    """Return a logger of the module's own kind that keeps everything that is said in ``said``."""
+
+    class Kept(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, text: str) -> None:
+            if len(said) < MAX_LOG_LINES:
+                said.append((int(severity), str(text)))
+
+    return Kept()
+
+
+def _gave_up(source: Artifact, said: list[tuple[int, str]]) -> CheckFailedError:
+    errors = [text for severity, text in said if severity < _WARNING]
+    memory = any(word in text.lower() for text in errors for word in _MEMORY_WORDS)
+    advice = "close other programs, or bound it with --workspace" if memory else "see --log for all it said"
+    first = printable(errors[0])[:300] if errors else "the builder gave no reason"
+    what = "ran out of memory" if memory else "gave up"
+    return CheckFailedError(f"{source.path}: TensorRT {what}: {first}; {advice}")

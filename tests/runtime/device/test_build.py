@@ -1,0 +1,335 @@
+"""Building on a device, with a real TensorRT (RTX, ahead of time, no GPU needed), and trtexec's lines."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import importlib
+import importlib.util
+import json
+import shlex
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import small_bundle as maker
+from fdikp_edge.cli.device import parser
+from fdikp_edge.cli.device_work import COMMANDS
+from fdikp_edge.export.bundle import make_bundle
+from fdikp_edge.runtime import cuda_library
+from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
+from fdikp_edge.runtime.caches import read_cache
+from fdikp_edge.runtime.cuda import open_cuda
+from fdikp_edge.runtime.device import build as device_build
+from fdikp_edge.runtime.device import missing, trtexec
+from fdikp_edge.runtime.device.build import Settings, build, build_artifact
+from fdikp_edge.runtime.device.bundle import Bundle
+from fdikp_edge.runtime.engines import EngineFacts
+from fdikp_edge.runtime.errors import (
+    ArtifactError,
+    CheckFailedError,
+    OutputError,
+    TargetUnavailableError,
+)
+from fdikp_edge.runtime.tensorrt_features import features_of, features_of_module
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from fake_cuda import fake_cudart
+
+RUNTIME = Path(__file__).parent.parent
+
+SM86 = Settings(capability=(8, 6))
+
+
+@pytest.fixture(scope="module")
+def rtx() -> Any:
+    return pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+
+
+@pytest.fixture(scope="module")
+def artifacts(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    opened = Bundle.open(small_bundle, tmp_path_factory.mktemp("cache")).artifacts()
+    return {artifact.passport.precision: artifact for artifact in opened}
+
+
+@pytest.fixture(scope="module")
+def weak_artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A float32 artifact of a bundle that was made with a calibration table of its program."""
+    pytest.importorskip("torch", reason="reading a calibration table needs torch")
+    from fdikp_edge.calibration.half import HalfPlan
+    from fdikp_edge.calibration.ranges import SCHEMES, Statistics
+    from fdikp_edge.calibration.table import CalibrationTable, Section
+
+    folder = tmp_path_factory.mktemp("weak")
+    source = maker.make(folder)
+    seen = Statistics(0.0, 127.0, 64.0, 70.0, 10, dict.fromkeys(SCHEMES, 127.0), 40.0)
+    section = Section("onnx", {"x": seen, "mul": seen}, (), HalfPlan({"mul": "a reason"}, (), 90.0, 60.0))
+    table = CalibrationTable("half", "a" * 64, (32, 32), {}, {"b" * 64: section})
+    table.write(folder / "table.json")
+    bundle = make_bundle([source], folder / "weak.bundle", tables=[folder / "table.json"])
+    (artifact,) = Bundle.open(bundle.path, folder / "cache").artifacts()
+    return artifact
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_files_of_a_bundle_become_engines(
+    precision: str, artifacts: dict[str, Artifact], rtx: Any
+) -> None:
+    artifact = artifacts[precision]
+    built = build(rtx, features_of_module(rtx), artifact.model_path.read_bytes(), artifact, SM86)
+    assert len(built.engine) > 1000 and built.timing_cache is None  # RTX keeps none
+    assert not [text for severity, text in built.log if severity < 2], built.log
+
+
+def test_a_refusal_names_operator_and_module(
+    artifacts: dict[str, Artifact], rtx: Any, tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(artifacts["fp32"].model_path)
+    node = model.graph.node[0]
+    node.op_type, node.domain = "NoSuchOperator", "nowhere"
+    model.opset_import.add(domain="nowhere", version=1)
+    with pytest.raises(ArtifactError, match=r"refuses .*NoSuchOperator.* in network\.halve"):
+        build(rtx, features_of_module(rtx), model.SerializeToString(), artifacts["fp32"], SM86)
+
+
+def test_weak_typing_is_refused_where_it_was_removed(artifacts: dict[str, Artifact], rtx: Any) -> None:
+    with pytest.raises(TargetUnavailableError, match="no weak typing"):
+        build(rtx, features_of_module(rtx), b"", artifacts["fp32"], Settings(weak="fp16"))
+
+
+def test_unsigned_values_are_refused_by_tensorrt_and_rewritten_by_a_bundle(
+    artifacts: dict[str, Artifact], rtx: Any, tmp_path: Path
+) -> None:
+    unsigned = Artifact.open(maker.make(tmp_path, "int8"))
+    with pytest.raises((ArtifactError, CheckFailedError)):
+        build(rtx, features_of_module(rtx), unsigned.model_path.read_bytes(), unsigned, SM86)
+
+
+def test_a_builder_that_gives_up_is_told_from_one_without_memory(artifacts: dict[str, Artifact]) -> None:
+    gave_up = device_build._gave_up(
+        artifacts["fp32"], [(2, "a warning"), (1, "no implementation for node x")]
+    )
+    assert "gave up: no implementation" in str(gave_up) and gave_up.exit_code == 1
+    memory = device_build._gave_up(
+        artifacts["fp32"], [(1, "Error Code 2: OutOfMemory (Requested size was 1 GB)")]
+    )
+    assert "ran out of memory" in str(memory) and "--workspace" in str(memory)
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("tensorrt") is not None:
+        pytest.skip("this machine has TensorRT")
+    first, *_ = missing.problems()
+    assert (
+        first.startswith("the Python module tensorrt is not installed for Python 3.") and "JetPack" in first
+    )
+    monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))  # present, but only just
+    assert missing.problems()[0].startswith("this tensorrt has no ONNX parser")
+    error = ImportError("libnvinfer.so.10: cannot open shared object file")
+    monkeypatch.setattr(importlib, "import_module", _raising(error))
+    assert "does not load: libnvinfer.so.10" in missing.problems()[0]
+
+
+def _raising(error: Exception) -> Any:
+    def raiser(name: str) -> ModuleType:
+        raise error
+
+    return raiser
+
+
+@pytest.fixture
+def classic(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Callable[[str], Any]]:
+    """A machine with a GPU of compute capability 8.7, and the names that a release of TensorRT has."""
+    monkeypatch.setattr(cuda_library, "candidates", lambda: iter([fake_cudart()._name]))
+    monkeypatch.syspath_prepend(RUNTIME / "fake_tensorrt")
+    open_cuda.cache_clear()
+
+    def install(release: str) -> Any:
+        monkeypatch.setenv("FAKE_TENSORRT", str(RUNTIME / "tensorrt_api" / f"{release}.json"))
+        monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+        return importlib.import_module("tensorrt")
+
+    yield install
+    sys.modules.pop("tensorrt", None)
+    open_cuda.cache_clear()
+
+
+@pytest.mark.parametrize("release", ["10.3.0", "10.13.3", "11.4.0"])
+def test_the_classic_builder_by_the_names_of_three_releases(
+    release: str, classic: Callable[[str], Any], artifacts: dict[str, Artifact], tmp_path: Path
+) -> None:
+    classic(release)
+    settings = Settings(timing_cache=tmp_path / "timing.cache")
+    made = build_artifact(artifacts["int8"], tmp_path / "engine", settings)
+    note, _, onnx = (made.path / "model.engine").read_bytes().partition(b"\n")
+    asked = json.loads(note)
+    assert asked["strong"] and asked["flags"] == [] and asked["calibration"] == ""
+    assert onnx == artifacts["int8"].model_path.read_bytes() == (made.path / "model.onnx").read_bytes()
+    facts = EngineFacts.of(made)
+    assert (facts.product, facts.version, facts.capabilities) == ("tensorrt", release, ((8, 7),))
+    assert (made.passport.target, made.passport.state) == ("tensorrt", "unverified")
+    assert made.passport.toolchain["tensorrt (device)"] == release
+    assert read_cache(tmp_path / "timing.cache") == b"timings"
+    image, _ = made.golden()
+    assert image.shape == maker.SHAPE
+    with pytest.raises(OutputError, match="exists already"):
+        build_artifact(artifacts["int8"], tmp_path / "engine", settings)
+
+
+def test_a_device_builds_verifies_and_profiles_its_engines(
+    classic: Callable[[str], Any], small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole job on a device that is this processor: engines run their ONNX file through CUDA's calls."""
+    kept: list[Any] = []
+
+    def enqueue(stream: int, work: Callable[[], None]) -> None:
+        kept.append(ctypes.CFUNCTYPE(None)(work))
+        fake_cudart().fake_enqueue(ctypes.c_void_p(stream), kept[-1])
+
+    classic("10.3.0").enqueue = enqueue
+    bundle = Bundle.open(small_bundle, tmp_path / "cache")
+    where = ["--engines", str(tmp_path / "engines")]
+
+    def run(*words: str) -> Any:
+        options = parser("x").parse_args([words[0], *where, "--json", *words[1:]])
+        assert COMMANDS[words[0]](bundle, options)
+        return json.loads(capsys.readouterr().out)
+
+    assert [row["name"] for row in run("build")["engines"]] == ["half-onnx-fp32", "half-onnx-int8"]
+    rows = run("verify")["artifacts"]
+    assert {(row["target"], row["state"]) for row in rows} == {("tensorrt", "verified")}
+    assert {row["session"]["runtime"] for row in rows} == {"TensorRT"}
+    assert Artifact.open(tmp_path / "engines" / "half-onnx-fp32").passport.state == "verified"
+    assert {row["session"]["runtime"] for row in run("bench", "--samples", "3")["artifacts"]} == {"TensorRT"}
+    short = ("--queries", "5", "--seconds", "0.05", "--idle", "0", "--soak", "0", "--no-layers")
+    (row,) = run("profile", "--precision", "fp32", *short, "--out", str(tmp_path / "p.json"))["artifacts"]
+    figures = row["profile"]["clocks"]
+    assert figures["kernel"]["n"] == figures["result"]["n"] == figures["end_to_end"]["n"] >= 5
+    assert "kernel clock" not in row["profile"]["absent"]
+
+
+def test_an_engine_of_another_bundle_is_not_run(
+    artifacts: dict[str, Artifact], small_bundle: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "engines" / "half-onnx-fp32"
+    with ArtifactWriter(other) as writer:
+        for name in artifacts["fp32"].passport.files:
+            (writer.folder / name).write_bytes((artifacts["fp32"].path / name).read_bytes())
+        writer.commit(dataclasses.replace(artifacts["fp32"].passport, program_sha256="d" * 64))
+    options = parser("x").parse_args(["verify", "--engines", str(tmp_path / "engines")])
+    with pytest.raises(ArtifactError, match="another bundle"):
+        COMMANDS["verify"](Bundle.open(small_bundle, tmp_path / "cache"), options)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_weak_typing_by_flags_and_our_ranges(
+    precision: Any, classic: Callable[[str], Any], weak_artifact: Artifact, tmp_path: Path
+) -> None:
+    classic("10.3.0")
+    made = build_artifact(weak_artifact, tmp_path / "engine", Settings(weak=precision))
+    asked = json.loads((made.path / "model.engine").read_bytes().partition(b"\n")[0])
+    assert not asked["strong"] and asked["wide"] == ["node_deblurred"]
+    assert "FP16" in asked["flags"] and ("INT8" in asked["flags"]) == (precision == "int8")
+    one = struct.pack(">f", 1.0).hex()  # 127 steps reach 127
+    expected = (
+        ["TRT-100-EntropyCalibration2", f"image: {one}", f"deblurred: {one}"] if precision == "int8" else []
+    )
+    assert sorted(asked["calibration"].splitlines()) == sorted(expected)
+    assert (made.passport.precision, EngineFacts.of(made).typing) == (precision, "weak")
+
+
+def test_weak_typing_needs_the_ranges(
+    classic: Callable[[str], Any], artifacts: dict[str, Artifact], tmp_path: Path
+) -> None:
+    classic("10.3.0")
+    with pytest.raises(ArtifactError, match=r"--table"):
+        build_artifact(artifacts["fp32"], tmp_path / "engine", Settings(weak="int8"))
+    assert not (tmp_path / "engine").exists()
+
+
+def test_a_builder_without_memory_leaves_nothing(
+    classic: Callable[[str], Any],
+    artifacts: dict[str, Artifact],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trt = classic("10.3.0")
+
+    def fails(self: Any, network: Any, config: Any) -> None:
+        config._log.log(1, "[virtualMemoryBuffer.cpp] Error Code 2: OutOfMemory (Requested size was 7 GB.)")
+
+    def keeps(self: Any, logger: Any) -> None:
+        object.__setattr__(self, "_log", logger)
+
+    def config(self: Any) -> Any:
+        made = trt.IBuilderConfig()
+        made._log = self._log
+        return made
+
+    monkeypatch.setattr(trt.Builder, "__init__", keeps)
+    monkeypatch.setattr(trt.Builder, "create_builder_config", config)
+    monkeypatch.setattr(trt.Builder, "build_serialized_network", fails)
+    with pytest.raises(CheckFailedError, match="ran out of memory"):
+        build_artifact(artifacts["fp32"], tmp_path / "engine")
+    assert list(tmp_path.iterdir()) == []
+
+
+def flags(line: str) -> dict[str, str]:
+    program, *words = shlex.split(line)
+    assert program == "trtexec"
+    return dict(word.partition("=")[::2] for word in words)
+
+
+@pytest.mark.parametrize("version", ["10.3", "10.13"])
+def test_trtexec_of_10_is_told_to_take_types_from_the_file(
+    version: str, artifacts: dict[str, Artifact]
+) -> None:
+    made, run = map(flags, trtexec.lines(artifacts["int8"], features_of("tensorrt", version), Path("out")))
+    assert "--stronglyTyped" in made and not {"--fp16", "--int8", "--calib"} & set(made)
+    assert {"--useSpinWait", "--useCudaGraph"} <= set(run) and "--includeDataTransfers" not in run
+    assert run["--loadEngine"] == made["--saveEngine"] and run["--iterations"] == "1024"
+
+
+def test_trtexec_of_11_knows_no_precision_flags(artifacts: dict[str, Artifact]) -> None:
+    for weak in (None, "int8"):
+        lines = trtexec.lines(artifacts["int8"], features_of("tensorrt", "11.4"), Path("out"), weak=weak)
+        made, run = map(flags, lines)
+        assert not {"--stronglyTyped", "--fp16", "--int8", "--calib", "--best"} & set(made)
+        assert "--includeDataTransfers" in run and not {"--useSpinWait", "--useCudaGraph"} & set(run)
+
+
+def test_trtexec_of_10_by_flags(weak_artifact: Artifact) -> None:
+    features = features_of("tensorrt", "10.3")
+    made, _ = map(flags, trtexec.lines(weak_artifact, features, Path("o"), weak="int8", workspace_mib=512))
+    assert {"--fp16", "--int8"} <= set(made) and "--stronglyTyped" not in made
+    assert made["--calib"] == str(weak_artifact.path / "calibration.cache")
+    assert made["--layerPrecisions"] == "node_deblurred:fp32" and made["--precisionConstraints"] == "prefer"
+    assert made["--memPoolSize"] == "workspace:512"
+    half, _ = map(flags, trtexec.lines(weak_artifact, features, Path("o"), weak="fp16"))
+    assert "--fp16" in half and not {"--int8", "--calib"} & set(half)
+
+
+def test_where_there_are_no_flags_a_comment_says_so(weak_artifact: Artifact) -> None:
+    *ten, last = trtexec.for_versions([weak_artifact], Path("o"), weak="int8")
+    assert "--int8" in ten[1] and last.startswith("# TensorRT 11 chooses no types by flags")
+
+
+def test_paths_with_spaces_stay_one_word(artifacts: dict[str, Artifact]) -> None:
+    made, _ = map(
+        flags, trtexec.lines(artifacts["fp32"], features_of("tensorrt", "11.4"), Path("my engines"))
+    )
+    assert made["--saveEngine"] == "my engines/half-onnx-fp32.engine"
+
+
+def test_an_artifact_of_tensorrt_itself_is_bundled_by_its_onnx_file(tmp_path: Path) -> None:
+    bundle = make_bundle([maker.make(tmp_path, target="tensorrt-rtx")], tmp_path / "b.bundle").path
+    (artifact,) = Bundle.open(bundle, tmp_path / "cache").artifacts()
+    assert (artifact.passport.target, artifact.passport.model_file) == ("onnx", "model.onnx")

@@ -67,7 +67,9 @@ def built(report: Mapping[str, Any], folder: Path) -> dict[str, tuple[Artifact, 
         except ArtifactError as error:
             raise ReportError(str(error).partition(": ")[2]) from error
         artifact = Artifact.open(folder / name)
-        if artifact.passport.weights_sha256 != entry.get("weights_sha256"):
+        passport = artifact.passport
+        files = entry.get("files", passport.files)
+        if passport.weights_sha256 != entry.get("weights_sha256") or passport.files != files:
             raise ReportError(f"{folder / name}: is not the artifact that the report speaks of; deploy again")
         found[name] = (artifact, entry)
     if not found:

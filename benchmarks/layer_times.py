@@ -10,7 +10,6 @@ by turns, without profiling.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from ..runtime.errors import TargetUnavailableError
 from ..runtime.photo import Array
 from ..runtime.sessions import Session, available_threads, open_session
 from .latency import measure_side_by_side
+from .layers import onnxruntime_events
 from .machine import machine_info
 
 if TYPE_CHECKING:
@@ -152,20 +152,7 @@ def _by_layer(spent: Mapping[tuple[str, ...], float], names: Mapping[str, str]) 
 
 
 def _onnxruntime(artifact: Artifact, x: Array, threads: int) -> Iterable[list[Entry]]:
-    import onnxruntime as ort
-
-    with tempfile.TemporaryDirectory(prefix="fdikp-edge-") as folder:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = ort.InferenceSession(str(artifact.model_path), options, providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        for _ in range(RUNS + 1):
-            session.run(None, {name: x})
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    events = onnxruntime_events(artifact.model_path, x, threads, RUNS + 1)
     kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
     each = len(kernels) // (RUNS + 1)
     for run in range(1, RUNS + 1):  # without the first

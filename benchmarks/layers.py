@@ -76,25 +76,36 @@ def module_of(name: str, operator: str, modules: Mapping[str, str]) -> str:
 
 
 def _onnxruntime(session: Session, x: Array, runs: int) -> list[Layer]:
+    model = session.artifact.model_path
+    events = onnxruntime_events(model, x, session.threads, runs + 1)
+    modules = {name: node.module for name, node in onnx_nodes(model.read_bytes()).items() if node.module}
+    return layers_of_events(events, modules, runs + 1)
+
+
+def onnxruntime_events(model: Path, x: Array, threads: int, runs: int) -> list[dict[str, Any]]:
+    """Run an ONNX file of one input with ONNX Runtime's profiler, and return the events it wrote.
+
+    Raises:
+        TargetUnavailableError: it wrote more than 512 MB.
+    """
     import onnxruntime as ort
 
-    model = session.artifact.model_path
     with tempfile.TemporaryDirectory(prefix="fdikp-profile-") as folder:
         options = ort.SessionOptions()
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "layers")
-        options.intra_op_num_threads = session.threads
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         profiled = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        for _ in range(runs + 1):
-            profiled.run(None, {session.input.name: x})
+        name = profiled.get_inputs()[0].name
+        for _ in range(runs):
+            profiled.run(None, {name: x})
         file = Path(profiled.end_profiling())
         if file.stat().st_size > _MAX_PROFILE_BYTES:
             raise TargetUnavailableError(f"ONNX Runtime wrote more than {_MAX_PROFILE_BYTES >> 20} MB")
-        events = json.loads(file.read_text(encoding="utf-8"))
-    modules = {name: node.module for name, node in onnx_nodes(model.read_bytes()).items() if node.module}
-    return layers_of_events(events, modules, runs + 1)
+        events: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return events
 
 
 def _tensorrt(session: Session, x: Array, runs: int) -> list[Layer]:

@@ -260,8 +260,6 @@ class _Run:
         from ..export.calibrate import calibrate
 
         if precision not in target.calibrated:
-            if precision == "int8" and self.bounds is not None:
-                self.notes[f"{target.name} takes no calibration table: its int8 is not mixed"] = None
             return None
         program = lowered.lowered.sha256
         table = self.table or self.tables.get(program)
@@ -271,7 +269,10 @@ class _Run:
         if precision == "int8":
             if self.bounds is not None:
                 how: dict[str, Any] = {"pairs": self.photo_pairs, "threads": self.threads}
-                table = mixed(lowered, table, self.bounds, target, **how)
+                try:
+                    table = mixed(lowered, table, self.bounds, target, **how)
+                except TargetUnavailableError as error:  # built all the same, as it would be without bounds
+                    self.notes[f"{error}; its layers all stay in int8"] = None
             mixture = table.section(program).mixture
             row.mixture = None if mixture is None else mixture.to_dict()
         return table

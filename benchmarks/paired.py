@@ -62,17 +62,21 @@ class Comparison:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, rounded to what was measured."""
-        return {
-            key: round(value, 4) if isinstance(value, float) else value for key, value in vars(self).items()
-        }
+        """Return plain JSON values, rounded to what was measured; a bound that is infinite is ``null``."""
+        found: dict[str, Any] = {}
+        for key, value in vars(self).items():
+            finite = not isinstance(value, float) or math.isfinite(value)
+            found[key] = (round(value, 4) if isinstance(value, float) else value) if finite else None
+        return found
 
     def __str__(self) -> str:
         """Return the ratio with its interval, and the times, in words."""
-        change = (
-            f"{100 * (self.ratio - 1):+.1f} % ({100 * (self.low - 1):+.1f} to {100 * (self.high - 1):+.1f})"
+        middle, low, high = (f"{100 * (value - 1):+.1f}" for value in (self.ratio, self.low, self.high))
+        # A handful of blocks gives an interval that is right, and says nothing.
+        bounds = (
+            f"({low} to {high})" if self.high < 10 else f"({self.blocks} blocks: no interval worth saying)"
         )
-        return f"{change}, {self.old_ms:.2f} to {self.new_ms:.2f} ms in {self.pairs} pairs"
+        return f"{middle} % {bounds}, {self.old_ms:.2f} to {self.new_ms:.2f} ms in {self.pairs} pairs"
 
 
 def compare(
@@ -94,7 +98,7 @@ def compare(
         new: the same for what replaces it.
         limit: the ratio that must be noticed, above 1.
         confidence: of the interval.
-        max_seconds: give up after this long; at least two blocks are measured.
+        max_seconds: give up after this long; at least one block is measured.
         clock: seconds, for ``max_seconds``.
         timer: seconds, for the calls; ``clock`` when ``None``. ``time.process_time`` is blind to waiting, and
             so to what else a machine does.
@@ -123,7 +127,7 @@ def compare(
         if progress is not None:
             progress(len(blocks), f"{100 * (ratio - 1):+.1f} %")
         spent = clock() - began
-        late = len(blocks) >= 2 and spent * (1 + 1 / len(blocks)) > max_seconds
+        late = spent * (1 + 1 / len(blocks)) > max_seconds
         if verdict != "undecided" or late or len(blocks) >= MOST_BLOCKS:
             break
     middle = {name: statistics.median(taken) * 1e3 for name, taken in times.items()}

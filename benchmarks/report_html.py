@@ -29,8 +29,8 @@ from .report_verdict import verdict
 __all__ = ["Pictures", "ReportUnavailableError", "render"]
 
 SECTIONS = (
-    ("results", "Results"),
     ("comparison", "Device by device"),
+    ("results", "Results"),
     ("pictures", "Before and after"),
     ("errors", "Map of the error"),
     ("bands", "Error by frequency"),

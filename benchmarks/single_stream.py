@@ -148,19 +148,19 @@ def measure(
 
 def _soak(query: Query, run: Run, sampler: Sampler) -> None:
     began = _now(sampler)
+    starts: list[float] = []
     while run.soak_s < run.protocol.soak_seconds:
         window: list[float] = []
-        opened = _now(sampler)
-        while len(window) < _WINDOW_QUERIES or _now(sampler) - opened < _WINDOW_S:
+        starts.append(_now(sampler))
+        while len(window) < _WINDOW_QUERIES or _now(sampler) - starts[-1] < _WINDOW_S:
             window.append(query()["end_to_end"])
         run.soak_ms.append(statistics.median(window))
         run.soak_s = _now(sampler) - began
         recent = run.soak_ms[-WINDOWS:]
-        if len(recent) == WINDOWS and max(recent) <= (1 + STABLE) * min(recent):
-            last = sampler.between(opened - (WINDOWS - 1) * _WINDOW_S, _now(sampler))
-            if _moved(last) <= STABLE_C:
-                run.stable = True
-                return
+        steady = len(recent) == WINDOWS and max(recent) <= (1 + STABLE) * min(recent)
+        if steady and _moved(sampler.between(starts[-WINDOWS], _now(sampler))) <= STABLE_C:
+            run.stable = True
+            return
 
 
 def _moved(readings: Sequence[Reading]) -> float:

@@ -22,8 +22,8 @@ from ..runtime.pairs import find_pairs
 from ..runtime.photo import Array
 from .samples import Samples
 
-COUNT = 3
-"""Photos that are looked at in each step of a search, which takes two steps for each layer."""
+COUNT = 8
+"""Photos that each mixture is judged on; layers by themselves are ranked on the first few of them."""
 RADIUS = 3.0
 """Of the disk, in pixels; in the middle of what real pairs of a few megapixels show."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..runtime.errors import BadInputError, OutputError
+from ..runtime.errors import BadInputError, OutputError, TargetUnavailableError
 from . import show
 from .guard import complain
 from .options import (
@@ -73,6 +73,7 @@ def calibrate(
         raise BadInputError(f"no calibration table is used for {', '.join(target)}; build it without one")
     if out.exists() and not overwrite:
         raise OutputError(f"{out}: exists already; choose another name, or overwrite it")
+    unmixed: list[str] = []
     samples = choose(find_photos(photos) if photos else shipped_photos(), height_width, count=tiles)
     with show.working("reading the network") as step:
         from ..export.build import load_model, lower_model
@@ -89,19 +90,19 @@ def calibrate(
             from ..benchmarks.mix import mixed
 
             # Targets that share a program share its section of the table: the first one decides.
-            for row in {models[row.profile].lowered.sha256: row for row in reversed(rows)}.values():
-                table = mixed(
-                    models[row.profile],
-                    table,
-                    bounds,
-                    row,
-                    samples=samples,
-                    pairs=pairs,
-                    threads=threads,
-                    progress=step,
-                )
+            deciding = {models[row.profile].lowered.sha256: row for row in reversed(rows)}
+            untimed = {}
+            for row in deciding.values():
+                how: dict[str, Any] = {"samples": samples, "pairs": pairs, "threads": threads}
+                try:
+                    table = mixed(models[row.profile], table, bounds, row, **how, progress=step)
+                except TargetUnavailableError as error:
+                    untimed[row.name] = error
+            if len(untimed) == len(deciding):
+                raise next(iter(untimed.values()))
+            unmixed = [f"{error}; its layers all stay in int8" for error in untimed.values()]
         table.write(out)
-    for note in samples.warnings:
+    for note in (*samples.warnings, *unmixed):
         complain(note, kind="warning")
     if json:
         show.as_json(
@@ -110,7 +111,7 @@ def calibrate(
                 "model": table.model,
                 "sha256": table.sha256,
                 "samples": dict(table.samples),
-                "warnings": list(samples.warnings),
+                "warnings": [*samples.warnings, *unmixed],
                 "programs": [_program(section) for section in table.sections.values()],
             }
         )

@@ -1,7 +1,8 @@
 """The ``coreml`` target: an ML program (``.mlpackage``) for iOS 17, macOS 14 and up, by coremltools.
 
 ``fp16`` keeps in float32 what the certificate asks for (:mod:`.coreml_precision`); ``int8`` is ``fp16``
-with the weights of convolutions in eight bits, a scale per output channel. Transforms are never quantised.
+with the weights of convolutions in eight bits, a scale per output channel, and what they read rounded to
+eight bits as a calibration table says (:mod:`.coreml_activations`). Transforms are never quantised.
 The package is read back with the toolkit's own reader before it is believed.
 """
 
@@ -22,12 +23,15 @@ from typing import TYPE_CHECKING, Any
 from ..runtime.errors import LoweringError
 from ..runtime.mil import Package
 from .census import check_census, table
+from .coreml_activations import round_inputs
 from .coreml_precision import islands, operation_selector
 from .coreml_program import Prepared, prepare
 from .deployable import INPUT_NAME, OUTPUT_NAME
+from .onnx_quantise import describe
 from .targets import TARGETS, BuildResult
 
 if TYPE_CHECKING:
+    from ..calibration.table import CalibrationTable
     from .spectral import LoweredProgram
 
 COMPUTE_UNITS = {"fp32": "CPU_AND_GPU", "fp16": "CPU_AND_NE", "int8": "CPU_AND_NE"}
@@ -43,7 +47,7 @@ def build(
     precision: str,
     folder: Path,
     *,
-    table: object | None = None,
+    table: CalibrationTable | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> BuildResult:
     """Write ``model.mlpackage`` into ``folder``; see :class:`~fdikp_edge.export.targets.Builder`.
@@ -58,7 +62,15 @@ def build(
     prepared = prepare(lowered.program)
     kept = islands(lowered, prepared) if precision != "fp32" else {}
     model = _convert(prepared, precision, kept)
+    notes = [f"float32 in {path or 'the root module'}: {why}" for path, why in sorted(kept.items())]
+    counts: dict[str, int] = {}
     if precision == "int8":
+        if table is None:
+            notes.append("int8: weights only, since there is no calibration table")
+        else:
+            with quiet():
+                model, counts["int8 layers"] = round_inputs(model, lowered, table)
+            notes += describe(table.section(lowered.sha256))
         model = _quantised(model)
     facts = {
         **(provenance or {}),
@@ -69,10 +81,9 @@ def build(
     }
     write_package(model, folder / name, facts)
     package = Package.open(folder / name)
-    notes = [f"float32 in {path or 'the root module'}: {why}" for path, why in sorted(kept.items())]
     census = check(package)
     versions = {"torch": _version("torch"), "coremltools": str(coremltools.__version__)}
-    return BuildResult(name, versions, census, precisions(package), notes)
+    return BuildResult(name, versions, census, {**precisions(package), **counts}, notes)
 
 
 def check(package: Package) -> dict[str, int]:

@@ -14,14 +14,14 @@ from ..runtime.errors import ArtifactError, TargetUnavailableError
 from ..runtime.mil import Interpreter, Package
 from ..runtime.photo import Array
 from .coreml import NODES
-from .partition import Step
+from .parts import Step
 
 _WIDTH = re.compile(r"_cast_fp(16|32)$")
 _TRANSPARENT = {"cast", "identity"}
 
 
 class CoreMlParts:
-    """See :class:`~fdikp_edge.export.partition.Parts`. The package says what its operations came from."""
+    """See :class:`~fdikp_edge.export.parts.Parts`. The package says what its operations came from."""
 
     def __init__(self, package: Package) -> None:
         """Prepare an opened package.
@@ -79,7 +79,7 @@ class CoreMlParts:
 
 
 def open_parts(artifact: Artifact, threads: int) -> CoreMlParts:
-    """Read an artifact's package; see :class:`~fdikp_edge.export.partition.Opener`.
+    """Read an artifact's package; see :class:`~fdikp_edge.export.parts.Opener`.
 
     Raises:
         TargetUnavailableError: it takes bytes; those are images to Core ML, and no value of the program.

@@ -13,7 +13,7 @@ from ..runtime.photo import Array
 from ..runtime.sessions.onnx_guard import check_external_data
 from ..runtime.sessions.onnxruntime_session import session_options
 from .onnx_checks import source_node
-from .partition import Step
+from .parts import Step
 
 if TYPE_CHECKING:
     import onnx
@@ -22,7 +22,7 @@ _TRANSPARENT = {"Cast", "QuantizeLinear", "DequantizeLinear", "Identity"}
 
 
 class OnnxParts:
-    """See :class:`~fdikp_edge.export.partition.Parts`."""
+    """See :class:`~fdikp_edge.export.parts.Parts`."""
 
     def __init__(self, model: onnx.ModelProto, threads: int) -> None:
         """Take a checked model; ``threads`` are for each part that runs."""
@@ -107,7 +107,7 @@ class OnnxParts:
 
 
 def open_parts(artifact: Artifact, threads: int) -> OnnxParts:
-    """Read an artifact's model; see :class:`~fdikp_edge.export.partition.Opener`."""
+    """Read an artifact's model; see :class:`~fdikp_edge.export.parts.Opener`."""
     import onnx
 
     check_external_data(artifact)

@@ -13,7 +13,7 @@ from ..runtime.errors import ArtifactError
 from ..runtime.photo import Array
 from ..runtime.sessions.openvino_session import compile_config
 from .openvino import NODES
-from .partition import Step
+from .parts import Step
 
 if TYPE_CHECKING:
     import openvino
@@ -23,7 +23,7 @@ _PRECISIONS = {"f32": "float32", "f16": "float16", "i8": "int8", "u8": "uint8"}
 
 
 class OpenVinoParts:
-    """See :class:`~fdikp_edge.export.partition.Parts`. A value is called after its operator and port."""
+    """See :class:`~fdikp_edge.export.parts.Parts`. A value is called after its operator and port."""
 
     def __init__(self, artifact: Artifact, threads: int) -> None:
         """Read the model.
@@ -101,7 +101,7 @@ _ENDS = {"Constant", "Parameter", "Result"}
 
 
 def open_parts(artifact: Artifact, threads: int) -> OpenVinoParts:
-    """Read an artifact's model; see :class:`~fdikp_edge.export.partition.Opener`."""
+    """Read an artifact's model; see :class:`~fdikp_edge.export.parts.Opener`."""
     return OpenVinoParts(artifact, threads)
 
 

@@ -1,92 +1,26 @@
 """A program cut in two at a module boundary, each half computed by the lowered program or by a built model.
 
 A cut is a set of nodes that holds whatever its members read; what crosses it are values that the program and
-the built model both have. Marking every value of a model as an output would break the fusions that its
-runtime makes, and with them the answer: here a model is cut once, and each half is fused as ever.
-
-Which value of a model is which node of the program is told by provenance, and then checked: a converter that
-folds a normalisation into the convolution before it leaves the convolution's name on what is now the
-normalisation's result. So a value only counts as a node's where its readers are those of the node.
+the built model both have (:mod:`.parts`). Marking every value of a model as an output would break the fusions
+that its runtime makes, and with them the answer: here a model is cut once, and each half is fused as ever.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 from torch.export import ExportedProgram
 
 from ..calibration.program import Runner
-from ..runtime.artifact import Artifact
 from ..runtime.errors import LoweringError
 from ..runtime.photo import Array
+from .parts import Parts, canonical, labelled, match
 from .roles import module_of
-
-_SAME = {
-    f"aten.{name}"
-    for name in (
-        "alias.default",
-        "clone.default",
-        "contiguous.default",
-        "detach.default",
-        "dropout.default",
-        "lift_fresh_copy.default",
-    )
-}
-"""Operators whose result is what they read."""
-_NORMALISATIONS = ("aten.batch_norm.default", "aten._native_batch_norm_legit_no_training.default")
-_RESULT = "result of the program"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One operator of a built model.
-
-    ``label`` is the name of the program's node it came from, empty where nothing says. ``transparent`` ones
-    (casts, quantise and dequantise) pass a value on in another precision.
-    """
-
-    label: str
-    kind: str
-    reads: tuple[str, ...]
-    makes: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
-    precision: str
-    transparent: bool = False
-
-
-class Parts(Protocol):
-    """A built model of which any part can be run."""
-
-    input: str
-    output: str
-    steps: Sequence[Step]
-
-    def run(self, given: Mapping[str, Array], wanted: Sequence[str]) -> dict[str, Array]:
-        """Compute the values called ``wanted`` from those given, with what lies between and nothing else.
-
-        Floats may be given in any width, and are returned as float32.
-        """
-        ...
-
-
-class Opener(Protocol):
-    """Reads an artifact's model as :class:`Parts`: the ``parts`` of a row in the target table."""
-
-    def __call__(self, artifact: Artifact, threads: int) -> Parts:
-        """Read it.
-
-        Raises:
-            ArtifactError: the model cannot be read, or does not say which operator came from where.
-            TargetUnavailableError: the runtime is missing here.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -151,11 +85,11 @@ class Partition:
         self.output = str(signature.user_outputs[0])
         self._fed = _fed_by(self._nodes[self.input])
         self._order = [node for node in program.graph.nodes if node in self._fed and node.op != "output"]
-        self.values = _match(self._nodes, self.input, self.output, parts)
+        self.values = match(self._nodes, self.input, self.output, parts)
         self.against = against
         self._old: dict[str, str] = {}
         if against is not None:
-            self._old = _match(self._nodes, self.input, self.output, against)
+            self._old = match(self._nodes, self.input, self.output, against)
             self.values = {name: value for name, value in self.values.items() if name in self._old}
 
     @cached_property
@@ -199,7 +133,7 @@ class Partition:
         wanted = [name for name, _ in after.crossing]
         if self.against is None:
             return self.reference.part(given, wanted)
-        named = {name: self._old[_canonical(self._nodes[name]).name] for name in (*given, *wanted)}
+        named = {name: self._old[canonical(self._nodes[name]).name] for name in (*given, *wanted)}
         fed = {named[name]: value for name, value in given.items()}
         found = self.against.run(fed, [named[name] for name in wanted if name not in given])
         return {name: given[name] if name in given else found[named[name]] for name in wanted}
@@ -211,7 +145,7 @@ class Partition:
     @cached_property
     def _precisions(self) -> dict[str, str]:
         found: dict[str, str] = {}
-        for step in _labelled(self.parts, self._nodes, _canonical(self._nodes[self.output]).name):
+        for step in labelled(self.parts, self._nodes, canonical(self._nodes[self.output]).name):
             if "int8" not in found.get(step.label, ""):
                 found[step.label] = step.precision
         return found
@@ -235,7 +169,7 @@ class Partition:
             crossing = [
                 node for node in inside if any(u in self._fed and u not in inside for u in node.users)
             ]
-            lost = {node for node in crossing if _canonical(node).name not in self.values}
+            lost = {node for node in crossing if canonical(node).name not in self.values}
             if not lost:
                 break
             kept: dict[fx.Node, None] = {}
@@ -244,7 +178,7 @@ class Partition:
                 if node not in lost and all(s in kept for s in sources):
                     kept[node] = None
             inside = kept
-        named = [(node.name, self.values[_canonical(node).name]) for node in crossing]
+        named = [(node.name, self.values[canonical(node).name]) for node in crossing]
         source = self._nodes[self.input]
         if any(user not in inside for user in source.users):
             named.append((self.input, self.parts.input))
@@ -261,90 +195,3 @@ def _fed_by(source: fx.Node) -> set[fx.Node]:
             found.add(node)
             waiting += node.users
     return found
-
-
-def _canonical(node: fx.Node) -> fx.Node:
-    """Return the first node that has this node's value."""
-    while str(node.target) in _SAME and node.op == "call_function":
-        node = node.all_input_nodes[0]
-    return node
-
-
-def _match(nodes: Mapping[str, fx.Node], source: str, output: str, parts: Parts) -> dict[str, str]:
-    """Return name of node -> value of the model that is that node's, for those where this is certain."""
-    steps = _labelled(parts, nodes, _canonical(nodes[output]).name)
-    readers = _readers(steps, parts.output)
-    last = {step.label: step for step in steps if step.label}
-    found = {source: parts.input, _canonical(nodes[output]).name: parts.output}
-    for label, step in last.items():
-        for index, value in enumerate(step.makes):
-            users = readers.get(value, set()) - {label}
-            if not users or "" in users:
-                continue
-            seen = {
-                _read_as(nodes[label], index, nodes.get(user, nodes[output]), user, last) for user in users
-            }
-            node = seen.pop() if len(seen) == 1 else None
-            made = None if node is None else node.meta.get("val")
-            if node is not None and isinstance(made, Tensor) and tuple(made.shape) == step.shapes[index]:
-                found.setdefault(node.name, value)
-    return found
-
-
-def _labelled(parts: Parts, nodes: Mapping[str, fx.Node], output: str) -> list[Step]:
-    """Give a step that nothing tells of the label of the one step that reads it: it is a piece of that.
-
-    ``output`` is the node whose value the model returns.
-    """
-    readers: dict[str, set[str]] = {parts.output: {output}}
-    found = []
-    for step in reversed(parts.steps):
-        label = step.label if step.label in nodes else ""
-        if not label and not step.transparent:
-            users = set().union(*(readers.get(value, set()) for value in step.makes))
-            label = users.pop() if len(users) == 1 else ""
-        passed = set().union(*(readers.get(value, set()) for value in step.makes))
-        for value in step.reads:
-            readers.setdefault(value, set()).update(passed if step.transparent else {label})
-        found.append(dataclasses.replace(step, label=label))
-    return found[::-1]
-
-
-def _readers(steps: Sequence[Step], output: str) -> dict[str, set[str]]:
-    """Return value -> labels of the steps that read it, also through transparent ones."""
-    found: dict[str, set[str]] = {output: {_RESULT}}
-    for step in reversed(steps):
-        passed = set().union(*(found.get(value, set()) for value in step.makes))
-        for value in step.reads:
-            found.setdefault(value, set()).update(passed if step.transparent else {step.label})
-    return found
-
-
-def _read_as(
-    node: fx.Node, index: int, user: fx.Node, label: str, present: Mapping[str, Any]
-) -> fx.Node | None:
-    """Return which node ``user`` takes for the value labelled ``node``; ``None`` where that is not certain.
-
-    It is ``node`` itself, or a normalisation right after it that the model has no step for: that was folded
-    into it.
-    """
-    candidates = [user] if label == _RESULT else user.all_input_nodes
-    if str(user.target) in _NORMALISATIONS:  # coremltools names the two after the latter
-        folded = [c for c in candidates if "conv" in str(c.target) and c.name not in present]
-        candidates = [*candidates, *(source for conv in folded for source in conv.all_input_nodes)]
-    for candidate in map(_canonical, candidates):
-        walked = candidate
-        while walked.name != node.name:
-            if walked.name in present or walked.op != "call_function":
-                break
-            if "getitem" in str(walked.target):
-                picked: Any = walked.args[1]
-                normal = str(walked.all_input_nodes[0].target) in _NORMALISATIONS
-                if picked != (0 if normal else index):
-                    break
-            elif str(walked.target) not in _NORMALISATIONS:
-                break
-            walked = _canonical(walked.all_input_nodes[0])
-        if walked.name == node.name:
-            return candidate
-    return None

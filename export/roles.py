@@ -68,7 +68,9 @@ def module_of(node: fx.Node) -> str:
 
 
 def _is_constant_of_lowering(node: fx.Node) -> bool:
-    return node.op == "placeholder" and node.name.startswith("b_spectral_")
+    """Made by the lowering, and not only folded: a part of a network's own weights is the network's."""
+    own, folded = "b_spectral_", "b_spectral_constant_"
+    return node.op == "placeholder" and node.name.startswith(own) and not node.name.startswith(folded)
 
 
 def _downstream(start: fx.Node, owner: str, sites: dict[str, str]) -> Iterator[fx.Node]:

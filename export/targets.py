@@ -20,7 +20,7 @@ from .requirements import Option, Requirement, read_options
 if TYPE_CHECKING:
     from ..calibration.table import CalibrationTable
     from ..runtime.artifact import Artifact
-    from .partition import Opener, Parts
+    from .parts import Opener, Parts
     from .spectral import LoweredProgram
 
 PRECISIONS: Mapping[str, str] = {
@@ -60,7 +60,7 @@ class Target:
     """Whether int8 files round the results of convolutions too, to bytes with zero point 128."""
     parts: str | None = None
     """How any part of a built model is run, which bisection needs: ``module:function``, an
-    :class:`~fdikp_edge.export.partition.Opener`."""
+    :class:`~fdikp_edge.export.parts.Opener`."""
 
     @property
     def spec(self) -> str:
@@ -224,6 +224,7 @@ TARGETS: dict[str, Target] = {
             build_needs=(_TORCH, Requirement("coremltools", "coremltools", "9.0", _COREML)),
             run_needs=(),  # the reference interpreter has NumPy alone
             profile="coreml",
+            calibrated=("int8",),
             parts=".coreml_parts:open_parts",
         ),
         Target(

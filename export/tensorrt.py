@@ -27,10 +27,12 @@ from ..runtime.engines import (
     ONNX_FILE,
     EngineFacts,
     capability_text,
+    name_places,
     parse_capability,
 )
 from ..runtime.errors import BadInputError, LoweringError, TargetUnavailableError
 from ..runtime.files import write_problem
+from ..runtime.onnx_nodes import onnx_nodes
 from ..runtime.tensorrt_features import Product
 from . import onnx as onnx_target
 from . import onnx_checks
@@ -216,4 +218,7 @@ def _run(request: Request, folder: Path, extras: Mapping[str, Any]) -> Answer:
         raise BadInputError(f"{title}: {answer.problem}")
     if answer.unavailable:
         raise TargetUnavailableError(f"target {request.product}: {answer.problem}")
-    raise LoweringError(f"{title} could not build the engine: {cause(said, answer.problem, done.returncode)}")
+    why = cause(said, answer.problem, done.returncode)
+    places = name_places(why, onnx_nodes((folder / ONNX_FILE).read_bytes()))
+    where = f" (in {', '.join(places[:5])})" if places else ""
+    raise LoweringError(f"{title} could not build the engine: {why}{where}")

@@ -200,8 +200,9 @@ def _run(given: argparse.Namespace) -> None:
 
     height, width = (int(side) for side in given.size.lower().split("x"))
     table = read_table(given.table)
-    first = next(iter(table.sections.values()))
-    model = lower_model(load_model(given.model), (height, width), profile=first.profile)
+    profiles = [section.profile for section in table.sections.values()]
+    profile = next((name for name in ("tensorrt", "onnx") if name in profiles), profiles[0])
+    model = lower_model(load_model(given.model), (height, width), profile=profile)
     section = table.section(model.lowered.sha256)
     graph, _ = convert_to(model.lowered, "int8", table)
     log = rtx_log(serialise(graph, "model.onnx"), given.capability)

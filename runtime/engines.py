@@ -135,7 +135,8 @@ def refusals(parser: Any, nodes: Mapping[str, OnnxNode]) -> list[str]:
 
 def name_places(text: str, nodes: Mapping[str, OnnxNode]) -> list[str]:
     """Return the modules of the nodes that a line of a builder's log names, in the order it names them."""
-    words: Sequence[str] = re.findall(r"[A-Za-z_][\w./:]*", text)
+    # A fused group is written as ForeignNode[first...last].
+    words: Sequence[str] = re.findall(r"[A-Za-z_][\w./:]*", text.replace("...", " "))
     return list(dict.fromkeys(nodes[word].module for word in words if word in nodes and nodes[word].module))
 
 

@@ -74,9 +74,13 @@ def for_versions(artifacts: Sequence[Artifact], out: Path, *, weak: str | None =
     found = []
     for version in VERSIONS:
         features = features_of("tensorrt", version)
+        major = version.partition(".")[0]
+        if weak and not features.has_weak_typing:
+            found.append(f"# TensorRT {major} chooses no types by flags: build from the {weak} file instead")
+            continue
         for artifact in artifacts:
             build, run = lines(artifact, features, out, weak=weak)
-            found += [f"# TensorRT {version.partition('.')[0]}: {artifact.path.name}", build, run]
+            found += [f"# TensorRT {major}: {artifact.path.name}", build, run]
     return found
 
 

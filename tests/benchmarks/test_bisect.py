@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fdikp_edge.benchmarks.bisect import bisect
 from fdikp_edge.benchmarks.budgets import Budget
 from fdikp_edge.export.build import LoweredModel, build_artifact, lower_model
 from fdikp_edge.export.calibrate import calibrate
+from fdikp_edge.export.partition import Partition, Reference
+from fdikp_edge.export.targets import get_target
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import ArtifactError, BadInputError
 
@@ -118,6 +122,36 @@ def test_module_of_a_planted_fault_is_named(
         assert found.departure.precision == "float16" and "float32" in found.departure.suggestion
     if kind == "bad range":
         assert "int8" in found.departure.precision and "calibrate" in found.departure.suggestion
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "coreml"])
+def test_values_taken_for_nodes_are_those_nodes(target: str, build: Build, lowered: LoweredModel) -> None:
+    artifact = build(target, "fp32")
+    program = lowered.for_profile(get_target(target).profile).lowered.program
+    parts = get_target(target).open_parts(artifact, 1)
+    partition = Partition(program, parts)
+    assert len(partition.values) > 80
+    x, _ = artifact.golden()
+    found = parts.run({parts.input: x}, list(partition.values.values()))
+    expected = Reference(program).part({partition.input: x}, list(partition.values))
+    for node, value in partition.values.items():
+        np.testing.assert_allclose(found[value], expected[node], rtol=1e-4, atol=1e-5, err_msg=node)
+
+
+def test_cuts_grow_and_hold_what_their_members_read(build: Build, lowered: LoweredModel) -> None:
+    program = lowered.for_profile("onnx").lowered.program
+    partition = Partition(program, get_target("onnx").open_parts(build("onnx", "fp32"), 1))
+    cuts = partition.module_cuts()
+    assert len(cuts) >= 15 and cuts[0].inside == frozenset()
+    fed = cuts[-1].inside
+    nodes = {node.name: node for node in program.graph.nodes}
+    for before, after in itertools.pairwise(cuts):
+        assert before.inside < after.inside
+        assert all(
+            source.name in after.inside or source.name not in fed
+            for name in after.inside
+            for source in nodes[name].all_input_nodes
+        )
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", "coreml"])

@@ -11,12 +11,13 @@ import torch
 from fdikp_edge.benchmarks import matrix
 from fdikp_edge.benchmarks.layer_times import Stopwatch
 from fdikp_edge.benchmarks.mix import Bounds, mixed
+from fdikp_edge.calibration.samples import shipped_photos
 from fdikp_edge.export import mix as mixing
 from fdikp_edge.export.build import LoweredModel, lower_model
 from fdikp_edge.export.calibrate import CalibrationTable, calibrate
 from fdikp_edge.export.targets import get_target
 from fdikp_edge.runtime.artifact import Artifact
-from fdikp_edge.runtime.errors import CheckFailedError, TargetUnavailableError
+from fdikp_edge.runtime.errors import CalibrationError, CheckFailedError, TargetUnavailableError
 from torch import Tensor, nn
 
 SIZE = (64, 64)
@@ -138,3 +139,19 @@ def test_deploy_mixes_and_shows_the_curve(tmp_path: Path) -> None:
     assert census["int8 layers"] == len(found["mixture"]["ranking"]) - point["in_floats"]
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Mixed precision" in page and page.count('class="dot') == len(found["mixture"]["points"])
+
+
+def test_deploy_says_what_is_wrong_with_the_photos_of_its_table(
+    lowered: LoweredModel, tmp_path: Path
+) -> None:
+    few = calibrate(lowered, shipped_photos()[:2], count=40)
+    assert len(few.notes) == 2
+    report = matrix.deploy(
+        Stack().eval(), tmp_path / "out", targets=["onnx"], precisions=["int8"], size=SIZE,
+        table=few, threads=1, min_samples=3, max_seconds=0.5,
+    )  # fmt: skip
+    assert list(report.notes) == [f"calibration photos: {note}" for note in few.notes]
+    other = Stack().eval()
+    other.head.weight.data.mul_(2)
+    with pytest.raises(CalibrationError, match="other weights"):
+        matrix.deploy(other, tmp_path / "other", targets=["onnx"], precisions=["int8"], size=SIZE, table=few)

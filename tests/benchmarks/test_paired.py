@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from collections.abc import Callable, Iterator
 
@@ -76,6 +77,13 @@ def test_a_machine_too_noisy_for_an_answer_gets_none() -> None:
 
 def test_time_is_kept() -> None:
     assert Machine(3, jitter=0.5).compare(1.0, cost=0.2, max_seconds=20.0).seconds <= 25.0
+
+
+def test_a_single_block_is_undecided_and_plain_json() -> None:
+    found = Machine(5).compare(1.0, cost=1.0, max_seconds=1.0)
+    assert found.verdict == "undecided" and found.blocks == 1
+    assert found.to_dict()["high"] is None and "no interval" in str(found)
+    json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_short_calls_are_repeated() -> None:

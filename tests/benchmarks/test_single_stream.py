@@ -15,7 +15,7 @@ from fdikp_edge.benchmarks import single_stream
 from fdikp_edge.benchmarks.device_profile import as_pixels, clocks, timed_query, verdict
 from fdikp_edge.benchmarks.layers import LAYOUT, UNKNOWN, by_module, layer_times, layers_of_events, module_of
 from fdikp_edge.benchmarks.single_stream import Protocol, Run, measure, protocol_dict
-from fdikp_edge.benchmarks.telemetry import Reading
+from fdikp_edge.benchmarks.telemetry import Reading, Sampler
 from fdikp_edge.runtime.sessions import open_session
 
 SHORT = Protocol(queries=40, seconds=0.01, idle_seconds=0, soak_seconds=0, warmup=2, interval_s=0.01)
@@ -77,16 +77,20 @@ def test_soaking_ends_when_times_stand_still(monkeypatch: pytest.MonkeyPatch) ->
     assert run.stable and run.soak_ms[-3:] == [50.0] * 3 and run.soak_ms[0] > 60
 
 
-def test_soaking_goes_on_while_it_gets_warmer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(single_stream, "_WINDOW_S", 0.02)
-    degrees = itertools.count(40.0)
-    query, _ = counted()
-    run = measure(
-        lambda: {**query(), "end_to_end": 1.0},
-        Protocol(1, 0.0, 60, 0, 0.3, 0, 0.002),
-        lambda: Reading(temperature_c={"tj": next(degrees)}),
-    )
-    assert not run.stable and run.soak_s >= 0.3
+@pytest.mark.parametrize(("last_c", "stable"), [(40.4, True), (41.0, False)])
+def test_soaking_goes_on_while_it_gets_warmer(
+    last_c: float, stable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Told(Sampler):
+        """Sensors that say the same of every stretch of time."""
+
+        def between(self, start_s: float, end_s: float) -> list[Reading]:
+            return [Reading(temperature_c={"tj": degrees, "board": 30.0}) for degrees in (40.0, last_c)]
+
+    monkeypatch.setattr(single_stream, "_WINDOW_S", 0.0)
+    run = Run(Protocol(soak_seconds=0.05))
+    single_stream._soak(lambda: {"end_to_end": 1.0}, run, Told(Reading))
+    assert run.stable is stable and len(run.soak_ms) >= single_stream.WINDOWS
 
 
 def test_readings_are_joined_to_queries_by_time() -> None:

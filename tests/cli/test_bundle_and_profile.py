@@ -58,6 +58,19 @@ def test_profile(cli: Any, half: Path, tmp_path: Path) -> None:
     assert again.returncode == 2 and "exists already" in again.stderr
 
 
+def test_profiles_of_two_devices_are_merged(cli: Any, half: Path, tmp_path: Path) -> None:
+    for name in ("pc.json", "board.json"):
+        assert cli("profile", half, *SHORT, "--no-layers", "--out", name).returncode == 0
+    words = ("pc.json", "board.json", "--name", "PC", "--name", "board", "--out", "both", "--json")
+    done = cli("report", "merge", *words)
+    assert done.returncode == 0, done.stderr
+    merged = json.loads((tmp_path / "both" / "report.json").read_text(encoding="utf-8"))
+    assert [row["device"] for row in merged["artifacts"]] == ["PC", "board"]
+    assert all(row["profile"]["clocks"]["result"]["n"] >= 3 for row in merged["artifacts"])
+    (group,) = merged["comparison"]
+    assert set(group["devices"]) == {"PC", "board"} and group["model"] == "half"
+
+
 def test_profile_as_json_and_with_a_recording(cli: Any, half: Path, tmp_path: Path) -> None:
     (tmp_path / "t.log").write_text("GR3D_FREQ 99%@1300 tj@60C VDD_IN 9000mW/9000mW\n" * 3)
     done = cli("profile", half, *SHORT, "--no-layers", "--replay", "t.log", "--json", "--out", "p.json")

@@ -71,7 +71,7 @@ def test_a_photo_that_is_damaged_is_named(cli: Any, tmp_path: Path) -> None:
         (["--pairs", "missing", "--max-drop-db", "0.1"], ["missing", "no such folder"]),
         (["--threads", "0"], ["--threads 0"]),
         (["--tiles", "1"], ["--tiles"]),
-        (["--target", "coreml"], ["no calibration table is used for coreml"]),
+        (["--target", "onyx"], ["onyx"]),
     ],
 )
 def test_options_that_make_no_sense(args: list[str], messages: list[str], cli: Any, tmp_path: Path) -> None:

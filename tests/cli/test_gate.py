@@ -62,7 +62,7 @@ def test_latency_and_memory_are_measured(report: Path, baseline: Path, cli: Cli)
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     # The very same file: a machine may be too busy to say so, but it cannot be proven slower.
     assert checks["latency"]["outcome"] in ("passed", "undecided")
-    assert checks["latency"]["figures"]["pairs"] >= 6
+    assert checks["latency"]["figures"]["pairs"] >= 3
     assert checks["memory"]["outcome"] == "passed"
     assert done.returncode == 0
 

@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 import torch
 from fdikp_edge.benchmarks.parity import verify
+from fdikp_edge.calibration.emulate import Int8Runner, psnr_db
+from fdikp_edge.calibration.program import Runner
+from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.export.build import LoweredModel, build_artifact, lower_model
+from fdikp_edge.export.calibrate import calibrate
+from fdikp_edge.export.coreml_activations import plain as plain_name
 from fdikp_edge.export.coreml_precision import islands
 from fdikp_edge.export.coreml_program import named_axes, prepare
 from fdikp_edge.export.spectral import lower
@@ -80,7 +85,77 @@ def test_precisions_differ_in_the_file(built: Build) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_the_passport_claims_no_table_that_was_not_used(built: Build, precision: str) -> None:
-    assert built(precision).passport.calibration_sha256 is None
+    assert (built(precision).passport.calibration_sha256 is None) is (precision != "int8")
+
+
+class Mixed(nn.Module):
+    """Convolutions with what a converter fuses around them, and one on a spectrum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.head = nn.Conv2d(3, 16, 3, padding=1)
+            self.mix = nn.Conv2d(32, 32, 1)
+            self.tail = nn.Conv2d(16, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = torch.relu(self.head(x))
+        z = torch.fft.rfft2(f, norm="ortho")
+        re, im = self.mix(torch.cat([z.real, z.imag], 1)).chunk(2, 1)
+        f = f + torch.fft.irfft2(torch.complex(re, im), s=f.shape[-2:], norm="ortho")
+        return x + 0.3 * self.tail(f)
+
+
+def test_int8_rounds_what_the_tables_convolutions_read(tmp_path: Path) -> None:
+    model = lower_model(Mixed().eval(), (64, 64), name="mixed", profile="coreml")
+    table = calibrate(model, count=2, least_work=0)
+    section = table.section(model.lowered.sha256)
+    artifact = build_artifact(model, "coreml", "int8", tmp_path / "int8", table=table)
+    assert artifact.passport.calibration_sha256 == table.sha256
+    assert artifact.passport.precision_census["int8 layers"] == len(section.quantised()) == 2
+    package = Package.open(artifact.model_path)
+    made = {o.outputs[0][0]: o for o in package.program.operations}
+    pairs = [o for o in package.program.operations if o.type == "dequantize"]
+    assert len(pairs) == 2 and all(made[o.inputs["input"][0]].type == "quantize" for o in pairs)
+    readers = [
+        o
+        for o in package.program.operations
+        for x in o.inputs.get("x", ())
+        if x in {p.outputs[0][0] for p in pairs}
+    ]
+    assert {o.type for o in readers} == {"conv"} and len(readers) == 2
+    # Against an emulation that knows nothing of the package: inputs and weights of those layers rounded.
+    x = choose(shipped_photos(), (64, 64), count=2, seed=3).arrays()[1]
+    scales = {name: table.scale(model.lowered.sha256, name) for name in section.tensors}
+    program = model.lowered.program
+    expected, plain = Int8Runner(program, section.quantised(), scales)(x), Runner(program)(x)
+    with open_session(artifact) as session:
+        found = session.run(x)
+    assert psnr_db(found, expected) > psnr_db(found, plain) + 3, "it is rounded as the table says"
+    assert psnr_db(found, plain) > 40
+    # With all layers in floats nothing but the weights is rounded.
+    wide = table.to_float(model.lowered.sha256, {layer.node: "for the test" for layer in section.layers})
+    other = build_artifact(model, "coreml", "int8", tmp_path / "wide", table=wide)
+    assert "quantize" not in {o.type for o in Package.open(other.model_path).program.operations}
+
+
+def test_int8_without_a_table_rounds_weights_alone_and_says_so(model: LoweredModel, tmp_path: Path) -> None:
+    made = target.build(model.lowered, "int8", tmp_path)
+    assert "quantize" not in made.census and any("weights only" in note for note in made.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("conv2d_3_cast_fp16", "conv2d_3"),
+        ("image_to_fp16", "image"),
+        ("relu_1", "relu_1"),
+        ("cat_cast_fp16_to_fp32", "cat"),
+    ],
+)
+def test_names_of_values_without_casts(name: str, plain: str) -> None:
+    assert plain_name(name) == plain
 
 
 def test_ports_metadata_and_target(built: Build, model: LoweredModel) -> None:

@@ -209,6 +209,23 @@ class Products(nn.Module):
         return torch.sigmoid(self.mix(x))
 
 
+class FirstStep(nn.Module):
+    """A convolution of which a part reads zeros: what is left of its weights is still the network's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(6, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.mix(torch.cat([x, torch.zeros_like(x)], 1)))
+
+
+def test_weights_that_the_lowering_cut_are_quantised() -> None:
+    model = lower_model(FirstStep().eval(), SIZE, name="first-step")
+    (layer,) = calibrate(model, count=4).section(model.lowered.sha256).quantised()
+    assert layer.macs == 3 * 3 * 9 * 64 * 64
+
+
 @pytest.mark.parametrize(("profile", "quantised"), [("openvino", 1), ("onnx", 0)])
 def test_products_are_quantised_where_the_runtime_gains_from_it(profile: str, quantised: int) -> None:
     with torch.random.fork_rng():

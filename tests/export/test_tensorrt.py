@@ -53,6 +53,12 @@ def built(
     return request.param, folder, row.build(lowered.lowered, request.param, folder, table=needed)
 
 
+@pytest.fixture(scope="module")
+def transforms(network: nn.Module) -> LoweredModel:
+    """A program whose transforms are left to the runtime."""
+    return lower_model(network, (16, 32), name="fourier-net", plan={"*": "native"})
+
+
 class TestRtx:
     """The real builder, for one compute capability: some seconds each."""
 
@@ -132,8 +138,11 @@ class TestRefusals:
             self.run(folder)
 
     def test_a_builder_that_dies_otherwise(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tensorrt, "WORKER", ("sh", "-c", "echo '[E] a bug'; exit 7"))
-        with pytest.raises(LoweringError, match=r"could not build the engine: \[E\] a bug"):
+        monkeypatch.setattr(tensorrt, "WORKER", ("sh", "-c", "echo '[E] no kernel for node one'; exit 7"))
+        with pytest.raises(
+            LoweringError,
+            match=r"could not build the engine: \[E\] no kernel for node one \(in model\.head\)",
+        ):
             self.run(folder)
 
 
@@ -229,11 +238,6 @@ class TestClassic:
             self.build(
                 monkeypatch, "11.4.0", "tensorrt:typing=weak", lowered, "int8", table, tmp_path / "out"
             )
-
-    @pytest.fixture(scope="class")
-    def transforms(self, network: nn.Module) -> LoweredModel:
-        """A program whose transforms are left to the runtime."""
-        return lower_model(network, (16, 32), name="fourier-net", plan={"*": "native"})
 
     def test_transforms_stay_where_tensorrt_has_them(
         self,

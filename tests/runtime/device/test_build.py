@@ -317,6 +317,11 @@ def test_trtexec_of_10_by_flags(weak_artifact: Artifact) -> None:
     assert "--fp16" in half and not {"--int8", "--calib"} & set(half)
 
 
+def test_where_there_are_no_flags_a_comment_says_so(weak_artifact: Artifact) -> None:
+    *ten, last = trtexec.for_versions([weak_artifact], Path("o"), weak="int8")
+    assert "--int8" in ten[1] and last.startswith("# TensorRT 11 chooses no types by flags")
+
+
 def test_paths_with_spaces_stay_one_word(artifacts: dict[str, Artifact]) -> None:
     made, _ = map(
         flags, trtexec.lines(artifacts["fp32"], features_of("tensorrt", "11.4"), Path("my engines"))

@@ -49,15 +49,15 @@ def merge(paths: Sequence[Path], names: Sequence[str] = ()) -> dict[str, Any]:
         raise ReportError(f"{len(rows)} artifacts in all, more than the {MAX_ARTIFACTS} allowed")
     order = {_key(row): place for place, row in reversed(list(enumerate(rows)))}
     rows.sort(key=lambda row: order[_key(row)])
-    models = list(dict.fromkeys(str(report.get("model")) for report in reports))
-    weights = {row.get("weights_sha256") for row in rows} - {None}
+    models = list(dict.fromkeys(str(report["model"]) for report in reports if report.get("model")))
+    weights = {str(row["weights_sha256"]) for row in rows if row.get("weights_sha256")}
     notes = [f"{d}: {n}" for r, d in zip(reports, devices, strict=True) for n in _texts(r.get("notes"))]
     if len(weights) > 1:
         notes.insert(0, "the reports are of different weights: figures of one are not those of the other")
     return {
         "version": importlib.metadata.version("fdikp-edge"),
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "model": ", ".join(models),
+        "model": ", ".join(models) or "unknown",
         "machine": {
             "device": "; ".join(devices),
             "devices": {d: r.get("machine") for d, r in zip(devices, reports, strict=True)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -114,23 +115,25 @@ def add_profile_options(add: Any) -> None:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text}: expected 1 to 1000000")
-    return value
+    return int(_number(text, 1, 1_000_000, whole=True))
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text}: expected 0 to 86400")
-    return value
+    return _number(text, 0, 86_400)
 
 
 def _positive(text: str) -> float:
-    value = _seconds(text)
-    if value < 0.05:
-        raise argparse.ArgumentTypeError(f"{text}: expected 0.05 or more")
+    return _number(text, 0.05, 86_400)
+
+
+def _number(text: str, least: float, most: float, *, whole: bool = False) -> float:
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        kind = "a whole number" if whole else "a number"
+        raise argparse.ArgumentTypeError(f"{text}: expected {kind} from {least:,} to {most:,}")
     return value
 
 

@@ -24,6 +24,7 @@ from ..runtime.device.missing import problems
 from ..runtime.errors import ArtifactError, FdikpEdgeError, OutputError, TargetUnavailableError
 from ..runtime.files import replacing
 from ..runtime.images import read_photo, write_photo
+from ..runtime.program import put
 from ..runtime.sessions import Session, open_session
 from ..runtime.strict_json import printable
 
@@ -253,8 +254,8 @@ def _say(text: str) -> None:
 
 
 def _line(text: str) -> None:
-    print(printable(text))
+    put(printable(text))
 
 
 def _json(value: Mapping[str, Any]) -> None:
-    print(json.dumps(value, indent=2, allow_nan=False))
+    put(json.dumps(value, indent=2, allow_nan=False))

@@ -23,9 +23,9 @@ _PACKAGES = {
     "onnxsim": ("onnxsim", "export", "simplifying what was built"),
     "safetensors": ("safetensors", "export", "reading weights"),
     "jinja2": ("jinja2", "report", "report.html"),
-    "coremltools": ("coremltools", "coreml", "reserved for a later target"),
+    "coremltools": ("coremltools", "coreml", "building coreml artifacts, and running them on a Mac"),
     "tensorrt-rtx-cu13": ("tensorrt_rtx", "tensorrt-rtx", "building and running tensorrt-rtx artifacts"),
-    "polygraphy": ("polygraphy", "tensorrt", "building TensorRT engines"),
+    "polygraphy": ("polygraphy", "tensorrt", "building tensorrt and tensorrt-rtx artifacts"),
 }
 
 

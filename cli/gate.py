@@ -138,7 +138,10 @@ def gate(
 
         for line in github_lines(verdict):
             # GitHub reads both streams; with --json, stdout holds nothing else.
-            print(printable(line), file=sys.stderr if json else sys.stdout, flush=True)
+            if json:
+                print(printable(line), file=sys.stderr, flush=True)
+            else:
+                show.line(line)
     for check in verdict.failed:
         complain(f"{check.artifact}: {check.name}: {check.message}", kind="failed")
     return 0 if verdict.ok else 1

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
-import os
 import signal
 import sys
 import warnings
@@ -20,6 +18,7 @@ from typing import ParamSpec
 import typer
 
 from ..runtime.errors import FdikpEdgeError
+from ..runtime.program import finish
 from ..runtime.strict_json import printable
 
 P = ParamSpec("P")
@@ -50,6 +49,8 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
         with _warnings_as_messages():
             code = _code_of(command, *args, **kwargs)
         if code:
+            with contextlib.suppress(OSError):
+                finish()
             raise typer.Exit(code)
 
     return wrapper
@@ -70,16 +71,10 @@ def exit_on_terminate() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
-def print_any_name() -> None:
-    """Let stdout take names of files that its encoding has no letters for, escaped, rather than raise."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
 def _code_of(command: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> int:
     try:
         code = command(*args, **kwargs)
-        sys.stdout.flush()
+        finish()
         return code
     except FdikpEdgeError as error:
         text = str(error)
@@ -89,10 +84,6 @@ def _code_of(command: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> in
     except KeyboardInterrupt:
         complain("stopped; nothing half written is left behind", kind="interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has seen enough (`| head`). Python would complain when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in _EXTRA_OF:

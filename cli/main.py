@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..runtime.program import prepare_streams, put
 from .bench import bench
 from .bisect import bisect
 from .bundle import bundle
@@ -16,7 +17,7 @@ from .deploy import deploy
 from .doctor import doctor
 from .export import export
 from .gate import gate
-from .guard import exit_on_terminate, guarded, print_any_name
+from .guard import exit_on_terminate, guarded
 from .inspect import inspect
 from .profile import profile
 from .report import merge
@@ -47,7 +48,7 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        print(f"fdikp-edge {version('fdikp-edge')}")
+        put(f"fdikp-edge {version('fdikp-edge')}")
         raise typer.Exit
 
 
@@ -193,5 +194,5 @@ Examples:
 def run() -> None:
     """Run the command line; the entry point of ``fdikp-edge``."""
     exit_on_terminate()
-    print_any_name()
+    prepare_streams()
     app(prog_name="fdikp-edge")

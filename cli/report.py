@@ -56,7 +56,7 @@ def merge(
 def _print(merged: Mapping[str, Any], out: Path) -> None:
     rows = []
     for group in merged["comparison"]:
-        size = "x".join(map(str, group["size"] or []))
+        size = "x".join(map(str, group["size"])) if isinstance(group["size"], list) else ""
         for device, found in group["devices"].items():
             figures = [found[key] for key in ("max_abs", "p50_ms")]
             shown = ["" if value is None else f"{value:.3g}" for value in figures]

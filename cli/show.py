@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..runtime.program import put
 from ..runtime.strict_json import printable
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def as_json(value: Mapping[str, Any]) -> None:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(value, indent=2, allow_nan=False)
-    print(text)
+    put(text)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -70,7 +71,7 @@ def facts(title: str, pairs: Sequence[tuple[str, str]]) -> None:
 
 def line(text: str) -> None:
     """Print one line for people on stdout."""
-    print(printable(text))
+    put(printable(text))
 
 
 def _print(grid: Table) -> None:
@@ -82,7 +83,7 @@ def _print(grid: Table) -> None:
     with console.capture() as captured:
         console.print(grid)
     # Written by us, since rich makes a reader who leaves early (`| head`) an error.
-    sys.stdout.write(captured.get())
+    put(captured.get(), end="")
 
 
 @contextlib.contextmanager

@@ -1,10 +1,18 @@
-"""Run a program of `python -m …`: what goes wrong on purpose becomes one message and an exit code."""
+"""Run a program of `python -m …`: what goes wrong on purpose becomes one message and an exit code.
+
+A reader of stdout that leaves early (`| head`) is no error, and does not change the exit code either: a check
+that failed has failed, whoever was listening.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from .errors import FdikpEdgeError
 
@@ -23,10 +31,12 @@ def run(main: Callable[[], None], *, extra: str = "all", interrupted: str = "") 
         SystemExit: the code of an :class:`~fdikp_edge.runtime.errors.FdikpEdgeError`, whose message went to
             stderr; 2 for a missing library or a file that the system refuses; 130 for Ctrl-C.
     """
+    prepare_streams()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             main()
+            finish()
         except FdikpEdgeError as error:
             raise _left(f"error: {error}", error.exit_code) from None
         except ModuleNotFoundError as error:
@@ -43,7 +53,42 @@ def run(main: Callable[[], None], *, extra: str = "all", interrupted: str = "") 
             raise _left(interrupted, INTERRUPTED) from None
 
 
+def prepare_streams() -> None:
+    """Open streams that are closed (`>&-`), so that no file of ours gets their place, and take any name.
+
+    Names of files that stdout's encoding has no letters for are escaped there, rather than raise.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 (for good)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def put(text: str, end: str = "\n") -> None:
+    """Print ``text`` on stdout, for whoever still reads it."""
+    try:
+        print(text, end=end)
+    except BrokenPipeError:
+        _discard()
+
+
+def finish() -> None:
+    """Hand over what stdout still holds; at its exit Python would complain about a reader that left."""
+    if sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _discard()
+
+
+def _discard() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _left(message: str, code: int) -> SystemExit:
+    with contextlib.suppress(OSError):  # a full disk, say: this is already about what went wrong first
+        finish()
     if message:
         print(message, file=sys.stderr, flush=True)
     return SystemExit(code)

@@ -53,7 +53,7 @@ class Bundle:
         """Return the artifacts asked for, all of them when nothing is asked for.
 
         Raises:
-            UnknownNameError: a name or precision that none has; lists those there are.
+            UnknownNameError: a name or precision that none has; lists those there are. Or none has both.
             ArtifactError: an artifact is not sound.
         """
         for name in names:
@@ -68,12 +68,17 @@ class Bundle:
                 raise UnknownNameError(
                     f"no artifact at {precision!r} in {self.path}; there are: {', '.join(sorted(found))}"
                 )
-        return [
+        chosen = [
             artifact
             for artifact in opened
             if (not names or artifact.path.name in names)
             and (not precisions or artifact.passport.precision in precisions)
         ]
+        if not chosen:  # or a check of nothing would pass
+            raise UnknownNameError(
+                f"{', '.join(names)}: not at {', '.join(precisions)}; leave out the artifact or the precision"
+            )
+        return chosen
 
     def photo(self) -> Photo:
         """Return the photograph that comes with the bundle; no image library is needed for it."""
@@ -96,4 +101,5 @@ def _refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except entry.RefusedError as error:
-        raise BundleError(f"{path}: {strict_json.printable(str(error))}") from error
+        said = str(error).removeprefix(f"{path}: ")
+        raise BundleError(f"{path}: {strict_json.printable(said)}") from error

@@ -12,7 +12,7 @@ from fdikp_edge.benchmarks.read_report import read_report
 from fdikp_edge.runtime.errors import BadInputError, OutputError, ReportError
 
 
-def report(cpu: str | None, *rows: tuple[str, str, float], weights: str = "a" * 64) -> dict[str, Any]:
+def report(cpu: str | None, *rows: tuple[str, str, float], weights: Any = "a" * 64) -> dict[str, Any]:
     return {
         "version": "0.1.0",
         "model": "tiny",
@@ -65,7 +65,7 @@ def test_the_page_names_every_device_and_the_file_can_be_read_again(tmp_path: Pa
     out = tmp_path / "both"
     assert write_merged(merge([a, b]), out) == []
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "onnx fp32 32×48 &lt;b&gt;Alpha" in page and "onnx fp32 32×48 Beta" in page
+    assert "onnx fp32 · &lt;b&gt;Alpha" in page and "onnx fp32 · Beta" in page
     assert len(read_report(out)["artifacts"]) == 2
     with pytest.raises(OutputError):
         write_merged(merge([a, b]), out)
@@ -84,6 +84,14 @@ def test_different_weights_are_said(tmp_path: Path) -> None:
     a = write(tmp_path, "a", report("A", ("onnx", "fp32", 1.0)))
     b = write(tmp_path, "b", report("B", ("onnx", "fp32", 1.0), weights="b" * 64))
     assert "different weights" in merge([a, b])["notes"][0]
+
+
+def test_values_of_the_wrong_kind_are_no_traceback(tmp_path: Path) -> None:
+    a = write(tmp_path, "a", report("A", ("onnx", "fp32", 1.0)))
+    odd = report("B", ("onnx", "fp32", 1.0), weights=["b" * 64])
+    odd["artifacts"][0]["size"] = 7
+    merged = merge([a, write(tmp_path, "b", {**odd, "model": None})])
+    assert "different weights" in merged["notes"][0] and "None" not in merged["model"]
 
 
 def test_bad_use_is_said(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import warnings
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 from fdikp_edge.cli.guard import guarded
+from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import CheckFailedError, FdikpEdgeError, SizeError
 
 
@@ -75,10 +77,30 @@ def test_our_warnings_are_shown_once_and_those_of_libraries_not(capsys: pytest.C
     assert capsys.readouterr().err == "fdikp-edge: note: weights are untrained\n"
 
 
-def test_a_reader_that_leaves_early_is_no_error(artifact: Any) -> None:
-    command = [sys.executable, "-m", "fdikp_edge.cli", "inspect", str(artifact)]
+def unheard(*words: str) -> tuple[int, str]:
+    """Run the program with a reader that is gone before it writes; return its exit code and stderr."""
+    command = [sys.executable, "-m", "fdikp_edge.cli", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout and process.stderr
     process.stdout.close()
-    assert process.stderr.read() == ""
-    assert process.wait(60) == 0
+    said = process.stderr.read()
+    return process.wait(60), said
+
+
+def test_a_reader_that_leaves_early_is_no_error(artifact: Any) -> None:
+    assert unheard("inspect", str(artifact)) == (0, "")
+
+
+def test_a_reader_that_leaves_early_does_not_hide_a_failed_check(make_artifact: Any) -> None:
+    wrong = make_artifact(golden=0.4)
+    code, said = unheard("verify", str(wrong), "--golden", "--threads", "1")
+    assert code == 1 and "failed" in said
+    assert Artifact.open(wrong).passport.state == "failed"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closing a stream for a program is a matter of its shell")
+def test_closed_streams_are_no_error(artifact: Any) -> None:
+    program = f'"{sys.executable}" -m fdikp_edge.cli'
+    done = subprocess.run(f'{program} inspect "{artifact}" <&- >&-', shell=True, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert subprocess.run(f"{program} inspect nowhere <&- >&- 2>&-", shell=True).returncode == 2

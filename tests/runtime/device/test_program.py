@@ -203,7 +203,10 @@ def test_replay_gives_power_temperatures_and_throttling(device: Device, tmp_path
         (("verify", "--precision", "fp8"), "there are: fp32, int8"),
         (("verify", "--artifact", "other"), "there are: half-onnx-fp32, half-onnx-int8"),
         (("profile", "--replay", "missing.log"), "missing.log"),
-        (("bench", "--samples", "0"), "expected 1"),
+        (("verify", "--artifact", "half-onnx-fp32", "--precision", "int8"), "not at int8"),
+        (("bench", "--samples", "0"), "a whole number from 1"),
+        (("bench", "--samples", "some"), "a whole number from 1"),
+        (("profile", "--soak", "nan"), "a number from 0"),
         (("destroy",), "invalid choice"),
     ],
 )

@@ -251,6 +251,8 @@ class _Search:
                 if calls > 1
                 else "something after it is wrong too; bisect again."
             )
+        if self.partition.against is not None:
+            return f"{name} computes something else than in the artifact believed: look at its change.{again}"
         if "int8" in found.precision:
             return f"keep {name} in floats, or calibrate again on photos that cover its range.{again}"
         if "float16" in found.precision:

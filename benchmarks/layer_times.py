@@ -1,11 +1,11 @@
 """How long each layer takes in floats and in 8 bits, from the runtimes' own profiles of whole networks.
 
 A layer timed by itself says little: in the network it shares reading, rounding and activation with its
-neighbours. So the float file and the int8 file of a target are both run with profiling on, and each entry is
-credited to the layers it was made from. Of several runs the fastest of each entry counts, and their sum is
-the time of the whole network: a machine that does other things too takes slices of milliseconds out of whole
-calls, but not out of the same small operator every time. What a finished mixture gains is then timed whole,
-by turns, without profiling.
+neighbours. So the float file and the int8 file of a target are both run with profiling on, by turns, and each
+entry is credited to the layers it was made from. Of several runs the fastest of each entry counts, and their
+sum is the time of the whole network: a machine that does other things too takes slices of milliseconds out of
+whole calls, but not out of the same small operator every time. What a finished mixture gains is then timed
+whole, by turns, without profiling.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from ..runtime.errors import TargetUnavailableError
 from ..runtime.photo import Array
 from ..runtime.sessions import Session, available_threads, open_session
 from .latency import measure_side_by_side
-from .layers import onnxruntime_events
+from .layers import OnnxRuntimeProfile
 from .machine import machine_info
 
 if TYPE_CHECKING:
     from ..export.build import LoweredModel
     from ..export.calibrate import CalibrationTable
 
-RUNS = 7
+RUNS = 15
 """Profiled runs of each file."""
 SAMPLES, SECONDS = 21, 20.0
 Entry = tuple[tuple[str, ...], float]
 """Names of the layers that an operator of the runtime was made from, and its milliseconds."""
+Profiled = tuple[Callable[[], object], Callable[[], list[list[Entry]]]]
+"""Runs a file once with profiling; tells the entries of each run so far, and stops."""
 
 
 class Stopwatch:
@@ -80,8 +82,11 @@ class Stopwatch:
             whole = Times(self._runtime, machine, self.threads, "", *self._whole(quantised), {})
             return estimated(self.model, table, whole)
         names = in_file(self.model)
-        plain = _fastest(profile(self._plain, self._x, self.threads))
-        own = _fastest(profile(quantised, self._x, self.threads))
+        profiled = [profile(artifact, self._x, self.threads) for artifact in (self._plain, quantised)]
+        for _ in range(RUNS + 1):
+            for run, _ in profiled:
+                run()
+        plain, own = (_fastest(entries()[1:]) for _, entries in profiled)  # without the first run
         before, after = _by_layer(plain, names), _by_layer(own, names)
         layers = [layer.node for layer in table.section(self.model.lowered.sha256).quantised()]
         return Times(
@@ -151,15 +156,27 @@ def _by_layer(spent: Mapping[tuple[str, ...], float], names: Mapping[str, str]) 
     return found
 
 
-def _onnxruntime(artifact: Artifact, x: Array, threads: int) -> Iterable[list[Entry]]:
-    events = onnxruntime_events(artifact.model_path, x, threads, RUNS + 1)
-    kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
-    each = len(kernels) // (RUNS + 1)
-    for run in range(1, RUNS + 1):  # without the first
-        yield [((e["name"],), e["dur"] / 1e3) for e in kernels[run * each : (run + 1) * each]]
+def _onnxruntime(artifact: Artifact, x: Array, threads: int) -> Profiled:
+    profile = OnnxRuntimeProfile(artifact.model_path, threads)
+    runs = 0
+
+    def run() -> None:
+        nonlocal runs
+        profile.run(x)
+        runs += 1
+
+    def entries() -> list[list[Entry]]:
+        kernels = [
+            e for e in profile.events() if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")
+        ]
+        each = len(kernels) // max(1, runs)
+        parts = [kernels[index * each : (index + 1) * each] for index in range(runs)]
+        return [[((e["name"],), e["dur"] / 1e3) for e in part] for part in parts]
+
+    return run, entries
 
 
-def _openvino(artifact: Artifact, x: Array, threads: int) -> Iterable[list[Entry]]:
+def _openvino(artifact: Artifact, x: Array, threads: int) -> Profiled:
     import openvino as ov
 
     config = {
@@ -176,16 +193,21 @@ def _openvino(artifact: Artifact, x: Array, threads: int) -> Iterable[list[Entry
         words = str(original.value if hasattr(original, "value") else original)
         made_of[op.get_friendly_name()] = tuple(filter(None, words.split(",")))
     request = compiled.create_infer_request()
-    request.infer([x])
-    for _ in range(RUNS):
+    runs: list[list[Entry]] = []
+
+    def run() -> None:
         request.infer([x])
-        yield [
-            (made_of.get(entry.node_name) or (entry.node_name,), entry.real_time.total_seconds() * 1e3)
-            for entry in request.get_profiling_info()
-        ]
+        runs.append(
+            [
+                (made_of.get(entry.node_name) or (entry.node_name,), entry.real_time.total_seconds() * 1e3)
+                for entry in request.get_profiling_info()
+            ]
+        )
+
+    return run, lambda: runs
 
 
-PROFILES: dict[str, Callable[[Artifact, Array, int], Iterable[list[Entry]]]] = {
+PROFILES: dict[str, Callable[[Artifact, Array, int], Profiled]] = {
     "onnx": _onnxruntime,
     "openvino": _openvino,
 }

@@ -82,30 +82,47 @@ def _onnxruntime(session: Session, x: Array, runs: int) -> list[Layer]:
     return layers_of_events(events, modules, runs + 1)
 
 
-def onnxruntime_events(model: Path, x: Array, threads: int, runs: int) -> list[dict[str, Any]]:
-    """Run an ONNX file of one input with ONNX Runtime's profiler, and return the events it wrote.
+class OnnxRuntimeProfile:
+    """An ONNX file of one input, opened with ONNX Runtime's profiler."""
 
-    Raises:
-        TargetUnavailableError: it wrote more than 512 MB.
-    """
-    import onnxruntime as ort
+    def __init__(self, model: Path, threads: int) -> None:
+        """Load the file."""
+        import onnxruntime as ort
 
-    with tempfile.TemporaryDirectory(prefix="fdikp-profile-") as folder:
+        self._folder = tempfile.TemporaryDirectory(prefix="fdikp-profile-")
         options = ort.SessionOptions()
         options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder) / "layers")
+        options.profile_file_prefix = str(Path(self._folder.name) / "layers")
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        profiled = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        name = profiled.get_inputs()[0].name
-        for _ in range(runs):
-            profiled.run(None, {name: x})
-        file = Path(profiled.end_profiling())
-        if file.stat().st_size > _MAX_PROFILE_BYTES:
-            raise TargetUnavailableError(f"ONNX Runtime wrote more than {_MAX_PROFILE_BYTES >> 20} MB")
-        events: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
-    return events
+        self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        self._name = self._session.get_inputs()[0].name
+
+    def run(self, x: Array) -> None:
+        """Run it once."""
+        self._session.run(None, {self._name: x})
+
+    def events(self) -> list[dict[str, Any]]:
+        """End profiling, and return the events of all runs.
+
+        Raises:
+            TargetUnavailableError: ONNX Runtime wrote more than 512 MB.
+        """
+        with self._folder:
+            file = Path(self._session.end_profiling())
+            if file.stat().st_size > _MAX_PROFILE_BYTES:
+                raise TargetUnavailableError(f"ONNX Runtime wrote more than {_MAX_PROFILE_BYTES >> 20} MB")
+            events: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+        return events
+
+
+def onnxruntime_events(model: Path, x: Array, threads: int, runs: int) -> list[dict[str, Any]]:
+    """Return the events of a number of runs; see :class:`OnnxRuntimeProfile`."""
+    profile = OnnxRuntimeProfile(model, threads)
+    for _ in range(runs):
+        profile.run(x)
+    return profile.events()
 
 
 def _tensorrt(session: Session, x: Array, runs: int) -> list[Layer]:

@@ -142,7 +142,8 @@ def _choose(points: Sequence[Point], bounds: Bounds) -> int:
     Raises:
         CheckFailedError: none meets the bounds.
     """
-    good = [index for index, point in enumerate(points) if bounds.met(point)]
+    # A mixture that is no faster than floats is no answer, whatever its picture.
+    good = [index for index, point in enumerate(points) if bounds.met(point) and point.speedup > 1]
     if good and bounds.max_drop_db is not None:
         return max(good, key=lambda index: points[index].speedup)
     if good:

@@ -150,7 +150,7 @@ def profile_all(bundle: Bundle, options: Options) -> bool:
             used.append(session.artifact)
     found = report(rows, used, [Path(sys.argv[0]).name, *sys.argv[1:]])
     with replacing(options.out) as temporary:
-        temporary.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(found, allow_nan=False) + "\n", encoding="utf-8")
     if options.json:
         _json(found)
     else:

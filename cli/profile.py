@@ -69,7 +69,7 @@ def profile(
     command = ["fdikp-edge", "profile", *map(str, artifacts)]
     found = report(rows, opened, command)
     with replacing(out) as temporary:
-        temporary.write_text(json_module.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json_module.dumps(found, allow_nan=False) + "\n", encoding="utf-8")
     if json:
         show.as_json(found)
     else:

@@ -36,6 +36,7 @@ from ..runtime.onnx_nodes import onnx_nodes
 from ..runtime.tensorrt_features import Product
 from . import onnx as onnx_target
 from . import onnx_checks
+from .onnx_bytes import floats_inside
 from .onnx_quantise import census as layers_census
 from .targets import BuildResult
 from .tensorrt_log import cause, condensed, out_of_memory, warnings_in
@@ -125,6 +126,8 @@ def _build(
     model, notes = onnx_target.convert_to(
         lowered, "fp32" if request.weak else precision, table, allowed=("DFT",) if request.native else ()
     )
+    if floats_inside(model):
+        onnx_checks.check(model, [], ("DFT",) if request.native else ())
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     onnx_target.label(model, facts)
     (folder / ONNX_FILE).write_bytes(onnx_target.serialise(model, ONNX_FILE))

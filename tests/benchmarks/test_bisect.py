@@ -166,7 +166,7 @@ def test_two_artifacts_are_told_apart_by_module(build: Build, lowered: LoweredMo
     new = plant(build("openvino", "fp32"), tmp_path / "new", openvino_weight("conv2d_4", scale(1.01)))
     found = bisect(new, lowered, against=old, threads=1)
     assert found.departure is not None and "model.body.1.conv" in found.departure.modules
-    assert found.against == str(old.path)
+    assert found.against == str(old.path) and "change" in found.departure.suggestion
 
 
 def test_a_tighter_budget_finds_where_rounding_adds_up(build: Build, lowered: LoweredModel) -> None:

@@ -15,6 +15,7 @@ from fdikp_edge.calibration.samples import shipped_photos
 from fdikp_edge.export import mix as mixing
 from fdikp_edge.export.build import LoweredModel, lower_model
 from fdikp_edge.export.calibrate import CalibrationTable, calibrate
+from fdikp_edge.export.mix import LayerTime, Times
 from fdikp_edge.export.targets import get_target
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import CalibrationError, CheckFailedError, TargetUnavailableError
@@ -56,6 +57,19 @@ def made(request: pytest.FixtureRequest, lowered: LoweredModel) -> tuple[Lowered
     return model, target, calibrate(model, count=2, least_work=0)
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every layer take 4 ms in floats and 1 ms in int8, whatever else this machine does just now."""
+
+    def times(watch: Stopwatch, table: CalibrationTable) -> Times:
+        layers = table.section(watch.model.lowered.sha256).quantised()
+        whole = 4.0 * len(layers)
+        each = {layer.node: LayerTime(4.0, 1.0) for layer in layers}
+        return Times("a clock", "this test", 1, "fixed", whole, whole / 4, each)
+
+    monkeypatch.setattr(Stopwatch, "times", times)
+
+
 def test_every_layer_is_found_in_the_runtimes_own_profile(
     made: tuple[LoweredModel, Any, CalibrationTable],
 ) -> None:
@@ -72,6 +86,7 @@ def test_every_layer_is_found_in_the_runtimes_own_profile(
     assert "profiled" in times.source and times.threads == 1 and times.machine
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_mixture_holds_what_it_was_asked_for(made: tuple[LoweredModel, Any, CalibrationTable]) -> None:
     model, target, table = made
     sha = model.lowered.sha256
@@ -117,6 +132,7 @@ def test_names_that_runtimes_give(name: str, plain: str) -> None:
     assert mixing.plain_name(name) == plain
 
 
+@pytest.mark.usefixtures("clock")
 def test_deploy_mixes_and_shows_the_curve(tmp_path: Path) -> None:
     report = matrix.deploy(
         Stack().eval(),

@@ -23,6 +23,7 @@ from PIL import Image
 pytest.importorskip("jinja2", reason="the report needs jinja2")
 
 from fdikp_edge.benchmarks import error_map
+from fdikp_edge.benchmarks import report_charts as charts
 from fdikp_edge.benchmarks.budgets import Budget
 from fdikp_edge.benchmarks.report_html import Pictures, ReportUnavailableError, render
 from fdikp_edge.benchmarks.report_rows import budget_share
@@ -364,3 +365,38 @@ def test_importing_the_report_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_curve_of_a_mixture_is_drawn_and_what_is_no_number_is_left_out() -> None:
+    points = [
+        {"in_floats": 0, "saved_ms": 40.0, "drop_db": 0.3},
+        {"in_floats": 5, "saved_ms": 30.0, "drop_db": 0.1},
+        {"in_floats": "many", "saved_ms": "NaN", "drop_db": None},
+    ]
+    layer = {"module": HOSTILE, "node": "conv2d", "psnr_db": 60.0, "float_ms": 2.0, "int8_ms": 1.0}
+    mixture = {"summary": HOSTILE, "points": points, "chosen": 1, "ranking": [layer]}
+    row = {"target": "openvino", "precision": "int8", "size": [8, 8], "state": "verified"}
+    page = Page(render({"artifacts": [{**row, "mixture": mixture}]}))
+    dots = page.all("circle")
+    assert [dot["class"] for dot in dots] == ["dot", "dot chosen"]
+    assert float(dots[0]["cx"]) > float(dots[1]["cx"]) and float(dots[0]["cy"]) < float(dots[1]["cy"])
+    assert len(page.all("polyline")) == 1 and "Mixed precision" in page.text
+    assert [tag for tag, _ in page.elements].count("script") == 1
+    for odd in (
+        {},
+        {"points": 3, "ranking": "x", "chosen": "y"},
+        [],
+        "text",
+        {"points": [[]], "ranking": [1]},
+    ):
+        render({"artifacts": [{**row, "mixture": odd}]})
+    assert "Mixed precision" not in Page(render({"artifacts": [row]})).text
+
+
+def test_a_curve_without_a_span_has_axes_all_the_same() -> None:
+    assert charts.curve([], -1) is None
+    for points in ([(0.0, 0.0, "")], [(-2.0, -0.1, "")], [(5.0, 0.2, ""), (5.0, 0.2, "")]):
+        chart = charts.curve(points, 0)
+        assert chart is not None and chart.x_ticks
+        for dot in chart.dots:
+            assert charts.LEFT <= dot.x <= charts.RIGHT and charts.BANDS_TOP <= dot.y <= charts.BOTTOM

@@ -151,6 +151,14 @@ def test_bounds_that_cannot_be_met_say_the_best_that_can(
         run(lowered, table, judged, times, bounds)
 
 
+def test_a_mixture_that_is_no_faster_than_floats_is_no_answer(
+    lowered: LoweredModel, table: CalibrationTable, judged: Exams, times: Times
+) -> None:
+    slow = dataclasses.replace(times, int8_ms=2 * times.float_ms)
+    with pytest.raises(CheckFailedError, match=r"loses at most 50 dB: the fastest reaches 0\.\d\d times"):
+        run(lowered, table, judged, slow, Bounds(max_drop_db=50.0))
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
+import torch
 from fdikp_edge.calibration.table import CalibrationTable
 from fdikp_edge.export import tensorrt
 from fdikp_edge.export.build import LoweredModel, lower_model
 from fdikp_edge.export.calibrate import calibrate
+from fdikp_edge.export.onnx_bytes import floats_inside
 from fdikp_edge.export.targets import BuildResult, get_target
 from fdikp_edge.export.tensorrt_log import KEPT_BYTES, condensed, out_of_memory, warnings_in
 from fdikp_edge.export.tensorrt_worker import Request
@@ -89,6 +93,22 @@ class TestRtx:
         assert ("QuantizeLinear" in operators) == (precision == "int8")
         zeros = [t for t in graph.initializer if t.name.endswith("_zero")]
         assert all(not any(onnx.numpy_helper.to_array(t).reshape(-1)) for t in zeros)
+
+
+def test_bytes_in_and_out(lowered_bytes: LoweredModel, network: nn.Module, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    get_target("tensorrt-rtx:capabilities=8.9").build(lowered_bytes.lowered, "fp32", tmp_path)
+    model = onnx.load(tmp_path / "model.onnx")
+    touching = [n.op_type for n in model.graph.node if {"image", "deblurred"} & {*n.input, *n.output}]
+    assert touching == ["Cast", "Cast"], "TensorRT computes nothing else on bytes"
+    x = np.random.default_rng(3).integers(0, 256, (1, 24, 40, 3), dtype=np.uint8)
+    session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"image": x})
+    with torch.no_grad():
+        pixels = torch.from_numpy(x).permute(0, 3, 1, 2) / 255
+        expected = (network(pixels)[-1] * 255).clamp(0, 255).round().permute(0, 2, 3, 1).numpy()
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert found.dtype == np.uint8 and not floats_inside(model), "nothing is left to move"
 
 
 class TestRefusals:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..runtime.errors import BadInputError, OutputError, TargetUnavailableError
+from ..runtime.errors import BadInputError, TargetUnavailableError
 from . import show
 from .guard import complain
 from .options import (
@@ -61,6 +61,7 @@ def calibrate(
     """
     from ..calibration.samples import choose, find_photos, shipped_photos
     from ..export.targets import select
+    from ..runtime.files import check_place
 
     height_width = parse_size(size)
     image_contract = parse_contract(contract)
@@ -71,8 +72,7 @@ def calibrate(
     profiles = dict.fromkeys(row.profile for row in rows)
     if not profiles:
         raise BadInputError(f"no calibration table is used for {', '.join(target)}; build it without one")
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists already; choose another name, or overwrite it")
+    check_place(out, overwrite=overwrite)
     unmixed: list[str] = []
     samples = choose(find_photos(photos) if photos else shipped_photos(), height_width, count=tiles)
     with show.working("reading the network") as step:

@@ -21,8 +21,8 @@ from ..runtime.device import trtexec
 from ..runtime.device.build import Settings, build_artifact
 from ..runtime.device.bundle import Bundle
 from ..runtime.device.missing import problems
-from ..runtime.errors import ArtifactError, FdikpEdgeError, OutputError, TargetUnavailableError
-from ..runtime.files import replacing
+from ..runtime.errors import ArtifactError, FdikpEdgeError, TargetUnavailableError
+from ..runtime.files import check_place, replacing
 from ..runtime.images import read_photo, write_photo
 from ..runtime.program import put
 from ..runtime.sessions import Session, open_session
@@ -134,8 +134,7 @@ def bench(bundle: Bundle, options: Options) -> bool:
 def profile_all(bundle: Bundle, options: Options) -> bool:
     """Profile each artifact, or its engine, and write one report."""
     artifacts = bundle.artifacts(options.artifact, options.precision)
-    if options.out.exists() and not options.overwrite:
-        raise OutputError(f"{options.out}: exists already; give --overwrite or another --out")
+    check_place(options.out, overwrite=options.overwrite)
     rows, used = [], []
     for artifact in artifacts:
         with _session(bundle, artifact, options) as session:
@@ -164,8 +163,7 @@ def profile_all(bundle: Bundle, options: Options) -> bool:
 def deblur(bundle: Bundle, options: Options) -> bool:
     """Deblur a photo with the first artifact asked for."""
     artifact = bundle.artifacts(options.artifact, options.precision)[0]
-    if options.out.exists() and not options.overwrite:
-        raise OutputError(f"{options.out}: exists already; give --overwrite or another --out")
+    check_place(options.out, overwrite=options.overwrite)
     photo = bundle.photo() if options.photo is None else read_photo(options.photo)
     with _session(bundle, artifact, options) as session:
         write_photo(options.out, Deblurrer(session).photo(photo))

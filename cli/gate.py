@@ -84,6 +84,7 @@ def gate(
     from ..benchmarks.baseline import read_baseline
     from ..benchmarks.baseline import update as write_baseline
     from ..benchmarks.read_report import read_report
+    from ..runtime.files import check_place
 
     check_threads(threads)
     if bool(reason.strip()) != update:
@@ -94,6 +95,8 @@ def gate(
         )
     if clock not in CLOCKS:
         raise UnknownNameError(f"no clock is called {clock!r}; there are: {', '.join(CLOCKS)}")
+    if junit is not None:
+        check_place(junit, overwrite=True)
     content = read_report(report)
     folder = report if report.is_dir() else report.parent
     before = None if update else read_baseline(baseline)

@@ -79,7 +79,8 @@ def _code_of(command: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> in
     except FdikpEdgeError as error:
         text = str(error)
         # The rooms do not know what the option is called here.
-        complain(f"{text} (option --overwrite)" if "overwrite" in text else text)
+        named = "overwrite" not in text or "--overwrite" in text
+        complain(text if named else f"{text} (option --overwrite)")
         return error.exit_code
     except KeyboardInterrupt:
         complain("stopped; nothing half written is left behind", kind="interrupted")

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from ..runtime.errors import OutputError
 from . import show
 from .options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOption
 from .parsing import check_threads
@@ -55,12 +54,11 @@ def profile(
     from ..benchmarks.device_profile import report, summary_lines
     from ..benchmarks.single_stream import Protocol
     from ..runtime.artifact import Artifact
-    from ..runtime.files import replacing
+    from ..runtime.files import check_place, replacing
     from ..runtime.sessions import open_session
 
     check_threads(threads)
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists already; ask to overwrite it, or choose another name")
+    check_place(out, overwrite=overwrite)
     protocol = Protocol(queries, seconds, most_seconds, idle, soak, interval_s=interval)
     opened = [Artifact.open(path) for path in artifacts]
     rows = []

@@ -112,12 +112,15 @@ def _check(
         if search is None:
             return parity.verify(session, reference, photos), session.caveat, None
         from ..benchmarks.worst_case import default_file, find_worst
+        from ..runtime.files import check_place
 
+        kept = default_file(artifact.path, search.folder)
+        check_place(kept, overwrite=True)
         worst = find_worst(
             session,
             reference,
             photos,
-            file=default_file(artifact.path, search.folder),
+            file=kept,
             evaluations=search.tries,
             progress=step,
         )

@@ -26,9 +26,9 @@ from ..runtime import samples
 from ..runtime.artifact import Artifact, ArtifactWriter
 from ..runtime.device import entry
 from ..runtime.engines import ONNX_FILE
-from ..runtime.errors import BadInputError, OutputError, UnknownNameError
+from ..runtime.errors import BadInputError, UnknownNameError
 from ..runtime.fields import PASSPORT_NAME
-from ..runtime.files import replacing
+from ..runtime.files import check_place, replacing
 from ..runtime.images import read_photo
 from .device_wheel import PROGRAM, add_entry, device_wheel
 from .legacy_calibration import legacy_files
@@ -84,8 +84,7 @@ def make_bundle(
     if device not in DEVICES:
         raise UnknownNameError(f"no bundle is made for {device!r}; there are: {', '.join(DEVICES)}")
     path = Path(out)
-    if path.exists() and (not overwrite or not path.is_file()):
-        raise OutputError(f"{path}: exists already; ask to overwrite it, or choose another name")
+    check_place(path, overwrite=overwrite)
     opened = _open(artifacts, DEVICES[device])
     read = _tables(tables, opened)
     with tempfile.TemporaryDirectory(prefix="fdikp-bundle-") as scratch:

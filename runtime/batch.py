@@ -109,7 +109,7 @@ def plan_files(
     if not jobs:
         raise BadInputError(
             f"no photos in {', '.join(map(str, given)) or 'an empty list'} ({', '.join(FORMATS)})"
-            + ("" if recursive else "; to look into folders of folders, ask for recursive")
+            + ("" if recursive else "; to look into folders of folders, ask for it (--recursive)")
         )
     _refuse_collisions(jobs, overwrite)
     return jobs

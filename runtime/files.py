@@ -88,6 +88,21 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
 
 
+def check_place(path: Path, *, overwrite: bool = False) -> None:
+    """Say before long work, not after it, that its result could not be written to ``path``; makes nothing.
+
+    Raises:
+        OutputError: it exists and may not be overwritten, is a folder, or none can be made where it would be.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; give the name of a file")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; choose another name, or overwrite it with --overwrite")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if problem := write_problem(above):
+        raise output_error(path, problem)
+
+
 def write_problem(folder: Path) -> OSError | None:
     """Try to write a little into ``folder`` and return what was in the way, or ``None``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import shutil
@@ -20,7 +21,9 @@ def fake_cudart() -> ctypes.CDLL:
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler (cc) to build the stand-in for libcudart with")
-    built = Path(tempfile.mkdtemp(prefix="fake-cudart-")) / "libfakecudart.so"
+    folder = tempfile.mkdtemp(prefix="fake-cudart-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    built = Path(folder) / "libfakecudart.so"
     source = Path(__file__).with_name("fake_cudart.c")
     headers = [f"-I{HEADERS}"] if HEADERS.is_dir() else []
     subprocess.run([compiler, "-w", "-shared", "-fPIC", *headers, "-o", built, source], check=True)

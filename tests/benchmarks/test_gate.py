@@ -6,12 +6,14 @@ import dataclasses
 import json
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import small_bundle
 from fdikp_edge.benchmarks import matrix
 from fdikp_edge.benchmarks.baseline import (
     Baseline,
@@ -21,10 +23,11 @@ from fdikp_edge.benchmarks.baseline import (
     read_baseline,
     update,
 )
-from fdikp_edge.benchmarks.checks import Check
+from fdikp_edge.benchmarks.checks import ArtifactChecks, Check
 from fdikp_edge.benchmarks.gate import Verdict, built, gate, measure
 from fdikp_edge.benchmarks.read_report import read_report
 from fdikp_edge.benchmarks.verdicts import github_lines, junit, write_junit
+from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import ArtifactError, BadInputError, BaselineError, OutputError, ReportError
 from torch import nn
 
@@ -155,6 +158,25 @@ def test_memory_is_that_of_a_process_of_its_own(old: Path, baseline: Path) -> No
     checks = run(old, baseline, memory=True)
     assert failed(checks) == {"memory"} and checks["memory"].figures["now"] > 20
     assert checks["picture"].outcome == "skipped"
+
+
+def test_what_cannot_run_here_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = Artifact.open(small_bundle.make(tmp_path))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as where it is not installed
+    entry = {"state": "unverified", "reason": "cannot run here: no GPU"}
+    checks: list[Check] = []
+    one = ArtifactChecks("half", artifact, entry, None, 1, checks, time.perf_counter)
+    one.fixed()
+    one.picture(artifact)
+    one.latency(artifact, 1.05, 1.0, lambda now: None)
+    assert [(check.name, check.outcome) for check in checks] == [
+        ("state", "passed"),
+        ("parity", "skipped"),
+        ("golden", "skipped"),
+        ("picture", "skipped"),
+        ("latency", "skipped"),
+    ]
+    assert "onnxruntime" in checks[2].message
 
 
 def test_what_is_gone_fails_and_what_is_new_is_said(old: Path, baseline: Path) -> None:

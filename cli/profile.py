@@ -66,7 +66,18 @@ def profile(
         for artifact in opened:
             with open_session(artifact, threads=threads) as session:
                 rows.append(measure(session, protocol=protocol, replay=replay, layers=layers, progress=step))
-    command = ["fdikp-edge", "profile", *map(str, artifacts)]
+    asked: dict[str, object] = {
+        "queries": queries,
+        "seconds": seconds,
+        "most-seconds": most_seconds,
+        "idle": idle,
+        "soak": soak,
+        "interval": interval,
+        "replay": replay,
+        "threads": threads,
+    }
+    command = ["fdikp-edge", "profile", *map(str, artifacts), *([] if layers else ["--no-layers"])]
+    command += [f"--{name}={value}" for name, value in asked.items() if value is not None]
     found = report(rows, opened, command)
     with replacing(out) as temporary:
         temporary.write_text(json_module.dumps(found, allow_nan=False) + "\n", encoding="utf-8")

@@ -77,6 +77,10 @@ def test_profile_as_json_and_with_a_recording(cli: Any, half: Path, tmp_path: Pa
     made = json.loads(done.stdout)["artifacts"][0]["profile"]
     assert made["power"]["total"]["mean_mw"] == 9000 and made["temperature_c"]["tj"]["max"] == 60
     assert "layers" not in made
+    command = json.loads(done.stdout)["command"]
+    assert {"--no-layers", "--queries=3", "--replay=t.log", "--threads=1"} <= set(command)
+    again = cli(*command[1:], "--out", "q.json")
+    assert again.returncode == 0 and (tmp_path / "q.json").exists(), again.stderr
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ def _print(merged: Mapping[str, Any], out: Path) -> None:
     for group in merged["comparison"]:
         size = "x".join(map(str, group["size"])) if isinstance(group["size"], list) else ""
         for device, found in group["devices"].items():
-            figures = [found[key] for key in ("max_abs", "p50_ms")]
-            shown = ["" if value is None else f"{value:.3g}" for value in figures]
+            figures = [(found["max_abs"], ".2e"), (found["p50_ms"], ".1f")]
+            shown = ["" if value is None else format(value, form) for value, form in figures]
             rows.append(
                 (str(group["target"]), str(group["precision"]), size, device, str(found["state"]), *shown)
             )

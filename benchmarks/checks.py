@@ -72,7 +72,9 @@ class ArtifactChecks:
         passport = self.artifact.passport
         parity = table(self.entry.get("parity"))
         max_abs, psnr = number(parity.get("max_abs")), number(parity.get("psnr_db"))
-        if max_abs is None or psnr is None:
+        if (max_abs is None or psnr is None) and state == "verified":
+            self.add("parity", "failed", "is called verified, but the report holds no figures for it")
+        elif max_abs is None or psnr is None:
             self.add("parity", "skipped", "was not verified where the report was made")
         else:
             problems = budget_for(passport.precision, passport.output.dtype).problems(max_abs, psnr)

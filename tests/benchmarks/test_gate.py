@@ -189,6 +189,18 @@ def test_what_is_gone_fails_and_what_is_new_is_said(old: Path, baseline: Path) -
     assert not verdict.ok
 
 
+@pytest.mark.parametrize("parity", [None, [1], {}, {"max_abs": 1e-9}])
+def test_a_verified_artifact_without_its_figures_fails(
+    parity: Any, old: Path, baseline: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new"
+    shutil.copytree(old, new)
+    report = json.loads((new / "report.json").read_text())
+    report["artifacts"][0]["parity"] = parity
+    (new / "report.json").write_text(json.dumps(report))
+    assert "parity" in failed(run(new, baseline))
+
+
 def test_a_parity_over_its_budget_fails_whatever_the_baseline_says(
     old: Path, baseline: Path, tmp_path: Path
 ) -> None:

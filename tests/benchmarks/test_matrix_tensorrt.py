@@ -24,6 +24,7 @@ def report(blend: Callable[..., nn.Module], tmp_path_factory: pytest.TempPathFac
         blend(),
         tmp_path_factory.mktemp("rtx") / "out",
         targets=["tensorrt-rtx:capabilities=8.6,12.0"],
+        source=("--model", "blend.safetensors"),
         size=(32, 48),
         min_samples=3,
         max_seconds=0.5,

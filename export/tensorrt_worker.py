@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..runtime.device.build import cached_calibrator
 from ..runtime.engines import Capability, refusals
 from ..runtime.errors import TargetUnavailableError
 from ..runtime.onnx_nodes import onnx_nodes
@@ -145,12 +146,13 @@ def _config(request: Request, features: Features, trt: Any) -> Any:
     cache = request.timing_cache if features.has_timing_cache else None
     if not request.weak:
         return CreateConfig(load_timing_cache=cache)
+    ranges = Path(request.calibration).read_bytes() if request.calibration else b""
     return _Weak(
         CreateConfig(
             load_timing_cache=cache,
             fp16=request.precision in ("fp16", "int8"),
             int8=request.precision == "int8",
-            calibrator=_calibrator(trt, request.calibration) if request.precision == "int8" else None,
+            calibrator=cached_calibrator(trt, ranges) if request.precision == "int8" else None,
             precision_constraints="prefer" if request.wide else None,
         ),
         dict.fromkeys(request.wide, trt.DataType.FLOAT),
@@ -170,26 +172,6 @@ class _Weak:
             if layer.name in self._precisions:
                 layer.precision = self._precisions[layer.name]
         return self._config(builder, network)
-
-
-def _calibrator(trt: Any, path: str | None) -> Any:
-    """Return a calibrator that has nothing to show the builder but a cache that is complete."""
-    cache = Path(path).read_bytes() if path else b""
-
-    class Cached(trt.IInt8EntropyCalibrator2):  # type: ignore[misc]
-        def get_batch_size(self) -> int:
-            return 1
-
-        def get_batch(self, names: list[str]) -> None:
-            return None
-
-        def read_calibration_cache(self) -> bytes:
-            return cache
-
-        def write_calibration_cache(self, data: Any) -> None:
-            return None
-
-    return Cached()
 
 
 if __name__ == "__main__":

@@ -204,7 +204,7 @@ def _configure(
         config.set_flag(trt.BuilderFlag.FP16)
     if settings.weak == "int8":
         config.set_flag(trt.BuilderFlag.INT8)
-        config.int8_calibrator = calibrator = _calibrator(trt, source.read(CACHE_FILE, 1 << 26))
+        config.int8_calibrator = calibrator = cached_calibrator(trt, source.read(CACHE_FILE, 1 << 26))
         keep.append(calibrator)
     return keep
 
@@ -219,7 +219,7 @@ def keep_wide(trt: Any, network: Any, config: Any, names: list[str]) -> None:
     config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
 
 
-def _calibrator(trt: Any, cache: bytes) -> Any:
+def cached_calibrator(trt: Any, cache: bytes) -> Any:
     """Return a calibrator that has nothing but a finished cache."""
 
     class Cached(trt.IInt8EntropyCalibrator2):  # type: ignore[misc]

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..runtime import program
-from ..runtime.errors import BadInputError
+from ..runtime.errors import BadInputError, FdikpEdgeError
 from ..runtime.files import replacing
 from ..runtime.images import read_photo
 from ..runtime.pairs import Pair, find_pairs
@@ -50,7 +50,12 @@ def network(model: Any) -> Method:
 
 
 def evaluate(
-    pairs: Sequence[Pair], methods: dict[str, Method], *, crops: Path | None = None, side: int = 320
+    pairs: Sequence[Pair],
+    methods: dict[str, Method],
+    *,
+    crops: Path | None = None,
+    side: int = 320,
+    perceptual: Callable[[Array, Array], float] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield, for each pair, ``{"folder", "name", "scores": {method: {"psnr_db", "ssim", "lpips"?, …}}}``.
 
@@ -59,12 +64,12 @@ def evaluate(
         methods: by name; the blurred picture as it is comes first under "input".
         crops: a folder for one PNG a pair: blurred, each method, sharp, side by side.
         side: of the crop in pixels, around the place with most detail.
+        perceptual: distance of (found, expected), see :func:`lpips`; left out without one.
 
     Raises:
         ImageError: a picture cannot be read.
         BadInputError: two partners differ in size.
     """
-    perceptual = _lpips()
     for pair in pairs:
         blurred, sharp = (_picture(path) for path in (pair.blurred, pair.sharp))
         if blurred.shape != sharp.shape:
@@ -125,15 +130,25 @@ def _scores(
     return result
 
 
-def _lpips() -> Callable[[Array, Array], float] | None:
-    """Return LPIPS (Zhang et al. 2018, AlexNet), ``None`` where the package or its weights are missing."""
-    try:
-        import lpips
-        import torch
+def lpips() -> Callable[[Array, Array], float]:
+    """Return LPIPS (Zhang et al. 2018, AlexNet) of two pictures, float [H, W, 3] in [0, 1]; 0 is alike.
 
-        model = lpips.LPIPS(net="alex", verbose=False).eval()
-    except (ImportError, OSError):
-        return None
+    Raises:
+        FdikpEdgeError: the package is missing, its torchvision is of another torch, or AlexNet's
+            weights, which torchvision downloads on first use, cannot be had.
+    """
+    import torch
+
+    try:
+        import lpips as package
+
+        model = package.LPIPS(net="alex", verbose=False).eval()
+    except (ImportError, OSError, RuntimeError) as problem:  # RuntimeError: a torchvision of another torch
+        reason = " ".join(str(problem).split())
+        raise FdikpEdgeError(
+            f"LPIPS cannot run: {reason}; it needs the package lpips, a torchvision made for torch"
+            f" {torch.__version__}, and AlexNet's weights in torch hub's cache"
+        ) from problem
 
     def distance(found: Array, expected: Array) -> float:
         pair = [torch.from_numpy(p).permute(2, 0, 1)[None].float() * 2 - 1 for p in (found, expected)]
@@ -223,7 +238,12 @@ def _run(given: argparse.Namespace) -> None:
     methods: dict[str, Method] = {name: network(model) for name, model in models.items()}
     if not given.no_classical:
         methods |= {"wiener": classical.wiener, "richardson-lucy": classical.richardson_lucy}
-    found = evaluate(pairs, methods, crops=given.crops)
+    try:
+        perceptual = lpips()
+    except FdikpEdgeError as problem:
+        perceptual = None
+        Console(stderr=True).print(f"LPIPS left out: {problem}", markup=False)
+    found = evaluate(pairs, methods, crops=given.crops, perceptual=perceptual)
     rows = list(track(found, "evaluating", total=len(pairs), console=Console(stderr=True)))
     means = summary(rows)
     if given.json:

@@ -2,16 +2,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from fdikp_edge.benchmarks.metrics import psnr_db, ssim
 from fdikp_edge.models import classical
-from fdikp_edge.models.evaluate import evaluate, find_pairs, summary
+from fdikp_edge.models.evaluate import evaluate, find_pairs, lpips, summary
 from fdikp_edge.models.training.apertures import Aperture, psf
 from fdikp_edge.models.training.defocus import blur
-from fdikp_edge.runtime.errors import BadInputError
+from fdikp_edge.runtime.errors import BadInputError, FdikpEdgeError
 from fdikp_edge.runtime.images import read_photo
 from fdikp_edge.runtime.photo import Array
 from fdikp_edge.runtime.samples import sample_photo
@@ -36,6 +37,30 @@ def pairs_folder(picture: Array, tmp_path_factory: pytest.TempPathFactory) -> Pa
         (root / "cats" / name).mkdir(parents=True)
         Image.fromarray((blurred * 255).round().astype(np.uint8)).save(root / "cats" / name / "one.png")
     return root
+
+
+def test_a_distance_is_reported_beside_the_other_scores(pairs_folder: Path) -> None:
+    def largest(found: Array, expected: Array) -> float:
+        return float(np.abs(found - expected).max())
+
+    rows = list(
+        evaluate(find_pairs(pairs_folder), {"sharp": lambda _, sharp: (sharp, {})}, perceptual=largest)
+    )
+    as_is, perfect = summary(rows)
+    assert perfect["lpips"] == 0.0 < as_is["lpips"] <= 1.0
+
+
+@pytest.mark.parametrize(
+    "problem", [ImportError("no torchvision"), RuntimeError("operator\nmissing"), OSError("x")]
+)
+def test_lpips_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
+    def broken(**_: object) -> None:
+        raise problem
+
+    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=broken))
+    with pytest.raises(FdikpEdgeError, match=r"LPIPS cannot run: .*torch hub's cache") as caught:
+        lpips()
+    assert " ".join(str(problem).split()) in str(caught.value)
 
 
 @pytest.mark.parametrize("method", [classical.wiener, classical.richardson_lucy])

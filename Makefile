@@ -23,8 +23,8 @@ venv: $(STAMP)  ## create .venv with everything pinned in constraints.txt
 demo: $(STAMP)  ## deploy tiny to ONNX Runtime and OpenVINO, verify both, deblur a photo
 	$(BIN)/fdikp-edge deploy --model tiny --target onnx --target openvino --precision fp32 \
 	    --size 256x256 --out $(OUT) --overwrite
-	$(BIN)/fdikp-edge deblur runtime/samples/coffee.jpg --artifact $(OUT)/tiny-onnx-fp32-256x256 \
-	    --out $(OUT)/coffee-deblurred.png --overwrite
+	$(BIN)/fdikp-edge deblur runtime/samples/astronaut-defocused.jpg --artifact $(OUT)/tiny-onnx-fp32-256x256 \
+	    --out $(OUT)/astronaut-deblurred.png --overwrite
 
 # A worker for each core; PyTorch's own threads would spin while they wait for each other's core.
 test: $(STAMP)  ## run all tests

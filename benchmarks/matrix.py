@@ -23,7 +23,7 @@ from ..runtime.errors import BadInputError, FdikpEdgeError, OutputError, TargetU
 from ..runtime.files import making_folder
 from ..runtime.images import read_photo, write_photo
 from ..runtime.photo import Photo
-from ..runtime.samples import sample_photo
+from ..runtime.samples import defocused_photo, sample_photo
 from ..runtime.sessions import Session, available_threads, open_session, open_stand_in
 from .error_map import Worst, save
 from .latency import measure_side_by_side
@@ -112,7 +112,7 @@ def deploy(
         from ..export.calibrate import check_table
 
         check_table(table, model, size)
-    chosen = Path(photo) if photo is not None else sample_photo()
+    chosen = Path(photo) if photo is not None else defocused_photo()
     threads = threads or available_threads()
     _check_any(pairs)
     with making_folder(Path(out)), staged(Path(out), overwrite=overwrite) as stage:
@@ -293,9 +293,9 @@ class _Run:
         """Hold one artifact to its budget, on the samples and on the photo of this run."""
         self.step(f"verifying {row.target} {row.precision}")
         with _row_errors(row):
-            own = [] if self.photo.source == sample_photo() else [self.photo]
             worst = Worst()
-            row.parity = verify(session, lowered.reference, [*own, *_samples()], seen=worst)
+            photos = [self.photo, *(path for path in _samples() if path != self.photo.source)]
+            row.parity = verify(session, lowered.reference, photos, seen=worst)
             if not row.parity.within_budget:
                 row.state = "failed"
             else:

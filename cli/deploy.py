@@ -47,7 +47,9 @@ def deploy(
     ] = Path("fdikp-edge-out"),
     photo: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="Photograph to deblur and to check with.", show_default="a sample"),
+        typer.Option(
+            metavar="PATH", help="Photograph to deblur and to check with.", show_default="a defocused sample"
+        ),
     ] = None,
     contract: ContractOption = "float",
     samples: Annotated[

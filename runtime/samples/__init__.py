@@ -1,4 +1,8 @@
-"""Two photographs to try things on, in the public domain (``LICENSE.txt`` beside them names their makers)."""
+"""Photographs to try things on, in the public domain (``LICENSE.txt`` beside them names their makers).
+
+Two are as the camera took them: parity is proven on them. The third is put out of focus, to see deblurring
+on.
+"""
 
 from __future__ import annotations
 
@@ -24,3 +28,11 @@ def sample_photo(name: str = "coffee") -> Path:
     if name not in _FILES:
         raise UnknownNameError(f"no sample photo {name!r}; there are {', '.join(_FILES)}")
     return _FOLDER / _FILES[name]
+
+
+def defocused_photo() -> Path:
+    """Return the path of a portrait put out of focus by the lens model of ``models/training``; 512x512, JPEG.
+
+    The radius of its circle of confusion grows from 2 pixels on the left to 3.5 on the right.
+    """
+    return _FOLDER / "astronaut-defocused.jpg"

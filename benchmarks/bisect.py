@@ -62,7 +62,7 @@ def bisect(
         progress: told (probes done, probes expected, what is being done).
 
     Raises:
-        BadInputError: the network does not fit the artifact.
+        BadInputError: the network does not fit the artifact, or a photo cannot be read.
         TargetUnavailableError: models of this target cannot be cut, or its runtime is missing here.
         CheckFailedError: a part of the model cannot be run.
     """
@@ -70,6 +70,7 @@ def bisect(
     say = progress or (lambda done, total, now: None)
     passport = artifact.passport
     row, count = get_target(passport.target), threads or available_threads()
+    inputs = _inputs(artifact, photos)
     say(0, 1, "reading the model")
     parts = row.open_parts(artifact, count)
     other = None if against is None else get_target(against.passport.target).open_parts(against, count)
@@ -83,7 +84,7 @@ def bisect(
         budget=budget or budget_for(passport.precision, passport.output.dtype),
         say=say,
     )
-    name, x, expected = search.choose(_inputs(artifact, photos), None if other is not None else eager)
+    name, x, expected = search.choose(inputs, None if other is not None else eager)
     whole = search.whole(x, expected)
     modules = search.partition.module_cuts()
     departure = None

@@ -45,7 +45,7 @@ def write(folder: Path, name: str, value: Any) -> Path:
 def test_devices_stand_next_to_each_other(tmp_path: Path) -> None:
     a = write(tmp_path, "a", report("Alpha", ("onnx", "fp32", 10.0), ("openvino", "fp32", 5.0)))
     b = write(tmp_path, "b", report("Beta", ("openvino", "fp32", 7.0), ("onnx", "fp32", 30.0)))
-    merged = merge([a, b.parent])
+    merged = merge([a, b.parent]).report
     rows = [(row["target"], row["device"]) for row in merged["artifacts"]]
     assert rows == [("onnx", "Alpha"), ("onnx", "Beta"), ("openvino", "Alpha"), ("openvino", "Beta")]
     (onnx, openvino) = merged["comparison"]
@@ -74,23 +74,23 @@ def test_the_page_names_every_device_and_the_file_can_be_read_again(tmp_path: Pa
 
 def test_equal_machines_are_told_apart(tmp_path: Path) -> None:
     paths = [write(tmp_path, name, report("Same", ("onnx", "fp32", 1.0))) for name in "abc"]
-    assert list(merge(paths)["machine"]["devices"]) == ["Same", "Same (2)", "Same (3)"]
-    assert list(merge(paths[:2], ["desk", "lap"])["machine"]["devices"]) == ["desk", "lap"]
+    assert list(merge(paths).report["machine"]["devices"]) == ["Same", "Same (2)", "Same (3)"]
+    assert list(merge(paths[:2], ["desk", "lap"]).report["machine"]["devices"]) == ["desk", "lap"]
     nameless = write(tmp_path, "d", report(None, ("onnx", "fp32", 1.0)))
-    assert list(merge([nameless, paths[0]])["machine"]["devices"]) == ["report", "Same"]
+    assert list(merge([nameless, paths[0]]).report["machine"]["devices"]) == ["report", "Same"]
 
 
 def test_different_weights_are_said(tmp_path: Path) -> None:
     a = write(tmp_path, "a", report("A", ("onnx", "fp32", 1.0)))
     b = write(tmp_path, "b", report("B", ("onnx", "fp32", 1.0), weights="b" * 64))
-    assert "different weights" in merge([a, b])["notes"][0]
+    assert "different weights" in merge([a, b]).report["notes"][0]
 
 
 def test_values_of_the_wrong_kind_are_no_traceback(tmp_path: Path) -> None:
     a = write(tmp_path, "a", report("A", ("onnx", "fp32", 1.0)))
     odd = report("B", ("onnx", "fp32", 1.0), weights=["b" * 64])
     odd["artifacts"][0]["size"] = 7
-    merged = merge([a, write(tmp_path, "b", {**odd, "model": None})])
+    merged = merge([a, write(tmp_path, "b", {**odd, "model": None})]).report
     assert "different weights" in merged["notes"][0] and "None" not in merged["model"]
 
 

@@ -12,9 +12,9 @@ so two figures from two runs say nothing about five per cent. Four things make t
 - *An interval, and patience.* Blocks are added until a confidence interval of the ratio leaves out either "no
   slower" or "slower by the limit", or until the time is up; then the answer is that there is none.
 
-The interval comes from resampling blocks, and pairs within them (a two-stage bootstrap of the mean
-log ratio between the quartiles), widened by Student's t for the number of blocks: with few clusters a plain percentile interval is too
-narrow (Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4).
+The interval comes from resampling blocks, and pairs within them (a two-stage bootstrap of the mean log ratio
+between the quartiles), widened by Student's t for the number of blocks: with few clusters a plain percentile
+interval is too narrow (Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4).
 """
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ def pictures_of(
     """
     reader = _Reader(report, folder, device)
     before = reader.path(report.get("before"))
-    after, errors = {}, {}
+    after: dict[str | int | Path, Path] = {}
+    errors: dict[str | int | Path, tuple[Path, Path]] = {}
     for place, entry in zip(places, report["artifacts"], strict=True):
         if place is None:
             continue

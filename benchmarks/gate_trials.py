@@ -63,7 +63,7 @@ def plant(artifact: Artifact, dest: Path, columns: int) -> Artifact:
         "planted_nothing": np.float32(1e-12),
     }
     graph.initializer.extend(numpy_helper.from_array(np.asarray(v), k) for k, v in stored.items())
-    nodes: tuple[tuple[str, list[str], str, dict[str, int]], ...] = (
+    nodes: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
         ("Reshape", [passport.input.name, "planted_rows"], "planted_input", {}),
         ("MatMul", ["planted_input", "planted_matrix"], "planted_product", {}),
         ("ReduceMean", ["planted_product"], "planted_mean", {"keepdims": 0}),

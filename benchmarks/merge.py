@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..runtime.errors import BadInputError, ReportError
+from ..runtime.errors import BadInputError, OutputError, ReportError
 from ..runtime.files import check_place, output_error, replacing
+from ..runtime.strict_json import printable
 from .checks import table
 from .read_report import MAX_ARTIFACTS, number, read_report
 from .report import REPORT_HTML, REPORT_JSON
@@ -23,10 +24,14 @@ MAX_NAME = 120
 
 @dataclass(frozen=True)
 class Merged:
-    """``report`` has the form of ``report.json``; ``pictures`` are those of each device, for its page."""
+    """``report`` has the form of ``report.json``; ``pictures`` are those of each device, for its page.
+
+    ``sources`` are the folders that it was made of.
+    """
 
     report: dict[str, Any]
     pictures: list[Pictures]
+    sources: list[Path]
 
 
 def merge(paths: Sequence[Path], names: Sequence[str] = ()) -> Merged:
@@ -62,14 +67,10 @@ def merge(paths: Sequence[Path], names: Sequence[str] = ()) -> Merged:
     given.sort(key=lambda one: order[_key(one[2])])
     rows = [row for _, _, row in given]
     where = {(run, place): index for index, (run, place, _) in enumerate(given)}
+    sources = [path if path.is_dir() else path.parent for path in paths]
     pictures = [
-        pictures_of(
-            report,
-            path if path.is_dir() else path.parent,
-            [where[run, place] for place in range(len(report["artifacts"]))],
-            device,
-        )
-        for run, (report, path, device) in enumerate(zip(reports, paths, devices, strict=True))
+        pictures_of(report, folder, [where[run, place] for place in range(len(report["artifacts"]))], device)
+        for run, (report, folder, device) in enumerate(zip(reports, sources, devices, strict=True))
     ]
     models = list(dict.fromkeys(str(report["model"]) for report in reports if report.get("model")))
     weights = {str(row["weights_sha256"]) for row in rows if row.get("weights_sha256")}
@@ -89,7 +90,7 @@ def merge(paths: Sequence[Path], names: Sequence[str] = ()) -> Merged:
         "comparison": _comparison(rows),
         "artifacts": rows,
     }
-    return Merged(report, pictures)
+    return Merged(report, pictures, sources)
 
 
 def write_merged(merged: Merged, out: Path, *, overwrite: bool = False) -> list[str]:
@@ -98,10 +99,13 @@ def write_merged(merged: Merged, out: Path, *, overwrite: bool = False) -> list[
     An earlier ``report.html`` does not stay beside a ``report.json`` that it does not belong to.
 
     Raises:
-        OutputError: one is there already and may not be replaced, or the folder cannot be written.
+        OutputError: one is there already and may not be replaced, the folder cannot be written, or it is the
+            folder of one of the reports.
     """
     from . import report_html
 
+    if any(out.resolve() == folder.resolve() for folder in merged.sources):
+        raise OutputError(f"{out}: holds one of the reports to merge; choose another folder")
     for name in (REPORT_JSON, REPORT_HTML):
         check_place(out / name, overwrite=overwrite)
     text = json.dumps(merged.report, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
@@ -143,7 +147,7 @@ def _devices(reports: Sequence[Mapping[str, Any]], paths: Sequence[Path], names:
     found: list[str] = []
     for place, report in enumerate(reports):
         told = names[place] if names else table(report.get("machine")).get("cpu")
-        name = str(told or paths[place].stem)[:MAX_NAME]
+        name = printable(str(told or paths[place].stem)).strip()[:MAX_NAME]
         alike = sum(other == name or other.startswith(f"{name} (") for other in found)
         found.append(f"{name} ({alike + 1})" if alike else name)
     return found

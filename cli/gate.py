@@ -82,6 +82,7 @@ def gate(
     from ..benchmarks.baseline import update as write_baseline
     from ..benchmarks.checks import CLOCKS
     from ..benchmarks.read_report import read_report
+    from ..benchmarks.report import REPORT_JSON
     from ..runtime.files import check_place
 
     check_threads(threads)
@@ -95,6 +96,9 @@ def gate(
         raise UnknownNameError(f"no clock is called {clock!r}; there are: {', '.join(CLOCKS)}")
     if junit is not None:
         check_place(junit, overwrite=True)
+        read = (report / REPORT_JSON if report.is_dir() else report, baseline)
+        if junit.resolve() in {path.resolve() for path in read}:
+            raise BadInputError(f"--junit {junit}: is what the gate reads; choose another name")
     annotated = github or (github is None and os.environ.get("GITHUB_ACTIONS") == "true")
     try:
         content = read_report(report)

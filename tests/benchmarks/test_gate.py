@@ -284,6 +284,8 @@ def test_a_baseline_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> No
         lambda v: v.update(artifacts={"../x": v["artifacts"][NAME]}),
         lambda v: v["artifacts"][NAME].update(max_abs="small"),
         lambda v: v["artifacts"][NAME].update(model_bytes=-1),
+        lambda v: v["artifacts"][NAME].update(model_bytes=10**400),
+        lambda v: v["artifacts"][NAME].update(max_abs=10**400),
         lambda v: v["artifacts"][NAME].update(weights_sha256="abc"),
         lambda v: v["artifacts"][NAME].pop("ssim"),
         lambda v: v["artifacts"][NAME].update(precision_census={"float": 1.5}),

@@ -214,6 +214,30 @@ def test_equal_machines_are_told_apart(tmp_path: Path) -> None:
     assert list(merge([nameless, paths[0]]).report["machine"]["devices"]) == ["report", "Same"]
 
 
+def test_a_name_for_a_device_is_one_that_can_be_read_again(tmp_path: Path) -> None:
+    a = write(tmp_path, "a", report("A", ("onnx", "fp32", 1.0)))
+    write_merged(merge([a, a], ["\x1b[31mred", "b\ud800"]), tmp_path / "both")
+    assert [row["device"] for row in read_report(tmp_path / "both")["artifacts"]] == ["[31mred", "b"]
+
+
+def test_a_report_is_not_replaced_by_what_was_made_of_it(tmp_path: Path) -> None:
+    a = write(tmp_path, "a", report("A", ("onnx", "fp32", 1.0)))
+    b = write(tmp_path, "b", report("B", ("onnx", "fp32", 1.0)))
+    before = b.read_bytes()
+    with pytest.raises(OutputError, match="holds one of the reports"):
+        write_merged(merge([a, b]), tmp_path / "a" / ".." / "b", overwrite=True)
+    assert b.read_bytes() == before
+
+
+def test_whole_numbers_of_any_length_are_no_traceback(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    content = report("A", ("onnx", "fp32", 1.0))
+    content["artifacts"][0]["parity"]["max_abs"] = 10**400
+    merged = merge([write(tmp_path, "a", content), write(tmp_path, "b", content)])
+    assert merged.report["comparison"][0]["devices"]["A"]["max_abs"] is None
+    write_merged(merged, tmp_path / "both")
+
+
 def test_different_weights_are_said(tmp_path: Path) -> None:
     a = write(tmp_path, "a", report("A", ("onnx", "fp32", 1.0)))
     b = write(tmp_path, "b", report("B", ("onnx", "fp32", 1.0), weights="b" * 64))

@@ -149,6 +149,8 @@ def test_bad_input_is_a_message(report: Path, baseline: Path, tmp_path: Path, cl
         (["gate", report, "-b", tmp_path / "broken.json"], "broken.json"),
         (["gate", tmp_path / "broken.json", "-b", baseline], "broken.json"),
         (["gate", report, "-b", baseline, "--clock", "sun"], "wall, cpu"),
+        (["gate", report, "-b", baseline, "--junit", report / "report.json"], "another name"),
+        (["gate", report, "-b", baseline, "--junit", baseline], "another name"),
         (["bisect", report / "half"], "--weights"),
         (["bisect", tmp_path / "none"], "no such folder"),
         (["report", "merge", report], "two reports"),

@@ -184,8 +184,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
     given.clock = given.clock or ["wall"]
-    if not 1 <= given.percent <= 100 or given.threads < 1 or given.seconds <= 0:
-        parser.error("give 1 to 100 percent, a thread or more, and some time")
+    counts = given.reruns, given.slowdowns
+    if not 1 <= given.percent <= 100 or given.threads < 1 or not given.seconds > 0 or min(counts) < 0:
+        parser.error("give 1 to 100 percent, a thread or more, some time, and no fewer than no trials")
     with tempfile.TemporaryDirectory() as scratch:
         artifact = Artifact.open(given.artifact or tool.tiny_artifact(Path(scratch)))
         watch = Watch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -145,7 +146,8 @@ class ArtifactChecks:
             elif problems and passport.program_sha256 != old.passport.program_sha256:
                 problems.append("the network computes something else than the baseline's")
             if problems:
-                problems.append(f"which module: fdikp-edge bisect {self.artifact.path} --against {old.path}")
+                paths = shlex.quote(str(self.artifact.path)), shlex.quote(str(old.path))
+                problems.append(f"which module: fdikp-edge bisect {paths[0]} --against {paths[1]}")
             self.judge(
                 "picture",
                 problems,

@@ -66,6 +66,11 @@ def test_a_large_slowdown_is_proven_at_the_first_look() -> None:
     assert found.ratio == pytest.approx(1.5, rel=0.05)
 
 
+def test_what_is_a_thousand_times_as_slow_does_not_take_a_thousand_times_as_long() -> None:
+    found = Machine(0).compare(1000.0, cost=1e-4)
+    assert found.verdict == "slower" and found.seconds < 60
+
+
 def test_faster_is_no_slower() -> None:
     assert Machine(1).compare(0.8).verdict == "no slower"
 

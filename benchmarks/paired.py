@@ -217,7 +217,8 @@ def _block(
     with ExitStack() as stack:
         names = [str(name) for name in order.permutation(list(openers))]
         calls = {name: stack.enter_context(openers[name]()) for name in names}
-        best, pair = [], 0.0
+        best: list[float] = []
+        pair = 0.0
         for call in calls.values():
             fastest = math.inf
             for _ in range(WARMUP):

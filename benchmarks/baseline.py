@@ -19,7 +19,7 @@ from typing import Any
 from ..runtime import fields as read
 from ..runtime.artifact import Artifact, ArtifactWriter
 from ..runtime.errors import ArtifactError, BaselineError, ReportError
-from ..runtime.files import replacing
+from ..runtime.files import remove_folder, replacing
 from ..runtime.strict_json import printable
 from .read_report import number, read_json
 
@@ -162,6 +162,8 @@ def update(
 ) -> list[str]:
     """Write a baseline of these figures, and keep the artifacts beside it; return what changed, in words.
 
+    Without ``keep``, those kept for the figures before are removed.
+
     Raises:
         BaselineError: no reason, one of more than 2000 characters, or an earlier baseline that is damaged.
         OutputError: it cannot be written.
@@ -179,6 +181,10 @@ def update(
             _copy(artifact, kept_folder(path) / name)
     with replacing(path) as temporary:
         temporary.write_text(made.to_json(), encoding="utf-8")
+    for name in () if keep else figures:
+        earlier = kept_folder(path) / name
+        if (earlier / read.PASSPORT_NAME).is_file():  # of the figures before: it would be taken for tampering
+            remove_folder(earlier)
     return changes
 
 

@@ -62,7 +62,8 @@ def bisect(
         progress: told (probes done, probes expected, what is being done).
 
     Raises:
-        BadInputError: the network does not fit the artifact.
+        BadInputError: the network does not fit the artifact, ``against`` takes other images, a photo cannot
+            be read.
         TargetUnavailableError: models of this target cannot be cut, or its runtime is missing here.
         CheckFailedError: a part of the model cannot be run.
     """
@@ -70,6 +71,12 @@ def bisect(
     say = progress or (lambda done, total, now: None)
     passport = artifact.passport
     row, count = get_target(passport.target), threads or available_threads()
+    if against is not None and _images(against) != _images(artifact):
+        raise BadInputError(
+            f"{against.path}: takes or returns another kind of image than {artifact.path}; compare with one "
+            "of the same size and contract"
+        )
+    inputs = _inputs(artifact, photos)
     say(0, 1, "reading the model")
     parts = row.open_parts(artifact, count)
     other = None if against is None else get_target(against.passport.target).open_parts(against, count)
@@ -83,7 +90,7 @@ def bisect(
         budget=budget or budget_for(passport.precision, passport.output.dtype),
         say=say,
     )
-    name, x, expected = search.choose(_inputs(artifact, photos), None if other is not None else eager)
+    name, x, expected = search.choose(inputs, None if other is not None else eager)
     whole = search.whole(x, expected)
     modules = search.partition.module_cuts()
     departure = None
@@ -266,6 +273,12 @@ class _Search:
             "network says, or this runtime computes it wrongly; export it again, try another version"
             f"{strategy}.{again}"
         )
+
+
+def _images(artifact: Artifact) -> list[TensorContract]:
+    """Return what goes in and out, whatever it is called."""
+    passport = artifact.passport
+    return [dataclasses.replace(contract, name="") for contract in (passport.input, passport.output)]
 
 
 def _inputs(artifact: Artifact, photos: Sequence[Path | Photo]) -> list[tuple[str, Array]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +13,12 @@ from typing import Any, Literal
 
 from ..runtime.artifact import Artifact
 from ..runtime.errors import ArtifactError, CheckFailedError, FdikpEdgeError, TargetUnavailableError
+from ..runtime.photo import Array
 from ..runtime.sessions import Session, open_session
 from .baseline import Figures, model_bytes
 from .budgets import budget_for
 from .memory import measure_memory
-from .paired import Call, compare
+from .paired import Call, Open, compare
 from .parity import as_picture, verify_golden
 from .parity import compare as compare_pictures
 from .read_report import number
@@ -25,6 +28,8 @@ Outcome = Literal["passed", "failed", "undecided", "skipped"]
 TOLERANCES = {"size": 1.05, "memory": 1.10}
 """How many times the baseline's figure is still fine. Memory comes in pages, and in a runtime's arenas."""
 SLACK_MB = 4.0
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+"""What latency may be counted in, in seconds: "cpu" is blind to waiting for others."""
 WIDE = ("float", "float32", "float64", "double")
 """Names of arithmetic at full width in a census; all else is narrower."""
 
@@ -141,7 +146,8 @@ class ArtifactChecks:
             elif problems and passport.program_sha256 != old.passport.program_sha256:
                 problems.append("the network computes something else than the baseline's")
             if problems:
-                problems.append(f"which module: fdikp-edge bisect {self.artifact.path} --against {old.path}")
+                paths = shlex.quote(str(self.artifact.path)), shlex.quote(str(old.path))
+                problems.append(f"which module: fdikp-edge bisect {paths[0]} --against {paths[1]}")
             self.judge(
                 "picture",
                 problems,
@@ -165,18 +171,9 @@ class ArtifactChecks:
             self.add("latency", "skipped", "takes another image than before: the times cannot be compared")
             return
         x, _ = self.artifact.golden()
-
-        def opener(artifact: Artifact) -> Callable[[], contextlib.AbstractContextManager[Call]]:
-            @contextlib.contextmanager
-            def opened() -> Iterator[Call]:
-                with open_session(artifact, threads=self.threads) as session:
-                    yield lambda: session.run(x)
-
-            return opened
-
         found = compare(
-            opener(old),
-            opener(self.artifact),
+            opener(old, x, self.threads),
+            opener(self.artifact, x, self.threads),
             limit=limit,
             max_seconds=max_seconds,
             timer=self.timer,
@@ -204,6 +201,17 @@ class ArtifactChecks:
             self.add(check, "failed", str(error))
         if opened is None:
             yield None
+
+
+def opener(artifact: Artifact, x: Array, threads: int | None) -> Open:
+    """Return what :func:`.paired.compare` opens: a session of an artifact, and a call of it on ``x``."""
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[Call]:
+        with open_session(artifact, threads=threads) as session:
+            yield lambda: session.run(x)
+
+    return opened
 
 
 def peak_memory(artifact: Artifact) -> float | None:

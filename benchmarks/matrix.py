@@ -13,7 +13,7 @@ import functools
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from .mix import Bounds, mixed
 from .parity import verify
 from .publish import staged
 from .report import REPORT_HTML, REPORT_JSON, Report, Row, write_report
+from .report_files import listed
 from .reproduce import Asked
 
 if TYPE_CHECKING:
@@ -195,6 +196,9 @@ class _Run:
             row.reason = row.reason.replace(str(self.stage), str(out))  # where it will be found
             self.record(row, machine)
         self.step("writing the report")
+        before = f"{PICTURES}/before.png"
+        # Whoever merges this report elsewhere has no other copy; who took the photo where is not in it.
+        write_photo(self.stage / before, replace(self.photo, exif=None))
         report = Report(
             folder=out,
             model=describe_model(lowered),
@@ -204,6 +208,8 @@ class _Run:
             photo=photo,
             command=self.asked.command([target.spec for target, _ in pairs], [p for _, p in pairs]),
             notes=list(self.notes),
+            before=before,
+            pictures=listed(self.stage, [before, *(name for row in rows for name in row.pictures)]),
         )
         notes = write_report(report, self.stage)
         if notes:

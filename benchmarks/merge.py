@@ -6,24 +6,41 @@ import datetime
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..runtime.errors import BadInputError, OutputError, ReportError
-from ..runtime.files import replacing
+from ..runtime.files import check_place, output_error, replacing
+from ..runtime.strict_json import printable
 from .checks import table
 from .read_report import MAX_ARTIFACTS, number, read_report
 from .report import REPORT_HTML, REPORT_JSON
+from .report_files import pictures_of
+from .report_pictures import Pictures
 
 MAX_NAME = 120
 
 
-def merge(paths: Sequence[Path], names: Sequence[str] = ()) -> dict[str, Any]:
-    """Return one report made of several, in the form of ``report.json``.
+@dataclass(frozen=True)
+class Merged:
+    """``report`` has the form of ``report.json``; ``pictures`` are those of each device, for its page.
+
+    ``sources`` are the folders that it was made of.
+    """
+
+    report: dict[str, Any]
+    pictures: list[Pictures]
+    sources: list[Path]
+
+
+def merge(paths: Sequence[Path], names: Sequence[str] = ()) -> Merged:
+    """Return one report made of several.
 
     Every artifact carries its ``device``; what can be compared stands next to each other. ``comparison``
     lists for every model, target, precision and size what each device found. Paths are those on the devices,
-    and so become ``path_there``.
+    and so become ``path_there``; pictures go into the page alone, and only those that are what the reports
+    say they are (:mod:`.report_files`).
 
     Args:
         paths: reports, or folders with one.
@@ -39,22 +56,28 @@ def merge(paths: Sequence[Path], names: Sequence[str] = ()) -> dict[str, Any]:
         raise BadInputError(f"{len(paths)} reports and {len(names)} names of devices; give one for each")
     reports = [read_report(path) for path in paths]
     devices = _devices(reports, paths, names)
-    rows = [
-        {**{k: v for k, v in entry.items() if k != "path"}, "path": None, "path_there": entry.get("path")}
-        | {"device": device, "model": report.get("model")}
-        for report, device in zip(reports, devices, strict=True)
-        for entry in report["artifacts"]
+    given = [
+        (run, place, _row(entry, device, report))
+        for run, (report, device) in enumerate(zip(reports, devices, strict=True))
+        for place, entry in enumerate(report["artifacts"])
     ]
-    if len(rows) > MAX_ARTIFACTS:
-        raise ReportError(f"{len(rows)} artifacts in all, more than the {MAX_ARTIFACTS} allowed")
-    order = {_key(row): place for place, row in reversed(list(enumerate(rows)))}
-    rows.sort(key=lambda row: order[_key(row)])
+    if len(given) > MAX_ARTIFACTS:
+        raise ReportError(f"{len(given)} artifacts in all, more than the {MAX_ARTIFACTS} allowed")
+    order = {_key(row): place for place, (_, _, row) in reversed(list(enumerate(given)))}
+    given.sort(key=lambda one: order[_key(one[2])])
+    rows = [row for _, _, row in given]
+    where = {(run, place): index for index, (run, place, _) in enumerate(given)}
+    sources = [path if path.is_dir() else path.parent for path in paths]
+    pictures = [
+        pictures_of(report, folder, [where[run, place] for place in range(len(report["artifacts"]))], device)
+        for run, (report, folder, device) in enumerate(zip(reports, sources, devices, strict=True))
+    ]
     models = list(dict.fromkeys(str(report["model"]) for report in reports if report.get("model")))
     weights = {str(row["weights_sha256"]) for row in rows if row.get("weights_sha256")}
     notes = [f"{d}: {n}" for r, d in zip(reports, devices, strict=True) for n in _texts(r.get("notes"))]
     if len(weights) > 1:
         notes.insert(0, "the reports are of different weights: figures of one are not those of the other")
-    return {
+    report = {
         "version": importlib.metadata.version("fdikp-edge"),
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "model": ", ".join(models) or "unknown",
@@ -67,29 +90,56 @@ def merge(paths: Sequence[Path], names: Sequence[str] = ()) -> dict[str, Any]:
         "comparison": _comparison(rows),
         "artifacts": rows,
     }
+    return Merged(report, pictures, sources)
 
 
-def write_merged(report: Mapping[str, Any], out: Path, *, overwrite: bool = False) -> list[str]:
+def write_merged(merged: Merged, out: Path, *, overwrite: bool = False) -> list[str]:
     """Write ``report.json`` and ``report.html`` into a folder; return what could not be done.
 
+    An earlier ``report.html`` does not stay beside a ``report.json`` that it does not belong to.
+
     Raises:
-        OutputError: one is there already and may not be replaced, or the folder cannot be written.
+        OutputError: one is there already and may not be replaced, the folder cannot be written, or it is the
+            folder of one of the reports.
     """
     from . import report_html
 
+    if any(out.resolve() == folder.resolve() for folder in merged.sources):
+        raise OutputError(f"{out}: holds one of the reports to merge; choose another folder")
     for name in (REPORT_JSON, REPORT_HTML):
-        if (out / name).exists() and not overwrite:
-            raise OutputError(f"{out / name}: exists already; ask to overwrite it, or choose another folder")
-    text = json.dumps(report, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        check_place(out / name, overwrite=overwrite)
+    text = json.dumps(merged.report, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    page, notes = "", [sentence for one in merged.pictures for sentence in one.missing]
+    try:
+        page = report_html.render(merged.report, pictures=merged.pictures)
+    except report_html.ReportUnavailableError as error:
+        notes = [str(error)]
     with replacing(out / REPORT_JSON) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    try:
-        page = report_html.render(report)
-    except report_html.ReportUnavailableError as error:
-        return [str(error)]
-    with replacing(out / REPORT_HTML) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return []
+    if page:
+        with replacing(out / REPORT_HTML) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+    else:
+        try:
+            (out / REPORT_HTML).unlink(missing_ok=True)
+        except OSError as error:
+            raise output_error(out / REPORT_HTML, error) from error
+    return notes
+
+
+def _row(entry: Mapping[str, Any], device: str, report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry as the merged report holds it; the names of files are left, since those stay behind."""
+    row = {key: value for key, value in entry.items() if key not in ("path", "picture")}
+    if isinstance(row.get("error_map"), Mapping):
+        row["error_map"] = {k: v for k, v in row["error_map"].items() if k not in ("map", "reference")}
+    return {
+        **row,
+        "path": None,
+        "path_there": entry.get("path"),
+        "picture": None,
+        "device": device,
+        "model": report.get("model"),
+    }
 
 
 def _devices(reports: Sequence[Mapping[str, Any]], paths: Sequence[Path], names: Sequence[str]) -> list[str]:
@@ -97,7 +147,7 @@ def _devices(reports: Sequence[Mapping[str, Any]], paths: Sequence[Path], names:
     found: list[str] = []
     for place, report in enumerate(reports):
         told = names[place] if names else table(report.get("machine")).get("cpu")
-        name = str(told or paths[place].stem)[:MAX_NAME]
+        name = printable(str(told or paths[place].stem)).strip()[:MAX_NAME]
         alike = sum(other == name or other.startswith(f"{name} (") for other in found)
         found.append(f"{name} ({alike + 1})" if alike else name)
     return found

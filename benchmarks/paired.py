@@ -1,18 +1,20 @@
 """Is the new one slower than the old? Measured by turns in one run, until the answer is certain.
 
 A machine that does other things makes every timing too long by an amount that changes from second to second,
-so two figures from two runs say nothing about five per cent. Three things make the question answerable:
+so two figures from two runs say nothing about five per cent. Four things make the question answerable:
 
 - *Pairs.* Old and new are called right after each other, in random order, and only the ratio of the two times
   counts: what else the machine does meets both.
+- *Long visits.* Waiting for a processor comes in slices of some milliseconds. What is called takes many of
+  them, or is called many times in a row, so that more work means more waiting too.
 - *Blocks.* Both are opened anew for each block of pairs. Where in memory a model lands makes it faster or
   slower by a per cent or two for as long as it is open; a single opening would take that for the model's own.
 - *An interval, and patience.* Blocks are added until a confidence interval of the ratio leaves out either "no
   slower" or "slower by the limit", or until the time is up; then the answer is that there is none.
 
-The interval comes from resampling blocks, and pairs within them (a two-stage bootstrap of the median log
-ratio), widened by Student's t for the number of blocks: with few clusters a plain percentile interval is too
-narrow (Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4).
+The interval comes from resampling blocks, and pairs within them (a two-stage bootstrap of the mean log ratio
+between the quartiles), widened by Student's t for the number of blocks: with few clusters a plain percentile
+interval is too narrow (Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4).
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..runtime.photo import Array
+
 Call = Callable[[], object]
 Open = Callable[[], AbstractContextManager[Call]]
 Verdict = Literal["no slower", "slower", "undecided"]
@@ -36,19 +40,21 @@ CONFIDENCE = 0.995
 """Of the interval, looked at after every block from the sixth on."""
 FIRST_LOOK = 6
 MOST_BLOCKS = 200
-MOST_PAIRS = 10
-LEAST_SECONDS = 0.004
-"""Shorter calls are repeated until they take this long: a clock and a scheduler have their own grain."""
+LEAST_PAIRS, MOST_PAIRS = 3, 12
+VISIT_SECONDS = 0.1
+"""Shorter calls are repeated until they take this long. A busy scheduler gives the processor away for some
+milliseconds at a time: a call of as many waits once or twice, whatever work it does, which would make a
+slow one look as fast as another; over many such slices, waiting grows with the work."""
 WARMUP = 2
-TURNS = 3
-BLOCK_SECONDS = 5.0
-"""Most that the pairs of a block should take; three pairs are measured in any case."""
+BLOCK_SECONDS = (2.0, 6.0)
+"""Least and most that the pairs of a block should take; within that, twice as long as it took to open both.
+More blocks are worth more than longer ones, where opening is cheap."""
 RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """``ratio`` is new over old, the median over all pairs; ``low`` to ``high`` its confidence interval."""
+    """``ratio`` is new over old, the middle of all pairs; ``low`` to ``high`` its confidence interval."""
 
     verdict: Verdict
     ratio: float
@@ -73,9 +79,8 @@ class Comparison:
         """Return the ratio with its interval, and the times, in words."""
         middle, low, high = (f"{100 * (value - 1):+.1f}" for value in (self.ratio, self.low, self.high))
         # A handful of blocks gives an interval that is right, and says nothing.
-        bounds = (
-            f"({low} to {high})" if self.high < 10 else f"({self.blocks} blocks: no interval worth saying)"
-        )
+        too_few = f"{self.blocks} of at least {FIRST_LOOK} blocks: no interval worth saying"
+        bounds = f"({low} to {high})" if self.high < 10 else f"({too_few})"
         return f"{middle} % {bounds}, {self.old_ms:.2f} to {self.new_ms:.2f} ms in {self.pairs} pairs"
 
 
@@ -116,7 +121,7 @@ def compare(
     blocks: list[list[float]] = []
     times: dict[str, list[float]] = {"old": [], "new": []}
     while True:
-        blocks.append(_block({"old": old, "new": new}, order, timer or clock, times))
+        blocks.append(_block({"old": old, "new": new}, order, clock, timer or clock, times))
         ratio, low, high = interval(blocks, confidence)
         verdict: Verdict = "undecided"
         if len(blocks) >= FIRST_LOOK:
@@ -147,19 +152,35 @@ def compare(
 
 def interval(blocks: list[list[float]], confidence: float) -> tuple[float, float, float]:
     """Return the ratio and its confidence interval from log ratios by block; infinite for a single block."""
-    middle = statistics.median([ratio for block in blocks for ratio in block])
-    count, pairs = len(blocks), min(map(len, blocks))
+    middle = float(midmean(np.array([ratio for block in blocks for ratio in block])))
+    count, sizes = len(blocks), np.array([len(block) for block in blocks])
     if count < 2:
         return math.exp(middle), 0.0, math.inf
-    table = np.array([block[:pairs] for block in blocks])
+    table = np.zeros((count, sizes.max()))
+    for row, block in zip(table, blocks, strict=True):
+        row[: len(block)] = block
     random = np.random.default_rng(0)
-    chosen = random.integers(0, count, (RESAMPLES, count))
-    within = random.integers(0, pairs, (RESAMPLES, count, pairs))
-    medians = np.median(table[chosen[:, :, None], within].reshape(RESAMPLES, -1), axis=1)
+    chosen = random.integers(0, count, (RESAMPLES, count, 1))
+    pairs = round(sizes.mean())
+    within = (random.random((RESAMPLES, count, pairs)) * sizes[chosen]).astype(int)
+    middles = midmean(table[chosen, within].reshape(RESAMPLES, -1))
     # A bootstrap of n clusters underestimates the variance by (n - 1) / n.
-    error = float(np.std(medians)) * math.sqrt(count / (count - 1))
+    error = float(np.std(middles)) * math.sqrt(count / (count - 1))
     reach = t_quantile(1 - (1 - confidence) / 2, count - 1) * error
+    if reach > 100:  # nothing is known, and e to that power may be no number any more
+        return math.exp(middle), 0.0, math.inf
     return math.exp(middle), math.exp(middle - reach), math.exp(middle + reach)
+
+
+def midmean(values: Array) -> Array:
+    """Return the mean between the quartiles along the last axis.
+
+    Like the median it does not mind what a quarter of the pairs on either side come to, and unlike it, it
+    moves when the number of times that calls had to wait does.
+    """
+    count = values.shape[-1]
+    middle: Array = np.sort(values, axis=-1)[..., count // 4 : count - count // 4].mean(axis=-1)
+    return middle
 
 
 @functools.cache
@@ -187,36 +208,41 @@ def t_quantile(share: float, freedom: int) -> float:
 def _block(
     openers: dict[str, Open],
     order: np.random.Generator,
+    clock: Callable[[], float],
     timer: Callable[[], float],
     times: dict[str, list[float]],
 ) -> list[float]:
     """Open both, time pairs of calls, close both; return the log ratios new over old."""
+    began = clock()
     with ExitStack() as stack:
         names = [str(name) for name in order.permutation(list(openers))]
         calls = {name: stack.enter_context(openers[name]()) for name in names}
-        slowest = 0.0
+        best: list[float] = []
+        pair = 0.0
         for call in calls.values():
+            fastest = math.inf
             for _ in range(WARMUP):
-                began = timer()
+                warming, now = timer(), clock()
                 call()
-                took = timer() - began
-            slowest = max(slowest, took)
-        repeats = max(1, math.ceil(LEAST_SECONDS / max(slowest, 1e-6)))
-        pairs = max(3, min(MOST_PAIRS, int(BLOCK_SECONDS / (2 * TURNS * repeats * max(slowest, 1e-6)))))
+                fastest, last = min(fastest, timer() - warming), clock() - now
+            best.append(fastest)
+            pair += last
+        # As many of both, by the fastest call that was seen, which waited least; but one of the two may be a
+        # thousand times as slow.
+        repeats = max(1, math.ceil(VISIT_SECONDS / max(min(best), max(best) / 4, 1e-6)))
+        least, most = BLOCK_SECONDS
+        seconds = min(most, max(least, 2 * (clock() - began)))
+        pairs = max(LEAST_PAIRS, min(MOST_PAIRS, int(seconds / max(repeats * pair, 1e-6))))
         ratios = []
         for _ in range(pairs):
-            pair = {}
+            taken = {}
             for name in order.permutation(names):
-                # The other's threads go on spinning for a while, and what else the machine does only ever
-                # adds: of a few turns the fastest is the one that tells.
-                turns = []
-                for _ in range(TURNS):
-                    began = timer()
-                    for _ in range(repeats):
-                        calls[str(name)]()
-                    turns.append((timer() - began) / repeats)
-                pair[str(name)] = max(min(turns), 1e-9)
-            for name, took in pair.items():
+                call = calls[str(name)]
+                began = timer()
+                for _ in range(repeats):
+                    call()
+                taken[str(name)] = max((timer() - began) / repeats, 1e-9)
+            for name, took in taken.items():
                 times[name].append(took)
-            ratios.append(math.log(pair["new"] / pair["old"]))
+            ratios.append(math.log(taken["new"] / taken["old"]))
     return ratios

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def read_json(file: Path, most: int) -> dict[str, Any]:
         value = strict_json.parse(data)
     except OSError as error:
         raise ReportError(f"{file}: cannot be read: {error.strerror or error}") from error
+    except json.JSONDecodeError as error:
+        raise ReportError(f"{file}: is not JSON: {error}") from error
     except ValueError as error:
         raise ReportError(f"{file}: {error}") from error
     if not isinstance(value, dict):
@@ -55,6 +58,10 @@ def read_json(file: Path, most: int) -> dict[str, Any]:
 
 def number(value: Any) -> float | None:
     """Return a finite number, or ``None``."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError:  # JSON has whole numbers of any length
+        return None
+    return found if math.isfinite(found) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +50,12 @@ class Row:
     seconds: dict[str, float] = field(default_factory=dict)
     mixture: dict[str, Any] | None = None
     reproduce: list[str] = field(default_factory=list)
+
+    @property
+    def pictures(self) -> list[str]:
+        """The picture files, relative to the report's folder."""
+        maps = [] if self.error_map is None else [self.error_map["map"], self.error_map["reference"]]
+        return [*([] if self.picture is None else [self.picture]), *maps]
 
     @property
     def bytes(self) -> int | None:
@@ -109,7 +115,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole run, in ``folder``."""
+    """A whole run, in ``folder``.
+
+    ``before`` is a copy of the photo there, beside what was made of it, and ``pictures`` what
+    :func:`.report_files.listed` says of all the picture files that the report names.
+    """
 
     folder: Path
     model: dict[str, Any]
@@ -119,6 +129,8 @@ class Report:
     photo: Path
     command: Sequence[str] = ()
     notes: Sequence[str] = ()
+    before: str | None = None
+    pictures: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -141,6 +153,8 @@ class Report:
             "model_details": self.model,
             "machine": self.machine,
             "photo": self.photo.name,
+            "before": self.before,
+            "pictures": dict(self.pictures),
             "command": list(self.command),
             "notes": list(self.notes),
             "artifacts": [row.to_dict() for row in self.rows],

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..runtime.errors import BadInputError, ImageError, TargetUnavailableError
+from ..runtime.errors import BadInputError, TargetUnavailableError
 from . import error_map, report_lanes, report_scale
 from . import report_charts as charts
 from . import report_machines as places
 from . import report_words as say
-from .report_pictures import Pictures, embed, embed_after, embed_errors
+from .report_pictures import Pictures, embed_errors, viewers
 from .report_plans import plans
 from .report_rows import TONES, artifact, command
 from .report_verdict import verdict
@@ -56,6 +56,8 @@ _SHOWN_TOP = (
     "notes",
     "photo",
     "comparison",
+    "before",
+    "pictures",
 )
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -66,15 +68,15 @@ class ReportUnavailableError(TargetUnavailableError):
     """The HTML report cannot be written here; the message says what to install."""
 
 
-def render(report: Mapping[str, Any], *, pictures: Pictures | None = None) -> str:
+def render(report: Mapping[str, Any], *, pictures: Pictures | Sequence[Pictures] | None = None) -> str:
     """Return the report as one self-contained HTML document.
 
     Args:
         report: what ``report.json`` holds. Keys that are missing are shown as not measured or not recorded.
             Artifacts of a merged report name their ``device``, whose facts are under ``devices`` of
             ``machine``.
-        pictures: photos for the before/after slider and maps of the error. One that cannot be read becomes a
-            sentence in the page.
+        pictures: photos for the before/after slider and maps of the error; of several devices, one for each.
+            One that cannot be read becomes a sentence in the page.
 
     Raises:
         ReportUnavailableError: jinja2 is not installed.
@@ -108,7 +110,7 @@ def render(report: Mapping[str, Any], *, pictures: Pictures | None = None) -> st
         script=script,
         style_hash=_csp_hash(style),
         script_hash=_csp_hash(script),
-        **_view(report, pictures),
+        **_view(report, [pictures] if isinstance(pictures, Pictures) else list(pictures or ())),
     )
 
 
@@ -124,7 +126,7 @@ def _printable(value: Any) -> Any:
     return value
 
 
-def _view(report: Mapping[str, Any], pictures: Pictures | None) -> dict[str, Any]:
+def _view(report: Mapping[str, Any], pictures: Sequence[Pictures]) -> dict[str, Any]:
     """Everything the template shows, formatted."""
     if not isinstance(report, Mapping) or not isinstance(report.get("artifacts"), list):
         raise BadInputError('not a report: expected the dict of a report.json, with a list under "artifacts"')
@@ -204,24 +206,19 @@ def _budgets(entries: Iterable[Mapping[str, Any]]) -> list[tuple[str, float]]:
     return [(f"budget of {', '.join(names)}", most) for most, names in sorted(found.items())]
 
 
-def _pictures(pictures: Pictures | None, labels: Mapping[str, str]) -> dict[str, Any] | None:
-    if pictures is None or pictures.before is None:
-        return None
-    after, trouble = embed_after(pictures.after, labels)
-    try:
-        before = embed(pictures.before)
-    except ImageError as error:
-        before, trouble = None, [f"No picture of the input: {error}", *trouble]
-    aligned = before is not None and all((p.width, p.height) == (before.width, before.height) for p in after)
-    return {"before": before, "after": after, "trouble": trouble, "slider": aligned and bool(after)}
+def _pictures(pictures: Sequence[Pictures], labels: Mapping[str, str]) -> dict[str, Any] | None:
+    found, trouble = viewers(pictures, labels)
+    trouble += [sentence for one in pictures for sentence in one.missing]
+    return {"viewers": found, "trouble": trouble} if found or trouble else None
 
 
 def _errors(
-    pictures: Pictures | None, labels: Mapping[str, str], rows: Sequence[dict[str, Any]]
+    pictures: Sequence[Pictures], labels: Mapping[str, str], rows: Sequence[dict[str, Any]]
 ) -> dict[str, Any] | None:
-    if pictures is None or not pictures.errors:
+    drawn = {key: files for one in pictures for key, files in one.errors.items()}
+    if not drawn:
         return None
-    found, trouble = embed_errors(pictures.errors, labels)
+    found, trouble = embed_errors(drawn, labels)
     said = {str(row["index"]): row["error_map"] for row in rows}
     said |= {row["path"]: row["error_map"] for row in rows if row["path"]}
     groups = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,11 +30,25 @@ class Pictures:
         after: what each artifact made of it.
         errors: the map of an artifact's error and the reference's picture that it belongs to, as
             :func:`fdikp_edge.benchmarks.error_map.save` wrote them.
+        photo: what the photo is called; as the report says when ``None``.
+        missing: a sentence for each picture that is not here, and should be.
     """
 
     before: Path | bytes | None = None
     after: Mapping[str | int | Path, Path] = field(default_factory=dict)
     errors: Mapping[str | int | Path, tuple[Path, Path]] = field(default_factory=dict)
+    photo: str | None = None
+    missing: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """A photo and what was made of it. ``slider``: whether all of them line up."""
+
+    before: Picture | None
+    after: Sequence[Picture]
+    photo: str | None
+    slider: bool
 
 
 @dataclass(frozen=True)
@@ -163,3 +177,35 @@ def embed_after(
         names = (*held.labels, label) if held else (label,)
         found[picture.uri] = Picture(picture.uri, picture.width, picture.height, picture.full_width, names)
     return list(found.values()), trouble
+
+
+def viewers(given: Sequence[Pictures], labels: Mapping[str, str]) -> tuple[list[Viewer], list[str]]:
+    """Embed the photos of one run or of several; runs on the same photo share a viewer.
+
+    Args:
+        given: the pictures of each run.
+        labels: see :func:`embed_after`.
+
+    Returns:
+        The viewers in the order of the runs, and a sentence for each picture that could not be read.
+    """
+    trouble: list[str] = []
+    groups: dict[str, tuple[Picture | None, str | None, dict[str | int | Path, Path]]] = {}
+    for run, pictures in enumerate(given):
+        if pictures.before is None and not pictures.after:
+            continue
+        before = None
+        try:
+            before = None if pictures.before is None else embed(pictures.before)
+        except ImageError as error:
+            trouble.append(f"No picture of the input: {error}")
+        group = groups.setdefault(before.uri if before else f"run {run}", (before, pictures.photo, {}))
+        group[2].update(pictures.after)
+    found = []
+    for before, photo, paths in groups.values():
+        after, more = embed_after(paths, labels)
+        trouble += more
+        sizes = {(picture.width, picture.height) for picture in after}
+        slider = before is not None and sizes == {(before.width, before.height)}
+        found.append(Viewer(before, after, photo, slider))
+    return found, trouble

@@ -6,26 +6,38 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
+from ..runtime.errors import FdikpEdgeError
 from ..runtime.files import replacing
 from ..runtime.strict_json import printable
-from .checks import Check
 from .gate import Verdict
 
 _LEVELS = {"failed": "error", "undecided": "warning"}
 
 
-def junit(verdict: Verdict) -> bytes:
-    """Return the verdict as JUnit XML: a test case per check, its class the artifact."""
-    counts = Counter(check.outcome for check in verdict.checks)
+_NAME = "fdikp-edge gate"
+
+
+def junit(verdict: Verdict | FdikpEdgeError) -> bytes:
+    """Return the verdict as JUnit XML: a test case per check, its class the artifact.
+
+    Where there is no verdict, the error that was in the way of one: a single test case with an error.
+    """
+    checks = [] if isinstance(verdict, FdikpEdgeError) else verdict.checks
+    counts = Counter(check.outcome for check in checks)
+    errors = int(isinstance(verdict, FdikpEdgeError))
     suite = ElementTree.Element(
         "testsuite",
-        name="fdikp-edge gate",
-        tests=str(len(verdict.checks)),
+        name=_NAME,
+        tests=str(len(checks) + errors),
         failures=str(counts["failed"]),
-        errors="0",
+        errors=str(errors),
         skipped=str(counts["skipped"] + counts["undecided"]),
     )
-    for check in verdict.checks:
+    if isinstance(verdict, FdikpEdgeError):
+        case = ElementTree.SubElement(suite, "testcase", classname=_NAME, name="input")
+        kind = type(verdict).__name__
+        ElementTree.SubElement(case, "error", type=kind, message=_plain(str(verdict)))
+    for check in checks:
         case = ElementTree.SubElement(suite, "testcase", classname=_plain(check.artifact), name=check.name)
         if check.outcome == "failed":
             ElementTree.SubElement(case, "failure", message=_plain(check.message))
@@ -40,22 +52,26 @@ def junit(verdict: Verdict) -> bytes:
     return data + b"\n"
 
 
-def write_junit(verdict: Verdict, path: Path) -> None:
+def write_junit(verdict: Verdict | FdikpEdgeError, path: Path) -> None:
     """Write :func:`junit` to a file, whole or not at all; raises ``OutputError``."""
     with replacing(path) as temporary:
         temporary.write_bytes(junit(verdict))
 
 
-def github_lines(verdict: Verdict) -> list[str]:
-    """Return a line for GitHub Actions for each check that failed or could not be decided."""
+def github_lines(verdict: Verdict | FdikpEdgeError) -> list[str]:
+    """Return a line for GitHub Actions for what failed, was not decided, or was in the way."""
+    if isinstance(verdict, FdikpEdgeError):
+        return [_annotation("error", _NAME, str(verdict))]
     return [
-        _annotation(check, _LEVELS[check.outcome]) for check in verdict.checks if check.outcome in _LEVELS
+        _annotation(_LEVELS[check.outcome], f"{check.artifact}: {check.name}", check.message)
+        for check in verdict.checks
+        if check.outcome in _LEVELS
     ]
 
 
-def _annotation(check: Check, level: str) -> str:
-    title = _escaped(f"{check.artifact}: {check.name}").replace(":", "%3A").replace(",", "%2C")
-    return f"::{level} title={title}::{_escaped(check.message)}"
+def _annotation(level: str, title: str, message: str) -> str:
+    title = _escaped(title).replace(":", "%3A").replace(",", "%2C")
+    return f"::{level} title={title}::{_escaped(message)}"
 
 
 def _escaped(text: str) -> str:

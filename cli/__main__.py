@@ -1,5 +1,5 @@
 """``python -m fdikp_edge.cli``."""
 
-from .main import run
+from .start import run
 
 run()

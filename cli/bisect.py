@@ -11,7 +11,7 @@ from . import show
 from .eager import model_of
 from .guard import complain
 from .options import NONE, ArtifactArgument, JsonOption, SeedOption, ThreadsOption, WeightsOption
-from .parsing import check_threads
+from .parsing import check_photos, check_threads
 
 if TYPE_CHECKING:
     from ..benchmarks.departure import Bisection
@@ -59,6 +59,7 @@ def bisect(
     check_threads(threads)
     opened = Artifact.open(artifact)
     believed = None if against is None else Artifact.open(against)
+    check_photos(photo)
     with show.working("reading the network") as step:
         from ..benchmarks.bisect import bisect as run
         from ..benchmarks.budgets import Budget

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..runtime.errors import BadInputError, UnknownNameError
+from ..runtime.errors import BadInputError, FdikpEdgeError, UnknownNameError
 from ..runtime.strict_json import printable
 from . import show
 from .guard import complain
@@ -19,8 +18,6 @@ from .parsing import check_threads
 
 if TYPE_CHECKING:
     from ..benchmarks.gate import Verdict
-
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def gate(
@@ -83,7 +80,9 @@ def gate(
     """
     from ..benchmarks.baseline import read_baseline
     from ..benchmarks.baseline import update as write_baseline
+    from ..benchmarks.checks import CLOCKS
     from ..benchmarks.read_report import read_report
+    from ..benchmarks.report import REPORT_JSON
     from ..runtime.files import check_place
 
     check_threads(threads)
@@ -97,57 +96,68 @@ def gate(
         raise UnknownNameError(f"no clock is called {clock!r}; there are: {', '.join(CLOCKS)}")
     if junit is not None:
         check_place(junit, overwrite=True)
-    content = read_report(report)
-    folder = report if report.is_dir() else report.parent
-    before = None if update else read_baseline(baseline)
-    with show.working("opening") as step:
-        from ..benchmarks import gate as gates
+        read = (report / REPORT_JSON if report.is_dir() else report, baseline)
+        if junit.resolve() in {path.resolve() for path in read}:
+            raise BadInputError(f"--junit {junit}: is what the gate reads; choose another name")
+    annotated = github or (github is None and os.environ.get("GITHUB_ACTIONS") == "true")
+    try:
+        content = read_report(report)
+        folder = report if report.is_dir() else report.parent
+        before = None if update else read_baseline(baseline)
+        with show.working("opening") as step:
+            from ..benchmarks import gate as gates
 
-        if before is None:
-            present = gates.built(content, folder)
-            figures = gates.measure(present, memory)
-            artifacts = {name: artifact for name, (artifact, _) in present.items()}
-            changes = write_baseline(baseline, figures, artifacts, reason, keep=keep)
-        else:
-            verdict = gates.gate(
-                content,
-                folder,
-                before,
-                baseline,
-                slowdown=slowdown / 100,
-                max_seconds=seconds,
-                latency=latency,
-                memory=memory,
-                threads=threads,
-                timer=CLOCKS[clock],
-                progress=step,
-            )
+            if before is None:
+                present = gates.built(content, folder)
+                figures = gates.measure(present, memory)
+                artifacts = {name: artifact for name, (artifact, _) in present.items()}
+                changes = write_baseline(baseline, figures, artifacts, reason, keep=keep)
+            else:
+                verdict = gates.gate(
+                    content,
+                    folder,
+                    before,
+                    baseline,
+                    slowdown=slowdown / 100,
+                    max_seconds=seconds,
+                    latency=latency,
+                    memory=memory,
+                    threads=threads,
+                    timer=CLOCKS[clock],
+                    progress=step,
+                )
+    except FdikpEdgeError as error:
+        # A build server shows what it is handed, and a run without results is easily taken for a green one.
+        _tell(error, junit, annotated=annotated, json=json)
+        raise
     if before is None:
         if json:
             show.as_json({"baseline": str(baseline), "changes": changes})
         else:
             show.facts(str(baseline), [("changed", change) for change in changes] or [("changed", "nothing")])
         return 0
-    if junit is not None:
-        from ..benchmarks.verdicts import write_junit
-
-        write_junit(verdict, junit)
     if json:
         show.as_json(verdict.to_dict())
     else:
         _print(verdict)
-    if github or (github is None and os.environ.get("GITHUB_ACTIONS") == "true"):
-        from ..benchmarks.verdicts import github_lines
-
-        for line in github_lines(verdict):
-            # GitHub reads both streams; with --json, stdout holds nothing else.
-            if json:
-                print(printable(line), file=sys.stderr, flush=True)
-            else:
-                show.line(line)
+    _tell(verdict, junit, annotated=annotated, json=json)
     for check in verdict.failed:
         complain(f"{check.artifact}: {check.name}: {check.message}", kind="failed")
     return 0 if verdict.ok else 1
+
+
+def _tell(found: Verdict | FdikpEdgeError, junit: Path | None, *, annotated: bool, json: bool) -> None:
+    """Hand a verdict, or what was in the way of one, to the build server."""
+    from ..benchmarks.verdicts import github_lines, write_junit
+
+    for line in github_lines(found) if annotated else ():
+        # GitHub reads both streams; with --json, stdout holds nothing else.
+        if json:
+            print(printable(line), file=sys.stderr, flush=True)
+        else:
+            show.line(line)
+    if junit is not None:
+        write_junit(found, junit)
 
 
 def _print(verdict: Verdict) -> None:

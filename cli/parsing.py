@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,18 @@ def check_threads(threads: int | None) -> int | None:
     if threads is not None and not 1 <= threads <= 1024:
         raise BadInputError(f"--threads {threads}: give a number from 1 to 1024, or leave it out to use all")
     return threads
+
+
+def check_photos(photos: Iterable[Path]) -> None:
+    """Read every photograph once and let go of it, so that long work never ends at a wrong one.
+
+    Raises:
+        ImageError: one cannot be read.
+    """
+    from ..runtime.images import read_photo
+
+    for path in photos:
+        read_photo(path)
 
 
 def check_model(model: str, size: tuple[int, int]) -> None:

@@ -47,9 +47,9 @@ def merge(
     for note in write_merged(merged, out, overwrite=overwrite):
         complain(note, kind="note")
     if json:
-        show.as_json({"out": str(out), "comparison": merged["comparison"]})
+        show.as_json({"out": str(out), "comparison": merged.report["comparison"]})
     else:
-        _print(merged, out)
+        _print(merged.report, out)
     return 0
 
 

@@ -22,7 +22,7 @@ from .options import (
     ThreadsOption,
     WeightsOption,
 )
-from .parsing import check_threads
+from .parsing import check_photos, check_threads
 
 if TYPE_CHECKING:
     from ..benchmarks.parity import Parity
@@ -68,6 +68,13 @@ def verify(
     search = _Worst(worst_dir, tries) if worst_case else None
     done: list[tuple[Artifact, Parity, str, WorstCase | None]] = []
     opened = [Artifact.open(path) for path in artifacts]
+    check_photos(photo)
+    if search is not None:
+        from ..benchmarks.worst_case import default_file
+        from ..runtime.files import check_place
+
+        for artifact in opened:
+            check_place(default_file(artifact.path, search.folder), overwrite=True)
     with show.working("opening") as step:
         for number, artifact in enumerate(opened):
             step(number, len(opened), artifact.path.name)
@@ -112,15 +119,12 @@ def _check(
         if search is None:
             return parity.verify(session, reference, photos), session.caveat, None
         from ..benchmarks.worst_case import default_file, find_worst
-        from ..runtime.files import check_place
 
-        kept = default_file(artifact.path, search.folder)
-        check_place(kept, overwrite=True)
         worst = find_worst(
             session,
             reference,
             photos,
-            file=kept,
+            file=default_file(artifact.path, search.folder),
             evaluations=search.tries,
             progress=step,
         )

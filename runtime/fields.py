@@ -73,8 +73,8 @@ def text(value: Any, where: str, *, empty: bool = False) -> str:
 
 
 def count(value: Any, where: str) -> int:
-    """Read a whole number from 0."""
-    if type(value) is not int or value < 0:
+    """Read a whole number from 0; of at most 63 bits, since no size is larger and a float holds it."""
+    if type(value) is not int or not 0 <= value < 1 << 63:
         raise wrong(where, f"expected a whole number, got {value!r:.80}")
     return value
 

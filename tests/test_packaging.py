@@ -77,7 +77,7 @@ def test_wheel_holds_every_room_with_its_data_and_no_tests(wheel: Path) -> None:
         licence = [name for name in names if name.endswith("licenses/LICENSE")]
         assert licence and archive.read(licence[0]) == (ROOT / "LICENSE").read_bytes()
         entry = next(name for name in names if name.endswith("entry_points.txt"))
-        assert b"fdikp-edge = fdikp_edge.cli.main:run" in archive.read(entry)
+        assert b"fdikp-edge = fdikp_edge.cli.start:run" in archive.read(entry)
     expected = {f"fdikp_edge/{p.relative_to(ROOT)}" for room in ROOMS for p in (ROOT / room).rglob("*.py")}
     expected |= {f"fdikp_edge/{name}" for name in tracked_data_files()}
     assert expected - names == set()

@@ -1,9 +1,10 @@
 (() => {
   "use strict";
-  const stage = document.querySelector("[data-slider]");
-  if (stage) {
-    const range = document.querySelector("#divider");
-    const choice = document.querySelector("#choice");
+  document.querySelectorAll(".viewer").forEach((viewer) => {
+    const stage = viewer.querySelector("[data-slider]");
+    if (!stage) return;
+    const range = viewer.querySelector(".divider");
+    const choice = viewer.querySelector(".choice");
     const pictures = stage.querySelectorAll(".after");
     const place = () => {
       stage.style.setProperty("--at", range.value + "%");
@@ -21,10 +22,10 @@
     range.addEventListener("input", place);
     if (choice) choice.addEventListener("change", pick);
     stage.classList.add("live");
-    document.querySelector(".controls").hidden = false;
+    viewer.querySelector(".controls").hidden = false;
     place();
     pick();
-  }
+  });
   document.querySelectorAll(".command").forEach((line) => {
     const button = line.querySelector("button");
     const code = line.querySelector("code");

@@ -169,6 +169,16 @@ def test_two_artifacts_are_told_apart_by_module(build: Build, lowered: LoweredMo
     assert found.against == str(old.path) and "change" in found.departure.suggestion
 
 
+def test_an_artifact_of_other_images_is_nothing_to_compare_with(build: Build, lowered: LoweredModel) -> None:
+    import dataclasses
+
+    artifact = build("onnx", "fp32")
+    wider = dataclasses.replace(artifact.passport.input, shape=(1, 3, 512, 512))
+    other = dataclasses.replace(artifact, passport=dataclasses.replace(artifact.passport, input=wider))
+    with pytest.raises(BadInputError, match="another kind of image"):
+        bisect(artifact, lowered, against=other, threads=1)
+
+
 def test_a_tighter_budget_finds_where_rounding_adds_up(build: Build, lowered: LoweredModel) -> None:
     artifact = build("onnx", "int8")
     whole = bisect(artifact, lowered, budget=Budget(1.0, 0.0), threads=1)

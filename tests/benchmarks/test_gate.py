@@ -258,6 +258,19 @@ def test_an_update_keeps_reasons_and_what_changed(old: Path, baseline: Path) -> 
             update(baseline, figures, {}, reason)
 
 
+def test_without_keeping_nothing_is_left_that_belongs_to_other_figures(
+    old: Path, baseline: Path, blend: Callable[..., nn.Module], tmp_path: Path
+) -> None:
+    new = deploy(blend(gain=1.01), tmp_path / "new")
+    present = built(read_report(new), new)
+    diary = kept_folder(baseline) / "diary.txt"
+    diary.write_text("mine")
+    update(baseline, measure(present, False), {n: a for n, (a, _) in present.items()}, "other", keep=False)
+    checks = run(new, baseline)
+    assert checks["picture"].outcome == "skipped" and not failed(checks)
+    assert list(kept_folder(baseline).iterdir()) == [diary]
+
+
 def test_a_folder_that_is_no_artifact_is_not_overwritten(old: Path, tmp_path: Path) -> None:
     present = built(read_report(old), old)
     path = tmp_path / "baseline.json"
@@ -284,6 +297,8 @@ def test_a_baseline_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> No
         lambda v: v.update(artifacts={"../x": v["artifacts"][NAME]}),
         lambda v: v["artifacts"][NAME].update(max_abs="small"),
         lambda v: v["artifacts"][NAME].update(model_bytes=-1),
+        lambda v: v["artifacts"][NAME].update(model_bytes=10**400),
+        lambda v: v["artifacts"][NAME].update(max_abs=10**400),
         lambda v: v["artifacts"][NAME].update(weights_sha256="abc"),
         lambda v: v["artifacts"][NAME].pop("ssim"),
         lambda v: v["artifacts"][NAME].update(precision_census={"float": 1.5}),

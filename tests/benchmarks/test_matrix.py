@@ -27,6 +27,7 @@ from fdikp_edge.runtime.errors import (
     TargetUnavailableError,
     UnknownNameError,
 )
+from fdikp_edge.runtime.files import sha256_of
 from fdikp_edge.runtime.images import read_photo, write_photo
 from fdikp_edge.runtime.photo import Photo
 from fdikp_edge.runtime.samples import sample_photo
@@ -110,6 +111,13 @@ def test_the_folder_holds_what_the_report_names_and_nothing_else(both: tuple[Rep
         assert row["error_map"]["max"] <= row["parity"]["max_abs"]
         assert read_map(folder / row["error_map"]["map"]).shape == SIZE
         assert read_photo(folder / row["error_map"]["reference"]).pixels.shape == (*SIZE, 3)
+        assert {row["picture"], row["error_map"]["map"], row["error_map"]["reference"]} <= set(
+            report["pictures"]
+        )
+    assert report["before"] in report["pictures"] and len(report["pictures"]) == 7
+    for name, said in report["pictures"].items():
+        assert said == {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size}
+    assert (read_photo(folder / report["before"]).pixels == read_photo(both[0].photo).pixels).all()
     assert report == json.loads(both[0].to_json())
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count('class="map"') == 2 and "data-slider" in page

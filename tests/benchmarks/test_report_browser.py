@@ -58,7 +58,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory, pictures: Pictures) -> dict[
     for name, data in reports.items():
         html = render(data, pictures=None if name == "empty" else pictures)
         (folder / f"{name}.html").write_text(html, encoding="utf-8")
-    return {name: folder / f"{name}.html" for name in reports}
+    other = folder / "other.png"  # two devices on two photos, the second of them white
+    Image.new("RGB", (600, 400), (255,) * 3).save(other)
+    devices = [
+        Pictures(pictures.before, {0: pictures.after[0]}, {0: pictures.errors[0]}, "black.png"),
+        Pictures(other, {1: pictures.after[2]}, {1: pictures.errors[2]}, "white.png", ["B: no picture x"]),
+    ]
+    merged = render(joined("A", "B"), pictures=devices)
+    (folder / "merged.html").write_text(merged, encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in (*reports, "merged")}
 
 
 def look(tab: Browser, selector: str) -> np.ndarray[Any, Any]:
@@ -83,6 +91,7 @@ def split(pixels: np.ndarray[Any, Any]) -> float:
         *(("report", width) for width in (390, 768, 1101, 1280)),
         *(("attack", width) for width in (390, 1280)),
         *(("joined", width) for width in (390, 1101)),
+        *(("merged", width) for width in (390, 1280)),
         ("empty", 390),
     ],
 )
@@ -137,6 +146,22 @@ def test_the_slider_follows_its_range_a_key_and_a_finger(tab: Browser, pages: di
     assert split(look(tab, ".stage")) == pytest.approx(0.8, abs=0.02)
     tab.mouse("Moved", left + 0.1 * width, top + 60)
     assert split(look(tab, ".stage")) == pytest.approx(0.8, abs=0.02), "nobody holds it any more"
+
+
+def test_each_photo_of_a_merged_report_has_a_slider_of_its_own(tab: Browser, pages: dict[str, Path]) -> None:
+    tab.open(pages["merged"])
+    assert tab.ask("document.querySelectorAll('.stage.live').length") == 2
+    tab.ask("(() => { const r = document.querySelectorAll('.divider')[1]; r.value = 80;"
+            " r.dispatchEvent(new Event('input', {bubbles: true})); })()")  # fmt: skip
+    first, second = (look(tab, f".viewer:nth-of-type({n}) .stage") for n in (1, 2))
+    assert split(first) == pytest.approx(0.5, abs=0.02), "it stays where it was"
+    line = second[second.shape[0] // 3]
+    assert float((line > 200).mean()) == pytest.approx(0.8, abs=0.02), "white before, grey after"
+    text = tab.ask("document.querySelector('#pictures').parentElement.innerText")
+    assert "Photo: black.png" in text and "Photo: white.png" in text and "B: no picture x" in text
+    maps = tab.ask("[...document.querySelectorAll('.map')].map((m) => m.complete && m.naturalWidth > 0)")
+    assert maps == [True, True]
+    assert tab.complaints() == []
 
 
 def test_choosing_an_artifact_shows_its_picture(tab: Browser, pages: dict[str, Path]) -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -82,6 +83,52 @@ def test_red(report: Path, baseline: Path, cli: Cli, monkeypatch: pytest.MonkeyP
     assert "::error" not in cli("gate", report, "-b", baseline, *QUICK, "--no-github").stdout
 
 
+@pytest.mark.parametrize("what", ["kept", "baseline", "report"])
+def test_bad_input_is_an_error_for_the_build_server_too(
+    what: str, report: Path, baseline: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = {
+        "kept": tmp_path / "baseline" / "half" / "model.onnx",
+        "baseline": baseline,
+        "report": report / "report.json",
+    }[what]
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    done = cli("gate", report, "-b", baseline, *QUICK, "--junit", tmp_path / "gate.xml")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stdout.startswith("::error title=fdikp-edge gate::") and damaged.name in done.stdout
+    (suite,) = ElementTree.parse(tmp_path / "gate.xml").getroot()
+    assert (suite.get("tests"), suite.get("errors"), suite.get("failures")) == ("1", "1", "0")
+    error = suite[0].find("error")
+    assert error is not None and damaged.name in str(error.get("message"))
+    done = cli("gate", report, "-b", baseline, *QUICK, "--json")
+    assert done.stdout == "" and "::error" in done.stderr
+
+
+def test_a_wrong_photo_is_refused_before_the_network_is_read(
+    report: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*args: object, **options: object) -> None:
+        raise AssertionError("too early")
+
+    monkeypatch.setattr("fdikp_edge.cli.bisect.model_of", read)
+    monkeypatch.setattr("fdikp_edge.cli.verify.eager_of", read)
+    (tmp_path / "notes.txt").write_text("no photo")
+    for photo in ("none.jpg", "notes.txt", "."):
+        for words in (["bisect"], ["verify"], ["verify", "--worst-case"]):
+            done = cli(*words, report / "half", "--photo", photo)
+            assert done.returncode == 2 and photo in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_worst_case_that_could_not_be_kept_is_refused_before_the_search(
+    report: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fdikp_edge.cli.verify.eager_of", None)
+    (tmp_path / "file").write_text("in the way")
+    done = cli("verify", report / "half", "--worst-case", "--worst-dir", tmp_path / "file")
+    assert done.returncode == 2 and "file" in done.stderr
+
+
 def test_a_reason_goes_with_an_update(report: Path, baseline: Path, cli: Cli) -> None:
     before = baseline.read_bytes()
     for words in (["--update"], ["--update", "--reason", "  "], ["--reason", "x"]):
@@ -102,6 +149,8 @@ def test_bad_input_is_a_message(report: Path, baseline: Path, tmp_path: Path, cl
         (["gate", report, "-b", tmp_path / "broken.json"], "broken.json"),
         (["gate", tmp_path / "broken.json", "-b", baseline], "broken.json"),
         (["gate", report, "-b", baseline, "--clock", "sun"], "wall, cpu"),
+        (["gate", report, "-b", baseline, "--junit", report / "report.json"], "another name"),
+        (["gate", report, "-b", baseline, "--junit", baseline], "another name"),
         (["bisect", report / "half"], "--weights"),
         (["bisect", tmp_path / "none"], "no such folder"),
         (["report", "merge", report], "two reports"),

@@ -16,7 +16,7 @@ def stopped_while(step: str, sent: signal.Signals, folder: Path, *args: object) 
     # A shell starts what runs in the background deaf to Ctrl-C, and that is inherited, also by this test.
     script = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "from fdikp_edge.cli.main import run; run()"
+        "from fdikp_edge.cli.start import run; run()"
     )
     command = [sys.executable, "-c", script, *map(str, args)]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -32,6 +32,22 @@ def stopped_while(step: str, sent: signal.Signals, folder: Path, *args: object) 
     finally:
         process.kill()
     return process.returncode, said
+
+
+def test_during_the_first_imports(tmp_path: Path) -> None:
+    script = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'typer': signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "from fdikp_edge.cli.start import run; run()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "doctor"], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "fdikp-edge: interrupted: stopped before anything was begun\n"
 
 
 def test_export_leaves_nothing_behind(tmp_path: Path) -> None:

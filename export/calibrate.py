@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from ..calibration.half import Transform
-from ..calibration.layers import LEAST_WORK, LINEAR
+from ..calibration.layers import LEAST_WORK, LINEAR, NO_FASTER
 from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
 from ..calibration.table import CalibrationTable, Section, calibrate_program, describe_samples
 from ..models import zoo
@@ -122,7 +122,7 @@ def inputs_of(model: LoweredModel, samples: Samples) -> list[Array]:
 def _products(lowered: LoweredProgram) -> dict[str, str]:
     """Return name of a product with weights -> why it stays in floats, for a runtime that gains nothing."""
     names = (node.name for node in lowered.program.graph.nodes if str(node.target) == LINEAR)
-    return dict.fromkeys(names, f"a product, which {lowered.plan.target} computes no faster in 8 bits")
+    return dict.fromkeys(names, NO_FASTER)
 
 
 def transforms_of(lowered: LoweredProgram) -> list[Transform]:

@@ -19,6 +19,7 @@ CONVOLUTION, LINEAR = "aten.conv2d.default", "aten.linear.default"
 LEAST_WORK = 100_000
 """Multiply-adds under which 8 bits save no time that could be measured."""
 RUN_TIME = "its weights are made at run time, by the kernel inversion"
+NO_FASTER = "a product, computed no faster in 8 bits here: its weights alone are stored in them"
 LITTLE_WORK = "too little work: no time to save"
 
 
@@ -43,6 +44,12 @@ class Layer:
     def label(self) -> str:
         """Module and node, which tells apart the calls of a module that is called at several scales."""
         return f"{self.module or 'root'} ({self.node})"
+
+    @property
+    def weights_only(self) -> bool:
+        """Whether its weights are stored in 8 bits although it computes in floats: a quarter of the bytes, at
+        no cost that could be measured (weights alone leave 60 dB and more, activations 40 to 50)."""
+        return self.reason == NO_FASTER
 
 
 def find_layers(

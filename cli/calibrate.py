@@ -45,6 +45,10 @@ def calibrate(
     tiles: Annotated[
         int, typer.Option(metavar="N", min=2, max=256, help="Pieces of photos to take ranges from.")
     ] = 16,
+    sturdy: Annotated[
+        bool,
+        typer.Option("--sturdy", help="Leave what hard pictures lose most by in floats too; slower."),
+    ] = False,
     max_drop_db: MaxDropOption = None,
     min_speedup: MinSpeedupOption = None,
     pairs: PairsOption = None,
@@ -85,7 +89,7 @@ def calibrate(
             load_model(model, seed=seed), height_width, contract=image_contract, profile=first
         )
         models = {first: lowered, **{name: lowered.for_profile(name) for name in others}}
-        table = run(list(models.values()), samples=samples, progress=step)
+        table = run(list(models.values()), samples=samples, sturdy=sturdy, progress=step)
         if bounds is not None:
             from ..benchmarks.mix import mixed
 

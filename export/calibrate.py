@@ -9,13 +9,13 @@ import numpy as np
 from torch import nn
 
 from ..calibration.half import Transform
-from ..calibration.layers import LEAST_WORK, LINEAR
+from ..calibration.layers import LEAST_WORK, LINEAR, NO_FASTER
 from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
 from ..calibration.table import CalibrationTable, Section, calibrate_program, describe_samples
 from ..models import zoo
 from ..runtime.photo import Array
 from .build import LoweredModel
-from .roles import module_of, protected, sites_of
+from .roles import ends, exposed, module_of, protected, sites_of
 from .spectral import LoweredProgram
 from .spectral.planner import profile as profile_of
 
@@ -31,6 +31,7 @@ def calibrate(
     seed: int = 0,
     least_work: int = LEAST_WORK,
     guarded: bool = True,
+    sturdy: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> CalibrationTable:
     """Take ranges of a network on photos, for each program it was lowered to.
@@ -44,6 +45,7 @@ def calibrate(
         least_work: layers of fewer multiply-adds stay in floats.
         guarded: leave transforms, kernel inversion, and spectra where they cost the picture too much, in
             floats; without, to see what for.
+        sturdy: leave what hard pictures lose most by in floats as well (:func:`.roles.exposed`).
         progress: told (steps done, steps in all, what is being done).
 
     Raises:
@@ -65,6 +67,10 @@ def calibrate(
         leave_alone, doubtful = protected(model.lowered) if guarded else ({}, {})
         if guarded and not profile_of(profile).int8_products:
             leave_alone = {**_products(model.lowered), **leave_alone}
+        if guarded:
+            costs = profile_of(profile)
+            weak = ends(model.lowered, first=not costs.int8_first, last=not costs.int8_last)
+            leave_alone = {**weak, **(exposed(model.lowered) if sturdy else {}), **leave_alone}
         sections[model.lowered.sha256] = calibrate_program(
             model.lowered.program,
             chosen,
@@ -116,7 +122,7 @@ def inputs_of(model: LoweredModel, samples: Samples) -> list[Array]:
 def _products(lowered: LoweredProgram) -> dict[str, str]:
     """Return name of a product with weights -> why it stays in floats, for a runtime that gains nothing."""
     names = (node.name for node in lowered.program.graph.nodes if str(node.target) == LINEAR)
-    return dict.fromkeys(names, f"a product, which {lowered.plan.target} computes no faster in 8 bits")
+    return dict.fromkeys(names, NO_FASTER)
 
 
 def transforms_of(lowered: LoweredProgram) -> list[Transform]:

@@ -48,13 +48,18 @@ def quantise(
 ) -> list[Layer]:
     """Quantise a float32 model in place, and return the layers that compute in 8 bits now.
 
+    Of layers that compute in floats the weights alone are stored in 8 bits, where the table says so.
+
     Raises:
         CalibrationError: the table was made for another program.
         LoweringError: a layer of the table is not in the file, or is not what it was.
     """
-    layers = table.section(program_sha256).quantised()
-    scales = {name: table.scale(program_sha256, name) for name in table.section(program_sha256).tensors}
-    _Quantiser(model, dialect, scales).run(layers)
+    section = table.section(program_sha256)
+    scales = {name: table.scale(program_sha256, name) for name in section.tensors}
+    layers = section.quantised()
+    _Quantiser(model, dialect, scales).run(
+        [layer for layer in section.layers if not layer.reason or layer.weights_only]
+    )
     return layers
 
 
@@ -102,6 +107,8 @@ class _Quantiser:
             if node.op_type in ("Conv", "Gemm", "MatMul") and (name := source_node(node)):
                 found.setdefault(name, index)
         for layer in sorted(layers, key=lambda entry: found.get(entry.node, -1)):
+            if layer.node not in found and layer.weights_only:
+                continue
             if layer.node not in found:
                 raise LoweringError(f"model.onnx: layer {layer.label} of the calibration table is not in it")
             self._layer(nodes, found[layer.node], layer)
@@ -113,7 +120,12 @@ class _Quantiser:
     def _layer(self, nodes: list[Any], index: int, layer: Layer) -> None:
         node = nodes[index]
         if node.input[1] not in self.constants:
+            if layer.weights_only:
+                return  # the exporter left something between: they stay as they are
             raise LoweringError(f"model.onnx: the weights of layer {layer.label} are not stored in it")
+        if layer.weights_only:
+            node.input[1] = self._weights(node, index)
+            return
         node.input[0] = self._round(node.input[0], self.scales[layer.input], self.before, index)
         node.input[1] = self._weights(node, index)
         if self.dialect.results and node.op_type == "Conv":

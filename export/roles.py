@@ -10,14 +10,21 @@ The lowering marks each node that a transform became. From there:
 
 Layers that a lowering made for its own use (copies and sums by zeros and ones) hold constants in
 ``spectral``, and count as transforms.
+
+Rounding costs a picture most at the *ends*: what the last layer makes is added to the picture as it is, and
+where results are rounded too, the first layer's is what all sums after it start from. Whether they are worth
+it depends on what a runtime gains (:class:`.spectral.planner.Profile`). In a network that makes kernels at
+run time, what these are computed from and what follows the last upsampling is *exposed*: pictures such as
+gratings of two pixels lose nearly all to rounding there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from torch import fx
 
+from ..calibration.layers import CONVOLUTION, RUN_TIME, Layer, find_layers
 from .spectral import LoweredProgram
 from .spectral.rewriter import MODULE, SITE
 from .spectral.sites import Kind
@@ -25,6 +32,16 @@ from .spectral.sites import Kind
 TRANSFORM = "part of the transform {site} in {module}: its sums would lose the small coefficients"
 SPECTRUM = "computed on the spectrum of {module}, whose mean outweighs all else"
 LOWERING = "a constant of the lowering's own, not a layer of the network"
+KERNELS = "feeds the kernels made at run time, whose inversion enlarges what rounding adds"
+FIRST = "reads the picture: rounding its result would stay in every sum after it"
+LAST = "makes the picture: nothing after it smooths what rounding adds"
+PICTURE = "between the last upsampling and the picture: nothing smooths what rounding adds"
+ELEMENTWISE = tuple(
+    f"aten.{name}."
+    for name in ("add", "sub", "mul", "div", "clamp", "round", "permute", "alias", "clone", "_to_copy")
+)
+JOINING = ("aten.cat.", "aten.pixel_unshuffle.")
+UPSAMPLING = ("aten.pixel_shuffle", "aten.upsample_", "aten._upsample_", "aten.conv_transpose")
 
 
 def sites_of(lowered: LoweredProgram) -> dict[str, str]:
@@ -60,6 +77,80 @@ def protected(lowered: LoweredProgram) -> tuple[dict[str, str], dict[str, str]]:
         if node.name not in reasons
     }
     return reasons, doubtful
+
+
+def ends(lowered: LoweredProgram, *, first: bool, last: bool) -> dict[str, str]:
+    """Return name of node -> reason, for convolutions that read the picture and those that make it.
+
+    Other calls of their weights, at another scale say, are among them: weights are stored once.
+    """
+    graph = lowered.program.graph
+    layers = {layer.node: layer for layer in find_layers(lowered.program)}
+    reasons: dict[str, str] = {}
+    if first:
+        (image,) = (n for n in graph.nodes if n.name in lowered.program.graph_signature.user_inputs)
+        reasons |= dict.fromkeys(_convolutions(image, _readers, layers), FIRST)
+    if last:
+        result = next(node for node in graph.nodes if node.op == "output")
+        reasons |= dict.fromkeys(_convolutions(result, _sources_of_sum, layers), LAST)
+    by_weight = {layers[name].weight: reason for name, reason in reasons.items()}
+    return {name: by_weight[layer.weight] for name, layer in layers.items() if layer.weight in by_weight}
+
+
+def _convolutions(
+    start: fx.Node, following: Callable[[fx.Node], Iterable[fx.Node]], layers: Mapping[str, Layer]
+) -> Iterator[str]:
+    """Yield the convolutions with stored weights that are reached without passing another layer."""
+    seen, waiting = {start}, [start]
+    while waiting:
+        for node in following(waiting.pop()):
+            if node in seen:
+                continue
+            seen.add(node)
+            layer = layers.get(node.name)
+            if layer is None:
+                waiting.append(node)
+            elif str(node.target) == CONVOLUTION and not layer.reason:
+                yield node.name
+
+
+def _readers(node: fx.Node) -> Iterable[fx.Node]:
+    """Return what reads a node, where the picture's values are still themselves."""
+    plain = node.op == "placeholder" or str(node.target).startswith((*ELEMENTWISE, *JOINING))
+    return node.users if plain else ()
+
+
+def _sources_of_sum(node: fx.Node) -> Iterable[fx.Node]:
+    """Return what a node is computed from, where that is value by value."""
+    return node.all_input_nodes if node.op == "output" or str(node.target).startswith(ELEMENTWISE) else ()
+
+
+def exposed(lowered: LoweredProgram) -> dict[str, str]:
+    """Return name of node -> reason, for nodes where rounding costs most of the picture.
+
+    Those are what the kernels made at run time are computed from, and what lies between the last upsampling
+    and the picture. A network that makes no kernels has none: there was no such loss to be seen.
+    """
+    nodes = {node.name: node for node in lowered.program.graph.nodes}
+    made = [nodes[layer.weight] for layer in find_layers(lowered.program) if layer.reason == RUN_TIME]
+    if not made:
+        return {}
+    results = next(node for node in nodes.values() if node.op == "output").all_input_nodes
+    picture = {node.name: PICTURE for node in _upstream(results, stop=UPSAMPLING)}
+    return {**picture, **{node.name: KERNELS for node in _upstream(made)}}
+
+
+def _upstream(nodes: Iterable[fx.Node], stop: tuple[str, ...] = ()) -> set[fx.Node]:
+    """Return nodes and what they are computed from; not past operators whose names start with ``stop``."""
+    seen: set[fx.Node] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node in seen or (stop and str(node.target).startswith(stop)):
+            continue
+        seen.add(node)
+        waiting += node.all_input_nodes
+    return seen
 
 
 def module_of(node: fx.Node) -> str:

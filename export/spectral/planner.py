@@ -27,7 +27,9 @@ class Profile:
 
     ``channels_last`` says that its convolutions keep channels as the fastest index, ``runtime_kernels`` that
     they take kernels which the network makes (see :mod:`.fuse`), ``automatic`` which strategies the planner
-    may pick by itself, ``int8_products`` that products with stored weights gain from 8 bits.
+    may pick by itself, ``int8_products`` that products with stored weights gain from 8 bits,
+    ``int8_first`` and ``int8_last`` that 8 bits gain more for the layers that read and make the picture than
+    their rounding costs it (:func:`fdikp_edge.export.roles.ends`).
     """
 
     macs_per_us: float
@@ -37,6 +39,8 @@ class Profile:
     runtime_kernels: bool = True
     automatic: tuple[str, ...] = ("flat", "separable", "factored")
     int8_products: bool = True
+    int8_first: bool = True
+    int8_last: bool = True
 
     def microseconds(self, cost: Cost) -> float:
         """Predicted time of ``cost``."""
@@ -50,8 +54,17 @@ PROFILES: dict[str, Profile] = {
     "default": Profile(macs_per_us=55_000, moved_per_us=2_500, operator_us=15),
     # ONNX Runtime 1.31 on x86: 10240x224 by 224x224 twice, 12.9 ms in floats, 16.5 ms quantised with a float
     # bias (it does not fuse that), 12.2 ms with the result rounded too.
-    "onnx": Profile(macs_per_us=50_000, moved_per_us=2_000, operator_us=10, int8_products=False),
-    "openvino": Profile(macs_per_us=60_000, moved_per_us=3_000, operator_us=15, channels_last=True),
+    "onnx": Profile(
+        macs_per_us=50_000,
+        moved_per_us=2_000,
+        operator_us=10,
+        int8_products=False,
+        int8_first=False,  # its result, rounded, is what every later sum starts from
+        int8_last=False,
+    ),
+    "openvino": Profile(
+        macs_per_us=60_000, moved_per_us=3_000, operator_us=15, channels_last=True, int8_last=False
+    ),
     "coreml": Profile(macs_per_us=55_000, moved_per_us=2_500, operator_us=15, runtime_kernels=False),
 }
 # For runtimes with a transform of their own: TensorRT from 11.2, and any with the plugin of `export/plugins`.

@@ -40,7 +40,7 @@ class Stack(nn.Module):
         f = torch.relu(self.head(x))
         f = f + torch.fft.irfft2(torch.fft.rfft2(f, norm="ortho") * 0.1, s=f.shape[-2:], norm="ortho")
         f = self.rows(nn.functional.leaky_relu(self.body(f), 0.1))
-        return x + 0.1 * self.tail(f)
+        return x + torch.tanh(0.1 * self.tail(f))
 
 
 @pytest.fixture(scope="module")

@@ -231,8 +231,17 @@ def test_products_are_quantised_where_the_runtime_gains_from_it(profile: str, qu
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = lower_model(Products().eval(), SIZE, name="products", profile=profile)
-    (layer,) = calibrate(model, count=4).section(model.lowered.sha256).layers
+    table = calibrate(model, count=4)
+    (layer,) = table.section(model.lowered.sha256).layers
     assert ("no faster" in layer.reason) != bool(quantised)
+    assert layer.weights_only != bool(quantised)
+    # Its weights are bytes either way; what it reads is rounded only where that makes it faster.
+    graph, _ = target.convert_to(model.lowered, "int8", table, unsigned=not quantised)
+    stored = [t.data_type for t in graph.graph.initializer if sorted(t.dims) == [64, 64]]
+    assert stored == [TensorProto.INT8]
+    assert sum(node.op_type == "QuantizeLinear" for node in graph.graph.node) == quantised
+    x = choose(shipped_photos(), SIZE, count=2, seed=3).arrays()[1]
+    assert psnr_db(run(graph, x), Runner(model.lowered.program)(x)) > (40 if quantised else 55)
 
 
 def test_without_the_guard_the_picture_breaks(photo: np.ndarray[Any, Any]) -> None:

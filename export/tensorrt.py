@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..calibration.layers import CONVOLUTION
 from ..runtime.caches import cache_folder
 from ..runtime.cuda import open_cuda
 from ..runtime.engines import (
@@ -56,6 +57,12 @@ PADDED = "{count} in a group, which {title} pads to 4 in int8, by zeros of the m
 """Why a grouped convolution stays in floats: seen in engines of 1.7.1, five megabytes for one of 96 maps of
 128x128, which the processor would read at every call."""
 
+SHIFTED = (
+    "what it reads is also cut into shifted parts, which {title} would put into one kernel with the rounding"
+)
+"""Why a layer beside them stays in floats: engines hold their kernels as source, which the device compiles;
+three of these took 47 to 62 MB of it in base's (1.7.1)."""
+
 MAX_SECONDS = 2 * 3600.0
 """How long one engine may take; a builder that is short of memory may hang rather than fail."""
 
@@ -82,7 +89,7 @@ def build_rtx(
     """
     capabilities = tuple(dict.fromkeys(map(parse_capability, options["capabilities"].split(","))))
     request = Request("tensorrt-rtx", ONNX_FILE, ENGINE_FILE, precision, capabilities=capabilities)
-    return _build(lowered, folder, request, table and _unpadded(table, lowered), provenance)
+    return _build(lowered, folder, request, table and _fitting(table, lowered), provenance)
 
 
 def build_classic(
@@ -162,16 +169,20 @@ def _build(
     return BuildResult(ENGINE_FILE, versions, onnx_checks.census(model), counts, notes)
 
 
-def _unpadded(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTable:
-    """Return the table without int8 in convolutions whose groups are not of a multiple of four channels."""
+def _fitting(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTable:
+    """Return the table without int8 in layers that TensorRT-RTX makes larger by it than in floats."""
     title, layers = TITLES["tensorrt-rtx"], {entry.node for entry in table.section(lowered.sha256).layers}
     wide = {}
     for node in lowered.program.graph.nodes:
-        if node.name in layers:
-            source, weight = (entry.meta["val"].shape[1] for entry in node.args[:2])
-            if weight < source and weight % 4:  # fewer channels than come in: several groups
-                count = f"{weight} channels" if weight > 1 else "one channel"
-                wide[node.name] = PADDED.format(count=count, title=title)
+        if node.name not in layers:
+            continue
+        source, weight = node.args[:2]
+        channels, mine = source.meta["val"].shape[1], weight.meta["val"].shape[1]
+        if str(node.target) == CONVOLUTION and mine < channels and mine % 4:  # several groups
+            count = f"{mine} channels" if mine > 1 else "one channel"
+            wide[node.name] = PADDED.format(count=count, title=title)
+        elif any(str(user.target) == "aten.slice.Tensor" for user in source.users):
+            wide[node.name] = SHIFTED.format(title=title)
     return table.to_float(lowered.sha256, wide, table.section(lowered.sha256).mixture)
 
 

@@ -26,13 +26,16 @@ class SpectralNet(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(0)
             self.head = nn.Conv2d(3, 16, 3, padding=1)
+            self.beside = nn.Conv2d(16, 16, 3, padding=1)
             self.each = nn.Conv2d(16, 16, 3, padding=1, groups=16)
             self.fours = nn.Conv2d(16, 16, 3, padding=1, groups=4)
             self.mix = nn.Conv2d(32, 32, 1)
             self.tail = nn.Conv2d(16, 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        f = self.fours(torch.relu(self.each(torch.relu(self.head(x)))))
+        f = torch.relu(self.head(x))
+        f = self.beside(f) + torch.cat([f[..., 1:], f[..., :1]], 3)
+        f = self.fours(torch.relu(self.each(torch.relu(f))))
         z = torch.fft.rfft2(f, norm="ortho")
         re, im = self.mix(torch.cat([z.real, z.imag], 1)).chunk(2, 1)
         f = torch.fft.irfft2(torch.complex(re, im), s=f.shape[-2:], norm="ortho")
@@ -75,14 +78,22 @@ def test_the_target_says_what_became_of_each_layer_of_the_table(
         layer.node for layer in table.section(model.lowered.sha256).layers
     ]
     found = {layer["module"].rpartition(".")[2]: layer for layer in layers}
-    types = {name: found[name]["found"] for name in ("head", "each", "fours", "mix", "tail")}
+    types = {name: found[name]["found"] for name in ("head", "beside", "each", "fours", "mix", "tail")}
     reasons = {name: found[name]["reason"] for name in types}
     if precision == "fp16":
         assert types == {name: ["Half"] for name in types} and not any(reasons.values())
         return
     narrow, wide = ["Int8"], ["Float"]
-    assert types == {"head": narrow, "each": wide, "fours": narrow, "mix": wide, "tail": narrow}
+    assert types == {
+        "head": narrow,
+        "beside": wide,
+        "each": wide,
+        "fours": narrow,
+        "mix": wide,
+        "tail": narrow,
+    }
     assert "spectrum" in reasons["mix"] and "one channel in a group, which TensorRT-RTX" in reasons["each"]
+    assert "cut into shifted parts, which TensorRT-RTX" in reasons["beside"]
     assert not (reasons["head"] or reasons["fours"] or reasons["tail"])
     notes = [note for note in result.notes if note.startswith("engine: ")]
     assert notes[0].startswith("engine: 3 of ") and "of 3 that the table asks for" in notes[0]

@@ -63,6 +63,8 @@ SHIFTED = (
 """Why a layer beside them stays in floats: engines hold their kernels as source, which the device compiles;
 three of these took 47 to 62 MB of it in base's (1.7.1)."""
 
+_CUTS = ("aten.slice.Tensor", "aten.narrow.default")
+
 MAX_SECONDS = 2 * 3600.0
 """How long one engine may take; a builder that is short of memory may hang rather than fail."""
 
@@ -181,7 +183,7 @@ def _fitting(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTab
         if str(node.target) == CONVOLUTION and mine < channels and mine % 4:  # several groups
             count = f"{mine} channels" if mine > 1 else "one channel"
             wide[node.name] = PADDED.format(count=count, title=title)
-        elif any(str(user.target) == "aten.slice.Tensor" for user in source.users):
+        elif any(str(user.target) in _CUTS for user in source.users):
             wide[node.name] = SHIFTED.format(title=title)
     return table.to_float(lowered.sha256, wide, table.section(lowered.sha256).mixture)
 

@@ -21,8 +21,9 @@ from ..runtime.tile_runner import TileRunner
 from .layers import by_module, layer_times
 from .machine import machine_info
 from .parity import verify_golden
+from .protocol import Protocol
 from .report import Row
-from .single_stream import CLOCKS, Protocol, Run, measure, protocol_dict
+from .single_stream import CLOCKS, Run, measure, protocol_dict
 from .telemetry import Reading, Telemetry, find_sources, summary
 from .telemetry.jetson import power_mode
 from .telemetry.sysfs import SysfsSource

@@ -168,7 +168,8 @@ class _Run:
     steps: int
     done: int = 0
     sessions: list[tuple[Row, Session]] = field(default_factory=list)
-    tables: dict[str, CalibrationTable] = field(default_factory=dict)
+    tables: dict[tuple[str, bool], CalibrationTable] = field(default_factory=dict)
+    """Of a program, and of whether its products may be in int8, about which targets that share it differ."""
     lowering: dict[str, float] = field(default_factory=dict)
     """Seconds that the lowering for each profile took."""
     notes: dict[str, None] = field(default_factory=dict)
@@ -264,13 +265,15 @@ class _Run:
         """Return what the target calibrates with: the user's table, or one made of the shipped photos, once
         for each program; with int8 mixed as the bounds ask."""
         from ..export.calibrate import calibrate
+        from ..export.spectral.planner import profile
 
         if precision not in target.calibrated:
             return None
         program = lowered.lowered.sha256
-        table = self.table or self.tables.get(program)
+        key = program, profile(target.profile).int8_products
+        table = self.table or self.tables.get(key)
         if table is None:
-            table = self.tables[program] = calibrate(lowered)
+            table = self.tables[key] = calibrate(lowered)
         self.notes |= dict.fromkeys(f"calibration photos: {note}" for note in table.notes)
         if precision == "int8":
             if self.bounds is not None:

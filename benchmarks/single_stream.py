@@ -15,9 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .latency import Latency
+from .protocol import QUERIES, SECONDS, Protocol
 from .telemetry import Reading, Sampler
-
-QUERIES, SECONDS = 1024, 60.0
 
 STABLE = 0.02
 """A soak is over when the medians of its last windows lie within this part of each other,"""
@@ -34,29 +33,6 @@ CLOCKS = {
 
 Query = Callable[[], Mapping[str, float]]
 """Runs once and returns the milliseconds of each of :data:`CLOCKS` that it has."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How long to measure.
-
-    Attributes:
-        queries: least number of queries.
-        seconds: least time they take together.
-        most_seconds: stop then, whatever is still missing.
-        idle_seconds: rest before, to see what the machine draws.
-        soak_seconds: most time to wait for a steady state.
-        warmup: queries before anything else.
-        interval_s: between two looks at the sensors.
-    """
-
-    queries: int = QUERIES
-    seconds: float = SECONDS
-    most_seconds: float = 1800.0
-    idle_seconds: float = 10.0
-    soak_seconds: float = 180.0
-    warmup: int = 3
-    interval_s: float = 0.5
 
 
 @dataclass

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..benchmarks.protocol import SETTINGS, Protocol
 from ..runtime.device.bundle import Bundle
 from ..runtime.errors import CheckFailedError
 from ..runtime.program import run as run_program
@@ -75,7 +77,7 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--engines", type=Path, metavar="DIR", help="where engines are (default: beside the bundle)"
     )
-    command.add_argument("--threads", type=_count, metavar="N", help="processor threads (default: all)")
+    command.add_argument("--threads", type=_COUNT, metavar="N", help="processor threads (default: all)")
 
 
 def _build(command: argparse.ArgumentParser) -> None:
@@ -87,13 +89,15 @@ def _build(command: argparse.ArgumentParser) -> None:
         choices=("fp16", "int8"),
         help="choose types by builder flags, from the float32 files (TensorRT before 11 only)",
     )
-    command.add_argument("--workspace", type=_count, metavar="MIB", help="most memory for one layer")
+    command.add_argument("--workspace", type=_COUNT, metavar="MIB", help="most memory for one layer")
     command.add_argument("--overwrite", action="store_true", help="replace engines that are there")
 
 
 def _bench(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--samples", type=_count, default=100, metavar="N", help="runs to time (100)")
-    command.add_argument("--seconds", type=_positive, default=60.0, metavar="S", help="stop after this (60)")
+    command.add_argument("--samples", type=_COUNT, default=100, metavar="N", help="runs to time (100)")
+    command.add_argument(
+        "--seconds", type=_within(0.05, 86_400), default=60.0, metavar="S", help="stop after this (60)"
+    )
 
 
 def _profile(command: argparse.ArgumentParser) -> None:
@@ -103,38 +107,39 @@ def _profile(command: argparse.ArgumentParser) -> None:
 
 
 def add_profile_options(add: Any) -> None:
-    """Add what both programs let people set about a profile."""
-    add("--queries", type=_count, default=1024, metavar="N", help="least number of queries (1024)")
-    add("--seconds", type=_positive, default=60.0, metavar="S", help="least time they take (60)")
-    add("--most-seconds", type=_positive, default=1800.0, metavar="S", help="stop then in any case (1800)")
-    add("--idle", type=_seconds, default=10.0, metavar="S", help="rest first, for the idle power (10)")
-    add("--soak", type=_seconds, default=180.0, metavar="S", help="most time to wait until steady (180)")
-    add("--interval", type=_positive, default=0.5, metavar="S", help="between looks at sensors (0.5)")
+    """Add what people can set about a profile."""
+    usual = Protocol()
+    for name, setting in SETTINGS.items():
+        default = getattr(usual, name)
+        add(
+            f"--{setting.option}",
+            dest=name,
+            type=_within(setting.least, setting.most, whole=isinstance(default, int)),
+            default=default,
+            metavar=setting.metavar,
+            help=f"{setting.help} ({default:g})",
+        )
     add("--replay", type=Path, metavar="FILE", help="recorded tegrastats in place of sensors")
     add("--no-layers", action="store_true", help="leave out the times per layer")
 
 
-def _count(text: str) -> int:
-    return int(_number(text, 1, 1_000_000, whole=True))
+def _within(least: float, most: float, *, whole: bool = False) -> Callable[[str], float]:
+    """Return what reads a number of an option, within its bounds."""
+
+    def read(text: str) -> float:
+        try:
+            value = int(text) if whole else float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            kind = "a whole number" if whole else "a number"
+            raise argparse.ArgumentTypeError(f"{text}: expected {kind} from {least:,} to {most:,}")
+        return value
+
+    return read
 
 
-def _seconds(text: str) -> float:
-    return _number(text, 0, 86_400)
-
-
-def _positive(text: str) -> float:
-    return _number(text, 0.05, 86_400)
-
-
-def _number(text: str, least: float, most: float, *, whole: bool = False) -> float:
-    try:
-        value = int(text) if whole else float(text)
-    except ValueError:
-        value = math.nan
-    if not least <= value <= most:
-        kind = "a whole number" if whole else "a number"
-        raise argparse.ArgumentTypeError(f"{text}: expected {kind} from {least:,} to {most:,}")
-    return value
+_COUNT = _within(1, 1_000_000, whole=True)
 
 
 if __name__ == "__main__":  # from an installed package: python -m fdikp_edge.cli.device BUNDLE COMMAND

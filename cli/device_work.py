@@ -14,7 +14,7 @@ from ..benchmarks.device_profile import profile, report, summary_lines
 from ..benchmarks.latency import measure
 from ..benchmarks.machine import machine_info
 from ..benchmarks.parity import verify_golden
-from ..benchmarks.single_stream import Protocol
+from ..benchmarks.protocol import SETTINGS, Protocol
 from ..runtime.artifact import Artifact
 from ..runtime.deblur import Deblurrer
 from ..runtime.device import trtexec
@@ -175,14 +175,7 @@ def deblur(bundle: Bundle, options: Options) -> bool:
 
 def protocol_of(options: Options) -> Protocol:
     """Return the protocol that a command line asks for."""
-    return Protocol(
-        queries=options.queries,
-        seconds=options.seconds,
-        most_seconds=options.most_seconds,
-        idle_seconds=options.idle,
-        soak_seconds=options.soak,
-        interval_s=options.interval,
-    )
+    return Protocol(**{name: getattr(options, name) for name in SETTINGS})
 
 
 COMMANDS: dict[str, Callable[[Bundle, Options], bool]] = {

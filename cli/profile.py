@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ..benchmarks.protocol import SETTINGS, Protocol
 from . import show
 from .options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOption
 from .parsing import check_threads
+
+_USUAL = Protocol()
+
+
+def _setting(name: str) -> Any:
+    """Return the option that sets a field of the protocol."""
+    known = SETTINGS[name]
+    return typer.Option(
+        f"--{known.option}",
+        metavar=known.metavar,
+        min=known.least,
+        max=known.most,
+        help=f"{known.help[0].upper()}{known.help[1:]}.",
+    )
 
 
 def profile(
@@ -18,24 +33,12 @@ def profile(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="The JSON to write.")] = Path(
         "profile.json"
     ),
-    queries: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1_000_000, help="Least number of queries.")
-    ] = 1024,
-    seconds: Annotated[
-        float, typer.Option(metavar="S", min=0.05, max=86400, help="Least time they take together.")
-    ] = 60.0,
-    most_seconds: Annotated[
-        float, typer.Option(metavar="S", min=0.05, max=86400, help="Stop then, whatever is missing.")
-    ] = 1800.0,
-    idle: Annotated[
-        float, typer.Option(metavar="S", min=0, max=86400, help="Rest first, for the idle power.")
-    ] = 10.0,
-    soak: Annotated[
-        float, typer.Option(metavar="S", min=0, max=86400, help="Most time to wait until steady.")
-    ] = 180.0,
-    interval: Annotated[
-        float, typer.Option(metavar="S", min=0.05, max=60, help="Between two looks at the sensors.")
-    ] = 0.5,
+    queries: Annotated[int, _setting("queries")] = _USUAL.queries,
+    seconds: Annotated[float, _setting("seconds")] = _USUAL.seconds,
+    most_seconds: Annotated[float, _setting("most_seconds")] = _USUAL.most_seconds,
+    idle_seconds: Annotated[float, _setting("idle_seconds")] = _USUAL.idle_seconds,
+    soak_seconds: Annotated[float, _setting("soak_seconds")] = _USUAL.soak_seconds,
+    interval_s: Annotated[float, _setting("interval_s")] = _USUAL.interval_s,
     replay: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A recording of tegrastats in place of sensors.")
     ] = None,
@@ -52,14 +55,13 @@ def profile(
     """
     from ..benchmarks.device_profile import profile as measure
     from ..benchmarks.device_profile import report, summary_lines
-    from ..benchmarks.single_stream import Protocol
     from ..runtime.artifact import Artifact
     from ..runtime.files import check_place, replacing
     from ..runtime.sessions import open_session
 
     check_threads(threads)
     check_place(out, overwrite=overwrite)
-    protocol = Protocol(queries, seconds, most_seconds, idle, soak, interval_s=interval)
+    protocol = Protocol(queries, seconds, most_seconds, idle_seconds, soak_seconds, interval_s=interval_s)
     opened = [Artifact.open(path) for path in artifacts]
     rows = []
     with show.working("opening") as step:
@@ -67,12 +69,7 @@ def profile(
             with open_session(artifact, threads=threads) as session:
                 rows.append(measure(session, protocol=protocol, replay=replay, layers=layers, progress=step))
     asked: dict[str, object] = {
-        "queries": queries,
-        "seconds": seconds,
-        "most-seconds": most_seconds,
-        "idle": idle,
-        "soak": soak,
-        "interval": interval,
+        **{setting.option: getattr(protocol, name) for name, setting in SETTINGS.items()},
         "replay": replay,
         "threads": threads,
     }

@@ -59,11 +59,14 @@ class LoweredModel:
         return Reference(self.deployable)
 
     def for_profile(self, profile: str) -> LoweredModel:
-        """Return the model lowered for another profile; itself where the planner would choose the same."""
+        """Return the model lowered for another profile; where the planner would choose the same, this program
+        with that profile's plan."""
         chosen = self.lowered.plan
         wanted = make_plan([choice.site for choice in chosen.choices], profile, self.plan)
-        if wanted.key == chosen.key:
+        if profile == chosen.target:
             return self
+        if wanted.key == chosen.key:
+            return dataclasses.replace(self, lowered=dataclasses.replace(self.lowered, plan=wanted))
         height, width = self.size
         lowered = lower(
             self.deployable, (self.deployable.example(height, width),), target=profile, plan=self.plan

@@ -41,20 +41,23 @@ class Requirement:
 class Option:
     """What a user may set about a target: its default, the form of a value, and what it is, in words.
 
-    ``profiles`` maps values to planner profiles, for those that ask for another program.
+    ``profiles`` maps values to planner profiles, for those that ask for another program. ``offered`` are the
+    only values there are, one or several of them by comma; empty if the form says all.
     """
 
     default: str
     pattern: str
     about: str
     profiles: Mapping[str, str] = field(default_factory=dict)
+    offered: tuple[str, ...] = ()
 
 
 def read_options(target: str, text: str, offered: Mapping[str, Option]) -> dict[str, str]:
     """Return the options of ``target`` with those set in ``text``: ``name=value``, several by semicolon.
 
     Raises:
-        BadInputError: an option that the target has not, or a value of another form; lists those it has.
+        BadInputError: an option that the target has not, a value of another form, or one that is not
+            offered; lists those there are.
     """
     values = {name: option.default for name, option in offered.items()}
     for part in filter(None, text.split(";")):
@@ -65,6 +68,12 @@ def read_options(target: str, text: str, offered: Mapping[str, Option]) -> dict[
             raise BadInputError(
                 f"target {target} has no option {part.strip()!r:.60}; "
                 + (f"it has: {known}" if known else "it has none")
+            )
+        strange = [entry for entry in value.strip().split(",") if entry not in option.offered]
+        if option.offered and strange:
+            raise BadInputError(
+                f"target {target}: {name.strip()}: {', '.join(strange)} is not offered; "
+                f"there are: {', '.join(option.offered)}"
             )
         values[name.strip()] = value.strip()
     return values

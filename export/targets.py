@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ..runtime.errors import TargetUnavailableError, UnknownNameError
+from ..runtime.tensorrt_features import RTX_CAPABILITIES
 from .requirements import Option, Requirement, read_options
 
 if TYPE_CHECKING:
@@ -248,6 +249,7 @@ TARGETS: dict[str, Target] = {
                     "8.6,8.9,12.0",
                     r"\d{1,2}\.\d(,\d{1,2}\.\d){0,7}",
                     "compute capabilities of the GPUs that the engine is for",
+                    offered=RTX_CAPABILITIES,
                 )
             },
         ),

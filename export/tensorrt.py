@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..calibration.layers import CONVOLUTION
 from ..runtime.caches import cache_folder
 from ..runtime.cuda import open_cuda
 from ..runtime.engines import (
@@ -35,10 +36,11 @@ from ..runtime.files import write_problem
 from ..runtime.onnx_nodes import onnx_nodes
 from ..runtime.tensorrt_features import Product
 from . import onnx as onnx_target
-from . import onnx_checks
+from . import onnx_checks, tensorrt_census
 from .onnx_bytes import floats_inside
 from .onnx_quantise import census as layers_census
 from .targets import BuildResult
+from .tensorrt_census import LAYERS_FILE, EngineLayer, engine_layers
 from .tensorrt_log import cause, condensed, out_of_memory, warnings_in
 from .tensorrt_worker import ANSWER, REQUEST, Answer, Request
 
@@ -50,6 +52,18 @@ if TYPE_CHECKING:
 
 WORKER = (sys.executable, "-m", "fdikp_edge.export.tensorrt_worker")
 """The command that builds one engine, but for the folder that tells it what."""
+
+PADDED = "{count} in a group, which {title} pads to 4 in int8, by zeros of the map's size kept in the engine"
+"""Why a grouped convolution stays in floats: seen in engines of 1.7.1, five megabytes for one of 96 maps of
+128x128, which the processor would read at every call."""
+
+SHIFTED = (
+    "what it reads is also cut into shifted parts, which {title} would put into one kernel with the rounding"
+)
+"""Why a layer beside them stays in floats: engines hold their kernels as source, which the device compiles;
+three of these took 47 to 62 MB of it in base's (1.7.1)."""
+
+_CUTS = ("aten.slice.Tensor", "aten.narrow.default")
 
 MAX_SECONDS = 2 * 3600.0
 """How long one engine may take; a builder that is short of memory may hang rather than fail."""
@@ -77,7 +91,7 @@ def build_rtx(
     """
     capabilities = tuple(dict.fromkeys(map(parse_capability, options["capabilities"].split(","))))
     request = Request("tensorrt-rtx", ONNX_FILE, ENGINE_FILE, precision, capabilities=capabilities)
-    return _build(lowered, folder, request, table, provenance)
+    return _build(lowered, folder, request, table and _fitting(table, lowered), provenance)
 
 
 def build_classic(
@@ -131,7 +145,9 @@ def _build(
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     onnx_target.label(model, facts)
     (folder / ONNX_FILE).write_bytes(onnx_target.serialise(model, ONNX_FILE))
-    answer = _run(request, folder, _weak_extras(model, lowered, table, precision) if request.weak else {})
+    answer, layers = _run(
+        request, folder, _weak_extras(model, lowered, table, precision) if request.weak else {}
+    )
     engine = EngineFacts(
         request.product, answer.version, request.capabilities, "weak" if request.weak else "strong"
     )
@@ -140,6 +156,11 @@ def _build(
     notes.append(f"{title}: {answer.layers} layers, compute capability {capabilities}, TF32 off")
     if request.weak:
         notes.append(f"{title}: weakly typed, {precision} by flags of the builder; {ONNX_FILE} is float32")
+    if layers and table is not None:
+        section = table.section(lowered.sha256)
+        fates = tensorrt_census.census(layers, model, section, precision)
+        (folder / LAYERS_FILE).write_bytes(tensorrt_census.to_json(fates))
+        notes += tensorrt_census.describe(fates, precision)
     notes += warnings_in((folder / LOG_FILE).read_text(encoding="utf-8"), title)
     versions = {
         **onnx_target.toolchain(),
@@ -148,6 +169,23 @@ def _build(
     }
     counts = {**onnx_checks.precisions(model), **layers_census(table, lowered.sha256, precision)}
     return BuildResult(ENGINE_FILE, versions, onnx_checks.census(model), counts, notes)
+
+
+def _fitting(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTable:
+    """Return the table without int8 in layers that TensorRT-RTX makes larger by it than in floats."""
+    title, layers = TITLES["tensorrt-rtx"], {entry.node for entry in table.section(lowered.sha256).layers}
+    wide = {}
+    for node in lowered.program.graph.nodes:
+        if node.name not in layers:
+            continue
+        source, weight = node.args[:2]
+        channels, mine = source.meta["val"].shape[1], weight.meta["val"].shape[1]
+        if str(node.target) == CONVOLUTION and mine < channels and mine % 4:  # several groups
+            count = f"{mine} channels" if mine > 1 else "one channel"
+            wide[node.name] = PADDED.format(count=count, title=title)
+        elif any(str(user.target) in _CUTS for user in source.users):
+            wide[node.name] = SHIFTED.format(title=title)
+    return table.to_float(lowered.sha256, wide, table.section(lowered.sha256).mixture)
 
 
 def _weak_extras(
@@ -167,8 +205,8 @@ def _weak_extras(
     return extras
 
 
-def _run(request: Request, folder: Path, extras: Mapping[str, Any]) -> Answer:
-    """Have the engine built in another process, and keep its log."""
+def _run(request: Request, folder: Path, extras: Mapping[str, Any]) -> tuple[Answer, list[EngineLayer]]:
+    """Have the engine built in another process, and keep its log; return the layers that this listed, too."""
     title = TITLES[request.product]
     with tempfile.TemporaryDirectory(prefix="fdikp-edge-") as name:
         scratch = Path(name)
@@ -197,6 +235,8 @@ def _run(request: Request, folder: Path, extras: Mapping[str, Any]) -> Answer:
                 raise TargetUnavailableError(
                     f"{title} was still building after {MAX_SECONDS / 60:.0f} minutes: given up"
                 ) from None
+        with (scratch / "log").open(encoding="utf-8", errors="replace") as lines:
+            layers = engine_layers(lines)
         said = condensed(scratch / "log", {str(folder.resolve()): ".", name: "."})
         (folder / LOG_FILE).write_text(said, encoding="utf-8")
         try:
@@ -204,7 +244,7 @@ def _run(request: Request, folder: Path, extras: Mapping[str, Any]) -> Answer:
         except (OSError, ValueError, TypeError):
             answer = Answer()
     if done.returncode == 0 and (folder / ENGINE_FILE).is_file():
-        return answer
+        return answer, layers
     if answer.unwritten:  # whoever writes the artifact says what that means
         raise OSError(answer.unwritten, os.strerror(answer.unwritten), str(folder / ENGINE_FILE))
     if problem := write_problem(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,25 +20,42 @@ _EXPLAINED = {
 """Part of a warning -> why it is expected. Other warnings go into the artifact's notes as they are."""
 
 # Polygraphy's own remarks on what it would like to have installed, and where it found what it has.
-_NOISE = re.compile(r"'colored' module|Loaded Module")
+_NOISE = re.compile(rb"'colored' module|Loaded Module")
+_DIARY, _CONTINUED = b"[X]", b"    "
+"""Begins what only a compiler's author reads, and each further line of a remark. The list of layers is one
+(:mod:`.tensorrt_census` reads it)."""
 _MEMORY = re.compile(r"bad_alloc|out of memory|OutOfMemory|cannot allocate memory", re.IGNORECASE)
 _WARNINGS = 5
 
 
 def condensed(log: Path, replace: Mapping[str, str]) -> str:
-    """Return a log's text, the middle left out where it is long; ``replace``: path -> what to write."""
+    """Return a log's text without the compiler's diary, the middle left out where it is long.
+
+    ``replace``: path -> what to write in its place.
+    """
+    first: list[bytes] = []
+    last: deque[bytes] = deque()
+    size = held = left_out = 0
+    diary = False
     with log.open("rb") as stream:
-        size = stream.seek(0, 2)
-        stream.seek(0)
-        data = stream.read(KEPT_BYTES)
-        if size > 2 * KEPT_BYTES:
-            data += b"\n[... %d bytes left out ...]\n" % (size - 2 * KEPT_BYTES)
-        stream.seek(max(KEPT_BYTES, size - KEPT_BYTES))
-        data += stream.read(KEPT_BYTES)
-    text = printable(data.decode("utf-8", errors="replace"))
+        for line in stream:
+            diary = line.startswith(_DIARY) or (diary and line.startswith(_CONTINUED))
+            if diary or _NOISE.search(line):
+                continue
+            size += len(line)
+            if size <= KEPT_BYTES:
+                first.append(line)
+                continue
+            last.append(line[-KEPT_BYTES:])
+            held += len(last[-1])
+            while held > KEPT_BYTES:
+                held -= len(last[0])
+                left_out += len(last.popleft())
+    note = [b"[... %d bytes left out ...]\n" % left_out] if left_out else []
+    text = printable(b"".join([*first, *note, *last]).decode("utf-8", errors="replace"))
     for path, name in replace.items():
         text = text.replace(path, name)
-    return "".join(line + "\n" for line in text.splitlines() if not _NOISE.search(line))
+    return text
 
 
 def warnings_in(log: str, title: str) -> list[str]:

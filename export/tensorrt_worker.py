@@ -88,7 +88,7 @@ def build(request: Request, answer: Answer) -> None:
     from polygraphy.exception import PolygraphyException
     from polygraphy.logger import G_LOGGER
 
-    G_LOGGER.module_severity = G_LOGGER.VERBOSE  # TensorRT's own remarks arrive at this level
+    G_LOGGER.module_severity = G_LOGGER.EXTRA_VERBOSE  # TensorRT's list of the engine's layers arrives here
     trt = _module(request.product)
     features = features_of_module(trt)
     answer.version = features.version
@@ -136,20 +136,22 @@ def _module(product: Product) -> Any:
 
 
 def _config(request: Request, features: Features, trt: Any) -> Any:
-    """Return what makes Polygraphy's builder configuration."""
+    """Return what makes Polygraphy's builder configuration; layers keep their names and types."""
+    detailed = trt.ProfilingVerbosity.DETAILED
     if features.has_ahead_of_time:
         from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
 
-        return CreateConfigRTX(compute_capabilities=list(request.capabilities))
+        return CreateConfigRTX(compute_capabilities=list(request.capabilities), profiling_verbosity=detailed)
     from polygraphy.backend.trt import CreateConfig
 
     cache = request.timing_cache if features.has_timing_cache else None
     if not request.weak:
-        return CreateConfig(load_timing_cache=cache)
+        return CreateConfig(load_timing_cache=cache, profiling_verbosity=detailed)
     ranges = Path(request.calibration).read_bytes() if request.calibration else b""
     return _Weak(
         CreateConfig(
             load_timing_cache=cache,
+            profiling_verbosity=detailed,
             fp16=request.precision in ("fp16", "int8"),
             int8=request.precision == "int8",
             calibrator=cached_calibrator(trt, ranges) if request.precision == "int8" else None,

@@ -24,6 +24,9 @@ Version = tuple[int, ...]
 MODULES: dict[Product, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """Product -> the module that Python knows it by."""
 
+RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+"""What TensorRT-RTX builds for ahead of time: the members of its ``ComputeCapability``."""
+
 _NEVER: tuple[Version, Version] = ((), ())
 _EVER: Version = (9999,)
 

@@ -70,9 +70,8 @@ def read_manifest(path: Path, *, contents: bool = True) -> dict[str, Any]:
     """
     with _opened(path) as archive:
         manifest = _manifest(archive)
-        for name in manifest["files"] if contents else ():
-            for _ in _contents(archive, name, manifest["files"][name]):
-                pass
+        if contents:
+            _check_contents(archive, manifest)
     return manifest
 
 
@@ -87,6 +86,7 @@ def unpack(path: Path, cache: Path) -> Path:
         folder = cache / str(manifest["manifest_sha256"])[:32]
         _private(cache)
         if folder.is_dir() and not _differs(folder, manifest):
+            _check_contents(archive, manifest)  # damage is said even where a copy unpacked before is sound
             return folder
         partial = cache / f".partial-{secrets.token_hex(8)}"
         try:
@@ -264,6 +264,12 @@ def _contents(archive: zipfile.ZipFile, name: str, entry: dict[str, Any]) -> Ite
         yield chunk
     if size != entry["bytes"] or state.hexdigest() != entry["sha256"]:
         raise RefusedError(f"{name}: was altered (its SHA-256 is not the one in the manifest). {_AGAIN}")
+
+
+def _check_contents(archive: zipfile.ZipFile, manifest: dict[str, Any]) -> None:
+    for name, entry in manifest["files"].items():
+        for _ in _contents(archive, name, entry):
+            pass
 
 
 def _write(target: Path, chunks: Iterator[bytes]) -> None:

@@ -14,7 +14,8 @@ import small_bundle as maker
 from fdikp_edge.benchmarks import single_stream
 from fdikp_edge.benchmarks.device_profile import as_pixels, clocks, timed_query, verdict
 from fdikp_edge.benchmarks.layers import LAYOUT, UNKNOWN, by_module, layer_times, layers_of_events, module_of
-from fdikp_edge.benchmarks.single_stream import Protocol, Run, measure, protocol_dict
+from fdikp_edge.benchmarks.protocol import Protocol
+from fdikp_edge.benchmarks.single_stream import Run, measure, protocol_dict
 from fdikp_edge.benchmarks.telemetry import Reading, Sampler
 from fdikp_edge.runtime.sessions import open_session
 

@@ -61,7 +61,10 @@ def test_orin_nano() -> None:
 
 
 def test_orin_nx_shows_two_parts() -> None:
-    assert board("Jetson Orin NX").clock_mhz == {"GR3D": 114, "GR3D2": 114}
+    assert board("Jetson Orin NX 16GB, JetPack 5").clock_mhz == {"GR3D": 114, "GR3D2": 114}
+    whole = board("Jetson Orin NX 16GB (by its memory")
+    assert whole.power_mw == {"VDD_IN": 5299, "VDD_CPU_GPU_CV": 773, "VDD_SOC": 1424}
+    assert whole.clock_mhz["GR3D"] == 611 and whole.temperature_c["tj"] == 48.875
 
 
 def test_agx_orin_at_rest_has_sensors_without_power() -> None:

@@ -89,6 +89,9 @@ def test_the_reference_is_found_again_from_the_artifact(
 def test_targets_whose_plans_agree_share_one_program(lowered: LoweredModel) -> None:
     own = lowered.for_profile(lowered.lowered.plan.target)
     assert own is lowered
+    other = lowered.for_profile("tensorrt")
+    assert other.lowered.program is lowered.lowered.program and other.lowered.sha256 == lowered.lowered.sha256
+    assert other.lowered.plan.target == "tensorrt"
 
 
 def test_a_plan_by_hand_reaches_the_passport(network: nn.Module, tmp_path: Path) -> None:

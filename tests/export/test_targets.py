@@ -102,8 +102,8 @@ def test_a_precision_by_name_is_paired_with_every_target_even_if_not_offered() -
 
 def test_options_of_a_target_are_set_by_name() -> None:
     assert get_target("tensorrt-rtx").spec == "tensorrt-rtx"
-    set_here = get_target("tensorrt-rtx:capabilities=8.7")
-    assert (set_here.name, dict(set_here.chosen)) == ("tensorrt-rtx", {"capabilities": "8.7"})
+    set_here = get_target("tensorrt-rtx:capabilities=8.9")
+    assert (set_here.name, dict(set_here.chosen)) == ("tensorrt-rtx", {"capabilities": "8.9"})
     assert get_target(set_here.spec) == set_here
     ((target, _),) = select(["tensorrt-rtx:capabilities=8.6", set_here.spec], ["fp32"])
     assert target == set_here
@@ -119,6 +119,10 @@ def test_options_of_a_target_are_set_by_name() -> None:
             r"no option 'capability=8\.6'; it has: capabilities=8\.6,8\.9,12\.0 \(",
         ),
         ("tensorrt-rtx:capabilities=86", r"no option 'capabilities=86'"),
+        (
+            "tensorrt-rtx:capabilities=8.6,1.0",
+            r"capabilities: 1\.0 is not offered; there are: 7\.5, 8\.0, 8\.6, 8\.9, 12\.0, 12\.1$",
+        ),
         ("tensorrt:typing=loose", r"no option 'typing=loose'"),
     ],
 )

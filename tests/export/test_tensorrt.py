@@ -67,10 +67,12 @@ class TestRtx:
     """The real builder, for one compute capability: some seconds each."""
 
     def test_files(self, built: tuple[str, Path, BuildResult]) -> None:
-        _, folder, result = built
+        precision, folder, result = built
+        layers = [] if precision == "fp32" else ["layers.json"]
         assert sorted(entry.name for entry in folder.iterdir()) == [
             "build.log",
             "engine.json",
+            *layers,
             "model.engine",
             "model.onnx",
         ]
@@ -81,6 +83,21 @@ class TestRtx:
         log = (folder / "build.log").read_text(encoding="utf-8")
         assert "STRONGLY_TYPED" in log and "TF32" not in log
         assert str(folder) not in log and "site-packages" not in log
+        assert "Profiling Verbosity    | ProfilingVerbosity.DETAILED" in log and "LayerType" not in log
+
+    def test_notes_say_which_layers_stayed_wide_and_why(self, built: tuple[str, Path, BuildResult]) -> None:
+        precision, folder, result = built
+        notes = [note for note in result.notes if note.startswith("engine: ")]
+        if precision == "fp32":
+            assert notes == []
+            return
+        layers = json.loads((folder / "layers.json").read_bytes())["layers"]
+        narrow = [layer for layer in layers if layer["narrow"]]
+        assert notes[0].startswith(f"engine: {len(narrow)} of {len(layers)} layers compute in {precision}, ")
+        assert all(bool(layer["reason"]) != layer["narrow"] for layer in layers)
+        assert {reason for layer in layers if (reason := layer["reason"])} == {
+            note.partition("): ")[2] for note in notes[1:]
+        }
 
     def test_the_file_beside_is_in_the_precision_of_the_engine(
         self, built: tuple[str, Path, BuildResult]
@@ -141,7 +158,7 @@ class TestRefusals:
             self.run(folder, weak=True)
 
     def test_a_place_that_cannot_hold_the_engine(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        limited(monkeypatch, "ulimit -f 8")
+        limited(monkeypatch, "ulimit -f 64")
         with pytest.raises(OSError, match=r"File too large.*model\.engine"):
             self.run(folder)
 
@@ -290,6 +307,14 @@ def test_a_long_log_keeps_both_ends_and_no_paths(tmp_path: Path) -> None:
     text = condensed(log, {"/here": "."})
     assert text.startswith("first ./x\n") and "last [31m" in text and "bytes left out" in text
     assert len(text) < 2 * KEPT_BYTES + 100 and "Loaded Module" not in text
+
+
+def test_the_diary_of_the_compiler_is_left_out_and_the_words_of_who_died_are_not(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(
+        "[V] a\n    b\n[X] Layers:\n    Name: c\n    Name: d\n[I] e\n    f\n[X] g\nstd::bad_alloc\n"
+    )
+    assert condensed(log, {}) == "[V] a\n    b\n[I] e\n    f\nstd::bad_alloc\n"
 
 
 def test_warnings_become_notes_once_each() -> None:

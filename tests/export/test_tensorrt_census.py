@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from fdikp_edge.calibration.table import CalibrationTable
 from fdikp_edge.export import onnx as target
 from fdikp_edge.export.build import LoweredModel, lower_model
 from fdikp_edge.export.calibrate import calibrate
-from fdikp_edge.export.tensorrt_census import EngineLayer, census, describe, engine_layers, rtx_log
-from fdikp_edge.runtime.errors import LoweringError
+from fdikp_edge.export.targets import BuildResult, get_target
+from fdikp_edge.export.tensorrt_census import EngineLayer, census, describe, engine_layers
 from torch import Tensor, nn
 
 SIZE = (64, 64)
 
 
 class SpectralNet(nn.Module):
-    """Convolutions around a filter on the spectrum."""
+    """Convolutions around a filter on the spectrum, two of them in groups of one and of four channels."""
 
     def __init__(self) -> None:
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(0)
             self.head = nn.Conv2d(3, 16, 3, padding=1)
+            self.beside = nn.Conv2d(16, 16, 3, padding=1)
+            self.each = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+            self.fours = nn.Conv2d(16, 16, 3, padding=1, groups=4)
             self.mix = nn.Conv2d(32, 32, 1)
             self.tail = nn.Conv2d(16, 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         f = torch.relu(self.head(x))
+        f = self.beside(f) + torch.cat([f[..., 1:], f[..., :1]], 3)
+        f = self.fours(torch.relu(self.each(torch.relu(f))))
         z = torch.fft.rfft2(f, norm="ortho")
         re, im = self.mix(torch.cat([z.real, z.imag], 1)).chunk(2, 1)
         f = torch.fft.irfft2(torch.complex(re, im), s=f.shape[-2:], norm="ortho")
@@ -48,32 +56,73 @@ def table(model: LoweredModel) -> CalibrationTable:
     return found.to_float(model.lowered.sha256, wide)
 
 
-def test_the_builder_takes_the_file_and_its_engine_holds_the_layers_of_the_table_in_int8(
+@pytest.fixture(scope="module", params=["int8", "fp16"])
+def built(
+    request: pytest.FixtureRequest,
+    model: LoweredModel,
+    table: CalibrationTable,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[str, Path, BuildResult]:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    folder = tmp_path_factory.mktemp(request.param)
+    row = get_target("tensorrt-rtx:capabilities=8.6")
+    return request.param, folder, row.build(model.lowered, request.param, folder, table=table)
+
+
+def test_the_target_says_what_became_of_each_layer_of_the_table(
+    model: LoweredModel, table: CalibrationTable, built: tuple[str, Path, BuildResult]
+) -> None:
+    precision, folder, result = built
+    layers = json.loads((folder / "layers.json").read_bytes())["layers"]
+    assert [layer["node"] for layer in layers] == [
+        layer.node for layer in table.section(model.lowered.sha256).layers
+    ]
+    found = {layer["module"].rpartition(".")[2]: layer for layer in layers}
+    types = {name: found[name]["found"] for name in ("head", "beside", "each", "fours", "mix", "tail")}
+    reasons = {name: found[name]["reason"] for name in types}
+    if precision == "fp16":
+        assert types == {name: ["Half"] for name in types} and not any(reasons.values())
+        return
+    narrow, wide = ["Int8"], ["Float"]
+    assert types == {
+        "head": narrow,
+        "beside": wide,
+        "each": wide,
+        "fours": narrow,
+        "mix": wide,
+        "tail": narrow,
+    }
+    assert "spectrum" in reasons["mix"] and "one channel in a group, which TensorRT-RTX" in reasons["each"]
+    assert "cut into shifted parts, which TensorRT-RTX" in reasons["beside"]
+    assert not (reasons["head"] or reasons["fours"] or reasons["tail"])
+    notes = [note for note in result.notes if note.startswith("engine: ")]
+    assert notes[0].startswith("engine: 3 of ") and "of 3 that the table asks for" in notes[0]
+    assert any("mix" in note and "spectrum" in note for note in notes[1:])
+    assert result.precisions["int8 layers"] == 3
+
+
+def test_no_map_of_zeros_is_kept_in_the_engine(built: tuple[str, Path, BuildResult]) -> None:
+    # Sixteen maps of 64x64, padded to four channels each: 196,608 bytes of zeros.
+    _, folder, _ = built
+    assert bytes(3 * 16 * 64 * 64) not in (folder / "model.engine").read_bytes()
+
+
+def test_the_census_follows_the_engine_and_not_the_table(
     model: LoweredModel, table: CalibrationTable
 ) -> None:
-    pytest.importorskip("tensorrt_rtx")
     section = table.section(model.lowered.sha256)
-    graph, _ = target.convert_to(model.lowered, "int8", table)
-    layers = engine_layers(rtx_log(target.serialise(graph, "model.onnx")))
-    fates = census(layers, graph, section)
-    assert [fate.node for fate in fates] == [layer.node for layer in section.layers]
-    found = {fate.module.rpartition(".")[2]: fate for fate in fates}
-    assert found["head"].found == found["tail"].found == ("Int8",)
-    assert found["mix"].found == ("Float",) and "spectrum" in found["mix"].reason
-    notes = describe(fates)
-    assert notes[0].startswith("engine: 2 of ") and "of 2 that the table asks for" in notes[0]
-    assert any("mix" in note and "spectrum" in note for note in notes[1:])
-    # The census follows the engine and not the table: of a float file nothing is in 8 bits.
-    plain, _ = target.convert_to(model.lowered, "fp32", None)
-    wide = census(engine_layers(rtx_log(target.serialise(plain, "model.onnx"))), plain, section)
-    assert {fate.found for fate in wide} == {("Float",)}
-    assert [fate.reason for fate in wide if fate.wanted == "int8"] == ["TensorRT kept it wide"] * 2
-
-
-def test_a_network_that_the_parser_refuses(model: LoweredModel) -> None:
-    pytest.importorskip("tensorrt_rtx")
-    with pytest.raises(LoweringError, match="parser refused"):
-        rtx_log(b"no network")
+    graph, _ = target.convert_to(model.lowered, "fp32", None)
+    layers = [
+        EngineLayer(f"{node.name}_myl0_{number}", "correlation", "Float", (node.name,))
+        for number, node in enumerate(graph.graph.node)
+    ]
+    wide = census(layers, graph, section, "int8")
+    assert {(fate.found, fate.narrow) for fate in wide} == {(("Float",), False)}
+    reasons = {fate.reason for fate in wide if fate.wanted == "int8"}
+    assert reasons == {"TensorRT kept it wide"}
+    lost = census([], graph, section, "int8")
+    assert {fate.reason for fate in lost if fate.wanted == "int8"} == {"not in the engine under its name"}
+    assert describe(lost, "int8")[0].startswith(f"engine: 0 of {len(lost)} layers compute in int8, ")
 
 
 def test_lines_of_a_log() -> None:
@@ -83,7 +132,7 @@ def test_lines_of_a_log() -> None:
 Name: node_c_myl0_8, LayerType: correlation, Inputs: [ { Name: x, Dimensions: [1,2], Datatype: Int8, Format: f }, { Name: y, Datatype: Float }], Constants: [ { Name: w, Datatype: Int8 }], Outputs: [ { Name: z, Datatype: Float }], TacticName: t, StreamId: 0, Metadata: [ONNX Layer: node_c][ONNX Layer: q]
 Name: w_myl0_9, LayerType: wait, Inputs: [], Constants: [], Outputs: [], TacticName: , StreamId: 2, EventId: 27, Metadata:
 """  # noqa: E501
-    assert engine_layers(log) == [
+    assert engine_layers(log.splitlines()) == [
         EngineLayer("node_c_myl0_8", "correlation", "Int8", ("node_c", "q")),
     ]
-    assert engine_layers("") == []
+    assert engine_layers([]) == []

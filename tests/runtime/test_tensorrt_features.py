@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fdikp_edge.runtime.tensorrt_features import (
     FEATURES,
+    RTX_CAPABILITIES,
     features_of,
     features_of_module,
     mismatches,
@@ -94,6 +95,8 @@ def test_the_installed_tensorrt_rtx_is_as_the_table_says() -> None:
     features = features_of_module(trt)
     assert features.has_ahead_of_time and features.has_runtime_cache
     assert not features.has_weak_typing and not hasattr(trt.BuilderFlag, "FP16")
+    named = {f"SM{text.replace('.', '')}" for text in RTX_CAPABILITIES}
+    assert named == {name for name in vars(trt.ComputeCapability) if name.startswith("SM")}
 
 
 @pytest.mark.parametrize(("text", "numbers"), [("10.3.0.30", (10, 3, 0, 30)), ("11.4+x", (11, 4)), ("?", ())])

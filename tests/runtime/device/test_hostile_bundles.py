@@ -224,6 +224,14 @@ def test_a_damaged_cache_is_made_anew(small_bundle: Path, tmp_path: Path) -> Non
     assert program.read_bytes() == good and not (folder / entry.SITE / "extra.py").exists()
 
 
+def test_damage_is_noticed_where_a_sound_copy_is_unpacked_already(small_bundle: Path, tmp_path: Path) -> None:
+    folder = Bundle.open(small_bundle, tmp_path).folder
+    bad = write(tmp_path / "bad.bundle", altered(read(small_bundle)))
+    with pytest.raises(BundleError, match="was altered"):
+        Bundle.open(bad, tmp_path)
+    assert Bundle.open(small_bundle, tmp_path).folder == folder
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of folders")
 def test_a_cache_that_others_may_write_to_is_not_used(small_bundle: Path, tmp_path: Path) -> None:
     shared = tmp_path / "shared"

@@ -303,7 +303,10 @@ class _Run:
         self.step(f"verifying {row.target} {row.precision}")
         with _row_errors(row):
             worst = Worst()
-            photos = [self.photo, *(path for path in _samples() if path != self.photo.source)]
+            photos: list[Photo | Path | str] = [
+                self.photo,
+                *(path for path in _samples() if path != self.photo.source),
+            ]
             row.parity = verify(session, lowered.reference, photos, seen=worst)
             if not row.parity.within_budget:
                 row.state = "failed"

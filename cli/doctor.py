@@ -45,7 +45,7 @@ def doctor(json: JsonOption = False) -> int:
     show.facts("This machine", [(name.replace("_", " "), _text(value)) for name, value in machine.items()])
     show.table(
         "Targets",
-        ("target", "what it is", "precisions", "builds here", "runs here", "why not"),
+        ("target", "what it is", "precisions", "builds here", "runs here", "remarks"),
         [
             (
                 t["name"],
@@ -53,7 +53,7 @@ def doctor(json: JsonOption = False) -> int:
                 " ".join(t["precisions"]),
                 _yes(t["can_build"]),
                 _yes(t["can_run"]),
-                t["reason"],
+                "; ".join(filter(None, (t["reason"], t["run_remark"] if t["can_run"] else ""))),
             )
             for t in found["targets"]
         ],
@@ -99,6 +99,7 @@ def examine() -> dict[str, Any]:
                 "can_build": here.can_build and not broken,
                 "can_run": here.can_run and not broken,
                 "reason": "; ".join(reasons + broken),
+                "run_remark": target.run_remark,
             }
         )
     missing = {

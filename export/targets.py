@@ -53,6 +53,8 @@ class Target:
     profile: str
     run_probe: str | None = None
     build_probe: str | None = None
+    run_remark: str = ""
+    """What ``doctor`` says of running it, where it runs."""
     calibrated: tuple[str, ...] = ()
     """Precisions whose builder needs a calibration table."""
     options: Mapping[str, Option] = field(default_factory=dict)
@@ -224,6 +226,7 @@ TARGETS: dict[str, Target] = {
             builder=".coreml:build",
             build_needs=(_TORCH, Requirement("coremltools", "coremltools", "9.0", _COREML)),
             run_needs=(),  # the reference interpreter has NumPy alone
+            run_remark="off a Mac by the MIL reference interpreter: the numbers, not the speed",
             profile="coreml",
             calibrated=("int8",),
             parts=".coreml_parts:open_parts",

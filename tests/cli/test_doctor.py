@@ -39,6 +39,8 @@ def test_json(cli: Any) -> None:
     assert found["machine"]["threads"] >= 1
     onnx = next(target for target in found["targets"] if target["name"] == "onnx")
     assert onnx["can_run"] is True and "fp32" in onnx["precisions"]
+    coreml = next(target for target in found["targets"] if target["name"] == "coreml")
+    assert "reference interpreter" in coreml["run_remark"]
 
 
 def test_a_bare_device(without: Any) -> None:

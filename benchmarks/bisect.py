@@ -141,6 +141,8 @@ class _Search:
 
     def run(self, x: Array, expected: Array, modules: Sequence[Cut], whole: Error) -> Departure:
         """Search the modules, then the nodes of the one found."""
+        from ..calibration.layers import CONVOLUTION, LINEAR
+
         self.expected_probes = 2 + math.ceil(math.log2(max(2, len(modules)))) + 3
         nothing = self.error(self.believed(x), expected)
         low, high, before, after = self.halve(x, expected, modules, nothing, whole)
@@ -156,7 +158,8 @@ class _Search:
         repaired = self.model(self.partition.believed(reached, high), high, everything)
         working = [node for node in nodes if node.op == "call_function"]
         told = [precision for node in working if (precision := self.partition.precision(node))]
-        main = working[0]
+        # Of operators that share a value, a layer rather than the copies around it.
+        main = next((node for node in working if str(node.target) in (CONVOLUTION, LINEAR)), working[0])
         departure = Departure(
             module=_module_of(main),
             modules=paths,

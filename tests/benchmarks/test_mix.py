@@ -75,7 +75,9 @@ def test_every_layer_is_found_in_the_runtimes_own_profile(
 ) -> None:
     model, target, table = made
     layers = table.section(model.lowered.sha256).quantised()
-    assert {layer.module.rpartition(".")[2] for layer in layers} == {"head", "body", "rows", "tail"}
+    # ONNX Runtime gains nothing on products, and loses most on the layer that reads the picture.
+    expected = {"body", "tail"} if target.name == "onnx" else {"head", "body", "rows", "tail"}
+    assert {layer.module.rpartition(".")[2] for layer in layers} == expected
     with Stopwatch(model, target, threads=1) as watch:
         times = watch.times(table)
     assert set(times.layers) == {layer.node for layer in layers}

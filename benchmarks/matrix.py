@@ -168,8 +168,8 @@ class _Run:
     steps: int
     done: int = 0
     sessions: list[tuple[Row, Session]] = field(default_factory=list)
-    tables: dict[tuple[str, bool], CalibrationTable] = field(default_factory=dict)
-    """Of a program, and of whether its products may be in int8, about which targets that share it differ."""
+    tables: dict[tuple[str, tuple[bool, ...]], CalibrationTable] = field(default_factory=dict)
+    """Of a program, and of which layers may be in int8, about which targets that share it differ."""
     lowering: dict[str, float] = field(default_factory=dict)
     """Seconds that the lowering for each profile took."""
     notes: dict[str, None] = field(default_factory=dict)
@@ -270,7 +270,7 @@ class _Run:
         if precision not in target.calibrated:
             return None
         program = lowered.lowered.sha256
-        key = program, profile(target.profile).int8_products
+        key = program, profile(target.profile).int8_choice
         table = self.table or self.tables.get(key)
         if table is None:
             table = self.tables[key] = calibrate(lowered)

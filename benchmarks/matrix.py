@@ -168,8 +168,8 @@ class _Run:
     steps: int
     done: int = 0
     sessions: list[tuple[Row, Session]] = field(default_factory=list)
-    tables: dict[tuple[str, str], CalibrationTable] = field(default_factory=dict)
-    """Of a program and a profile: targets that share a program may differ about what gains from 8 bits."""
+    tables: dict[tuple[str, tuple[bool, ...]], CalibrationTable] = field(default_factory=dict)
+    """Of a program, and of which layers may be in int8, about which targets that share it differ."""
     lowering: dict[str, float] = field(default_factory=dict)
     """Seconds that the lowering for each profile took."""
     notes: dict[str, None] = field(default_factory=dict)
@@ -263,13 +263,14 @@ class _Run:
         self, lowered: LoweredModel, target: Target, precision: str, row: Row
     ) -> CalibrationTable | None:
         """Return what the target calibrates with: the user's table, or one made of the shipped photos, once
-        for each program and profile; with int8 mixed as the bounds ask."""
+        for each program; with int8 mixed as the bounds ask."""
         from ..export.calibrate import calibrate
+        from ..export.spectral.planner import profile
 
         if precision not in target.calibrated:
             return None
         program = lowered.lowered.sha256
-        key = program, target.profile
+        key = program, profile(target.profile).int8_choice
         table = self.table or self.tables.get(key)
         if table is None:
             table = self.tables[key] = calibrate(lowered)

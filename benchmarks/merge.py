@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -147,9 +148,9 @@ def _devices(reports: Sequence[Mapping[str, Any]], paths: Sequence[Path], names:
     found: list[str] = []
     for place, report in enumerate(reports):
         told = names[place] if names else table(report.get("machine")).get("cpu")
-        name = printable(str(told or paths[place].stem)).strip()[:MAX_NAME]
-        alike = sum(other == name or other.startswith(f"{name} (") for other in found)
-        found.append(f"{name} ({alike + 1})" if alike else name)
+        name = " ".join(printable(str(told or paths[place].stem)).split())[:MAX_NAME] or "device"
+        numbered = (f"{name} ({count})" for count in itertools.count(2))
+        found.append(next(one for one in itertools.chain([name], numbered) if one not in found))
     return found
 
 

@@ -228,9 +228,10 @@ def _block(
             best.append(fastest)
             pair += last
         # As many of both, by the fastest call that was seen, which waited least; but one of the two may be a
-        # thousand times as slow.
-        repeats = max(1, math.ceil(VISIT_SECONDS / max(min(best), max(best) / 4, 1e-6)))
+        # thousand times as slow, or take nothing by a timer that ticks seldom.
         least, most = BLOCK_SECONDS
+        repeats = max(1, math.ceil(VISIT_SECONDS / max(min(best), max(best) / 4, 1e-6)))
+        repeats = min(repeats, math.ceil(most / max(pair, 1e-6)))
         seconds = min(most, max(least, 2 * (clock() - began)))
         pairs = max(LEAST_PAIRS, min(MOST_PAIRS, int(seconds / max(repeats * pair, 1e-6))))
         ratios = []

@@ -117,6 +117,8 @@ class Target:
     ) -> BuildResult:
         """Write this target's files for ``lowered`` into ``folder``; see :class:`Builder`.
 
+        ``table`` is left alone at precisions that need none.
+
         Raises:
             UnknownNameError: no such precision.
             TargetUnavailableError: the precision is not offered, or the tools are missing here.
@@ -125,7 +127,8 @@ class Target:
         build = cast("Callable[..., BuildResult]", _resolve(self.builder))  # a Builder
         if self.options:
             build = functools.partial(build, options=self.chosen or read_options(self.name, "", self.options))
-        return build(lowered, precision, folder, table=table, provenance=provenance)
+        needed = table if precision in self.calibrated else None
+        return build(lowered, precision, folder, table=needed, provenance=provenance)
 
 
 @dataclass(frozen=True)

@@ -179,8 +179,9 @@ def _fitting(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTab
         if node.name not in layers:
             continue
         source, weight = node.args[:2]
-        channels, mine = source.meta["val"].shape[1], weight.meta["val"].shape[1]
-        if str(node.target) == CONVOLUTION and mine < channels and mine % 4:  # several groups
+        mine = weight.meta["val"].shape[1]
+        grouped = str(node.target) == CONVOLUTION and mine < source.meta["val"].shape[1]
+        if grouped and mine % 4:
             count = f"{mine} channels" if mine > 1 else "one channel"
             wide[node.name] = PADDED.format(count=count, title=title)
         elif any(str(user.target) in _CUTS for user in source.users):

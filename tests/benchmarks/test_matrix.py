@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fdikp_edge.benchmarks import matrix
 from fdikp_edge.benchmarks.error_map import read_map
 from fdikp_edge.benchmarks.mix import Bounds
@@ -17,6 +18,7 @@ from fdikp_edge.benchmarks.report import Report
 from fdikp_edge.benchmarks.reproduce import Asked
 from fdikp_edge.export import targets
 from fdikp_edge.export.build import load_model
+from fdikp_edge.export.roles import LAST
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import (
     BadInputError,
@@ -90,6 +92,33 @@ def test_every_target_is_built_verified_timed_and_tried(both: tuple[Report, Any]
         before = read_photo(photo).pixels.astype(int)
         assert shown.pixels.shape == before.shape
         assert np.abs(shown.pixels - before).max() > 5, "the network brightens, and the picture shows it"
+
+
+class Filter(nn.Module):
+    """A filter on the spectrum between two convolutions; all profiles lower it to one program."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, 16, 3, padding=1)
+        self.tail = nn.Conv2d(16, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        f = torch.relu(self.head(x))
+        return x + 0.1 * self.tail(torch.fft.irfft2(0.9 * torch.fft.rfft2(f), s=f.shape[-2:]))
+
+
+def test_targets_that_share_a_program_decide_on_int8_each_for_itself(tmp_path: Path) -> None:
+    for module in ("openvino", "polygraphy", "tensorrt_rtx"):
+        pytest.importorskip(module)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Filter().eval()
+    rtx = "tensorrt-rtx:capabilities=8.6"
+    report = deploy(network, tmp_path / "out", targets=["openvino", rtx], precisions=["int8"])
+    made = [row.artifact.passport for row in report.rows if row.artifact is not None]
+    assert made[0].program_sha256 == made[1].program_sha256
+    last = [any(LAST in note for note in passport.notes) for passport in made]
+    assert last == [True, False], "OpenVINO alone keeps the layer that makes the picture in floats"
 
 
 def test_the_folder_holds_what_the_report_names_and_nothing_else(both: tuple[Report, Any]) -> None:

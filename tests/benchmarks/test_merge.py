@@ -210,14 +210,19 @@ def test_equal_machines_are_told_apart(tmp_path: Path) -> None:
     paths = [write(tmp_path, name, report("Same", ("onnx", "fp32", 1.0))) for name in "abc"]
     assert list(merge(paths).report["machine"]["devices"]) == ["Same", "Same (2)", "Same (3)"]
     assert list(merge(paths[:2], ["desk", "lap"]).report["machine"]["devices"]) == ["desk", "lap"]
+    assert list(merge(paths, ["x (2)", "x", "x"]).report["machine"]["devices"]) == ["x (2)", "x", "x (3)"]
     nameless = write(tmp_path, "d", report(None, ("onnx", "fp32", 1.0)))
     assert list(merge([nameless, paths[0]]).report["machine"]["devices"]) == ["report", "Same"]
 
 
 def test_a_name_for_a_device_is_one_that_can_be_read_again(tmp_path: Path) -> None:
     a = write(tmp_path, "a", report("A", ("onnx", "fp32", 1.0)))
-    write_merged(merge([a, a], ["\x1b[31mred", "b\ud800"]), tmp_path / "both")
-    assert [row["device"] for row in read_report(tmp_path / "both")["artifacts"]] == ["[31mred", "b"]
+    write_merged(merge([a, a, a], ["\x1b[31mred", "b\n\ud800c", "\x07"]), tmp_path / "both")
+    assert [row["device"] for row in read_report(tmp_path / "both")["artifacts"]] == [
+        "[31mred",
+        "b c",
+        "device",
+    ]
 
 
 def test_a_report_is_not_replaced_by_what_was_made_of_it(tmp_path: Path) -> None:

@@ -71,6 +71,12 @@ def test_what_is_a_thousand_times_as_slow_does_not_take_a_thousand_times_as_long
     assert found.verdict == "slower" and found.seconds < 60
 
 
+def test_a_timer_that_stands_still_does_not_take_for_ever() -> None:
+    machine = Machine(0)
+    found = compare(machine.opener(0.02), machine.opener(0.02), clock=lambda: machine.now, timer=lambda: 0.0)
+    assert found.seconds < 120
+
+
 def test_faster_is_no_slower() -> None:
     assert Machine(1).compare(0.8).verdict == "no slower"
 

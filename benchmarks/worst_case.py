@@ -52,12 +52,18 @@ class Tried:
 
 @dataclass(frozen=True)
 class WorstCase:
-    """The worst picture found. ``photos_max_abs`` is the largest difference on the photos as they are."""
+    """The worst picture found. ``photos_max_abs`` is the largest difference on the photos as they are.
+
+    ``own_psnr_db`` is how near the network itself stays to its answer when the picture is changed by less
+    than 8 bits can hold, half a step of uniform noise (which is at 59 dB): where that is low, so is what
+    any rounding leaves, however careful. ``None`` where the input is bytes.
+    """
 
     worst: Tried
     photos_max_abs: float
     tried: int
     file: Path | None
+    own_psnr_db: float | None = None
 
     @property
     def photo(self) -> Photo:
@@ -75,6 +81,7 @@ class WorstCase:
             "finite": finite,
             "photos_max_abs": self.photos_max_abs if math.isfinite(self.photos_max_abs) else None,
             "tried": self.tried,
+            "own_psnr_db": self.own_psnr_db,
         }
 
 
@@ -145,7 +152,8 @@ class _Search:
         worst = max(self.tried, key=lambda one: one.spent)
         if file is not None and (kept is None or worst.name != "kept from before"):
             write_photo(file, Photo(worst.pixels))
-        return WorstCase(worst, max(one.max_abs for one in plain), len(self.tried), file)
+        photos_max_abs = max(one.max_abs for one in plain)
+        return WorstCase(worst, photos_max_abs, len(self.tried), file, self.own_psnr_db(worst.pixels))
 
     @property
     def done(self) -> bool:
@@ -166,6 +174,18 @@ class _Search:
             one = Tried(name, pixels, max_abs, psnr, self.budget.spent(max_abs, psnr))
         self.tried.append(one)
         return one
+
+    def own_psnr_db(self, pixels: Array) -> float | None:
+        """Return how near the reference stays to its answer when a picture moves by half an 8-bit step."""
+        x = crop(Photo(pixels), self.session.input)
+        if x.dtype != np.float32:
+            return None
+        moved = x + np.random.default_rng(0).uniform(-0.5 / 255, 0.5 / 255, x.shape).astype(np.float32)
+        first, second = (
+            as_picture(self.reference(given), self.session.output, "the worst case in PyTorch")
+            for given in (x, moved)
+        )
+        return psnr_db(second, first)
 
     def change(self, pictures: Sequence[Array]) -> tuple[str, Array]:
         """Return a change of one of the worst pictures so far."""

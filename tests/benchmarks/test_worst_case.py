@@ -68,6 +68,16 @@ def test_a_worse_one_takes_the_place_of_the_kept(clipped: Any, tmp_path: Path) -
     np.testing.assert_array_equal(read_photo(file).pixels, found.worst.pixels)
 
 
+@pytest.mark.parametrize("gain", [1.0, 0.25])
+def test_it_is_told_how_much_the_network_itself_enlarges(clipped: Any, gain: float) -> None:
+    with open_session(clipped, threads=1) as session:
+        found = find_worst(session, lambda x: gain * x, evaluations=1)
+    # Uniform noise of one step has a variance of 1 / 12.
+    expected = 20 * math.log10(255 * math.sqrt(12) / gain)
+    assert found.own_psnr_db == pytest.approx(expected, abs=0.1)
+    assert found.to_dict()["own_psnr_db"] == found.own_psnr_db
+
+
 def test_the_search_goes_beyond_the_hard_cases(make_artifact: Callable[..., Any], blend: Any) -> None:
     with open_session(make_artifact(blend(gain=1.001)), threads=1) as session:
         reference = blend()

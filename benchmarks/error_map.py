@@ -10,6 +10,7 @@ The map of a run is a PNG whose sample is the step on the scale, and whose palet
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,13 +160,21 @@ def read_map(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ImageError(f"{path}: too large for an error map")
-        with Image.open(path, formats=["PNG"]) as image:
-            if image.mode != "P" or max(image.size) > MAX_SIDE:
-                raise ImageError(f"{path}: no error map: {image.mode} of {image.width}x{image.height}")
-            if (image.getpalette() or [])[: len(_samples())] != _samples():
-                raise ImageError(f"{path}: no error map: its colours are not this scale's")
-            pixels = np.asarray(image)
-    except (OSError, ValueError, SyntaxError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=["PNG"]) as image:
+                if image.mode != "P" or max(image.size) > MAX_SIDE:
+                    raise ImageError(f"{path}: no error map: {image.mode} of {image.width}x{image.height}")
+                if (image.getpalette() or [])[: len(_samples())] != _samples():
+                    raise ImageError(f"{path}: no error map: its colours are not this scale's")
+                pixels = np.asarray(image)
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
         raise ImageError(f"{path}: no error map: {error}") from error
     if int(pixels.max()) > COLD + WARM:
         raise ImageError(f"{path}: no error map: its samples are no steps of the scale")

@@ -251,6 +251,8 @@ def _stream(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
                 yield chunk
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
         raise RefusedError(f"{name}: truncated or damaged ({error}). {_AGAIN}") from error
+    except OSError as error:
+        raise RefusedError(f"{name}: cannot be read: {error.strerror or error}. {_AGAIN}") from error
 
 
 def _contents(archive: zipfile.ZipFile, name: str, entry: dict[str, Any]) -> Iterator[bytes]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -71,9 +73,19 @@ def unknown_step(path: Path) -> None:
     error_map.picture(np.full((4, 4), 200, np.uint8)).save(path)
 
 
+def bomb(path: Path, width: int) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, 60000, 8, 3, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+
+
 @pytest.mark.parametrize(
     "write",
     [
+        lambda path: bomb(path, 60000),
+        lambda path: bomb(path, 2000),
         lambda path: None,
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(sample_photo("chelsea").read_bytes()),

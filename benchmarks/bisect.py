@@ -141,7 +141,7 @@ class _Search:
 
     def run(self, x: Array, expected: Array, modules: Sequence[Cut], whole: Error) -> Departure:
         """Search the modules, then the nodes of the one found."""
-        from ..calibration.layers import CONVOLUTION, LINEAR
+        from ..export.roles import is_layer
 
         self.expected_probes = 2 + math.ceil(math.log2(max(2, len(modules)))) + 3
         nothing = self.error(self.believed(x), expected)
@@ -159,7 +159,7 @@ class _Search:
         working = [node for node in nodes if node.op == "call_function"]
         told = [precision for node in working if (precision := self.partition.precision(node))]
         # Of operators that share a value, a layer rather than the copies around it.
-        main = next((node for node in working if str(node.target) in (CONVOLUTION, LINEAR)), working[0])
+        main = next((node for node in working if is_layer(node)), working[0])
         departure = Departure(
             module=_module_of(main),
             modules=paths,

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from torch import fx
 
-from ..calibration.layers import CONVOLUTION, RUN_TIME, Layer, find_layers
+from ..calibration.layers import CONVOLUTION, LINEAR, RUN_TIME, Layer, find_layers
 from .spectral import LoweredProgram
 from .spectral.rewriter import MODULE, SITE
 from .spectral.sites import Kind
@@ -151,6 +151,11 @@ def _upstream(nodes: Iterable[fx.Node], stop: tuple[str, ...] = ()) -> set[fx.No
         seen.add(node)
         waiting += node.all_input_nodes
     return seen
+
+
+def is_layer(node: fx.Node) -> bool:
+    """Return whether a node is a convolution or a product with a matrix, of any weights."""
+    return str(node.target) in (CONVOLUTION, LINEAR)
 
 
 def module_of(node: fx.Node) -> str:

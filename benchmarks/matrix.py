@@ -23,7 +23,7 @@ from ..runtime.errors import BadInputError, FdikpEdgeError, OutputError, TargetU
 from ..runtime.files import making_folder
 from ..runtime.images import read_photo, write_photo
 from ..runtime.photo import Photo
-from ..runtime.samples import defocused_photo, sample_photo
+from ..runtime.samples import defocused_photo, sample_photos
 from ..runtime.sessions import Session, available_threads, open_session, open_stand_in
 from .error_map import Worst, save
 from .latency import measure_side_by_side
@@ -305,7 +305,7 @@ class _Run:
             worst = Worst()
             photos: list[Photo | Path | str] = [
                 self.photo,
-                *(path for path in _samples() if path != self.photo.source),
+                *(path for path in sample_photos() if path != self.photo.source),
             ]
             row.parity = verify(session, lowered.reference, photos, seen=worst)
             if not row.parity.within_budget:
@@ -379,12 +379,6 @@ def _check_any(pairs: Sequence[tuple[Target, str]]) -> None:
     problems = [_problem(target, precision) for target, precision in pairs]
     if all(problems):
         raise TargetUnavailableError("nothing to build here: " + "; ".join(p for p in problems if p))
-
-
-def _samples() -> list[Path]:
-    from ..runtime.samples import sample_names
-
-    return [sample_photo(name) for name in sample_names()]
 
 
 @contextlib.contextmanager

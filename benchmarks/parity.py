@@ -15,7 +15,7 @@ from ..runtime.errors import BadInputError, CheckFailedError
 from ..runtime.images import read_photo
 from ..runtime.passport import TensorContract
 from ..runtime.photo import Array, Photo
-from ..runtime.samples import sample_names, sample_photo
+from ..runtime.samples import sample_photos
 from ..runtime.sessions import Session
 from .budgets import Budget, budget_for
 from .metrics import Band, bands, psnr_db, ssim
@@ -99,7 +99,7 @@ def verify(
         CheckFailedError: the artifact returned NaN or infinity.
         ImageError: a path that is not a readable photograph.
     """
-    chosen: Sequence[Photo | Path | str] = photos or [sample_photo(name) for name in sample_names()]
+    chosen: Sequence[Photo | Path | str] = photos or sample_photos()
     differences, doubles = [], []
     for number, given in enumerate(chosen):
         photo = given if isinstance(given, Photo) else read_photo(given)

@@ -18,7 +18,7 @@ from typing import Any
 from ..runtime import program
 from ..runtime.deblur import Deblurrer
 from ..runtime.images import read_photo
-from ..runtime.samples import sample_names, sample_photo
+from ..runtime.samples import sample_photos
 from ..runtime.sessions import Session, open_session
 from . import tool
 
@@ -94,7 +94,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         artifact = given.artifact or tool.tiny_artifact(Path(folder))
-        photos = given.photos or [sample_photo(name) for name in sample_names()]
+        photos = given.photos or sample_photos()
         with open_session(artifact, threads=given.threads) as session:
             rows = measure_seams(session, photos, given.halo or [None])
     tool.finish({"artifact": artifact.name, "rows": rows}, given.json, show)

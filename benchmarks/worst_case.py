@@ -21,7 +21,7 @@ from ..export.crops import crop
 from ..runtime.errors import CheckFailedError, ImageError
 from ..runtime.images import read_photo, write_photo
 from ..runtime.photo import Array, Photo
-from ..runtime.samples import sample_names, sample_photo
+from ..runtime.samples import sample_photos
 from ..runtime.sessions import Session
 from .budgets import budget_for
 from .hard_cases import hard_cases
@@ -115,13 +115,9 @@ def find_worst(
         ImageError: a photo, or the kept file, that cannot be read.
         OutputError: ``file`` cannot be written.
     """
-    return _Search(session, reference, evaluations, seed, progress or (lambda done, total, now: None)).run(
-        [given if isinstance(given, Photo) else read_photo(given) for given in photos or _samples()], file
-    )
-
-
-def _samples() -> list[Path]:
-    return [sample_photo(name) for name in sample_names()]
+    start = [one if isinstance(one, Photo) else read_photo(one) for one in photos or sample_photos()]
+    told = progress or (lambda done, total, now: None)
+    return _Search(session, reference, evaluations, seed, told).run(start, file)
 
 
 class _Search:

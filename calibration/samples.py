@@ -96,11 +96,11 @@ class Samples:
 
 def shipped_photos() -> list[Path]:
     """Return the photos that come with the package (public domain; see ``photos/LICENSE.txt``)."""
-    from ..runtime.samples import sample_names, sample_photo
+    from ..runtime.samples import sample_photos
 
     folder = Path(__file__).parent / "photos"
     own = sorted(path for path in folder.iterdir() if path.suffix in FORMATS)
-    return [*(sample_photo(name) for name in sample_names()), *own]
+    return [*sample_photos(), *own]
 
 
 def find_photos(paths: Sequence[str | Path]) -> list[Path]:

@@ -109,7 +109,7 @@ def _check(
     step: show.Step,
 ) -> tuple[Parity, str, WorstCase | None]:
     from ..benchmarks import parity
-    from ..runtime.samples import sample_names, sample_photo
+    from ..runtime.samples import sample_photos
     from ..runtime.sessions import open_session
 
     with open_session(artifact, threads=threads) as session:
@@ -128,7 +128,7 @@ def _check(
             evaluations=search.tries,
             progress=step,
         )
-        plain = photos or [sample_photo(name) for name in sample_names()]
+        plain = photos or sample_photos()
         everything: list[Photo | Path | str] = [*plain, worst.photo]
         return parity.verify(session, reference, everything), session.caveat, worst
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from ..runtime.images import read_photo
-from ..runtime.samples import sample_names, sample_photo
+from ..runtime.samples import sample_photos
 from .coreml_program import Prepared, module_of
 from .crops import crop
 from .deployable import tensor_contracts
@@ -59,8 +59,8 @@ def measure(lowered: LoweredProgram, images: bool) -> tuple[dict[str, float], di
     source, _ = tensor_contracts("uint8_nhwc" if images else "float_nchw", height, width)
     watcher = _Peaks(lowered.program.module())
     with torch.no_grad():
-        for name in sample_names():
-            watcher.run(torch.from_numpy(crop(read_photo(sample_photo(name)), source)))
+        for path in sample_photos():
+            watcher.run(torch.from_numpy(crop(read_photo(path), source)))
     return watcher.fed, watcher.made
 
 

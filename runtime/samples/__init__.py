@@ -30,6 +30,11 @@ def sample_photo(name: str = "coffee") -> Path:
     return _FOLDER / _FILES[name]
 
 
+def sample_photos() -> list[Path]:
+    """Return the paths of all that :func:`sample_names` lists."""
+    return [sample_photo(name) for name in _FILES]
+
+
 def defocused_photo() -> Path:
     """Return the path of a portrait put out of focus by the lens model of ``models/training``; 512x512, JPEG.
 

@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from ..models.training.apertures import Aperture, psf
-from ..models.training.camera import to_linear, to_srgb
-from ..models.training.defocus import blur
 from ..runtime.errors import CalibrationError
 from ..runtime.images import read_photo
 from ..runtime.pairs import find_pairs
 from ..runtime.photo import Array
+from .defocus import out_of_focus
 from .samples import Samples
 
 COUNT = 8
@@ -41,17 +38,12 @@ def of_samples(samples: Samples, *, dtype: str = "float32", count: int = COUNT) 
     """Return calibration tiles and the same out of focus.
 
     Args:
-        samples: tiles of the program's size.
+        samples: tiles of the program's size, in focus.
         dtype: ``float32`` for [1, 3, H, W] in [0, 1], ``uint8`` for [1, H, W, 3].
         count: how many of the tiles.
     """
     sharp = [tile.pixels for tile in samples.tiles[:count]]
-    kernel = psf(RADIUS, Aperture())
-    blurred = []
-    for pixels in sharp:
-        light = to_linear(torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1))
-        seen = to_srgb(blur(light, [kernel])[0])
-        blurred.append((seen * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
+    blurred = [out_of_focus(pixels, RADIUS) for pixels in sharp]
     return _exams(blurred, sharp, dtype, f"{len(sharp)} calibration tiles, defocused by {RADIUS:g} pixels")
 
 

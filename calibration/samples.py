@@ -51,13 +51,15 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One piece: uint8 [height, width, 3], where it is from, and its features."""
+    """One piece: uint8 [height, width, 3], where it is from, its features, and the radius in pixels by which it
+    was put out of focus here (:func:`.defocus.in_turn`)."""
 
     photo: str
     top: int
     left: int
     pixels: Array
     features: Features
+    radius: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,54 @@
+"""Puts calibration tiles out of focus by the lens model of ``models/training``: what a deblurring network is for.
+
+A network that sharpens answers a blurred edge with far larger values than a sharp one, so ranges of photos in
+focus clip just what it is meant to do; ranges of blurred photos alone clip what it makes of sharp ones. Tiles
+in focus and out of it by several radii, in turn, hold both (docs/precision.md has the measurements).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ..models.training.apertures import Aperture, psf
+from ..models.training.camera import to_linear, to_srgb
+from ..models.training.defocus import blur
+from ..runtime.photo import Array
+from .samples import Samples, describe
+
+RADII = (0.0, 1.5, 3.0, 5.0)
+"""Radii in pixels that tiles of photos in focus are given in turn; real pairs of a few megapixels show 1 to 5."""
+
+
+def out_of_focus(pixels: Array, radius: float) -> Array:
+    """Return a picture as a lens sees it whose circle of confusion has a radius, in linear light.
+
+    Args:
+        pixels: uint8 [H, W, 3], sRGB.
+        radius: in pixels; 0 leaves the picture as it is.
+    """
+    if radius == 0:
+        return pixels
+    light = to_linear(torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1))
+    seen = to_srgb(blur(light, [psf(radius, Aperture())])[0])
+    return (seen * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+
+def in_turn(samples: Samples, radii: Sequence[float] = RADII) -> Samples:
+    """Return the tiles, put out of focus by one radius after the other: tile n by radius n modulo their number.
+
+    Args:
+        samples: tiles, as a rule in focus.
+        radii: in pixels, at least one; 0 leaves a tile as it is.
+    """
+    tiles = []
+    for tile, radius in zip(samples.tiles, itertools.cycle(radii), strict=False):
+        if radius:
+            pixels = out_of_focus(tile.pixels, radius)
+            tile = dataclasses.replace(tile, pixels=pixels, features=describe(pixels), radius=radius)
+        tiles.append(tile)
+    return dataclasses.replace(samples, tiles=tuple(tiles))

@@ -57,9 +57,9 @@ def test_least_squares_is_no_worse_than_other_ranges_on_the_values_themselves() 
         assert best < 1.02 * error_at(values, factor * ranges["mse"])
 
 
-def test_percentile_leaves_one_in_ten_thousand_out() -> None:
+def test_percentile_leaves_five_in_ten_thousand_out() -> None:
     values = torch.linspace(0, 1, 50_001)
-    assert histogram_of(values).statistics().ranges["percentile"] == pytest.approx(0.9999, abs=1e-3)
+    assert histogram_of(values).statistics().ranges["percentile"] == pytest.approx(0.9995, abs=2.5e-4)
 
 
 def test_entropy_clips_a_lone_outlier() -> None:

@@ -48,7 +48,7 @@ def lowered() -> LoweredModel:
 def build(lowered: LoweredModel, tmp_path_factory: pytest.TempPathFactory) -> Build:
     folder = tmp_path_factory.mktemp("bisected")
     made: dict[tuple[str, str], Artifact] = {}
-    table = calibrate([lowered, lowered.for_profile("openvino")])
+    table = calibrate([lowered.for_profile(name) for name in ("onnx", "openvino", "coreml")])
 
     def make(target: str, precision: str) -> Artifact:
         if (target, precision) not in made:

@@ -93,7 +93,8 @@ def test_bounds_are_for_int8(cli: Any) -> None:
         (b"[" * 100_000, "not a usable calibration table"),
         (b'{"format": "fdikp-edge calibration table", "version": 99}', "version is 99"),
         (b'"' + b"x" * (MAX_BYTES + 10) + b'"', "larger than 16 MB"),
-        (b'{"format": "fdikp-edge calibration table", "version": 1, "sha256": "0"}', "edited by hand"),
+        (b'{"format": "fdikp-edge calibration table", "version": 2, "sha256": "0"}', "edited by hand"),
+        (b'{"format": "fdikp-edge calibration table", "version": 1}', "reads 2: calibrate anew"),
     ],
 )
 def test_tables_that_are_none(content: bytes | None, message: str, cli: Any, tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_a_table_from_few_small_photos_and_whom_it_is_for(cli: Any, tmp_path: Pa
     refused(cli(*build, "--seed", "3"), "was made for tiny", "other weights")
     refused(cli(*build, "--size", "256x384"), "was made for tiny", "not for 256x384")
     content = json.loads(table)
-    next(iter(content["programs"].values()))["layers"][0]["reason"] = "by hand"
+    content["programs"][program["program_sha256"]]["onnx"]["layers"][0]["reason"] = "by hand"
     (tmp_path / "mine.json").write_text(json.dumps(content))
     refused(cli(*build), "edited by hand")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine.json"]

@@ -112,8 +112,8 @@ def test_a_table_that_fits_goes_along_and_another_is_refused(tmp_path: Path) -> 
     from fdikp_edge.calibration.half import HalfPlan
     from fdikp_edge.calibration.table import CalibrationTable, Section
 
-    section = Section("onnx", {}, (), HalfPlan({}, (), 90.0, 60.0))
-    table = CalibrationTable("half", "a" * 64, (32, 32), {}, {"d" * 64: section})
+    section = Section({}, (), HalfPlan({}, (), 90.0, 60.0))
+    table = CalibrationTable("half", "a" * 64, (32, 32), {}, {("d" * 64, "onnx"): section})
     table.write(tmp_path / "table.json")
     stranger = maker.make(tmp_path / "stranger", "int8")
     with pytest.raises(BadInputError, match="none of these artifacts"):

@@ -63,7 +63,7 @@ def lowered(network: type[nn.Module], profile: str | None = None) -> LoweredMode
 def reasons(model: LoweredModel, **how: bool) -> dict[str, set[str]]:
     """Return module -> the reasons of its calls."""
     found: dict[str, set[str]] = {}
-    layers = calibrate(model, count=2, least_work=0, **how).section(model.lowered.sha256).layers
+    layers = calibrate(model, count=2, least_work=0, **how).section(model.lowered.key).layers
     for layer in layers:
         found.setdefault(layer.module.removeprefix("model."), set()).add(layer.reason)
     return found

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fdikp_edge.calibration.table import CalibrationTable, read_table
+from fdikp_edge.calibration.samples import choose, shipped_photos
+from fdikp_edge.calibration.table import CalibrationTable, calibrate_program, read_table
 from fdikp_edge.export.build import LoweredModel
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.runtime import strict_json
 from fdikp_edge.runtime.errors import CalibrationError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spectral_net import SIZE
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +95,79 @@ def test_a_table_with_a_right_digest_but_wrong_content_is_refused(
     path.write_bytes(strict_json.canonical({**content, "sha256": strict_json.digest(content)}))
     with pytest.raises(CalibrationError, match=said):
         read_table(path)
+
+
+PROFILES = ("onnx", "openvino", "coreml")
+
+
+@pytest.fixture(scope="module")
+def shared(lowered: LoweredModel) -> tuple[list[LoweredModel], CalibrationTable, list[tuple[int, int]]]:
+    """One program lowered for three profiles, their table, and what was told while it was made."""
+    models = [lowered.for_profile(name) for name in PROFILES]
+    told: list[tuple[int, int]] = []
+    made = calibrate(
+        models, count=4, least_work=0, progress=lambda done, total, _: told.append((done, total))
+    )
+    return models, made, told
+
+
+def test_profiles_that_share_a_program_have_each_their_own_layers(
+    shared: tuple[list[LoweredModel], CalibrationTable, list[tuple[int, int]]], tmp_path: Path
+) -> None:
+    models, made, told = shared
+    assert len({model.lowered.sha256 for model in models}) == 1
+    assert told == [(tile, 4) for tile in range(4)], "the photos are run once"
+    made.write(tmp_path / "table.json")
+    found = read_table(tmp_path / "table.json")
+    assert found.sections == made.sections and found.sha256 == made.sha256
+    layers = {}
+    for model in models:
+        alone = calibrate(model, count=4, least_work=0)
+        assert found.section(model.lowered.key) == alone.section(model.lowered.key)
+        assert found.only(model.lowered.key).sha256 == alone.sha256
+        quantised = found.section(model.lowered.key).quantised()
+        layers[model.lowered.plan.target] = {layer.module.removeprefix("model.") for layer in quantised}
+    assert layers == {"onnx": set(), "openvino": {"head"}, "coreml": {"head", "tail"}}
+
+
+def test_one_profiles_layers_are_changed_without_the_others(
+    shared: tuple[list[LoweredModel], CalibrationTable, list[tuple[int, int]]],
+) -> None:
+    models, made, _ = shared
+    onnx, openvino, coreml = (model.lowered.key for model in models)
+    (head,) = made.section(openvino).quantised()
+    changed = made.to_float(coreml, {head.node: "a reason"})
+    assert [layer.node for layer in changed.section(openvino).quantised()] == [head.node]
+    assert head.node not in {layer.node for layer in changed.section(coreml).quantised()}
+    assert changed.section(onnx) == made.section(onnx)
+
+
+def test_a_profile_that_the_table_was_not_made_for_is_refused_though_its_program_is_there(
+    shared: tuple[list[LoweredModel], CalibrationTable, list[tuple[int, int]]], lowered: LoweredModel
+) -> None:
+    _, made, _ = shared
+    with pytest.raises(
+        CalibrationError, match=r"for onnx and openvino and coreml, not for tensorrt.*--target names"
+    ):
+        made.section(lowered.for_profile("tensorrt").lowered.key)
+
+
+_NODES = ("conv2d", "conv2d_1", "conv2d_2")
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.sets(st.sampled_from(_NODES)), min_size=1, max_size=4))
+def test_whatever_each_leaves_alone_ranges_taken_together_are_those_taken_apart(
+    lowered: LoweredModel, kept: list[set[str]]
+) -> None:
+    program, samples = lowered.lowered.program, choose(shipped_photos(), SIZE, count=2)
+    assert set(_NODES) <= {node.name for node in program.graph.nodes}
+    recipes = {str(number): dict.fromkeys(nodes, "kept") for number, nodes in enumerate(kept)}
+    together = calibrate_program(program, samples, recipes, least_work=0)
+    for name, recipe in recipes.items():
+        apart = calibrate_program(program, samples, {name: recipe}, least_work=0)
+        assert together[name] == apart[name]
+        assert {layer.node for layer in apart[name].quantised()}.isdisjoint(recipe)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b'{"format": NaN}', b"3"])

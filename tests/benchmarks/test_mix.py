@@ -102,6 +102,22 @@ def test_a_mixture_holds_what_it_was_asked_for(made: tuple[LoweredModel, Any, Ca
         mixed(model, table, Bounds(min_speedup=1e6), target, threads=1)
 
 
+@pytest.mark.usefixtures("clock")
+def test_targets_that_share_a_program_are_mixed_each_for_itself(lowered: LoweredModel) -> None:
+    pytest.importorskip("openvino")
+    models = {name: lowered.for_profile(name) for name in ("onnx", "openvino")}
+    assert len({model.lowered.sha256 for model in models.values()}) == 1
+    plain = found = calibrate(list(models.values()), count=2, least_work=0)
+    for name, model in models.items():
+        found = mixed(model, found, Bounds(max_drop_db=100.0), get_target(name), threads=1)
+    for model in models.values():
+        mixture = found.section(model.lowered.key).mixture
+        assert mixture is not None
+        own = {layer.node for layer in plain.section(model.lowered.key).quantised()}
+        assert {trial.node for trial in mixture.ranking} == own
+    assert len({len(section.quantised()) for section in plain.sections.values()}) == 2
+
+
 def test_without_a_profile_the_figures_are_called_an_estimate(
     made: tuple[LoweredModel, Any, CalibrationTable], monkeypatch: pytest.MonkeyPatch
 ) -> None:

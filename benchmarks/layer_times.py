@@ -88,7 +88,7 @@ class Stopwatch:
                 run()
         plain, own = (_fastest(entries()[1:]) for _, entries in profiled)  # without the first run
         before, after = _by_layer(plain, names), _by_layer(own, names)
-        layers = [layer.node for layer in table.section(self.model.lowered.sha256).quantised()]
+        layers = [layer.node for layer in table.section(self.model.lowered.key).quantised()]
         return Times(
             runtime=self._runtime,
             machine=machine,

@@ -28,8 +28,9 @@ from ..runtime.sessions import Session, available_threads, open_session, open_st
 from .error_map import Worst, save
 from .latency import measure_side_by_side
 from .machine import Watch, machine_info
-from .mix import Bounds, mixed
+from .mix import Bounds
 from .parity import verify
+from .prepared import Prepared
 from .publish import staged
 from .report import REPORT_HTML, REPORT_JSON, Report, Row, write_report
 from .report_files import listed
@@ -115,18 +116,16 @@ def deploy(
         check_table(table, model, size)
     chosen = Path(photo) if photo is not None else defocused_photo()
     threads = threads or available_threads()
-    _check_any(pairs)
+    name = name or getattr(getattr(model, "variant", None), "name", None) or type(model).__name__
+    possible = _possible(pairs)
+    prepared = Prepared(model, size, name, contract, possible, table, bounds, photo_pairs, threads)
     with making_folder(Path(out)), staged(Path(out), overwrite=overwrite) as stage:
         run = _Run(
-            model=model,
+            prepared=prepared,
             stage=stage.folder,
             size=size,
-            contract=contract,
-            name=name or getattr(getattr(model, "variant", None), "name", None) or type(model).__name__,
+            name=name,
             photo=read_photo(chosen),
-            table=table,
-            bounds=bounds,
-            photo_pairs=photo_pairs,
             threads=threads,
             asked=Asked(
                 source=tuple(source),
@@ -153,38 +152,25 @@ def deploy(
 class _Run:
     """The state that the steps of one run share."""
 
-    model: nn.Module
+    prepared: Prepared
     stage: Path
     size: tuple[int, int]
-    contract: str
     name: str
     photo: Photo
-    table: CalibrationTable | None
-    bounds: Bounds | None
-    photo_pairs: str | Path | None
     threads: int
     asked: Asked
     progress: Progress
     steps: int
     done: int = 0
     sessions: list[tuple[Row, Session]] = field(default_factory=list)
-    tables: dict[tuple[str, tuple[bool, ...]], CalibrationTable] = field(default_factory=dict)
-    """Of a program, and of which layers may be in int8, about which targets that share it differ."""
-    lowering: dict[str, float] = field(default_factory=dict)
-    """Seconds that the lowering for each profile took."""
-    notes: dict[str, None] = field(default_factory=dict)
 
     def __call__(self, pairs: Sequence[tuple[Target, str]], out: Path, photo: Path) -> Report:
-        from ..export.build import describe_model, lower_model
+        from ..export.build import describe_model
 
         machine = machine_info()  # before the work, whose load is our own
         self.step("lowering the network")
-        profile = next(target.profile for target, precision in pairs if not _problem(target, precision))
-        began = time.perf_counter()
-        lowered = lower_model(self.model, self.size, name=self.name, contract=self.contract, profile=profile)
-        self.lowering[profile] = time.perf_counter() - began
-        by_profile = {profile: lowered}
-        rows = [self.build(by_profile, lowered, target, precision) for target, precision in pairs]
+        lowered = self.prepared.lowered(self.prepared.targets[0][0].profile)
+        rows = [self.build(target, precision) for target, precision in pairs]
         with contextlib.ExitStack() as stack, _torch_threads(self.threads):
             for row in rows:
                 self.open(row, stack)
@@ -208,7 +194,7 @@ class _Run:
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             photo=photo,
             command=self.asked.command([target.spec for target, _ in pairs], [p for _, p in pairs]),
-            notes=list(self.notes),
+            notes=list(self.prepared.notes),
             before=before,
             pictures=listed(self.stage, [before, *(name for row in rows for name in row.pictures)]),
         )
@@ -224,10 +210,8 @@ class _Run:
         self.progress(self.done, self.steps, now)
         self.done += 1
 
-    def build(
-        self, by_profile: dict[str, LoweredModel], first: LoweredModel, target: Target, precision: str
-    ) -> Row:
-        """Build one artifact; what is lowered for its profile is kept in ``by_profile``."""
+    def build(self, target: Target, precision: str) -> Row:
+        """Build one artifact."""
         from ..export.build import build_artifact
 
         row = Row(target.name, precision, self.size)
@@ -236,12 +220,11 @@ class _Run:
         name = artifact_name(self.name, target.name, precision, self.size)
         with _row_errors(row):
             target.check(precision)
-            if target.profile not in by_profile:
-                began = time.perf_counter()
-                by_profile[target.profile] = first.for_profile(target.profile)
-                self.lowering[target.profile] = time.perf_counter() - began
-            lowered = by_profile[target.profile]
-            table = self.table_for(lowered, target, precision, row)
+            lowered = self.prepared.lowered(target.profile)
+            table = self.prepared.table_for(target, precision)
+            if precision == "int8" and table is not None:
+                mixture = table.section(lowered.lowered.key).mixture
+                row.mixture = None if mixture is None else mixture.to_dict()
             began = time.perf_counter()
             row.artifact = build_artifact(
                 lowered,
@@ -251,40 +234,16 @@ class _Run:
                 table=table,
                 photo=self.photo,
             )
-            taken = {"lowering": self.lowering[target.profile], "building": time.perf_counter() - began}
+            taken = {
+                "lowering": self.prepared.seconds[target.profile],
+                "building": time.perf_counter() - began,
+            }
             row.seconds = {name: round(seconds, 2) for name, seconds in taken.items()}
             row.path = name
             row.audit = lowered.lowered.audit.to_json()
             here = capability(target)
             row.reason = "" if here.can_run else f"cannot run here: {here.reason}"
         return row
-
-    def table_for(
-        self, lowered: LoweredModel, target: Target, precision: str, row: Row
-    ) -> CalibrationTable | None:
-        """Return what the target calibrates with: the user's table, or one made of the shipped photos, once
-        for each program; with int8 mixed as the bounds ask."""
-        from ..export.calibrate import calibrate
-        from ..export.spectral.planner import profile
-
-        if precision not in target.calibrated:
-            return None
-        program = lowered.lowered.sha256
-        key = program, profile(target.profile).int8_choice
-        table = self.table or self.tables.get(key)
-        if table is None:
-            table = self.tables[key] = calibrate(lowered)
-        self.notes |= dict.fromkeys(f"calibration photos: {note}" for note in table.notes)
-        if precision == "int8":
-            if self.bounds is not None:
-                how: dict[str, Any] = {"pairs": self.photo_pairs, "threads": self.threads}
-                try:
-                    table = mixed(lowered, table, self.bounds, target, **how)
-                except TargetUnavailableError as error:  # built all the same, as it would be without bounds
-                    self.notes[f"{error}; its layers all stay in int8"] = None
-            mixture = table.section(program).mixture
-            row.mixture = None if mixture is None else mixture.to_dict()
-        return table
 
     def open(self, row: Row, stack: contextlib.ExitStack) -> None:
         """Open what was built, or what stands in for it where this machine cannot run it."""
@@ -366,19 +325,23 @@ class _Run:
             )
 
 
-def _problem(target: Target, precision: str) -> str | None:
-    """Say why a target cannot be built here at a precision, or ``None``."""
-    try:
-        target.check(precision)
-    except TargetUnavailableError as error:
-        return str(error)
-    return None
+def _possible(pairs: Sequence[tuple[Target, str]]) -> list[tuple[Target, str]]:
+    """Return those that can be built here.
 
-
-def _check_any(pairs: Sequence[tuple[Target, str]]) -> None:
-    problems = [_problem(target, precision) for target, precision in pairs]
-    if all(problems):
-        raise TargetUnavailableError("nothing to build here: " + "; ".join(p for p in problems if p))
+    Raises:
+        TargetUnavailableError: there is none; says why each cannot.
+    """
+    found, problems = [], []
+    for target, precision in pairs:
+        try:
+            target.check(precision)
+        except TargetUnavailableError as error:
+            problems.append(str(error))
+        else:
+            found.append((target, precision))
+    if not found:
+        raise TargetUnavailableError(f"nothing to build here: {'; '.join(problems)}")
+    return found
 
 
 @contextlib.contextmanager

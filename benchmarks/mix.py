@@ -45,7 +45,7 @@ def mixed(
     Raises:
         TargetUnavailableError: the target cannot be timed here.
         CheckFailedError: no mixture keeps the bounds; says the best that can be reached.
-        CalibrationError: a table of another program, or pairs that do not fit.
+        CalibrationError: a table of another program or profile, or pairs that do not fit.
     """
     if progress is not None:
         progress(0, 1, f"timing the layers ({target.name})")
@@ -55,7 +55,7 @@ def mixed(
         )
         if progress is not None:
             progress(1, 1, f"timing the mixture ({target.name})")
-        section = found.section(model.lowered.sha256)
+        section = found.section(model.lowered.key)
         assert section.mixture is not None
         timed = dataclasses.replace(section.mixture, confirmed_speedup=watch.speedup(found))
-    return found.to_float(model.lowered.sha256, {}, timed)
+    return found.to_float(model.lowered.key, {}, timed)

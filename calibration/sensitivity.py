@@ -22,7 +22,7 @@ from .exams import Exams
 from .layers import Layer
 from .mixture import Bounds, LayerTime, Mixture, Point, Times, Trial
 from .program import Runner
-from .table import CalibrationTable
+from .table import CalibrationTable, Key
 
 Progress = Callable[[int, int, str], None]
 CURVE = 14
@@ -37,7 +37,7 @@ COSTLY = "mixed precision: it loses more of the picture than the bound leaves ro
 def search(
     program: ExportedProgram,
     table: CalibrationTable,
-    program_sha256: str,
+    key: Key,
     exams: Exams,
     times: Times,
     bounds: Bounds,
@@ -54,7 +54,7 @@ def search(
     Args:
         program: the lowered program.
         table: ranges, with every layer that may be quantised.
-        program_sha256: of the program.
+        key: of its section in the table.
         exams: blurred photos and what each should become.
         times: of the network, whole and by layer.
         bounds: what to keep.
@@ -64,8 +64,8 @@ def search(
     Raises:
         CheckFailedError: no mixture meets the bounds; says the best that can be reached.
     """
-    bench = _Bench(program, table, program_sha256, exams, rounded_results)
-    layers = table.section(program_sha256).quantised()
+    bench = _Bench(program, table, key, exams, rounded_results)
+    layers = table.section(key).quantised()
     if not layers:
         raise CheckFailedError("there is no layer in 8 bits to mix: the table leaves all of them in floats")
     saved = times.saved_ms([layer.node for layer in layers])
@@ -81,7 +81,7 @@ def search(
     kept = {trial.node: _reason(trial) for trial in ranking[: points[chosen].in_floats]}
     whole = dataclasses.replace(times, layers={})
     mixture = Mixture(bounds, exams.words, whole, ranking, points, chosen)
-    return table.to_float(program_sha256, kept, mixture)
+    return table.to_float(key, kept, mixture)
 
 
 def _part(progress: Progress | None, start: int) -> Callable[[float, str], None]:
@@ -193,13 +193,13 @@ class _Bench:
         self,
         program: ExportedProgram,
         table: CalibrationTable,
-        program_sha256: str,
+        key: Key,
         exams: Exams,
         rounded_results: bool,
     ) -> None:
         self.program, self.exams = program, exams
-        section = table.section(program_sha256)
-        scales = {name: table.scale(program_sha256, name) for name in section.tensors}
+        section = table.section(key)
+        scales = {name: table.scale(key, name) for name in section.tensors}
         self.layers = {layer.node: layer for layer in section.quantised()}
         self.runner = partial(Int8Runner, program, scales=scales, rounded_results=rounded_results)
         plain = Runner(program)

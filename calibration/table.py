@@ -2,7 +2,8 @@
 
 It belongs to the programs it was made from, by their hashes: for another network, other weights, another size
 or another lowering it is refused, because a range that is off by a factor ruins the picture without a word.
-A digest over the whole file notices an edit by hand.
+Profiles that were lowered to one program share its ranges, and have each their own choice of layers: it is
+refused for a profile that it was not made for, too. A digest over the whole file notices an edit by hand.
 """
 
 from __future__ import annotations
@@ -28,18 +29,20 @@ from .samples import Samples
 from .table_fields import read_section, wrong
 
 FORMAT = "fdikp-edge calibration table"
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 16 * 1024**2
+Key = tuple[str, str]
+"""Hash of a program, and the profile that it was lowered for."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """What the table holds of one program. ``tensors`` is keyed by node names, as are the layers.
+    """What the table holds of one program for one profile. ``tensors`` is keyed by node names, as are the
+    layers; it has those that these layers read and make.
 
     ``mixture`` says how the layers in floats were chosen, where a search for a bound did.
     """
 
-    profile: str
     tensors: Mapping[str, Statistics]
     layers: Sequence[Layer]
     half: HalfPlan
@@ -52,7 +55,6 @@ class Section:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
-            "profile": self.profile,
             "tensors": {name: dataclasses.asdict(seen) for name, seen in self.tensors.items()},
             "layers": [dataclasses.asdict(layer) for layer in self.layers],
             "half": dataclasses.asdict(self.half),
@@ -72,7 +74,7 @@ class CalibrationTable:
     weights_sha256: str
     size: tuple[int, int]
     samples: Mapping[str, Any]
-    sections: Mapping[str, Section]
+    sections: Mapping[Key, Section]
     scheme: str = DEFAULT_SCHEME
     notes: Sequence[str] = field(default_factory=tuple)
 
@@ -96,46 +98,58 @@ class CalibrationTable:
         if size != self.size:
             raise CalibrationError(f"{made}, not for {size[0]}x{size[1]}: calibrate at that size")
 
-    def section(self, program_sha256: str) -> Section:
-        """Return what the table holds of a program.
+    def section(self, key: Key) -> Section:
+        """Return what the table holds of a program for a profile.
 
         Raises:
             CalibrationError: nothing; says what the table was made for.
         """
-        if program_sha256 not in self.sections:
-            made = ", ".join(f"{s.profile} {sha[:12]}" for sha, s in self.sections.items())
+        if key in self.sections:
+            return self.sections[key]
+        program_sha256, profile = key
+        others = [other for program, other in self.sections if program == program_sha256]
+        if others:
             raise CalibrationError(
-                f"this calibration table was made for other programs ({self.model}, "
-                f"weights {self.weights_sha256[:12]}, {self.size[0]}x{self.size[1]}: {made}) than the one "
-                f"to be built ({program_sha256[:12]}); ranges fit one graph only: calibrate anew"
+                f"this calibration table was made for {' and '.join(others)}, not for {profile}, which "
+                "lowers to the same program but may want other layers in 8 bits: calibrate anew, with this "
+                "target among those that --target names"
             )
-        return self.sections[program_sha256]
+        made = ", ".join(f"{other} {program[:12]}" for program, other in self.sections)
+        raise CalibrationError(
+            f"this calibration table was made for other programs ({self.model}, "
+            f"weights {self.weights_sha256[:12]}, {self.size[0]}x{self.size[1]}: {made}) than the one "
+            f"to be built ({profile} {program_sha256[:12]}); ranges fit one graph only: calibrate anew"
+        )
 
-    def range_of(self, program_sha256: str, tensor: str) -> float:
+    def only(self, key: Key) -> CalibrationTable:
+        """Return the table that calibrating for this program and profile alone gives."""
+        return dataclasses.replace(self, sections={key: self.section(key)})
+
+    def range_of(self, key: Key, tensor: str) -> float:
         """Return the magnitude of ``tensor`` that 127 stands for."""
-        return self.section(program_sha256).tensors[tensor].ranges[self.scheme]
+        return self.section(key).tensors[tensor].ranges[self.scheme]
 
-    def scale(self, program_sha256: str, tensor: str) -> float:
+    def scale(self, key: Key, tensor: str) -> float:
         """Return what one step of int8 is worth in ``tensor``; 1 where it was always zero."""
-        return step(self.range_of(program_sha256, tensor))
+        return step(self.range_of(key, tensor))
 
     def to_float(
-        self, program_sha256: str, nodes: Mapping[str, str], mixture: Mixture | None = None
+        self, key: Key, nodes: Mapping[str, str], mixture: Mixture | None = None
     ) -> CalibrationTable:
-        """Return the table with more layers of a program kept in floats.
+        """Return the table with more layers of a program kept in floats for a profile.
 
         Args:
-            program_sha256: of the program.
+            key: of the section.
             nodes: name of a layer -> reason.
             mixture: the search that chose them, if one did.
         """
-        section = self.section(program_sha256)
+        section = self.section(key)
         layers = [
             dataclasses.replace(layer, reason=layer.reason or nodes.get(layer.node, ""))
             for layer in section.layers
         ]
         changed = dataclasses.replace(section, layers=layers, mixture=mixture)
-        return dataclasses.replace(self, sections={**self.sections, program_sha256: changed})
+        return dataclasses.replace(self, sections={**self.sections, key: changed})
 
     def write(self, path: str | Path) -> None:
         """Write the table, whole or not at all.
@@ -148,21 +162,24 @@ class CalibrationTable:
         with replacing(Path(path)) as temporary:
             temporary.write_bytes(data + b"\n")
 
-    def write_tensorrt_cache(self, path: str | Path, program_sha256: str, names: Mapping[str, str]) -> None:
+    def write_tensorrt_cache(self, path: str | Path, key: Key, names: Mapping[str, str]) -> None:
         """Write a TensorRT calibration cache, for builders that still take one (TensorRT 8.6 to 10).
 
         Each line is ``tensor: scale`` with the scale as the bits of a big-endian float32 in hexadecimal.
         ``names`` maps nodes of the program to tensors of the ONNX file that TensorRT is given.
         """
         lines = ["TRT-100-EntropyCalibration2"]
-        for tensor in self.section(program_sha256).tensors:
+        for tensor in self.section(key).tensors:
             if tensor in names:
-                bits = struct.pack(">f", self.scale(program_sha256, tensor)).hex()
+                bits = struct.pack(">f", self.scale(key, tensor)).hex()
                 lines.append(f"{names[tensor]}: {bits}")
         with replacing(Path(path)) as temporary:
             temporary.write_text("\n".join(lines) + "\n", encoding="ascii")
 
     def _content(self) -> dict[str, Any]:
+        programs: dict[str, dict[str, Any]] = {}
+        for (program, profile), section in sorted(self.sections.items(), key=lambda entry: entry[0]):
+            programs.setdefault(program, {})[profile] = section.to_dict()
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -172,7 +189,7 @@ class CalibrationTable:
             "scheme": self.scheme,
             "samples": dict(self.samples),
             "notes": list(self.notes),
-            "programs": {sha: section.to_dict() for sha, section in sorted(self.sections.items())},
+            "programs": programs,
         }
 
 
@@ -205,13 +222,20 @@ def _parse(content: Any) -> CalibrationTable:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise wrong("format", f"is not {FORMAT!r}")
     if content.get("version") != VERSION:
-        raise wrong("version", f"is {content.get('version')!r:.20}; this release reads {VERSION}")
+        raise wrong(
+            "version", f"is {content.get('version')!r:.20}; this release reads {VERSION}: calibrate anew"
+        )
     said = content.pop("sha256", None)
     if said != strict_json.digest(content):
         raise wrong("sha256", "does not match the content: edited by hand or damaged; make the table anew")
     if content["scheme"] not in SCHEMES:
         raise wrong("scheme", f"is none of {', '.join(SCHEMES)}")
-    if not isinstance(content["programs"], dict) or not content["programs"]:
+    sections = {
+        (str(program), str(profile)): Section(*read_section(section))
+        for program, profiles in dict(content["programs"]).items()
+        for profile, section in dict(profiles).items()
+    }
+    if not sections:
         raise wrong("programs", "holds no program")
     height, width = (int(n) for n in content["size"])
     return CalibrationTable(
@@ -219,9 +243,7 @@ def _parse(content: Any) -> CalibrationTable:
         weights_sha256=str(content["weights_sha256"]),
         size=(height, width),
         samples=dict(content["samples"]),
-        sections={
-            str(sha): Section(*read_section(section)) for sha, section in dict(content["programs"]).items()
-        },
+        sections=sections,
         scheme=content["scheme"],
         notes=tuple(map(str, content["notes"])),
     )
@@ -230,38 +252,54 @@ def _parse(content: Any) -> CalibrationTable:
 def calibrate_program(
     program: ExportedProgram,
     samples: Samples,
+    leave_alone: Mapping[str, Mapping[str, str]],
     *,
-    profile: str,
-    leave_alone: Mapping[str, str] | None = None,
     doubtful: Mapping[str, str] | None = None,
     arrays: Sequence[Any] | None = None,
     least_work: int = LEAST_WORK,
     transforms: Sequence[Transform] = (),
     progress: Callable[[int, int], None] | None = None,
-) -> Section:
-    """Take the ranges of one program.
+) -> dict[str, Section]:
+    """Take the ranges of one program, once for all profiles that it was lowered for.
 
     Args:
         program: a lowered program of one image in and one out.
         samples: tiles of the program's size.
-        profile: whose program it is, for messages.
-        leave_alone: name of a node -> why it must stay in floats.
+        leave_alone: profile -> name of a node -> why it must stay in floats there.
         doubtful: name of a node -> why it may have to; tried on the first tiles (:func:`.admission.admit`).
         arrays: the tiles as the program takes them; float32 [1, 3, H, W] when ``None``.
         least_work: see :func:`.layers.find_layers`.
         transforms: the program's transforms, for the decision on float16.
         progress: told (tiles done, tiles in all).
 
+    Returns:
+        Profile -> its section.
+
     Raises:
         CalibrationError: a tensor holds NaN or infinity.
     """
-    layers = find_layers(program, leave_alone, least_work=least_work)
-    wanted = dict.fromkeys(name for layer in layers if not layer.reason for name in (layer.input, layer.node))
+    found = {name: find_layers(program, kept, least_work=least_work) for name, kept in leave_alone.items()}
+    wanted = {name: _tensors(layers) for name, layers in found.items()}
     given = list(arrays or samples.arrays())
-    seen = collect(program, list(wanted), given, progress=progress)
-    scales = {name: step(entry.ranges[DEFAULT_SCHEME]) for name, entry in seen.items()}
-    layers = admit(program, layers, doubtful or {}, scales, given[:TILES])
-    return Section(profile, seen, layers, decide(program, given[:HALF_TILES], transforms))
+    together = dict.fromkeys(tensor for tensors in wanted.values() for tensor in tensors)
+    seen = collect(program, list(together), given, progress=progress)
+    scales = {tensor: step(entry.ranges[DEFAULT_SCHEME]) for tensor, entry in seen.items()}
+    half = decide(program, given[:HALF_TILES], transforms)
+    return {
+        name: Section(
+            {tensor: seen[tensor] for tensor in wanted[name]},
+            admit(program, layers, doubtful or {}, scales, given[:TILES]),
+            half,
+        )
+        for name, layers in found.items()
+    }
+
+
+def _tensors(layers: Sequence[Layer]) -> list[str]:
+    """Return the tensors that quantised layers read and make, each once, in the order of the program."""
+    return list(
+        dict.fromkeys(name for layer in layers if not layer.reason for name in (layer.input, layer.node))
+    )
 
 
 def describe_samples(samples: Samples) -> dict[str, Any]:

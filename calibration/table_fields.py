@@ -25,8 +25,8 @@ def wrong(where: str, what: str) -> CalibrationError:
 
 def read_section(
     value: Any,
-) -> tuple[str, dict[str, Statistics], list[Layer], HalfPlan, Mixture | None]:
-    """Read what a table holds of one program, in the order of the fields of ``Section``.
+) -> tuple[dict[str, Statistics], list[Layer], HalfPlan, Mixture | None]:
+    """Read what a table holds of one program for one profile, in the order of the fields of ``Section``.
 
     Raises:
         CalibrationError: a value of the wrong type or out of bounds.
@@ -36,9 +36,8 @@ def read_section(
     for layer in layers:
         if not layer.reason and layer.input not in tensors:
             raise wrong(f"layer {layer.node!r}", f"reads {layer.input!r}, of which there is no range")
-    mixture = value.get("mixture")  # tables of the first release have none
+    mixture = value.get("mixture")  # which only a search leaves
     return (
-        _text(value["profile"], "profile"),
         tensors,
         layers,
         _half(value["half"]),

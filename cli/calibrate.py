@@ -27,7 +27,7 @@ from .options import (
 from .parsing import check_model, check_threads, parse_bounds, parse_contract, parse_size
 
 if TYPE_CHECKING:
-    from ..calibration.table import Section
+    from ..calibration.table import Key, Section
 
 
 def calibrate(
@@ -93,8 +93,8 @@ def calibrate(
         if bounds is not None:
             from ..benchmarks.mix import mixed
 
-            # Targets that share a program share its section of the table: the first one decides.
-            deciding = {models[row.profile].lowered.sha256: row for row in reversed(rows)}
+            # Targets of one profile share its section of the table: the first one decides.
+            deciding = {row.profile: row for row in reversed(rows)}
             untimed = {}
             for row in deciding.values():
                 how: dict[str, Any] = {"samples": samples, "pairs": pairs, "threads": threads}
@@ -116,14 +116,14 @@ def calibrate(
                 "sha256": table.sha256,
                 "samples": dict(table.samples),
                 "warnings": [*samples.warnings, *unmixed],
-                "programs": [_program(section) for section in table.sections.values()],
+                "programs": [_program(*entry) for entry in table.sections.items()],
             }
         )
         return 0
     facts = [("model", table.model), ("table", table.sha256), ("tiles", f"{len(samples.tiles)}")]
     facts += [(name, f"{low:g} to {high:g}") for name, (low, high) in samples.coverage().items()]
-    for section in table.sections.values():
-        facts.append((section.profile, f"{len(section.quantised())} of {len(section.layers)} layers in int8"))
+    for (_, profile), section in table.sections.items():
+        facts.append((profile, f"{len(section.quantised())} of {len(section.layers)} layers in int8"))
         facts.append(("", f"float16 emulated: {section.half.emulated_db:.1f} dB"))
         if section.mixture is not None:
             facts.append(("", f"mixed: {section.mixture.summary()}"))
@@ -131,10 +131,12 @@ def calibrate(
     return 0
 
 
-def _program(section: Section) -> dict[str, Any]:
+def _program(key: Key, section: Section) -> dict[str, Any]:
+    program_sha256, profile = key
     mixture = section.mixture
     return {
-        "profile": section.profile,
+        "profile": profile,
+        "program_sha256": program_sha256,
         "layers": len(section.layers),
         "int8_layers": len(section.quantised()),
         "float16_emulated_db": section.half.emulated_db,

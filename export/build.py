@@ -144,7 +144,8 @@ def build_artifact(
     Raises:
         UnknownNameError: no such target or precision.
         TargetUnavailableError: the target is not offered at this precision, or its tools are missing here.
-        CalibrationError: the table was made for another program than this model's for this target.
+        CalibrationError: the table was made for another program than this model's for this target, or for
+            another profile.
         LoweringError: the converter failed, or left something that its runtime cannot be trusted with.
         OutputError: ``dest`` exists already or cannot be written.
     """

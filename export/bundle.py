@@ -34,9 +34,11 @@ from .device_wheel import PROGRAM, add_entry, device_wheel
 from .legacy_calibration import legacy_files
 from .onnx import serialise
 from .onnx_signed import signed
+from .targets import TARGETS
 
 if TYPE_CHECKING:
-    from ..calibration.table import CalibrationTable
+    from ..calibration.table import CalibrationTable, Key
+    from ..runtime.passport import Passport
 
 DEVICES: Mapping[str, tuple[str, ...]] = {"jetson": ("onnx", "tensorrt-rtx", "tensorrt")}
 """Device -> targets whose artifacts it takes: those that hold an ONNX file for TensorRT to build from."""
@@ -69,8 +71,9 @@ def make_bundle(
         artifacts: folders; each keeps its name in the bundle.
         out: the file.
         device: one of :data:`DEVICES`.
-        tables: calibration tables, each of which at least one artifact was made with, or of whose program.
-            A float32 artifact gets from it what weakly typed builds take (see :mod:`.legacy_calibration`).
+        tables: calibration tables, each of which at least one artifact was made with, or that holds its
+            program for TensorRT or for its target. A float32 artifact gets from it what weakly typed builds
+            take (see :mod:`.legacy_calibration`).
         overwrite: replace ``out``.
 
     Raises:
@@ -146,7 +149,7 @@ def _for_device(artifact: Artifact, scratch: Path, tables: Sequence[CalibrationT
     """Return the artifact as a device builds from it: an ONNX file for TensorRT, and what checks it."""
     passport = artifact.passport
     unsigned = passport.target == "onnx" and passport.precision.startswith("int8")
-    fitting = [table for table in tables if passport.program_sha256 in table.sections]
+    fitting = [(table, key) for key in _keys(passport) for table in tables if key in table.sections]
     legacy = bool(fitting) and passport.precision == "fp32"
     if passport.target == "onnx" and not unsigned and not legacy:
         return artifact
@@ -167,7 +170,7 @@ def _for_device(artifact: Artifact, scratch: Path, tables: Sequence[CalibrationT
         if legacy:
             import onnx
 
-            extra = legacy_files(onnx.load(model), fitting[0], passport.program_sha256)
+            extra = legacy_files(onnx.load(model), *fitting[0])
             for name, data in extra.items():
                 (writer.folder / name).write_bytes(data)
         for name in (passport.golden or {}).values():
@@ -187,15 +190,22 @@ def _for_device(artifact: Artifact, scratch: Path, tables: Sequence[CalibrationT
         )
 
 
+def _keys(passport: Passport) -> list[Key]:
+    """Return the sections of a table that tell a weakly typed build of an artifact what to do, best first:
+    TensorRT's, which builds it; else that of the artifact's own target."""
+    profiles = dict.fromkeys(TARGETS[name].profile for name in ("tensorrt", passport.target))
+    return [(passport.program_sha256, profile) for profile in profiles]
+
+
 def _tables(paths: Sequence[str | Path], opened: Sequence[Artifact]) -> list[tuple[CalibrationTable, Path]]:
     from ..calibration.table import read_table
 
     used = {artifact.passport.calibration_sha256 for artifact in opened}
-    programs = {artifact.passport.program_sha256 for artifact in opened}
+    keys = {key for artifact in opened for key in _keys(artifact.passport)}
     found = []
     for path in map(Path, paths):
         table = read_table(path)
-        if table.sha256 not in used and not programs & set(table.sections):
+        if table.sha256 not in used and not keys & set(table.sections):
             raise BadInputError(f"{path}: none of these artifacts was made with this table")
         found.append((table, path))
     return found

@@ -11,7 +11,7 @@ from torch import nn
 from ..calibration.half import Transform
 from ..calibration.layers import LEAST_WORK, LINEAR, NO_FASTER
 from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
-from ..calibration.table import CalibrationTable, Section, calibrate_program, describe_samples
+from ..calibration.table import CalibrationTable, Key, Section, calibrate_program, describe_samples
 from ..models import zoo
 from ..runtime.photo import Array
 from .build import LoweredModel
@@ -34,7 +34,8 @@ def calibrate(
     sturdy: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> CalibrationTable:
-    """Take ranges of a network on photos, for each program it was lowered to.
+    """Take ranges of a network on photos, once for each program it was lowered to, and choose the layers of
+    each profile that it was lowered for.
 
     Args:
         models: one network at one size, lowered for one or more profiles.
@@ -56,34 +57,28 @@ def calibrate(
     first = several[0]
     chosen = samples or choose_samples(first, photos, count=count, seed=seed)
     arrays = inputs_of(first, chosen)
-    sections: dict[str, Section] = {}
-    for model in several:
-        if model.lowered.sha256 in sections:
-            continue  # of profiles that share a program, the first decides
-        done, profile = len(sections), model.lowered.plan.target
+    programs: dict[str, dict[str, LoweredProgram]] = {}
+    for program_sha256, profile, lowered in ((*model.lowered.key, model.lowered) for model in several):
+        programs.setdefault(program_sha256, {})[profile] = lowered
+    sections: dict[Key, Section] = {}
+    for done, (program_sha256, profiles) in enumerate(programs.items()):
 
-        def told(tile: int, tiles: int, done: int = done, profile: str = profile) -> None:
+        def told(tile: int, tiles: int, done: int = done, names: str = ", ".join(profiles)) -> None:
             if progress is not None:
-                progress(done * tiles + tile, len(several) * tiles, f"taking ranges ({profile})")
+                progress(done * tiles + tile, len(programs) * tiles, f"taking ranges ({names})")
 
-        leave_alone, doubtful = protected(model.lowered) if guarded else ({}, {})
-        if guarded and not profile_of(profile).int8_products:
-            leave_alone = {**_products(model.lowered), **leave_alone}
-        if guarded:
-            costs = profile_of(profile)
-            weak = ends(model.lowered, first=not costs.int8_first, last=not costs.int8_last)
-            leave_alone = {**weak, **(exposed(model.lowered) if sturdy else {}), **leave_alone}
-        sections[model.lowered.sha256] = calibrate_program(
-            model.lowered.program,
+        lowered = next(iter(profiles.values()))
+        found = calibrate_program(
+            lowered.program,
             chosen,
-            profile=profile,
-            leave_alone=leave_alone,
-            doubtful=doubtful,
+            {name: _kept(own, sturdy=sturdy) if guarded else {} for name, own in profiles.items()},
+            doubtful=protected(lowered)[1] if guarded else {},
             arrays=arrays,
             least_work=least_work,
-            transforms=transforms_of(model.lowered),
+            transforms=transforms_of(lowered),
             progress=told,
         )
+        sections |= {(program_sha256, profile): section for profile, section in found.items()}
     return CalibrationTable(
         model=first.name,
         weights_sha256=first.weights_sha256,
@@ -119,6 +114,17 @@ def inputs_of(model: LoweredModel, samples: Samples) -> list[Array]:
     if model.contracts[0].dtype == "uint8":
         return [np.ascontiguousarray(tile.pixels[None]) for tile in samples.tiles]
     return samples.arrays()
+
+
+def _kept(lowered: LoweredProgram, *, sturdy: bool) -> dict[str, str]:
+    """Return name of a node -> why it stays in floats on the runtime that the program was lowered for."""
+    costs = profile_of(lowered.plan.target)
+    return {
+        **ends(lowered, first=not costs.int8_first, last=not costs.int8_last),
+        **(exposed(lowered) if sturdy else {}),
+        **({} if costs.int8_products else _products(lowered)),
+        **protected(lowered)[0],
+    }
 
 
 def _products(lowered: LoweredProgram) -> dict[str, str]:

@@ -70,7 +70,7 @@ def build(
         else:
             with quiet():
                 model, counts["int8 layers"] = round_inputs(model, lowered, table)
-            notes += describe(table.section(lowered.sha256))
+            notes += describe(table.section(lowered.key))
         model = _quantised(model)
     facts = {
         **(provenance or {}),

@@ -32,7 +32,7 @@ def round_inputs(model: Any, lowered: LoweredProgram, table: CalibrationTable) -
         table: its calibration table.
 
     Raises:
-        CalibrationError: the table was made for another program.
+        CalibrationError: the table was made for another program or profile.
     """
     from coremltools import _SPECIFICATION_VERSION_IOS_17
     from coremltools.converters.mil import Builder as mb
@@ -40,11 +40,11 @@ def round_inputs(model: Any, lowered: LoweredProgram, table: CalibrationTable) -
     from coremltools.converters.mil.mil.passes.graph_pass import AbstractGraphPass
     from coremltools.models.utils import _apply_graph_pass
 
-    section = table.section(lowered.sha256)
+    section = table.section(lowered.key)
     quantised = {layer.node: layer.input for layer in section.quantised()}
     wide = {layer.node for layer in section.layers if layer.reason}
     wide_inputs = {layer.input for layer in section.layers if layer.reason}
-    scales = {name: table.scale(lowered.sha256, name) for name in set(quantised.values())}
+    scales = {name: table.scale(lowered.key, name) for name in set(quantised.values())}
     source = lowered.program.graph_signature.user_inputs[0]
     rounded = 0
 

@@ -17,12 +17,12 @@ from .onnx_checks import source_node
 if TYPE_CHECKING:
     import onnx
 
-    from ..calibration.table import CalibrationTable
+    from ..calibration.table import CalibrationTable, Key
 
 
-def legacy_files(model: onnx.ModelProto, table: CalibrationTable, program_sha256: str) -> dict[str, bytes]:
-    """Return file name -> bytes for a float32 model of the program that ``table`` holds ranges of."""
-    section = table.section(program_sha256)
+def legacy_files(model: onnx.ModelProto, table: CalibrationTable, key: Key) -> dict[str, bytes]:
+    """Return file name -> bytes for a float32 model of the program of a section of ``table``."""
+    section = table.section(key)
     nodes = [(source_node(node), node) for node in model.graph.node]
     # Where a node of the program became several of the file, its value is that of the last.
     names = {source: node.output[0] for source, node in nodes if source}
@@ -32,6 +32,6 @@ def legacy_files(model: onnx.ModelProto, table: CalibrationTable, program_sha256
     wide = [node.name for source, node in nodes if source in section.half.wide]
     with tempfile.TemporaryDirectory(prefix="fdikp-cache-") as folder:
         file = Path(folder) / CACHE_FILE
-        table.write_tensorrt_cache(file, program_sha256, names)
+        table.write_tensorrt_cache(file, key, names)
         cache = file.read_bytes()
     return {CACHE_FILE: cache, WIDE_FILE: json.dumps(wide, indent=0).encode("ascii")}

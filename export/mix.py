@@ -46,7 +46,7 @@ def mix(
 
     Raises:
         CheckFailedError: no mixture meets the bounds.
-        CalibrationError: the table is another program's, or the pairs do not fit.
+        CalibrationError: the table is of another program or profile, or the pairs do not fit.
     """
     dtype = model.contracts[0].dtype
     if pairs is not None:
@@ -56,7 +56,7 @@ def mix(
     return search(
         model.lowered.program,
         table,
-        model.lowered.sha256,
+        model.lowered.key,
         chosen,
         times,
         bounds,
@@ -67,7 +67,7 @@ def mix(
 
 def estimated(model: LoweredModel, table: CalibrationTable, times: Times) -> Times:
     """Return times with an estimate by layer, where the runtime does not tell any."""
-    section = table.section(model.lowered.sha256)
+    section = table.section(model.lowered.key)
     nodes = [layer.node for layer in section.quantised()]
     return Times(**{**vars(times), "source": ESTIMATE, "layers": times_by_work(section.layers, nodes, times)})
 

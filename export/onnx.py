@@ -64,7 +64,7 @@ def build(
     data = serialise(model, name)
     (folder / name).write_bytes(data)
     census = onnx_checks.census(model)
-    precisions = {**onnx_checks.precisions(model), **layers_census(table, lowered.sha256, precision)}
+    precisions = {**onnx_checks.precisions(model), **layers_census(table, lowered.key, precision)}
     return BuildResult(name, toolchain(), census, precisions, notes)
 
 
@@ -120,14 +120,14 @@ def convert_to(
     Args:
         lowered: the program.
         precision: ``fp32``, ``fp16`` (casts, with float32 islands) or ``int8`` (quantise and dequantise).
-        table: made for this very program; not needed for ``fp32``.
+        table: made for this very program and profile; not needed for ``fp32``.
         unsigned: write int8 as uint8 with zero point 128, and round results too; see
             :mod:`.onnx_quantise`.
         functions: keep the operators of our own domain, defined by functions in the file.
         allowed: as :func:`convert` takes it.
 
     Raises:
-        CalibrationError: no table, or one of another program.
+        CalibrationError: no table, or one of another program or profile.
         LoweringError: as :func:`convert`, or a layer of the table that the file lacks.
     """
     from .onnx_half import narrow
@@ -141,13 +141,13 @@ def convert_to(
         return finished(model), notes
     if table is None:
         raise CalibrationError(f"{precision} needs a calibration table of this program, and none was given")
-    section = table.section(lowered.sha256)
+    section = table.section(lowered.key)
     model, notes = convert(lowered.program, allowed, as_calibrated=precision == "int8")
     if precision == "fp16":
         counts = narrow(model, section.half.wide)
         notes += section.half.describe(counts)
     else:
-        quantise(model, table, lowered.sha256, UNSIGNED if unsigned else SIGNED)
+        quantise(model, table, lowered.key, UNSIGNED if unsigned else SIGNED)
         notes += describe(section)
     model = finished(model)
     onnx_checks.check(model, [], allowed)

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..calibration.layers import Layer
 from ..calibration.ranges import LEVELS
-from ..calibration.table import CalibrationTable, Section
+from ..calibration.table import CalibrationTable, Key, Section
 from ..runtime.errors import LoweringError
 from .onnx_checks import source_node
 
@@ -43,19 +43,17 @@ SIGNED = Dialect(np.int8, 0, results=False)
 UNSIGNED = Dialect(np.uint8, 128, results=True)
 
 
-def quantise(
-    model: onnx.ModelProto, table: CalibrationTable, program_sha256: str, dialect: Dialect
-) -> list[Layer]:
+def quantise(model: onnx.ModelProto, table: CalibrationTable, key: Key, dialect: Dialect) -> list[Layer]:
     """Quantise a float32 model in place, and return the layers that compute in 8 bits now.
 
     Of layers that compute in floats the weights alone are stored in 8 bits, where the table says so.
 
     Raises:
-        CalibrationError: the table was made for another program.
+        CalibrationError: the table was made for another program or profile.
         LoweringError: a layer of the table is not in the file, or is not what it was.
     """
-    section = table.section(program_sha256)
-    scales = {name: table.scale(program_sha256, name) for name in section.tensors}
+    section = table.section(key)
+    scales = {name: table.scale(key, name) for name in section.tensors}
     layers = section.quantised()
     _Quantiser(model, dialect, scales).run(
         [layer for layer in section.layers if not layer.reason or layer.weights_only]
@@ -63,11 +61,11 @@ def quantise(
     return layers
 
 
-def census(table: CalibrationTable | None, program_sha256: str, precision: str) -> dict[str, int]:
+def census(table: CalibrationTable | None, key: Key, precision: str) -> dict[str, int]:
     """Return how many layers compute in 8 bits, which the types of a file's values do not show."""
     if precision != "int8" or table is None:
         return {}
-    return {"int8 layers": len(table.section(program_sha256).quantised())}
+    return {"int8 layers": len(table.section(key).quantised())}
 
 
 def describe(section: Section) -> list[str]:

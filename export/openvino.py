@@ -62,7 +62,7 @@ def build(
     census = check(model)
     openvino.save_model(model, str(folder / name), compress_to_fp16=False)
     versions = {**onnx_target.toolchain(), "openvino": str(openvino.__version__)}
-    counts = {**precisions(model), **layers_census(table, lowered.sha256, precision)}
+    counts = {**precisions(model), **layers_census(table, lowered.key, precision)}
     return BuildResult(name, versions, census, counts, notes)
 
 

@@ -41,6 +41,15 @@ ELEMENTWISE = tuple(
     for name in ("add", "sub", "mul", "div", "clamp", "round", "permute", "alias", "clone", "_to_copy")
 )
 JOINING = ("aten.cat.", "aten.pixel_unshuffle.")
+MOVING = tuple(
+    f"aten.{name}."
+    for name in (
+        *("cat", "flatten", "pixel_shuffle", "pixel_unshuffle", "reshape", "select", "slice", "squeeze"),
+        *("transpose", "unsqueeze", "view", "_unsafe_view"),
+    )
+)
+"""What only moves values, behind the layer that makes the picture. In front of the one that reads it fewer
+count: a network that cuts its picture into shifted parts goes on to filter it with them."""
 UPSAMPLING = ("aten.pixel_shuffle", "aten.upsample_", "aten._upsample_", "aten.conv_transpose")
 
 
@@ -122,7 +131,8 @@ def _readers(node: fx.Node) -> Iterable[fx.Node]:
 
 def _sources_of_sum(node: fx.Node) -> Iterable[fx.Node]:
     """Return what a node is computed from, where that is value by value."""
-    return node.all_input_nodes if node.op == "output" or str(node.target).startswith(ELEMENTWISE) else ()
+    plain = node.op == "output" or str(node.target).startswith((*ELEMENTWISE, *MOVING))
+    return node.all_input_nodes if plain else ()
 
 
 def exposed(lowered: LoweredProgram) -> dict[str, str]:

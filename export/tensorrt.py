@@ -157,7 +157,7 @@ def _build(
     if request.weak:
         notes.append(f"{title}: weakly typed, {precision} by flags of the builder; {ONNX_FILE} is float32")
     if layers and table is not None:
-        section = table.section(lowered.sha256)
+        section = table.section(lowered.key)
         fates = tensorrt_census.census(layers, model, section, precision)
         (folder / LAYERS_FILE).write_bytes(tensorrt_census.to_json(fates))
         notes += tensorrt_census.describe(fates, precision)
@@ -167,13 +167,13 @@ def _build(
         "polygraphy": importlib.metadata.version("polygraphy"),
         request.product: answer.version,
     }
-    counts = {**onnx_checks.precisions(model), **layers_census(table, lowered.sha256, precision)}
+    counts = {**onnx_checks.precisions(model), **layers_census(table, lowered.key, precision)}
     return BuildResult(ENGINE_FILE, versions, onnx_checks.census(model), counts, notes)
 
 
 def _fitting(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTable:
     """Return the table without int8 in layers that TensorRT-RTX makes larger by it than in floats."""
-    title, layers = TITLES["tensorrt-rtx"], {entry.node for entry in table.section(lowered.sha256).layers}
+    title, layers = TITLES["tensorrt-rtx"], {entry.node for entry in table.section(lowered.key).layers}
     wide = {}
     for node in lowered.program.graph.nodes:
         if node.name not in layers:
@@ -186,7 +186,7 @@ def _fitting(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTab
             wide[node.name] = PADDED.format(count=count, title=title)
         elif any(str(user.target) in _CUTS for user in source.users):
             wide[node.name] = SHIFTED.format(title=title)
-    return table.to_float(lowered.sha256, wide, table.section(lowered.sha256).mixture)
+    return table.to_float(lowered.key, wide, table.section(lowered.key).mixture)
 
 
 def _weak_extras(
@@ -195,14 +195,14 @@ def _weak_extras(
     """Return what weak typing is told beside the file: layers to keep wide, and the ranges of tensors."""
     if precision == "fp32" or table is None:
         return {}
-    wide = set(table.section(lowered.sha256).half.wide)
+    wide = set(table.section(lowered.key).half.wide)
     nodes = [(onnx_checks.source_node(node), node) for node in model.graph.node]
     extras: dict[str, Any] = {"wide": [node.name for source, node in nodes if source in wide]}
     if precision == "int8":
         # Where a node of the program became several of the file, its value is that of the last.
         names = {source: node.output[0] for source, node in nodes if source}
         names[str(lowered.program.graph_signature.user_inputs[0])] = model.graph.input[0].name
-        extras["table"] = (table, lowered.sha256, names)
+        extras["table"] = (table, lowered.key, names)
     return extras
 
 
@@ -218,8 +218,8 @@ def _run(request: Request, folder: Path, extras: Mapping[str, Any]) -> tuple[Ans
             "wide": extras.get("wide", ()),
         }
         if "table" in extras:
-            table, program, names = extras["table"]
-            table.write_tensorrt_cache(scratch / "calibration.cache", program, names)
+            table, key, names = extras["table"]
+            table.write_tensorrt_cache(scratch / "calibration.cache", key, names)
             content["calibration"] = str(scratch / "calibration.cache")
         (scratch / REQUEST).write_text(json.dumps(content), encoding="utf-8")
         with (scratch / "log").open("wb") as log:

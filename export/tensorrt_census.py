@@ -83,7 +83,7 @@ def census(
     Args:
         layers: of :func:`engine_layers`.
         model: the ONNX file that the engine was built from.
-        section: of the calibration table, for the program that the file was made of.
+        section: of the calibration table, for the program that the file was made of and its profile.
         precision: of the file: ``int8`` or ``fp16``.
 
     Returns:

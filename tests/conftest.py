@@ -23,7 +23,7 @@ hypothesis.settings.load_profile("untimed")
 _LONG = ("test_readme.py", "test_fdikp_programs.py", "test_coreml.py", "test_precision.py", "test_onnx.py")
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))  # small_bundle, which several folders use
+sys.path.insert(0, str(ROOT / "tests"))  # small_bundle and spectral_net, which several folders use
 _BIN = Path(sys.executable).parent
 
 

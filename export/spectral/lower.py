@@ -55,6 +55,11 @@ class LoweredProgram:
                 digest.update(tensor.detach().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """The program's hash and the profile it was lowered for: what a calibration table knows it by."""
+        return self.sha256, self.plan.target
+
 
 def lower(
     module: nn.Module,

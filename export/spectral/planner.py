@@ -42,11 +42,6 @@ class Profile:
     int8_first: bool = True
     int8_last: bool = True
 
-    @property
-    def int8_choice(self) -> tuple[bool, bool, bool]:
-        """Equal for profiles that put the same layers of a program in 8 bits."""
-        return self.int8_products, self.int8_first, self.int8_last
-
     def microseconds(self, cost: Cost) -> float:
         """Predicted time of ``cost``."""
         return (

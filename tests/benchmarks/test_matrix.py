@@ -17,13 +17,15 @@ from fdikp_edge.benchmarks.mix import Bounds
 from fdikp_edge.benchmarks.report import Report
 from fdikp_edge.benchmarks.reproduce import Asked
 from fdikp_edge.export import targets
-from fdikp_edge.export.build import load_model
+from fdikp_edge.export.build import LoweredModel, load_model, lower_model
+from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.roles import LAST
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import (
     BadInputError,
     CheckFailedError,
     ImageError,
+    LoweringError,
     OutputError,
     SizeError,
     TargetUnavailableError,
@@ -119,6 +121,27 @@ def test_targets_that_share_a_program_decide_on_int8_each_for_itself(tmp_path: P
     assert made[0].program_sha256 == made[1].program_sha256
     last = [any(LAST in note for note in passport.notes) for passport in made]
     assert last == [True, False], "OpenVINO alone keeps the layer that makes the picture in floats"
+    alone = calibrate(lower_model(network, SIZE, profile="openvino"))
+    assert made[0].calibration_sha256 == alone.sha256, "whatever else was built beside it"
+
+
+def test_a_profile_that_cannot_be_lowered_for_takes_no_other_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+
+    def refuse(_: LoweredModel, profile: str) -> LoweredModel:
+        raise LoweringError(f"not for {profile}")
+
+    whole = LoweredModel.for_profile
+    monkeypatch.setattr(
+        LoweredModel, "for_profile", lambda m, name: (refuse if name == "openvino" else whole)(m, name)
+    )
+    report = deploy(Filter().eval(), tmp_path / "out", targets=["onnx", "openvino"], precisions=["int8"])
+    assert [(row.target, row.artifact is not None) for row in report.rows] == [
+        ("onnx", True), ("openvino", False),
+    ]  # fmt: skip
+    assert report.rows[1].reason == "not for openvino"
 
 
 def test_the_folder_holds_what_the_report_names_and_nothing_else(both: tuple[Report, Any]) -> None:

@@ -62,7 +62,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every layer take 4 ms in floats and 1 ms in int8, whatever else this machine does just now."""
 
     def times(watch: Stopwatch, table: CalibrationTable) -> Times:
-        layers = table.section(watch.model.lowered.sha256).quantised()
+        layers = table.section(watch.model.lowered.key).quantised()
         whole = 4.0 * len(layers)
         each = {layer.node: LayerTime(4.0, 1.0) for layer in layers}
         return Times("a clock", "this test", 1, "fixed", whole, whole / 4, each)
@@ -74,7 +74,7 @@ def test_every_layer_is_found_in_the_runtimes_own_profile(
     made: tuple[LoweredModel, Any, CalibrationTable],
 ) -> None:
     model, target, table = made
-    layers = table.section(model.lowered.sha256).quantised()
+    layers = table.section(model.lowered.key).quantised()
     # ONNX Runtime gains nothing on products, and loses most on the layer that reads the picture.
     expected = {"body", "tail"} if target.name == "onnx" else {"head", "body", "rows", "tail"}
     assert {layer.module.rpartition(".")[2] for layer in layers} == expected
@@ -91,15 +91,31 @@ def test_every_layer_is_found_in_the_runtimes_own_profile(
 @pytest.mark.usefixtures("clock")
 def test_a_mixture_holds_what_it_was_asked_for(made: tuple[LoweredModel, Any, CalibrationTable]) -> None:
     model, target, table = made
-    sha = model.lowered.sha256
+    key = model.lowered.key
     found = mixed(model, table, Bounds(max_drop_db=100.0), target, threads=1)
-    mixture = found.section(sha).mixture
+    mixture = found.section(key).mixture
     assert mixture is not None and mixture.confirmed_speedup > 0
     point = mixture.points[mixture.chosen]
-    assert len(found.section(sha).quantised()) == len(mixture.ranking) - point.in_floats
+    assert len(found.section(key).quantised()) == len(mixture.ranking) - point.in_floats
     assert mixture.times.machine in mixture.summary()
     with pytest.raises(CheckFailedError, match="the fastest reaches"):
         mixed(model, table, Bounds(min_speedup=1e6), target, threads=1)
+
+
+@pytest.mark.usefixtures("clock")
+def test_targets_that_share_a_program_are_mixed_each_for_itself(lowered: LoweredModel) -> None:
+    pytest.importorskip("openvino")
+    models = {name: lowered.for_profile(name) for name in ("onnx", "openvino")}
+    assert len({model.lowered.sha256 for model in models.values()}) == 1
+    plain = found = calibrate(list(models.values()), count=2, least_work=0)
+    for name, model in models.items():
+        found = mixed(model, found, Bounds(max_drop_db=100.0), get_target(name), threads=1)
+    for model in models.values():
+        mixture = found.section(model.lowered.key).mixture
+        assert mixture is not None
+        own = {layer.node for layer in plain.section(model.lowered.key).quantised()}
+        assert {trial.node for trial in mixture.ranking} == own
+    assert len({len(section.quantised()) for section in plain.sections.values()}) == 2
 
 
 def test_without_a_profile_the_figures_are_called_an_estimate(
@@ -110,7 +126,7 @@ def test_without_a_profile_the_figures_are_called_an_estimate(
     with Stopwatch(model, target, threads=1) as watch:
         times = watch.times(table)
     assert times.source == mixing.ESTIMATE
-    assert set(times.layers) == {layer.node for layer in table.section(model.lowered.sha256).quantised()}
+    assert set(times.layers) == {layer.node for layer in table.section(model.lowered.key).quantised()}
 
 
 def test_a_runtime_that_is_not_the_real_one_is_not_timed(lowered: LoweredModel) -> None:
@@ -162,7 +178,7 @@ def test_deploy_mixes_and_shows_the_curve(tmp_path: Path) -> None:
 def test_deploy_says_what_is_wrong_with_the_photos_of_its_table(
     lowered: LoweredModel, tmp_path: Path
 ) -> None:
-    few = calibrate(lowered, shipped_photos()[:2], count=40)
+    few = calibrate(lowered.for_profile("onnx"), shipped_photos()[:2], count=40)
     assert len(few.notes) == 2
     report = matrix.deploy(
         Stack().eval(), tmp_path / "out", targets=["onnx"], precisions=["int8"], size=SIZE,

@@ -7,47 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from fdikp_edge.export.build import LoweredModel, lower_model
 from fdikp_edge.runtime.images import write_photo
 from fdikp_edge.runtime.photo import Photo
-from torch import Tensor, nn
+from spectral_net import SIZE, SpectralNet
 
-SIZE = (64, 64)
 MakePhotos = Callable[..., list[Path]]
-
-
-class SpectralNet(nn.Module):
-    """Convolutions around a filter on the spectrum, which sees a mean far above all else."""
-
-    def __init__(self, *, norm: str = "ortho", gain: float = 1.0) -> None:
-        super().__init__()
-        self.norm = norm
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.head = nn.Conv2d(3, 16, 3, padding=1)
-            self.mix = nn.Conv2d(32, 32, 1)
-            self.tail = nn.Conv2d(16, 3, 3, padding=1)
-            with torch.no_grad():
-                self.head.weight.mul_(gain)
-                self.mix.weight.copy_(torch.eye(32)[:, :, None, None])
-
-    def forward(self, x: Tensor) -> Tensor:
-        f = torch.relu(self.head(x)) + 40
-        z = torch.fft.rfft2(f, norm=self.norm)
-        re, im = self.mix(torch.cat([z.real, z.imag], 1)).chunk(2, 1)
-        f = torch.fft.irfft2(torch.complex(re, im), s=f.shape[-2:], norm=self.norm)
-        return x + 0.3 * self.tail(f - 40)
-
-
-@pytest.fixture(scope="session")
-def make_network() -> type[SpectralNet]:
-    return SpectralNet
 
 
 @pytest.fixture(scope="session")
 def lowered() -> LoweredModel:
-    return lower_model(SpectralNet().eval(), SIZE, name="spectral-net")
+    return lower_model(SpectralNet(mean=40.0).eval(), SIZE, name="spectral-net")
 
 
 @pytest.fixture

@@ -59,15 +59,15 @@ def calibrated(first: float, second: float) -> tuple[LoweredModel, CalibrationTa
 
 def reasons(first: float, second: float) -> dict[str, str]:
     model, table = calibrated(first, second)
-    layers = table.section(model.lowered.sha256).layers
+    layers = table.section(model.lowered.key).layers
     return {layer.module.removeprefix("model."): layer.reason for layer in layers if "mix" in layer.module}
 
 
 def in_8_bits(model: LoweredModel, table: CalibrationTable, photo: np.ndarray[Any, Any]) -> float:
-    sha = model.lowered.sha256
-    section = table.section(sha)
+    key = model.lowered.key
+    section = table.section(key)
     runner = Int8Runner(
-        model.lowered.program, section.quantised(), {name: table.scale(sha, name) for name in section.tensors}
+        model.lowered.program, section.quantised(), {name: table.scale(key, name) for name in section.tensors}
     )
     return psnr_db(runner(photo), Runner(model.lowered.program)(photo))
 

@@ -47,9 +47,9 @@ def of(model: LoweredModel, photos: list[np.ndarray[Any, Any]], *, guarded: bool
     """Worst PSNR of int8 against floats."""
     table = calibrate(model, count=4, least_work=0, guarded=guarded)
     table = dataclasses.replace(table, scheme="minmax")  # what is clipped is no matter of the guard
-    sha = model.lowered.sha256
-    section = table.section(sha)
-    scales = {name: table.scale(sha, name) for name in section.tensors}
+    key = model.lowered.key
+    section = table.section(key)
+    scales = {name: table.scale(key, name) for name in section.tensors}
     runner = Int8Runner(model.lowered.program, section.quantised(), scales)
     plain = Runner(model.lowered.program)
     return min(psnr_db(runner(photo), plain(photo)) for photo in photos)

@@ -47,7 +47,7 @@ def table(lowered: LoweredModel) -> CalibrationTable:
 @pytest.fixture(scope="module")
 def times(lowered: LoweredModel, table: CalibrationTable) -> Times:
     """Every layer takes 4 ms in floats and 1 ms in 8 bits; nothing else takes or saves any time."""
-    nodes = [layer.node for layer in table.section(lowered.lowered.sha256).quantised()]
+    nodes = [layer.node for layer in table.section(lowered.lowered.key).quantised()]
     whole = 4.0 * len(nodes)
     return Times("R", "M", 1, "said", whole, whole / 4, dict.fromkeys(nodes, LayerTime(4.0, 1.0)))
 
@@ -56,8 +56,8 @@ def run(
     lowered: LoweredModel, table: CalibrationTable, judged: Exams, times: Times, bounds: Bounds
 ) -> tuple[CalibrationTable, Mixture]:
     model = lowered.lowered
-    found = search(model.program, table, model.sha256, judged, times, bounds)
-    mixture = found.section(model.sha256).mixture
+    found = search(model.program, table, model.key, judged, times, bounds)
+    mixture = found.section(model.key).mixture
     assert mixture is not None
     return found, mixture
 
@@ -75,9 +75,9 @@ def test_layers_on_the_spectrum_rank_first(
 def test_each_layer_alone_is_what_a_run_with_only_that_layer_gives(
     lowered: LoweredModel, table: CalibrationTable, judged: Exams
 ) -> None:
-    program, sha = lowered.lowered.program, lowered.lowered.sha256
-    section = table.section(sha)
-    scales = {name: table.scale(sha, name) for name in section.tensors}
+    program, key = lowered.lowered.program, lowered.lowered.key
+    section = table.section(key)
+    scales = {name: table.scale(key, name) for name in section.tensors}
     together = Int8Runner(program, section.quantised(), scales)
     seen = 0
     for layer, found in together.each_alone(judged.blurred[0]):
@@ -91,8 +91,8 @@ def test_each_layer_alone_is_what_a_run_with_only_that_layer_gives(
 def test_layers_that_save_nothing_go_to_floats_whatever_the_bound(
     lowered: LoweredModel, table: CalibrationTable, judged: Exams, times: Times
 ) -> None:
-    sha = lowered.lowered.sha256
-    head = next(x for x in table.section(sha).quantised() if x.module.endswith("head"))
+    key = lowered.lowered.key
+    head = next(x for x in table.section(key).quantised() if x.module.endswith("head"))
     slow = dataclasses.replace(
         times,
         int8_ms=times.int8_ms + 8,
@@ -101,7 +101,7 @@ def test_layers_that_save_nothing_go_to_floats_whatever_the_bound(
     found, mixture = run(lowered, table, judged, slow, Bounds(max_drop_db=100.0))
     assert mixture.ranking[0].node == head.node
     assert mixture.points[mixture.chosen].in_floats == 1
-    reasons = {layer.node: layer.reason for layer in found.section(sha).layers}
+    reasons = {layer.node: layer.reason for layer in found.section(key).layers}
     assert "no time" in reasons[head.node]
     assert mixture.points[mixture.chosen].speedup > mixture.points[0].speedup
 
@@ -109,16 +109,16 @@ def test_layers_that_save_nothing_go_to_floats_whatever_the_bound(
 def test_the_answer_of_a_bound_on_the_picture_meets_it_and_the_one_before_does_not(
     lowered: LoweredModel, table: CalibrationTable, judged: Exams, times: Times
 ) -> None:
-    program, sha = lowered.lowered.program, lowered.lowered.sha256
+    program, key = lowered.lowered.program, lowered.lowered.key
     found, mixture = run(lowered, table, judged, times, Bounds(max_drop_db=0.1))
     chosen = mixture.points[mixture.chosen]
     assert mixture.points[0].drop_db > 0.1 >= chosen.drop_db
     before = [p for p in mixture.points if p.in_floats == chosen.in_floats - 1]
     assert before and before[0].drop_db > 0.1
     assert "mix" in mixture.summary()
-    kept = found.section(sha).quantised()
+    kept = found.section(key).quantised()
     assert len(kept) == len(mixture.ranking) - chosen.in_floats
-    runner = Int8Runner(program, kept, {name: found.scale(sha, name) for name in found.section(sha).tensors})
+    runner = Int8Runner(program, kept, {name: found.scale(key, name) for name in found.section(key).tensors})
     again = [runner(array) for array in judged.blurred]
     plain = [Runner(program)(array) for array in judged.blurred]
     assert min(map(psnr_db, again, plain)) == pytest.approx(chosen.psnr_db)
@@ -192,7 +192,7 @@ def test_layers_together_save_what_the_network_was_measured_to_save(
 def test_estimated_times_follow_the_work(
     lowered: LoweredModel, table: CalibrationTable, times: Times
 ) -> None:
-    layers = table.section(lowered.lowered.sha256).layers
+    layers = table.section(lowered.lowered.key).layers
     found = times_by_work(layers, [layer.node for layer in layers], times)
     assert sum(t.float_ms for t in found.values()) == pytest.approx(times.float_ms)
     first, second = layers[:2]
@@ -209,7 +209,8 @@ def test_a_mixture_comes_back_from_the_file_as_it_was(
     assert again.sha256 == found.sha256
     content = strict_json.parse((tmp_path / "table.json").read_bytes())
     content.pop("sha256")
-    section = next(iter(content["programs"].values()))
+    sha, profile = lowered.lowered.key
+    section = content["programs"][sha][profile]
     for change, said in (
         ({"chosen": len(mixture.points)}, "chosen"),
         ({"confirmed_speedup": "fast"}, "confirmed_speedup"),
@@ -221,8 +222,8 @@ def test_a_mixture_comes_back_from_the_file_as_it_was(
         )
         with pytest.raises(CalibrationError, match=said):
             read_table(tmp_path / "bad.json")
-        section["mixture"] = strict_json.parse((tmp_path / "table.json").read_bytes())["programs"][
-            lowered.lowered.sha256
+        section["mixture"] = strict_json.parse((tmp_path / "table.json").read_bytes())["programs"][sha][
+            profile
         ]["mixture"]
 
 

@@ -5,18 +5,30 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fdikp_edge.calibration.table import CalibrationTable, read_table
+from fdikp_edge.calibration.samples import choose, shipped_photos
+from fdikp_edge.calibration.table import CalibrationTable, calibrate_program, read_table
 from fdikp_edge.export.build import LoweredModel
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.runtime import strict_json
 from fdikp_edge.runtime.errors import CalibrationError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spectral_net import SIZE
 
 
 @pytest.fixture(scope="module")
 def table(lowered: LoweredModel) -> CalibrationTable:
     return calibrate(lowered, count=4, least_work=0)
+
+
+def section_of(content: Any) -> dict[str, Any]:
+    """Return the one section of a table's file."""
+    ((section,),) = (profiles.values() for profiles in content["programs"].values())
+    found: dict[str, Any] = section
+    return found
 
 
 def test_it_comes_back_as_it_was(table: CalibrationTable, tmp_path: Path) -> None:
@@ -33,7 +45,7 @@ def test_equal_calibrations_give_equal_tables(table: CalibrationTable, lowered: 
 
 
 def test_what_is_quantised_and_why_the_rest_is_not(table: CalibrationTable, lowered: LoweredModel) -> None:
-    section = table.section(lowered.lowered.sha256)
+    section = table.section(lowered.lowered.key)
     modules = {layer.module.removeprefix("model."): layer.reason for layer in section.layers}
     assert modules["head"] == modules["tail"] == ""
     assert "spectrum" in modules["mix"]
@@ -42,7 +54,7 @@ def test_what_is_quantised_and_why_the_rest_is_not(table: CalibrationTable, lowe
 
 def test_another_program_is_refused(table: CalibrationTable) -> None:
     with pytest.raises(CalibrationError, match=r"made for other programs \(spectral-net"):
-        table.section("0" * 64)
+        table.section(("0" * 64, "default"))
 
 
 def test_an_edit_by_hand_is_noticed(table: CalibrationTable, tmp_path: Path) -> None:
@@ -58,14 +70,17 @@ def test_an_edit_by_hand_is_noticed(table: CalibrationTable, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda c: c.update(version=2), "version"),
+        (lambda c: c.update(version=1), "version is 1; this release reads 2: calibrate anew"),
+        (lambda c: c.update(version=3), "version is 3"),
         (lambda c: c.update(format="other"), "format"),
         (lambda c: c.update(scheme="magic"), "scheme"),
         (lambda c: c.update(programs=[]), "no program"),
+        (lambda c: c["programs"].update({key: {} for key in c["programs"]}), "no program"),
+        (lambda c: c["programs"].update(dict.fromkeys(c["programs"], 3)), "not a usable"),
         (lambda c: c.pop("size"), "size"),
-        (lambda c: next(iter(c["programs"].values()))["tensors"].clear(), "no range"),
-        (lambda c: next(iter(c["programs"].values()))["layers"][0].update(macs=-1), "macs"),
-        (lambda c: next(iter(c["programs"].values()))["layers"][0].update(node=3), "text"),
+        (lambda c: section_of(c)["tensors"].clear(), "no range"),
+        (lambda c: section_of(c)["layers"][0].update(macs=-1), "macs"),
+        (lambda c: section_of(c)["layers"][0].update(node=3), "text"),
     ],
 )
 def test_a_table_with_a_right_digest_but_wrong_content_is_refused(
@@ -80,6 +95,79 @@ def test_a_table_with_a_right_digest_but_wrong_content_is_refused(
     path.write_bytes(strict_json.canonical({**content, "sha256": strict_json.digest(content)}))
     with pytest.raises(CalibrationError, match=said):
         read_table(path)
+
+
+PROFILES = ("onnx", "openvino", "coreml")
+
+
+@pytest.fixture(scope="module")
+def shared(lowered: LoweredModel) -> tuple[list[LoweredModel], CalibrationTable, list[tuple[int, int]]]:
+    """One program lowered for three profiles, their table, and what was told while it was made."""
+    models = [lowered.for_profile(name) for name in PROFILES]
+    told: list[tuple[int, int]] = []
+    made = calibrate(
+        models, count=4, least_work=0, progress=lambda done, total, _: told.append((done, total))
+    )
+    return models, made, told
+
+
+def test_profiles_that_share_a_program_have_each_their_own_layers(
+    shared: tuple[list[LoweredModel], CalibrationTable, list[tuple[int, int]]], tmp_path: Path
+) -> None:
+    models, made, told = shared
+    assert len({model.lowered.sha256 for model in models}) == 1
+    assert told == [(tile, 4) for tile in range(4)], "the photos are run once"
+    made.write(tmp_path / "table.json")
+    found = read_table(tmp_path / "table.json")
+    assert found.sections == made.sections and found.sha256 == made.sha256
+    layers = {}
+    for model in models:
+        alone = calibrate(model, count=4, least_work=0)
+        assert found.section(model.lowered.key) == alone.section(model.lowered.key)
+        assert found.only(model.lowered.key).sha256 == alone.sha256
+        quantised = found.section(model.lowered.key).quantised()
+        layers[model.lowered.plan.target] = {layer.module.removeprefix("model.") for layer in quantised}
+    assert layers == {"onnx": set(), "openvino": {"head"}, "coreml": {"head", "tail"}}
+
+
+def test_one_profiles_layers_are_changed_without_the_others(
+    shared: tuple[list[LoweredModel], CalibrationTable, list[tuple[int, int]]],
+) -> None:
+    models, made, _ = shared
+    onnx, openvino, coreml = (model.lowered.key for model in models)
+    (head,) = made.section(openvino).quantised()
+    changed = made.to_float(coreml, {head.node: "a reason"})
+    assert [layer.node for layer in changed.section(openvino).quantised()] == [head.node]
+    assert head.node not in {layer.node for layer in changed.section(coreml).quantised()}
+    assert changed.section(onnx) == made.section(onnx)
+
+
+def test_a_profile_that_the_table_was_not_made_for_is_refused_though_its_program_is_there(
+    shared: tuple[list[LoweredModel], CalibrationTable, list[tuple[int, int]]], lowered: LoweredModel
+) -> None:
+    _, made, _ = shared
+    with pytest.raises(
+        CalibrationError, match=r"for onnx and openvino and coreml, not for tensorrt.*--target names"
+    ):
+        made.section(lowered.for_profile("tensorrt").lowered.key)
+
+
+_NODES = ("conv2d", "conv2d_1", "conv2d_2")
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.sets(st.sampled_from(_NODES)), min_size=1, max_size=4))
+def test_whatever_each_leaves_alone_ranges_taken_together_are_those_taken_apart(
+    lowered: LoweredModel, kept: list[set[str]]
+) -> None:
+    program, samples = lowered.lowered.program, choose(shipped_photos(), SIZE, count=2)
+    assert set(_NODES) <= {node.name for node in program.graph.nodes}
+    recipes = {str(number): dict.fromkeys(nodes, "kept") for number, nodes in enumerate(kept)}
+    together = calibrate_program(program, samples, recipes, least_work=0)
+    for name, recipe in recipes.items():
+        apart = calibrate_program(program, samples, {name: recipe}, least_work=0)
+        assert together[name] == apart[name]
+        assert {layer.node for layer in apart[name].quantised()}.isdisjoint(recipe)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b'{"format": NaN}', b"3"])
@@ -98,12 +186,12 @@ def test_a_missing_table(tmp_path: Path) -> None:
 def test_tensorrt_cache_holds_the_scales_as_big_endian_floats(
     table: CalibrationTable, lowered: LoweredModel, tmp_path: Path
 ) -> None:
-    program = lowered.lowered.sha256
-    tensor = next(iter(table.section(program).tensors))
-    table.write_tensorrt_cache(tmp_path / "cache", program, {tensor: "image"})
+    key = lowered.lowered.key
+    tensor = next(iter(table.section(key).tensors))
+    table.write_tensorrt_cache(tmp_path / "cache", key, {tensor: "image"})
     first, line = (tmp_path / "cache").read_text().splitlines()
     assert first.startswith("TRT-")
     name, bits = line.split(": ")
     assert name == "image"
     (scale,) = struct.unpack(">f", bytes.fromhex(bits))
-    assert scale == pytest.approx(table.range_of(program, tensor) / 127)
+    assert scale == pytest.approx(table.range_of(key, tensor) / 127)

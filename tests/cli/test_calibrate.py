@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from fdikp_edge.calibration.table import MAX_BYTES
+from fdikp_edge.export.roles import FIRST, LAST
+from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.images import write_photo
 from fdikp_edge.runtime.photo import Photo
+from spectral_net import SpectralNet
 
 QUICK = ("--target", "onnx", "--tiles", "2")
 
@@ -93,7 +97,8 @@ def test_bounds_are_for_int8(cli: Any) -> None:
         (b"[" * 100_000, "not a usable calibration table"),
         (b'{"format": "fdikp-edge calibration table", "version": 99}', "version is 99"),
         (b'"' + b"x" * (MAX_BYTES + 10) + b'"', "larger than 16 MB"),
-        (b'{"format": "fdikp-edge calibration table", "version": 1, "sha256": "0"}', "edited by hand"),
+        (b'{"format": "fdikp-edge calibration table", "version": 2, "sha256": "0"}', "edited by hand"),
+        (b'{"format": "fdikp-edge calibration table", "version": 1}', "reads 2: calibrate anew"),
     ],
 )
 def test_tables_that_are_none(content: bytes | None, message: str, cli: Any, tmp_path: Path) -> None:
@@ -127,7 +132,55 @@ def test_a_table_from_few_small_photos_and_whom_it_is_for(cli: Any, tmp_path: Pa
     refused(cli(*build, "--seed", "3"), "was made for tiny", "other weights")
     refused(cli(*build, "--size", "256x384"), "was made for tiny", "not for 256x384")
     content = json.loads(table)
-    next(iter(content["programs"].values()))["layers"][0]["reason"] = "by hand"
+    content["programs"][program["program_sha256"]]["onnx"]["layers"][0]["reason"] = "by hand"
     (tmp_path / "mine.json").write_text(json.dumps(content))
     refused(cli(*build), "edited by hand")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine.json"]
+
+
+def test_one_table_serves_targets_that_share_a_program_each_with_its_own_layers(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("openvino", "coremltools"):
+        pytest.importorskip(module)
+    from fdikp_edge.export import build
+
+    # A network that every target lowers to the same program, which no variant of the zoo is.
+    monkeypatch.setattr(build, "load_model", lambda *_, **__: SpectralNet().eval())
+    names = ("onnx", "openvino", "coreml")
+    photos(tmp_path / "mine", 2)
+    done = cli("calibrate", "mine", "--tiles", "2", "--json", *asked(names))
+    assert done.returncode == 0, done.stderr
+    programs = {entry["profile"]: entry for entry in json.loads(done.stdout)["programs"]}
+    assert set(programs) == set(names)
+    assert len({entry["program_sha256"] for entry in programs.values()}) == 1
+
+    quick = ("--precision", "int8", "--threads", "1", "--samples", "3", "--seconds", "0.2", "--json")
+    done = cli("deploy", *asked(names), "--table", "table.json", *quick, "--out", "all")
+    report = json.loads(done.stdout)
+    made = {row["target"]: Artifact.open(tmp_path / "all" / row["path"]) for row in report["artifacts"]}
+    for name, artifact in made.items():
+        passport = artifact.passport
+        assert passport.precision_census.get("int8 layers", 0) == programs[name]["int8_layers"]
+        assert passport.program_sha256 == programs[name]["program_sha256"]
+    ends = {
+        name: {end for end in (FIRST, LAST) if any(end in note for note in artifact.passport.notes)}
+        for name, artifact in made.items()
+    }
+    assert ends == {"onnx": {FIRST, LAST}, "openvino": {LAST}, "coreml": set()}
+
+    # The order of the targets decides nothing.
+    done = cli("calibrate", "mine", "--tiles", "2", *asked(names[::-1]), "--out", "again.json")
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "table.json").read_bytes()
+
+    assert cli("calibrate", "mine", "--tiles", "2", *asked(["onnx"]), "--out", "one.json").returncode == 0
+    done = cli("deploy", *asked(["openvino"]), "--table", "one.json", *quick, "--out", "one")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    (row,) = json.loads(done.stdout)["artifacts"]
+    assert row["state"] == "failed" and "was made for onnx, not for openvino" in row["reason"]
+    assert not [path for path in (tmp_path / "one").iterdir() if "int8" in path.name]
+
+
+def asked(targets: Iterable[str]) -> list[str]:
+    """Return the options that name targets."""
+    return [word for name in targets for word in ("--target", name)]

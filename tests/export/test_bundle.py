@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 import zipfile
@@ -112,8 +113,8 @@ def test_a_table_that_fits_goes_along_and_another_is_refused(tmp_path: Path) -> 
     from fdikp_edge.calibration.half import HalfPlan
     from fdikp_edge.calibration.table import CalibrationTable, Section
 
-    section = Section("onnx", {}, (), HalfPlan({}, (), 90.0, 60.0))
-    table = CalibrationTable("half", "a" * 64, (32, 32), {}, {"d" * 64: section})
+    section = Section({}, (), HalfPlan({}, (), 90.0, 60.0))
+    table = CalibrationTable("half", "a" * 64, (32, 32), {}, {("d" * 64, "onnx"): section})
     table.write(tmp_path / "table.json")
     stranger = maker.make(tmp_path / "stranger", "int8")
     with pytest.raises(BadInputError, match="none of these artifacts"):
@@ -123,6 +124,36 @@ def test_a_table_that_fits_goes_along_and_another_is_refused(tmp_path: Path) -> 
     own = _with_passport(stranger, passport)
     made = make_bundle([own], tmp_path / "y.bundle", tables=[tmp_path / "table.json"])
     assert f"calibration/{table.sha256[:16]}.json" in check_bundle(made.path)["files"]
+
+
+@pytest.mark.parametrize(
+    ("profiles", "ranges"),
+    [(["onnx"], 1.0), (["tensorrt"], 2.0), (["onnx", "tensorrt"], 2.0), (["coreml"], None)],
+)
+def test_a_float32_artifact_takes_along_the_ranges_of_tensorrt_or_else_of_its_own_target(
+    profiles: list[str], ranges: float | None, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    from fdikp_edge.calibration.half import HalfPlan
+    from fdikp_edge.calibration.ranges import SCHEMES, Statistics
+    from fdikp_edge.calibration.table import CalibrationTable, Section
+
+    sections = {}
+    for profile in profiles:
+        peak = 127.0 * (2 if profile == "tensorrt" else 1)
+        seen = Statistics(0.0, peak, 64.0, 70.0, 10, dict.fromkeys(SCHEMES, peak), 40.0)
+        sections["b" * 64, profile] = Section({"mul": seen}, (), HalfPlan({}, (), 90.0, 60.0))
+    CalibrationTable("half", "a" * 64, (32, 32), {}, sections).write(tmp_path / "table.json")
+    source, out = maker.make(tmp_path), tmp_path / "x.bundle"
+    if ranges is None:
+        with pytest.raises(BadInputError, match="none of these artifacts"):
+            make_bundle([source], out, tables=[tmp_path / "table.json"])
+        return
+    make_bundle([source], out, tables=[tmp_path / "table.json"])
+    with zipfile.ZipFile(out) as archive:
+        cache = archive.read("artifacts/half-onnx-fp32/calibration.cache").decode("ascii").splitlines()
+    (scale,) = struct.unpack(">f", bytes.fromhex(cache[1].split(": ")[1]))
+    assert scale == ranges
 
 
 def _with_passport(folder: Path, content: dict[str, Any]) -> Path:

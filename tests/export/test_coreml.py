@@ -110,10 +110,10 @@ class Mixed(nn.Module):
 def test_int8_rounds_what_the_tables_convolutions_read(tmp_path: Path) -> None:
     model = lower_model(Mixed().eval(), (64, 64), name="mixed", profile="coreml")
     table = calibrate(model, count=2, least_work=0)
-    layers = table.section(model.lowered.sha256).layers
+    layers = table.section(model.lowered.key).layers
     spectral = {layer.node: "on the spectrum" for layer in layers if layer.module.endswith("mix")}
-    table = table.to_float(model.lowered.sha256, spectral)
-    section = table.section(model.lowered.sha256)
+    table = table.to_float(model.lowered.key, spectral)
+    section = table.section(model.lowered.key)
     artifact = build_artifact(model, "coreml", "int8", tmp_path / "int8", table=table)
     assert artifact.passport.calibration_sha256 == table.sha256
     assert artifact.passport.precision_census["int8 layers"] == len(section.quantised()) == 2
@@ -130,7 +130,7 @@ def test_int8_rounds_what_the_tables_convolutions_read(tmp_path: Path) -> None:
     assert {o.type for o in readers} == {"conv"} and len(readers) == 2
     # Against an emulation that knows nothing of the package: inputs and weights of those layers rounded.
     x = choose(shipped_photos(), (64, 64), count=2, seed=3).arrays()[1]
-    scales = {name: table.scale(model.lowered.sha256, name) for name in section.tensors}
+    scales = {name: table.scale(model.lowered.key, name) for name in section.tensors}
     program = model.lowered.program
     expected, plain = Int8Runner(program, section.quantised(), scales)(x), Runner(program)(x)
     with open_session(artifact) as session:
@@ -138,7 +138,7 @@ def test_int8_rounds_what_the_tables_convolutions_read(tmp_path: Path) -> None:
     assert psnr_db(found, expected) > psnr_db(found, plain) + 3, "it is rounded as the table says"
     assert psnr_db(found, plain) > 40
     # With all layers in floats nothing but the weights is rounded.
-    wide = table.to_float(model.lowered.sha256, {layer.node: "for the test" for layer in section.layers})
+    wide = table.to_float(model.lowered.key, {layer.node: "for the test" for layer in section.layers})
     other = build_artifact(model, "coreml", "int8", tmp_path / "wide", table=wide)
     assert "quantize" not in {o.type for o in Package.open(other.model_path).program.operations}
 

@@ -53,6 +53,30 @@ class MakesKernels(nn.Module):
         return torch.sigmoid(self.tail(F.pixel_shuffle(self.up(f), 2)))
 
 
+class Subpixel(nn.Module):
+    """Makes its picture at half the size, four values of a colour at a place, and then puts them in place."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.head = nn.Conv2d(12, 8, 3, padding=1)
+        self.body = nn.Conv2d(8, 8, 3, padding=1)
+        self.tail = nn.Conv2d(8, 12, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = self.head(F.pixel_unshuffle(x, 2))
+        f = self.tail(torch.relu(f + self.body(torch.relu(f))))
+        if self.how == "pixel_shuffle":
+            return (x + 0.1 * F.pixel_shuffle(f, 2)).clamp(0, 1)
+        if self.how == "views":  # the same by hand
+            n, _, h, w = f.shape
+            f = f.reshape(n, 3, 2, 2, h, w).permute(0, 1, 4, 2, 5, 3)
+            return (x + 0.1 * f.flatten(4).reshape(n, 3, 2 * h, 2 * w)).clamp(0, 1)
+        # One colour after the other.
+        f = F.pixel_shuffle(f, 2)
+        return x + 0.1 * torch.cat([f[:, c : c + 1] for c in range(3)], 1)
+
+
 @cache
 def lowered(network: type[nn.Module], profile: str | None = None) -> LoweredModel:
     with torch.random.fork_rng():
@@ -63,7 +87,7 @@ def lowered(network: type[nn.Module], profile: str | None = None) -> LoweredMode
 def reasons(model: LoweredModel, **how: bool) -> dict[str, set[str]]:
     """Return module -> the reasons of its calls."""
     found: dict[str, set[str]] = {}
-    layers = calibrate(model, count=2, least_work=0, **how).section(model.lowered.sha256).layers
+    layers = calibrate(model, count=2, least_work=0, **how).section(model.lowered.key).layers
     for layer in layers:
         found.setdefault(layer.module.removeprefix("model."), set()).add(layer.reason)
     return found
@@ -86,6 +110,15 @@ def test_an_end_takes_along_the_calls_of_its_weights_at_other_scales() -> None:
     model = lowered(Pyramid)
     assert ends(model.lowered, first=False, last=False) == {}
     assert sorted(ends(model.lowered, first=True, last=True).values()) == sorted(2 * [FIRST] + 2 * [LAST])
+
+
+@pytest.mark.parametrize("how", ["pixel_shuffle", "views", "joined"])
+def test_the_layer_that_makes_the_picture_is_seen_through_what_only_moves_its_values(how: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = lower_model(Subpixel(how).eval(), SIZE, name="subpixel", profile="onnx")
+    found = reasons(model)
+    assert found == {"head": {FIRST}, "body": {""}, "tail": {LAST}}
 
 
 def test_what_feeds_kernels_and_what_follows_the_last_upsampling_is_exposed() -> None:

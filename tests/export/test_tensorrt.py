@@ -254,11 +254,11 @@ class TestClassic:
         ranges = dict(line.split(": ") for line in lines)
         made = {name for node in model.graph.node for name in node.output} | {"image"}
         assert ranges and set(ranges) <= made
-        section = table.section(lowered.lowered.sha256)
+        section = table.section(lowered.lowered.key)
         assert len(ranges) == len(section.tensors)
         steps = {struct.unpack(">f", bytes.fromhex(bits))[0] for bits in ranges.values()}
         expected = {
-            struct.unpack("f", struct.pack("f", table.scale(lowered.lowered.sha256, name)))[0]
+            struct.unpack("f", struct.pack("f", table.scale(lowered.lowered.key, name)))[0]
             for name in section.tensors
         }
         assert steps == expected

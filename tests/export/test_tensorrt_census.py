@@ -53,10 +53,10 @@ def model() -> LoweredModel:
 @pytest.fixture(scope="module")
 def table(model: LoweredModel) -> CalibrationTable:
     found = calibrate(model, count=2, least_work=0)
-    layers = found.section(model.lowered.sha256).layers
+    layers = found.section(model.lowered.key).layers
     # Said here, so that it does not hang on what calibration found out by trying.
     wide = {layer.node: "on the spectrum" for layer in layers if layer.module.endswith("mix")}
-    return found.to_float(model.lowered.sha256, wide)
+    return found.to_float(model.lowered.key, wide)
 
 
 @pytest.fixture(scope="module", params=["int8", "fp16"])
@@ -78,7 +78,7 @@ def test_the_target_says_what_became_of_each_layer_of_the_table(
     precision, folder, result = built
     layers = json.loads((folder / "layers.json").read_bytes())["layers"]
     assert [layer["node"] for layer in layers] == [
-        layer.node for layer in table.section(model.lowered.sha256).layers
+        layer.node for layer in table.section(model.lowered.key).layers
     ]
     found = {layer["module"].rpartition(".")[2]: layer for layer in layers}
     types = {name: found[name]["found"] for name in ("head", "beside", "each", "fours", "mix", "tail")}
@@ -113,7 +113,7 @@ def test_no_map_of_zeros_is_kept_in_the_engine(built: tuple[str, Path, BuildResu
 def test_the_census_follows_the_engine_and_not_the_table(
     model: LoweredModel, table: CalibrationTable
 ) -> None:
-    section = table.section(model.lowered.sha256)
+    section = table.section(model.lowered.key)
     graph, _ = target.convert_to(model.lowered, "fp32", None)
     layers = [
         EngineLayer(f"{node.name}_myl0_{number}", "correlation", "Float", (node.name,))

@@ -1,0 +1,97 @@
+"""What the artifacts of one network share: the programs that it lowers to, and their calibration table."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..export.targets import Target
+from ..runtime.errors import TargetUnavailableError
+from .mix import Bounds, mixed
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..export.build import LoweredModel
+    from ..export.calibrate import CalibrationTable
+
+
+@dataclass
+class Prepared:
+    """A network at one size, lowered once for each profile and calibrated once for all of them.
+
+    Args:
+        model: as :func:`fdikp_edge.export.lower_model` takes it, and so ``size``, ``name`` and ``contract``.
+        targets: with the precisions to build them at; those that can be built here.
+        table: the user's; one of the shipped photos is made when ``None``.
+        bounds: what int8 must keep, judged on ``photo_pairs`` and timed with ``threads``.
+    """
+
+    model: nn.Module
+    size: tuple[int, int]
+    name: str
+    contract: str
+    targets: Sequence[tuple[Target, str]]
+    table: CalibrationTable | None
+    bounds: Bounds | None
+    photo_pairs: str | Path | None
+    threads: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Of the lowering for each profile."""
+    notes: dict[str, None] = field(default_factory=dict)
+    """What to tell of the photos and of mixtures, each once."""
+    _lowered: dict[str, LoweredModel] = field(default_factory=dict)
+    _made: CalibrationTable | None = None
+
+    def lowered(self, profile: str) -> LoweredModel:
+        """Return the network lowered for a profile."""
+        from ..export.build import lower_model
+
+        if profile not in self._lowered:
+            began = time.perf_counter()
+            others = list(self._lowered.values())
+            self._lowered[profile] = (
+                others[0].for_profile(profile)
+                if others
+                else lower_model(
+                    self.model, self.size, name=self.name, contract=self.contract, profile=profile
+                )
+            )
+            self.seconds[profile] = time.perf_counter() - began
+        return self._lowered[profile]
+
+    def table_for(self, target: Target, precision: str) -> CalibrationTable | None:
+        """Return what a target calibrates with, int8 mixed as the bounds ask; ``None`` if it needs no table.
+
+        Raises:
+            CalibrationError: the network cannot be calibrated, or the user's table cannot be mixed for this.
+            CheckFailedError: no mixture keeps the bounds.
+        """
+        if precision not in target.calibrated:
+            return None
+        model = self.lowered(target.profile)
+        # Its part alone, so that no artifact hangs on what else was built beside it.
+        table = self.table or self._calibrated().only(model.lowered.key)
+        self.notes |= dict.fromkeys(f"calibration photos: {note}" for note in table.notes)
+        if precision == "int8" and self.bounds is not None:
+            try:
+                return mixed(model, table, self.bounds, target, pairs=self.photo_pairs, threads=self.threads)
+            except TargetUnavailableError as error:  # built all the same, as it would be without bounds
+                self.notes[f"{error}; its layers all stay in int8"] = None
+        return table
+
+    def _calibrated(self) -> CalibrationTable:
+        """Return a table for all profiles that need one, so that the photos are run once for each program."""
+        from ..export.calibrate import calibrate
+
+        if self._made is None:
+            models = []
+            for profile in dict.fromkeys(row.profile for row, p in self.targets if p in row.calibrated):
+                with contextlib.suppress(Exception):  # which its own artifacts will meet, and tell of
+                    models.append(self.lowered(profile))
+            self._made = calibrate(models)
+        return self._made

@@ -1,4 +1,4 @@
-"""Puts calibration tiles out of focus by the lens model of ``models/training``: what a deblurring network is for.
+"""Puts calibration tiles out of focus, by the lens model of ``models/training``.
 
 A network that sharpens answers a blurred edge with far larger values than a sharp one, so ranges of photos in
 focus clip just what it is meant to do; ranges of blurred photos alone clip what it makes of sharp ones. Tiles
@@ -21,7 +21,7 @@ from ..runtime.photo import Array
 from .samples import Samples, describe
 
 RADII = (0.0, 1.5, 3.0, 5.0)
-"""Radii in pixels that tiles of photos in focus are given in turn; real pairs of a few megapixels show 1 to 5."""
+"""In pixels, for tiles of photos in focus; real pairs of a few megapixels show 1 to 5."""
 
 
 def out_of_focus(pixels: Array, radius: float) -> Array:
@@ -39,7 +39,7 @@ def out_of_focus(pixels: Array, radius: float) -> Array:
 
 
 def in_turn(samples: Samples, radii: Sequence[float] = RADII) -> Samples:
-    """Return the tiles, put out of focus by one radius after the other: tile n by radius n modulo their number.
+    """Return the tiles, put out of focus by one radius after the other: tile n by radius n, and again.
 
     Args:
         samples: tiles, as a rule in focus.

@@ -21,7 +21,7 @@ from ..runtime.errors import CalibrationError
 from ..runtime.images import FORMATS, read_photo
 from ..runtime.photo import Array, Photo
 
-DEFAULT_COUNT = 16
+DEFAULT_COUNT = 24
 """Tiles that ranges are taken from."""
 LEAST_PHOTOS = 2
 FEW_PHOTOS = 4
@@ -51,8 +51,8 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One piece: uint8 [height, width, 3], where it is from, its features, and the radius in pixels by which it
-    was put out of focus here (:func:`.defocus.in_turn`)."""
+    """One piece: uint8 [height, width, 3], where it is from, its features, and the radius in pixels by which
+    it was put out of focus (:func:`.defocus.in_turn`)."""
 
     photo: str
     top: int

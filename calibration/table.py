@@ -67,7 +67,8 @@ class CalibrationTable:
     """Ranges for the programs of one network at one size.
 
     ``scheme`` picks the range of each tensor among those its statistics hold. ``samples`` says what the
-    ranges were taken from: ``sha256`` of the tiles, their number, the photos', and what they cover.
+    ranges were taken from: ``sha256`` of the tiles, their number, the photos', what they cover, and the radii
+    in pixels by which they were put out of focus.
     """
 
     model: str
@@ -309,5 +310,6 @@ def describe_samples(samples: Samples) -> dict[str, Any]:
         "tiles": len(samples.tiles),
         "photos": samples.photos,
         "candidates": samples.candidates,
+        "radii": sorted({tile.radius for tile in samples.tiles}),
         "coverage": samples.coverage(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +25,7 @@ from .options import (
     TargetsOption,
     ThreadsOption,
 )
-from .parsing import check_model, check_threads, parse_bounds, parse_contract, parse_size
+from .parsing import check_model, check_threads, parse_bounds, parse_contract, parse_radii, parse_size
 
 if TYPE_CHECKING:
     from ..calibration.table import Key, Section
@@ -44,7 +45,15 @@ def calibrate(
     ),
     tiles: Annotated[
         int, typer.Option(metavar="N", min=2, max=256, help="Pieces of photos to take ranges from.")
-    ] = 16,
+    ] = 24,
+    defocus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RADII",
+            help="Put the pieces out of focus by these radii in pixels, in turn: for photos in focus.",
+            show_default="0,1.5,3,5 for the photos shipped, 0 for yours",
+        ),
+    ] = None,
     sturdy: Annotated[
         bool,
         typer.Option("--sturdy", help="Leave what hard pictures lose most by in floats too; slower."),
@@ -72,17 +81,20 @@ def calibrate(
     check_model(model, height_width)
     bounds = parse_bounds(max_drop_db, min_speedup, pairs)
     check_threads(threads)
+    radii = parse_radii(defocus)
     rows = [row for row, _ in select(target, ["fp32"]) if row.calibrated]
     profiles = dict.fromkeys(row.profile for row in rows)
     if not profiles:
         raise BadInputError(f"no calibration table is used for {', '.join(target)}; build it without one")
     check_place(out, overwrite=overwrite)
     unmixed: list[str] = []
-    samples = choose(find_photos(photos) if photos else shipped_photos(), height_width, count=tiles)
+    in_focus = choose(find_photos(photos) if photos else shipped_photos(), height_width, count=tiles)
     with show.working("reading the network") as step:
+        from ..calibration.defocus import RADII, in_turn
         from ..export.build import load_model, lower_model
         from ..export.calibrate import calibrate as run
 
+        samples = in_turn(in_focus, radii or ((0,) if photos else RADII))
         step(0, 3, "lowering")
         first, *others = profiles
         lowered = lower_model(
@@ -97,7 +109,7 @@ def calibrate(
             deciding = {row.profile: row for row in reversed(rows)}
             untimed = {}
             for row in deciding.values():
-                how: dict[str, Any] = {"samples": samples, "pairs": pairs, "threads": threads}
+                how: dict[str, Any] = {"samples": in_focus, "pairs": pairs, "threads": threads}
                 try:
                     table = mixed(models[row.profile], table, bounds, row, **how, progress=step)
                 except TargetUnavailableError as error:
@@ -121,6 +133,7 @@ def calibrate(
         )
         return 0
     facts = [("model", table.model), ("table", table.sha256), ("tiles", f"{len(samples.tiles)}")]
+    facts.append(("out of focus by", _radii(table.samples["radii"])))
     facts += [(name, f"{low:g} to {high:g}") for name, (low, high) in samples.coverage().items()]
     for (_, profile), section in table.sections.items():
         facts.append((profile, f"{len(section.quantised())} of {len(section.layers)} layers in int8"))
@@ -129,6 +142,10 @@ def calibrate(
             facts.append(("", f"mixed: {section.mixture.summary()}"))
     show.facts(str(out), facts)
     return 0
+
+
+def _radii(radii: Sequence[float]) -> str:
+    return ", ".join(f"{radius:g}" for radius in radii) + " pixels"
 
 
 def _program(key: Key, section: Section) -> dict[str, Any]:

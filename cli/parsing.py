@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 _CONTRACTS = {"float": "float_nchw", "uint8": "uint8_nhwc"}
 MAX_SIDE = 65536
+LARGEST_RADIUS = 32.0
+"""Pixels; far beyond what a tile of 256 pixels can still show."""
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -57,6 +60,26 @@ def parse_bounds(max_drop_db: float | None, min_speedup: float | None, pairs: Pa
     if pairs is not None and not pairs.is_dir():
         raise BadInputError(f"--pairs {pairs}: there is no such folder")
     return Bounds(max_drop_db, min_speedup)
+
+
+def parse_radii(text: str | None) -> tuple[float, ...]:
+    """Return radii of blur in pixels, given as ``0,1.5,3``; none for ``None``.
+
+    Raises:
+        BadInputError: not such a list, or a radius below 0 or above :data:`LARGEST_RADIUS`.
+    """
+    if text is None:
+        return ()
+    try:
+        radii = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        radii = (math.nan,)
+    if not all(0 <= radius <= LARGEST_RADIUS for radius in radii):
+        raise BadInputError(
+            f"--defocus {text}: give radii in pixels, 0 to {LARGEST_RADIUS:g}, as 0,1.5,3; 0 leaves photos "
+            "as they are"
+        )
+    return radii
 
 
 def check_threads(threads: int | None) -> int | None:

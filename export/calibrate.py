@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from ..calibration.defocus import RADII, in_turn
 from ..calibration.half import Transform
 from ..calibration.layers import LEAST_WORK, LINEAR, NO_FASTER
 from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
@@ -40,7 +41,7 @@ def calibrate(
     Args:
         models: one network at one size, lowered for one or more profiles.
         photos: files; those shipped with the package when ``None``.
-        samples: tiles chosen before, instead of ``photos``.
+        samples: tiles chosen before, instead of ``photos``; as they are.
         count: tiles to choose.
         seed: of the choice.
         least_work: layers of fewer multiply-adds stay in floats.
@@ -105,8 +106,13 @@ def choose_samples(
     count: int = DEFAULT_COUNT,
     seed: int = 0,
 ) -> Samples:
-    """Return the tiles that :func:`calibrate` would choose; its errors too."""
-    return choose(photos or shipped_photos(), model.size, count=count, seed=seed)
+    """Return the tiles that :func:`calibrate` would choose; its errors too.
+
+    Those of the shipped photos, which are in focus, are put out of it in turn (:mod:`.calibration.defocus`);
+    photos given by the user are taken as they are.
+    """
+    samples = choose(photos or shipped_photos(), model.size, count=count, seed=seed)
+    return samples if photos else in_turn(samples, RADII)
 
 
 def inputs_of(model: LoweredModel, samples: Samples) -> list[Array]:

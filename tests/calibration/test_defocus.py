@@ -1,4 +1,4 @@
-"""Tiles out of focus are what a lens makes of them: a point becomes a disk, in linear light, and greys stay."""
+"""Tiles out of focus are what a lens makes of them: a point becomes a disk, in linear light; greys stay."""
 
 from __future__ import annotations
 

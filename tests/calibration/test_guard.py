@@ -45,7 +45,7 @@ def photos() -> list[np.ndarray[Any, Any]]:
 
 def of(model: LoweredModel, photos: list[np.ndarray[Any, Any]], *, guarded: bool) -> float:
     """Worst PSNR of int8 against floats."""
-    table = calibrate(model, count=4, least_work=0, guarded=guarded)
+    table = calibrate(model, count=8, least_work=0, guarded=guarded)
     table = dataclasses.replace(table, scheme="minmax")  # what is clipped is no matter of the guard
     key = model.lowered.key
     section = table.section(key)

@@ -57,9 +57,9 @@ def test_least_squares_is_no_worse_than_other_ranges_on_the_values_themselves() 
         assert best < 1.02 * error_at(values, factor * ranges["mse"])
 
 
-def test_percentile_leaves_five_in_ten_thousand_out() -> None:
-    values = torch.linspace(0, 1, 50_001)
-    assert histogram_of(values).statistics().ranges["percentile"] == pytest.approx(0.9995, abs=2.5e-4)
+def test_percentile_leaves_three_in_ten_thousand_out() -> None:
+    values = torch.linspace(0, 1, 50_001) ** 8  # thins out towards the top, so that a bin holds little there
+    assert histogram_of(values).statistics().ranges["percentile"] == pytest.approx(0.9997**8, abs=6e-4)
 
 
 def test_entropy_clips_a_lone_outlier() -> None:

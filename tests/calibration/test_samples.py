@@ -44,7 +44,7 @@ def test_features_follow_their_definitions() -> None:
 def test_the_shipped_photos_cover_dark_bright_grey_and_colourful() -> None:
     samples = choose(shipped_photos(), (256, 256))
     coverage = samples.coverage()
-    assert len(samples.tiles) == 16
+    assert len(samples.tiles) == 24
     assert samples.warnings == ()
     assert coverage["luminance"][0] < 0.15
     assert coverage["luminance"][1] > 0.5

@@ -75,6 +75,11 @@ def test_a_photo_that_is_damaged_is_named(cli: Any, tmp_path: Path) -> None:
         (["--pairs", "missing", "--max-drop-db", "0.1"], ["missing", "no such folder"]),
         (["--threads", "0"], ["--threads 0"]),
         (["--tiles", "1"], ["--tiles"]),
+        (["--defocus", "soft"], ["--defocus soft", "as 0,1.5,3"]),
+        (["--defocus", ""], ["--defocus", "radii in pixels"]),
+        (["--defocus", "0,-1"], ["--defocus 0,-1", "0 to 32"]),
+        (["--defocus", "0,inf"], ["--defocus 0,inf"]),
+        (["--defocus", "nan"], ["--defocus nan"]),
         (["--target", "onyx"], ["onyx"]),
     ],
 )

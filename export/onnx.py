@@ -62,9 +62,7 @@ def build(
     )
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     computed = onnx_checks.precisions(model)  # what only makes constants computes nothing in a call
-    rounded = precision == "int8" and table is not None
-    wide = table.section(lowered.sha256).half.wide if rounded and table is not None else ()
-    notes += describe(store(model, rounded=rounded, wide=wide))
+    notes += describe(store(model))
     del model.graph.value_info[:]  # a runtime infers shapes itself
     onnx_checks.check(model, [])
     label(model, facts)

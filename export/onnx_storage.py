@@ -1,17 +1,15 @@
 """Stores the constants of an ONNX file as :mod:`.storage` says, and undoes it.
 
-Integers that are there twice (zero points, shapes) are stored once. Any other constant keeps its name, as the result of the
-nodes that make it: those that read it stay as they are.
+A constant keeps its name, as the result of the nodes that make it, so that those that read it stay as they
+are. Integers that are there twice (zero points, shapes) are stored once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .onnx_checks import source_node
 from .storage import Stored, choose
 
 if TYPE_CHECKING:
@@ -21,14 +19,8 @@ _MAKERS = ("Cast", "Gather", "ConstantOfShape")
 _QUANTISING = ("QuantizeLinear", "DequantizeLinear")
 
 
-def store(model: onnx.ModelProto, *, rounded: bool = False, wide: Collection[str] = ()) -> list[Stored]:
-    """Store constants of a finished model smaller, in place, and return how each of those was.
-
-    Args:
-        model: its constants are initializers.
-        rounded: whether float16 may stand for float32.
-        wide: nodes of the program whose constants stay float32.
-    """
+def store(model: onnx.ModelProto) -> list[Stored]:
+    """Store constants (initializers) of a finished model smaller, in place; return how each of those was."""
     from onnx import numpy_helper
 
     readers: dict[str, list[Any]] = {}
@@ -40,8 +32,7 @@ def store(model: onnx.ModelProto, *, rounded: bool = False, wide: Collection[str
         reading = readers.get(tensor.name, [])
         # Scales and what a kernel of a runtime's own reads must be there before anything is folded.
         taboo = any(n.op_type in _QUANTISING or n.domain not in ("", "ai.onnx") for n in reading)
-        narrow = rounded and not any(source_node(n) in wide for n in reading)
-        stored = None if taboo else choose(numpy_helper.to_array(tensor), rounded=narrow)
+        stored = None if taboo else choose(numpy_helper.to_array(tensor))
         if stored is None:
             kept.append(tensor)
             continue
@@ -55,10 +46,7 @@ def store(model: onnx.ModelProto, *, rounded: bool = False, wide: Collection[str
 
 
 def restore(model: onnx.ModelProto) -> int:
-    """Put each constant back as an initializer, in place, and return how many were stored otherwise.
-
-    float16 that stood for float32 gives what the stored file computes with.
-    """
+    """Put each constant back as an initializer, in place, and return how many were stored otherwise."""
     from onnx import helper, numpy_helper
 
     known = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -83,6 +71,8 @@ def restore(model: onnx.ModelProto) -> int:
             result = np.full(tuple(value(node.input[0])), fill[0])
         values[node.output[0]] = result
         made.add(node.output[0])
+    if not made:
+        return 0
     read = {name for node in nodes for name in node.input}
     back = [numpy_helper.from_array(values[name], name) for name in values if name in read]
     # Only what nobody but a maker read goes: the file's own constants stay, in their order.
@@ -97,27 +87,28 @@ def _nodes(name: str, stored: Stored) -> tuple[list[Any], list[Any]]:
     from onnx import TensorProto, helper, numpy_helper
 
     def tensor(value: Any, word: str) -> Any:
-        return numpy_helper.from_array(np.ascontiguousarray(value), f"{name}_{word}")
+        return numpy_helper.from_array(np.ascontiguousarray(value), f"{name}/{word}")
 
     kind = helper.np_dtype_to_tensor_dtype(stored.dtype)
     if stored.form == "same":
         shape = tensor(np.array(stored.shape, np.int64), "shape")
         fill = numpy_helper.from_array(stored.data.reshape(1), "")
-        return [shape], [helper.make_node("ConstantOfShape", [shape.name], [name], f"{name}_fill", value=fill)]
+        return [shape], [
+            helper.make_node("ConstantOfShape", [shape.name], [name], f"{name}/fill", value=fill)
+        ]
     if stored.table is None:
-        word = "whole" if stored.form == "whole" else "half"
-        source = tensor(stored.data, word)
-        return [source], [helper.make_node("Cast", [source.name], [name], f"{name}_cast", to=kind)]
+        source = tensor(stored.data, "whole")
+        return [source], [helper.make_node("Cast", [source.name], [name], f"{name}/cast", to=kind)]
     places, table = tensor(stored.data, "places"), tensor(stored.table, "table")
-    wide = f"{name}_index"
+    wide = f"{name}/index"
     return [places, table], [
-        helper.make_node("Cast", [places.name], [wide], f"{wide}_cast", to=TensorProto.INT32),
-        helper.make_node("Gather", [table.name, wide], [name], f"{name}_gather"),
+        helper.make_node("Cast", [places.name], [wide], f"{name}/cast", to=TensorProto.INT32),
+        helper.make_node("Gather", [table.name, wide], [name], f"{name}/gather"),
     ]
 
 
 def _share_integers(model: onnx.ModelProto) -> None:
-    """Let all read the first of equal integers. Floats stay apart: two slopes that are equal are still two."""
+    """Let all read the first of equal integers. Floats that are equal are still two parameters."""
     from onnx import TensorProto, numpy_helper
 
     kinds = (TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64)

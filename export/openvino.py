@@ -57,16 +57,13 @@ def build(
     graph, notes = onnx_target.convert_to(lowered, precision, table)
     model = convert(onnx_target.serialise(graph, name))
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
-    labels = {
-        value: source_node(node) for node in graph.graph.node if source_node(node) for value in node.output
-    }
-    facts[NODES] = json.dumps(labels)
+    facts[NODES] = json.dumps(
+        {value: source_node(node) for node in graph.graph.node if source_node(node) for value in node.output}
+    )
     for key, value in sorted(facts.items()):
         model.set_rt_info(str(value), ["fdikp_edge", key])
     computed = precisions(model)  # what only makes constants computes nothing in a call
-    rounded = precision == "int8" and table is not None
-    wide = table.section(lowered.sha256).half.wide if rounded and table is not None else ()
-    notes += describe(store(model, rounded=rounded, labels=labels, wide=wide))
+    notes += describe(store(model))
     census = check(model)
     save(model, folder / name)
     versions = {**onnx_target.toolchain(), "openvino": str(openvino.__version__)}

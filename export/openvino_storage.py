@@ -6,7 +6,6 @@ It is for a converted model that is about to be saved: OpenVINO's common optimis
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,31 +17,17 @@ if TYPE_CHECKING:
     import openvino
 
 
-def store(
-    model: openvino.Model,
-    *,
-    rounded: bool = False,
-    labels: Mapping[str, str] | None = None,
-    wide: Collection[str] = (),
-) -> list[Stored]:
-    """Store constants of a model smaller, in place, and return how each of those was.
-
-    Args:
-        model: as it will be saved.
-        rounded: whether float16 may stand for float32.
-        labels: name of a value -> the node of the program that it is.
-        wide: nodes of the program whose constants stay float32.
-    """
+def store(model: openvino.Model) -> list[Stored]:
+    """Store constants of a model that will be saved smaller, in place; return how each of those was."""
     found = []
     for op in model.get_ordered_ops():
         if op.get_type_name() != "Constant" or op.get_element_type().get_type_name() not in ("f32", "f16"):
             continue
         port = op.output(0)
         readers = port.get_target_inputs()
-        narrow = rounded and not (_nodes_of(port, labels or {}) & {*wide, ""})
         # Ranges and steps must be constants before anything is folded.
         taboo = any(reader.get_node().get_type_name() == "FakeQuantize" for reader in readers)
-        stored = None if taboo else choose(np.array(op.data), rounded=narrow)
+        stored = None if taboo else choose(np.array(op.data))
         if stored is None:
             continue
         made = _made(op.get_friendly_name(), stored).output(0)
@@ -57,7 +42,7 @@ def store(
 
 
 def save(model: openvino.Model, path: Path) -> None:
-    """Write a model (``path`` and its ``.bin``) without the white space between elements, a sixth of its text."""
+    """Write a model (``path`` and its ``.bin``) without the white space that is a sixth of its text."""
     import openvino
 
     openvino.save_model(model, str(path), compress_to_fp16=False)
@@ -69,7 +54,8 @@ def save(model: openvino.Model, path: Path) -> None:
 def _share(model: openvino.Model) -> None:
     """Let operators read the first of equal constants: integers, and the limits of one FakeQuantize.
 
-    Other floats stay apart: OpenVINO's transformations to 8 bits then make another network, with another result.
+    Other floats stay apart: of shared ones OpenVINO's transformations to 8 bits make another network, with
+    another result.
     """
     first: dict[tuple[Any, ...], Any] = {}
     for op in model.get_ordered_ops():
@@ -78,10 +64,10 @@ def _share(model: openvino.Model) -> None:
         port = op.output(0)
         kind = port.get_element_type().get_type_name()
         readers = [reader.get_node() for reader in port.get_target_inputs()]
-        owners = {op.get_friendly_name() for op in readers if op.get_type_name() == "FakeQuantize"}
-        if kind in ("i64", "i32", "i8", "u8"):
+        owners = {reader.get_friendly_name() for reader in readers}
+        if kind[:1] in "iu":  # i64, i8, u8 and so on
             owner = ""
-        elif len(owners) == 1 and all(op.get_type_name() == "FakeQuantize" for op in readers):
+        elif len(owners) == 1 and readers[0].get_type_name() == "FakeQuantize":
             (owner,) = owners
         else:
             continue
@@ -105,7 +91,7 @@ def _made(name: str, stored: Stored) -> Any:
         op = operators.broadcast(fill, shape)
     elif stored.table is None:
         op = operators.convert(
-            named(operators.constant(stored.data), "stored"), stored.dtype.name.replace("float", "f")
+            named(operators.constant(stored.data), "whole"), stored.dtype.name.replace("float", "f")
         )
     else:
         places = named(operators.constant(stored.data), "places")
@@ -114,21 +100,3 @@ def _made(name: str, stored: Stored) -> Any:
         op = operators.gather(table, named(operators.convert(places, "i32"), "index"), axis)
     op.set_friendly_name(name)
     return op
-
-
-def _nodes_of(port: Any, labels: Mapping[str, str]) -> set[str]:
-    """Return the nodes of the program that a constant belongs to; one that nothing tells is ``""``.
-
-    They are those of the values that are made of it first: OpenVINO splits a layer into several operators, of
-    which the last has the layer's name.
-    """
-    found, waiting = set(), [reader.get_node() for reader in port.get_target_inputs()]
-    while waiting:
-        op = waiting.pop()
-        names = {labels[n] for made in op.outputs() for n in made.get_names() if n in labels}
-        after = [reader.get_node() for made in op.outputs() for reader in made.get_target_inputs()]
-        if names or not after:
-            found |= names or {""}
-        else:
-            waiting += after
-    return found

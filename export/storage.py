@@ -1,16 +1,15 @@
 """How the constants of a finished file are stored, where fewer bytes stand for the same numbers.
 
 A runtime folds what follows from constants alone when it loads a file, once. So a constant may be kept as
-something smaller with an operator or two behind it that make the constant of it:
+something smaller with an operator or two behind it that make the constant of it, bit for bit:
 
 - ``same``: one value, repeated (an empty memory of zeros);
 - ``whole``: whole numbers of 8 bits, with a cast (identities, sums and copies of channels);
-- ``few``: a table of the values that occur, and for each element its place in it (a matrix of a transform holds
-  some twenty values over and over);
-- ``half``: float16, with a cast.
+- ``few``: a table of the values that occur, and for each element its place in it (a matrix of a transform
+  holds some twenty values over and over).
 
-The first three give the constant back bit for bit, at every precision. The last rounds: it is for int8 files
-only, whose layers are rounded far more coarsely, and for what float16 holds well.
+Nothing is rounded for its size alone. What float32 is left in an int8 file makes DIKP's kernels, and their
+inversion enlarges what rounding adds: see "Limits" in docs/precision.md.
 """
 
 from __future__ import annotations
@@ -23,15 +22,10 @@ from typing import Any, Literal
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Form = Literal["same", "whole", "few", "half"]
+Form = Literal["same", "whole", "few"]
 
 LEAST_SAVED = 2048
 """Bytes under which it is left alone: an operator takes up to a kilobyte of text in OpenVINO's files."""
-LEAST_HALVED = 8192
-"""The same for what is rounded. That costs next to nothing, but for a few kilobytes nothing is worth more: a
-result that float16 moves by one step of int8 is another picture."""
-LOSS = 2.0**-11
-"""Largest rounding of float16, of a value that it holds as a normal number."""
 _SAMPLE = 4096
 _WORDS = {2: np.uint16, 4: np.uint32}
 _SAID = {
@@ -46,8 +40,8 @@ class Stored:
     """A constant as it is stored.
 
     ``shape`` and ``dtype`` (float32 or float16) are the constant's. ``data``: the one value, without a shape
-    (``same``); int8 (``whole``), places in ``table`` as uint8 or uint16 (``few``) or float16 (``half``), of the
-    constant's shape. ``table`` is one-dimensional, of the constant's type, and only there for ``few``.
+    (``same``); of the constant's shape, int8 (``whole``), or places in ``table`` as uint8 or uint16
+    (``few``). ``table`` is one-dimensional, of the constant's type, and only there for ``few``.
     """
 
     form: Form
@@ -71,46 +65,30 @@ class Stored:
         return self.data.astype(self.dtype)
 
 
-def choose(value: Array, *, rounded: bool = False) -> Stored | None:
+def choose(value: Array) -> Stored | None:
     """Return the smallest form for a constant, or ``None`` where it is best left as it is.
 
-    Args:
-        value: of any shape and type; only float32 and float16 are ever stored otherwise.
-        rounded: whether float16 may be stored for float32, where it rounds no more than :data:`LOSS`.
+    ``value`` may be of any shape and type; only float32 and float16 are ever stored otherwise.
     """
     if value.dtype not in (np.float32, np.float16) or value.nbytes < LEAST_SAVED:
         return None
     found = [stored for stored in (_same(value), _whole(value), _few(value)) if stored]
     # Of equals the first, which takes the fewest operators.
     best = max(found, key=lambda stored: stored.saved, default=None)
-    if best is not None and best.saved >= LEAST_SAVED:
-        return best
-    half = _half(value) if rounded else None
-    return half if half is not None and half.saved >= LEAST_HALVED else None
+    return best if best is not None and best.saved >= LEAST_SAVED else None
 
 
 def describe(stored: Sequence[Stored]) -> list[str]:
-    """Say how many constants are stored how, and what that saves."""
-    exact = [entry for entry in stored if entry.form != "half"]
-    notes = []
-    if exact:
-        counts = Counter(entry.form for entry in exact)
-        parts = ", ".join(words.format(counts[form]) for form, words in _SAID.items() if form in counts)
-        notes.append(
-            f"storage: {_constants(exact)} for the same numbers to the bit ({parts}), "
-            "which the runtime makes of them when it loads the file"
-        )
-    if halves := [entry for entry in stored if entry.form == "half"]:
-        notes.append(
-            f"storage: {_constants(halves)} as float16, rounded by at most 1/{1 / LOSS:.0f} of the largest value "
-            "beside it; computed in float32"
-        )
-    return notes
-
-
-def _constants(stored: Sequence[Stored]) -> str:
-    count, saved = len(stored), sum(entry.saved for entry in stored)
-    return f"{count} constant{'s' if count != 1 else ''} in {saved / 1000:.0f} kB less"
+    """Say how many constants are stored how, and what that saves; nothing where none is."""
+    if not stored:
+        return []
+    counts = Counter(entry.form for entry in stored)
+    parts = ", ".join(words.format(counts[form]) for form, words in _SAID.items() if form in counts)
+    saved = sum(entry.saved for entry in stored)
+    return [
+        f"storage: {saved / 1000:.0f} kB less for the same constants to the bit ({parts}), which the runtime "
+        "makes of them when it loads the file"
+    ]
 
 
 def _bits(value: Array) -> Array:
@@ -142,20 +120,3 @@ def _few(value: Array) -> Stored | None:
         return None
     codes = places.reshape(value.shape).astype(np.uint8 if table.size <= 2**8 else np.uint16)
     return Stored("few", value.shape, value.dtype, codes, table.view(value.dtype))
-
-
-def _half(value: Array) -> Stored | None:
-    """Return float16, if no row of the tensor, along any of its axes, loses more than ``LOSS`` of its peak.
-
-    Rows, because a channel as a whole may be small; what is small beside a larger weight of the same sum does
-    not matter.
-    """
-    if value.dtype != np.float32 or not (np.abs(value) <= np.finfo(np.float16).max).all():
-        return None
-    half = value.astype(np.float16)
-    lost, size = np.abs(half.astype(np.float32) - value), np.abs(value)
-    for axis in range(value.ndim):
-        others = tuple(i for i in range(value.ndim) if i != axis)
-        if (lost.max(axis=others) > LOSS * size.max(axis=others)).any():
-            return None
-    return Stored("half", value.shape, value.dtype, half)

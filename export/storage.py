@@ -15,7 +15,7 @@ inversion enlarges what rounding adds: see "Limits" in docs/precision.md.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ LEAST_SAVED = 2048
 """Bytes under which it is left alone: an operator takes up to a kilobyte of text in OpenVINO's files."""
 _SAMPLE = 4096
 _WORDS = {2: np.uint16, 4: np.uint32}
-_SAID = {
+_SAID: Mapping[Form, str] = {
     "same": "{} as one value",
     "whole": "{} as whole numbers of 8 bits",
     "few": "{} as a table of values and places in it",
@@ -82,7 +82,7 @@ def describe(stored: Sequence[Stored]) -> list[str]:
     """Say how many constants are stored how, and what that saves; nothing where none is."""
     if not stored:
         return []
-    counts = Counter(entry.form for entry in stored)
+    counts: Counter[Form] = Counter(entry.form for entry in stored)
     parts = ", ".join(words.format(counts[form]) for form, words in _SAID.items() if form in counts)
     saved = sum(entry.saved for entry in stored)
     return [

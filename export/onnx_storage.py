@@ -15,7 +15,8 @@ from .storage import Stored, choose
 if TYPE_CHECKING:
     import onnx
 
-_MAKERS = ("Cast", "Gather", "ConstantOfShape")
+_MAKERS = {"Cast": "/cast", "Gather": "/gather", "ConstantOfShape": "/fill"}
+"""Operators that make a constant -> how the names of such nodes end."""
 _QUANTISING = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -58,14 +59,15 @@ def restore(model: onnx.ModelProto) -> int:
 
     nodes = []
     for node in model.graph.node:
-        if node.op_type not in _MAKERS or not all(name in known or name in values for name in node.input):
+        ours = node.op_type in _MAKERS and node.name.endswith(_MAKERS[node.op_type])
+        if not ours or not all(name in known or name in values for name in node.input):
             nodes.append(node)
             continue
         attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
         if node.op_type == "Cast":
             result = value(node.input[0]).astype(helper.tensor_dtype_to_np_dtype(attributes["to"]))
         elif node.op_type == "Gather":
-            result = np.take(value(node.input[0]), value(node.input[1]), axis=attributes.get("axis", 0))
+            result = np.take(value(node.input[0]), value(node.input[1]), axis=0)
         else:
             fill = numpy_helper.to_array(attributes["value"])
             result = np.full(tuple(value(node.input[0])), fill[0])

@@ -34,6 +34,7 @@ from .device_wheel import PROGRAM, add_entry, device_wheel
 from .legacy_calibration import legacy_files
 from .onnx import serialise
 from .onnx_signed import signed
+from .onnx_storage import restore
 from .targets import TARGETS
 
 if TYPE_CHECKING:
@@ -147,30 +148,34 @@ def _open(artifacts: Iterable[str | Path], targets: tuple[str, ...]) -> list[Art
 
 def _for_device(artifact: Artifact, scratch: Path, tables: Sequence[CalibrationTable]) -> Artifact:
     """Return the artifact as a device builds from it: an ONNX file for TensorRT, and what checks it."""
-    passport = artifact.passport
-    unsigned = passport.target == "onnx" and passport.precision.startswith("int8")
+    import onnx
+
+    passport, plain = artifact.passport, artifact.passport.target == "onnx"
+    unsigned = plain and passport.precision.startswith("int8")
     fitting = [(table, key) for key in _keys(passport) for table in tables if key in table.sections]
     legacy = bool(fitting) and passport.precision == "fp32"
-    if passport.target == "onnx" and not unsigned and not legacy:
+    proto = onnx.load(artifact.path / ONNX_FILE)
+    restored = restore(proto) if plain else 0
+    if plain and not unsigned and not legacy and not restored:
         return artifact
-    model = artifact.path / ONNX_FILE
     with ArtifactWriter(scratch / artifact.path.name) as writer:
         notes = list(passport.notes)
+        if restored:
+            notes.append(
+                f"{restored} constants that the artifact stores in fewer bytes are plain here: releases of "
+                "TensorRT differ in what they make of such nodes"
+            )
         if unsigned:
-            import onnx
-
-            proto = onnx.load(model)
             signed(proto)
-            (writer.folder / ONNX_FILE).write_bytes(serialise(proto, ONNX_FILE))
             notes.append(
                 "8-bit values are signed here, which TensorRT wants; they stand for the same numbers"
             )
+        if restored or unsigned:
+            (writer.folder / ONNX_FILE).write_bytes(serialise(proto, ONNX_FILE))
         else:
-            shutil.copyfile(model, writer.folder / ONNX_FILE)
+            shutil.copyfile(artifact.path / ONNX_FILE, writer.folder / ONNX_FILE)
         if legacy:
-            import onnx
-
-            extra = legacy_files(onnx.load(model), *fitting[0])
+            extra = legacy_files(proto, *fitting[0])
             for name, data in extra.items():
                 (writer.folder / name).write_bytes(data)
         for name in (passport.golden or {}).values():

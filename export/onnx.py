@@ -23,6 +23,8 @@ from .census import FORBIDDEN, check_census
 from .deployable import INPUT_NAME, OUTPUT_NAME
 from .onnx_functions import define, inlined, translations
 from .onnx_quantise import census as layers_census
+from .onnx_storage import store
+from .storage import describe
 from .targets import TARGETS, BuildResult
 
 if TYPE_CHECKING:
@@ -59,12 +61,16 @@ def build(
         lowered, precision, table, unsigned=TARGETS["onnx"].rounds_results, functions=True
     )
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
+    computed = onnx_checks.precisions(model)  # what only makes constants computes nothing in a call
+    notes += describe(store(model))
+    del model.graph.value_info[:]  # a runtime infers shapes itself
+    onnx_checks.check(model, [])
     label(model, facts)
     name = TARGETS["onnx"].model_file
     data = serialise(model, name)
     (folder / name).write_bytes(data)
     census = onnx_checks.census(model)
-    precisions = {**onnx_checks.precisions(model), **layers_census(table, lowered.key, precision)}
+    precisions = {**computed, **layers_census(table, lowered.key, precision)}
     return BuildResult(name, toolchain(), census, precisions, notes)
 
 
@@ -131,7 +137,8 @@ def convert_to(
         LoweringError: as :func:`convert`, or a layer of the table that the file lacks.
     """
     from .onnx_half import narrow
-    from .onnx_quantise import SIGNED, UNSIGNED, describe, quantise
+    from .onnx_quantise import SIGNED, UNSIGNED, quantise
+    from .onnx_quantise import describe as describe_layers
 
     def finished(model: onnx.ModelProto) -> onnx.ModelProto:
         return model if functions else inlined(model)
@@ -148,7 +155,7 @@ def convert_to(
         notes += section.half.describe(counts)
     else:
         quantise(model, table, lowered.key, UNSIGNED if unsigned else SIGNED)
-        notes += describe(section)
+        notes += describe_layers(section)
     model = finished(model)
     onnx_checks.check(model, [], allowed)
     return model, notes

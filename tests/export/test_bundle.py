@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 import small_bundle as maker
 from fdikp_edge.export.bundle import make_bundle
 from fdikp_edge.export.device_wheel import device_wheel
-from fdikp_edge.runtime.artifact import Artifact
+from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.device.bundle import Bundle, check_bundle
 from fdikp_edge.runtime.errors import (
     ArtifactError,
@@ -65,6 +66,34 @@ def test_8_bit_values_become_signed_and_stand_for_the_same_numbers(
     with open_session(before, threads=1) as old, open_session(after, threads=1) as new:
         assert (old.run(image) == new.run(image)).all()
     assert after.passport.state == "unverified" and any("signed" in note for note in after.passport.notes)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_constants_in_fewer_bytes_are_plain_for_a_device(precision: str, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    from fdikp_edge.export.onnx_storage import store
+
+    plain = Artifact.open(maker.make(tmp_path / "plain", precision))
+    model = onnx.load(plain.model_path)
+    half = next(t for t in model.graph.initializer if t.name == "half")
+    matrix = np.where(np.random.default_rng(0).random(maker.SHAPE) < 0.5, 0.5, 0.25).astype(np.float32)
+    half.CopyFrom(onnx.numpy_helper.from_array(matrix, "half"))
+    assert len(store(model)) == 1
+    with ArtifactWriter(tmp_path / "stored") as writer:
+        onnx.save(model, writer.folder / "model.onnx")
+        for name in (plain.passport.golden or {}).values():
+            shutil.copyfile(plain.path / name, writer.folder / name)
+        stored = writer.commit(plain.passport)
+    bundle = make_bundle([stored.path], tmp_path / "a.bundle")
+    (after,) = Bundle.open(bundle.path, tmp_path / "cache").artifacts()
+    graph = onnx.load(after.model_path).graph
+    assert "Gather" not in {node.op_type for node in graph.node}
+    (found,) = (t for t in graph.initializer if t.name == "half")
+    assert onnx.numpy_helper.to_array(found).tobytes() == matrix.tobytes()
+    assert any("plain here" in note for note in after.passport.notes)
+    image = np.random.default_rng(1).random(maker.SHAPE, dtype=np.float32)
+    with open_session(stored, threads=1) as old, open_session(after, threads=1) as new:
+        assert (old.run(image) == new.run(image)).all()
 
 
 def test_values_that_cannot_be_signed_are_refused(tmp_path: Path) -> None:

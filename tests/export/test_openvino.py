@@ -66,7 +66,8 @@ def test_nothing_of_the_transforms_is_left(built: tuple[Path, BuildResult], mode
 def test_weights_stay_in_float32(built: tuple[Path, BuildResult], model: Any, network: nn.Module) -> None:
     constants = [op for op in model.get_ops() if op.get_type_name() == "Constant"]
     kinds = Counter(op.get_element_type().get_type_name() for op in constants)
-    assert set(kinds) <= {"f32", "i64", "i32"}
+    assert set(kinds) <= {"f32", "i64", "i32", "u8"}  # u8: places in a table of values
+    assert kinds["u8"] == sum("/places" in op.get_friendly_name() for op in constants) > 0
     weights = network.state_dict()["head.weight"].numpy()
     assert any(op.data.shape == weights.shape and np.array_equal(op.data, weights) for op in constants)
     assert set(built[1].precisions) == {"float"}

@@ -26,7 +26,7 @@ from ..runtime import samples
 from ..runtime.artifact import Artifact, ArtifactWriter
 from ..runtime.device import entry
 from ..runtime.engines import ONNX_FILE
-from ..runtime.errors import BadInputError, UnknownNameError
+from ..runtime.errors import BadInputError, BundleError, UnknownNameError
 from ..runtime.fields import PASSPORT_NAME
 from ..runtime.files import check_place, replacing
 from ..runtime.images import read_photo
@@ -154,8 +154,11 @@ def _for_device(artifact: Artifact, scratch: Path, tables: Sequence[CalibrationT
     unsigned = plain and passport.precision.startswith("int8")
     fitting = [(table, key) for key in _keys(passport) for table in tables if key in table.sections]
     legacy = bool(fitting) and passport.precision == "fp32"
-    proto = onnx.load(artifact.path / ONNX_FILE)
-    restored = restore(proto) if plain else 0
+    try:
+        proto = onnx.load(artifact.path / ONNX_FILE, load_external_data=False)
+        restored = restore(proto) if plain else 0
+    except Exception as error:  # DecodeError of protobuf, or what restore raises
+        raise BundleError(f"{artifact.path / ONNX_FILE}: is not a usable ONNX file: {error}") from error
     if plain and not unsigned and not legacy and not restored:
         return artifact
     with ArtifactWriter(scratch / artifact.path.name) as writer:

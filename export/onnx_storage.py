@@ -6,10 +6,12 @@ are. Integers that are there twice (zero points, shapes) are stored once.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..runtime.errors import BadInputError
 from .storage import Stored, choose
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 _MAKERS = {"Cast": "/cast", "Gather": "/gather", "ConstantOfShape": "/fill"}
 """Operators that make a constant -> how the names of such nodes end."""
 _QUANTISING = ("QuantizeLinear", "DequantizeLinear")
+LARGEST = 2**31
+"""Bytes of all constants that :func:`restore` makes: more than an ONNX file in one piece may hold."""
 
 
 def store(model: onnx.ModelProto) -> list[Stored]:
@@ -47,30 +51,35 @@ def store(model: onnx.ModelProto) -> list[Stored]:
 
 
 def restore(model: onnx.ModelProto) -> int:
-    """Put each constant back as an initializer, in place, and return how many were stored otherwise."""
-    from onnx import helper, numpy_helper
+    """Put each constant back as an initializer, in place, and return how many were stored otherwise.
+
+    Raises:
+        BadInputError: a file from elsewhere whose constants cannot be made, or are of more than
+            :data:`LARGEST` bytes.
+    """
+    from onnx import numpy_helper
 
     known = {tensor.name: tensor for tensor in model.graph.initializer}
     values: dict[str, Any] = {}
     made: set[str] = set()
+    total = 0
 
     def value(name: str) -> Any:
         return values[name] if name in values else numpy_helper.to_array(known[name])
 
     nodes = []
     for node in model.graph.node:
+        if total > LARGEST:
+            raise BadInputError(f"its constants are of more than {LARGEST >> 20} MB")
         ours = node.op_type in _MAKERS and node.name.endswith(_MAKERS[node.op_type])
         if not ours or not all(name in known or name in values for name in node.input):
             nodes.append(node)
             continue
-        attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-        if node.op_type == "Cast":
-            result = value(node.input[0]).astype(helper.tensor_dtype_to_np_dtype(attributes["to"]))
-        elif node.op_type == "Gather":
-            result = np.take(value(node.input[0]), value(node.input[1]), axis=0)
-        else:
-            fill = numpy_helper.to_array(attributes["value"])
-            result = np.full(tuple(value(node.input[0])), fill[0])
+        try:
+            result = _value(node, [value(name) for name in node.input])
+        except (ValueError, IndexError, KeyError, TypeError) as error:
+            raise BadInputError(f"constant {node.output[0]!r} cannot be made: {error}") from error
+        total += result.nbytes
         values[node.output[0]] = result
         made.add(node.output[0])
     if not made:
@@ -82,6 +91,24 @@ def restore(model: onnx.ModelProto) -> int:
     kept = [tensor for name, tensor in known.items() if name in read or name not in taken]
     _rewrite(model, [*kept, *back], nodes)
     return len(back)
+
+
+def _value(node: Any, inputs: list[Any]) -> Any:
+    """Return the constant that a node makes of others; a shape is checked before it is filled."""
+    from onnx import helper, numpy_helper
+
+    attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    if node.op_type == "Cast":
+        return inputs[0].astype(helper.tensor_dtype_to_np_dtype(attributes["to"]))
+    if node.op_type == "Gather":
+        if inputs[1].size * inputs[0][:1].nbytes > LARGEST:
+            raise ValueError("it is too large")
+        return np.take(inputs[0], inputs[1], axis=0)
+    shape = tuple(int(n) for n in inputs[0])
+    fill = numpy_helper.to_array(attributes["value"])
+    if math.prod(shape) * fill.itemsize > LARGEST:
+        raise ValueError(f"a shape of {shape} is too large")
+    return np.full(shape, fill[0])
 
 
 def _nodes(name: str, stored: Stored) -> tuple[list[Any], list[Any]]:

@@ -21,6 +21,7 @@ from fdikp_edge.runtime.device.bundle import Bundle, check_bundle
 from fdikp_edge.runtime.errors import (
     ArtifactError,
     BadInputError,
+    BundleError,
     CalibrationError,
     LoweringError,
     OutputError,
@@ -111,6 +112,15 @@ def test_values_that_cannot_be_signed_are_refused(tmp_path: Path) -> None:
         signed(model)
 
 
+def _with_model(path: Path, model: bytes, dest: Path) -> Path:
+    """Write the artifact again with another model in it; its passport says so."""
+    with ArtifactWriter(dest) as writer:
+        for name in Artifact.open(path).passport.files:
+            shutil.copyfile(path / name, writer.folder / name)
+        (writer.folder / "model.onnx").write_bytes(model)
+        return writer.commit(Artifact.open(path).passport).path
+
+
 def test_refusals(tmp_path: Path) -> None:
     good = maker.make(tmp_path / "one")
     out = tmp_path / "x.bundle"
@@ -129,6 +139,8 @@ def test_refusals(tmp_path: Path) -> None:
         make_bundle([failed.path], out)
     with pytest.raises(CalibrationError):
         make_bundle([good], out, tables=[good / "passport.json"])
+    with pytest.raises(BundleError, match=r"model\.onnx: is not a usable ONNX file"):
+        make_bundle([_with_model(good, b"\xff\xff not ONNX", tmp_path / "half-onnx-other")], out)
     assert not out.exists()
     out.write_text("mine")
     with pytest.raises(OutputError, match="exists already"):

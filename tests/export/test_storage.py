@@ -19,10 +19,11 @@ from fdikp_edge.export.build import LoweredModel, lower_model
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.storage import LEAST_SAVED, Array, choose, describe
 from fdikp_edge.export.targets import BuildResult
+from fdikp_edge.runtime.errors import BadInputError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 SIZE = (64, 64)
@@ -250,3 +251,23 @@ def test_what_a_runtimes_own_kernel_reads_is_left_alone() -> None:
     graph, _ = onnx_target.convert_to(lowered, "fp32", None, functions=True)
     assert any(node.domain for node in graph.graph.node)
     assert onnx_storage.store(graph) == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [([2**20, 2**20], "too large"), ([-3, 5], "cannot be made"), ([70_000, 70_000], "too large")],
+)
+def test_a_hostile_constant_is_refused_before_it_takes_the_memory(shape: list[int], said: str) -> None:
+    fill = helper.make_tensor("", onnx.TensorProto.FLOAT, [1], [0.0])
+    graph = helper.make_graph(
+        [
+            helper.make_node("ConstantOfShape", ["shape"], ["memory"], "memory/fill", value=fill),
+            helper.make_node("Add", ["image", "memory"], ["deblurred"]),
+        ],
+        "main",
+        [helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1])],
+        [helper.make_tensor_value_info("deblurred", onnx.TensorProto.FLOAT, [1])],
+        [numpy_helper.from_array(np.array(shape, np.int64), "shape")],
+    )
+    with pytest.raises(BadInputError, match=said):
+        onnx_storage.restore(helper.make_model(graph))

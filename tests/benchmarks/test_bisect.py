@@ -66,7 +66,7 @@ FAULTS: list[tuple[str, str, str, str, Any]] = [
     ("wrong constant", "onnx", "fp32", "model.head", onnx_weight("model.head", scale(1.01))),
     ("overflow", "onnx", "fp16", "model.body.2.mix", onnx_weight("model.body.2.mix", scale(1e6))),
     ("swapped axis", "onnx", "fp32", "model.body.3", onnx_turned("model.body.3", "Relu")),
-    ("bad range", "onnx", "int8", "model.body.0.conv", onnx_range("model.body.0.conv", 0.01)),
+    ("bad range", "onnx", "int8", "model.body.2.conv", onnx_range("model.body.2.conv", 0.01)),
     ("wrong constant", "openvino", "fp32", "model.body.2.mix", openvino_weight("conv2d_8", scale(1.01))),
     ("overflow", "openvino", "fp16", "model.body.0.conv", openvino_weight("conv2d_1", scale(1e6))),
     ("swapped axis", "openvino", "fp32", "model.tail", openvino_weight("conv2d_13", swap_kernel_axes)),

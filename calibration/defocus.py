@@ -43,7 +43,8 @@ def in_turn(samples: Samples, radii: Sequence[float] = RADII) -> Samples:
 
     Args:
         samples: tiles, as a rule in focus.
-        radii: in pixels, at least one; 0 leaves a tile as it is.
+        radii: in pixels, at least one; 0 leaves a tile as it is. Those beyond the number of tiles are left
+            out, with a warning.
     """
     tiles = []
     for tile, radius in zip(samples.tiles, itertools.cycle(radii), strict=False):
@@ -51,4 +52,8 @@ def in_turn(samples: Samples, radii: Sequence[float] = RADII) -> Samples:
             pixels = out_of_focus(tile.pixels, radius)
             tile = dataclasses.replace(tile, pixels=pixels, features=describe(pixels), radius=radius)
         tiles.append(tile)
-    return dataclasses.replace(samples, tiles=tuple(tiles))
+    warnings = samples.warnings
+    if left_out := radii[len(tiles) :]:
+        said = ", ".join(f"{radius:g}" for radius in left_out)
+        warnings += (f"{len(tiles)} tiles for {len(radii)} radii: none is out of focus by {said} pixels",)
+    return dataclasses.replace(samples, tiles=tuple(tiles), warnings=warnings)

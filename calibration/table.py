@@ -26,7 +26,7 @@ from .layers import LEAST_WORK, Layer, find_layers
 from .mixture import Mixture
 from .ranges import DEFAULT_SCHEME, LEVELS, SCHEMES, Statistics, collect
 from .samples import Samples
-from .table_fields import read_section, wrong
+from .table_fields import read_key, read_section, wrong
 
 FORMAT = "fdikp-edge calibration table"
 VERSION = 2
@@ -114,6 +114,12 @@ class CalibrationTable:
                 f"this calibration table was made for {' and '.join(others)}, not for {profile}, which "
                 "lowers to the same program but may want other layers in 8 bits: calibrate anew, with this "
                 "target among those that --target names"
+            )
+        others = list(dict.fromkeys(other for _, other in self.sections))
+        if profile not in others:
+            raise CalibrationError(
+                f"this calibration table was made for {' and '.join(others)}, not for {profile}: calibrate "
+                "anew, with this target among those that --target names"
             )
         made = ", ".join(f"{other} {program[:12]}" for program, other in self.sections)
         raise CalibrationError(
@@ -232,7 +238,7 @@ def _parse(content: Any) -> CalibrationTable:
     if content["scheme"] not in SCHEMES:
         raise wrong("scheme", f"is none of {', '.join(SCHEMES)}")
     sections = {
-        (str(program), str(profile)): Section(*read_section(section))
+        read_key(program, profile): Section(*read_section(section))
         for program, profiles in dict(content["programs"]).items()
         for profile, section in dict(profiles).items()
     }

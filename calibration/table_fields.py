@@ -34,8 +34,9 @@ def read_section(
     tensors = {name: _statistics(entry, name) for name, entry in dict(value["tensors"]).items()}
     layers = [_layer(entry) for entry in value["layers"]]
     for layer in layers:
-        if not layer.reason and layer.input not in tensors:
-            raise wrong(f"layer {layer.node!r}", f"reads {layer.input!r}, of which there is no range")
+        for verb, name in (("reads", layer.input), ("makes", layer.node)):
+            if not layer.reason and name not in tensors:
+                raise wrong(f"layer {layer.node!r}", f"{verb} {name!r}, of which there is no range")
     mixture = value.get("mixture")  # which only a search leaves
     return (
         tensors,
@@ -43,6 +44,11 @@ def read_section(
         _half(value["half"]),
         None if mixture is None else _mixture(mixture),
     )
+
+
+def read_key(program_sha256: Any, profile: Any) -> tuple[str, str]:
+    """Read what a section is known by; its errors as :func:`read_section`'s."""
+    return _text(program_sha256, "programs"), _text(profile, "programs: a profile")
 
 
 def _mixture(value: Any) -> Mixture:

@@ -84,7 +84,7 @@ def restore(model: onnx.ModelProto) -> int:
         made.add(node.output[0])
     if not made:
         return 0
-    read = {name for node in nodes for name in node.input}
+    read = {name for node in nodes for name in node.input} | {port.name for port in model.graph.output}
     back = [numpy_helper.from_array(values[name], name) for name in values if name in read]
     # Only what nobody but a maker read goes: the file's own constants stay, in their order.
     taken = {name for node in model.graph.node if node.output[0] in made for name in node.input}
@@ -143,8 +143,9 @@ def _share_integers(model: onnx.ModelProto) -> None:
     kinds = (TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64)
     first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
     renamed: dict[str, str] = {}
+    ports = {port.name for port in model.graph.output}  # whose names stand
     for tensor in model.graph.initializer:
-        if tensor.data_type in kinds:
+        if tensor.data_type in kinds and tensor.name not in ports:
             key = (tensor.data_type, tuple(tensor.dims), numpy_helper.to_array(tensor).tobytes())
             renamed[tensor.name] = first.setdefault(key, tensor.name)
     for node in model.graph.node:

@@ -53,6 +53,13 @@ def test_radii_take_turns_and_say_so() -> None:
             assert after is before
 
 
+def test_radii_that_no_tile_is_left_for_are_told() -> None:
+    sharp = choose(shipped_photos(), SIZE, count=2)
+    assert in_turn(sharp, (0, 3)).warnings == sharp.warnings == ()
+    (warning,) = in_turn(sharp, (0, 1.5, 3, 5)).warnings
+    assert warning == "2 tiles for 4 radii: none is out of focus by 3, 5 pixels"
+
+
 def test_a_table_is_tied_to_what_the_network_was_shown() -> None:
     sharp = choose(shipped_photos(), SIZE, count=4)
     assert in_turn(sharp, (0,)).sha256 == sharp.sha256

@@ -31,6 +31,12 @@ def section_of(content: Any) -> dict[str, Any]:
     return found
 
 
+def quantised(content: Any) -> dict[str, Any]:
+    """Return the last layer in 8 bits: its result is nothing that another one reads."""
+    found: dict[str, Any] = [layer for layer in section_of(content)["layers"] if not layer["reason"]][-1]
+    return found
+
+
 def test_it_comes_back_as_it_was(table: CalibrationTable, tmp_path: Path) -> None:
     table.write(tmp_path / "table.json")
     found = read_table(tmp_path / "table.json")
@@ -53,8 +59,15 @@ def test_what_is_quantised_and_why_the_rest_is_not(table: CalibrationTable, lowe
 
 
 def test_another_program_is_refused(table: CalibrationTable) -> None:
+    ((_, profile),) = table.sections
     with pytest.raises(CalibrationError, match=r"made for other programs \(spectral-net"):
-        table.section(("0" * 64, "default"))
+        table.section(("0" * 64, profile))
+
+
+def test_a_target_that_a_table_was_not_made_for_is_named(table: CalibrationTable) -> None:
+    ((_, profile),) = table.sections
+    with pytest.raises(CalibrationError, match=f"made for {profile}, not for coreml: .* --target names"):
+        table.section(("0" * 64, "coreml"))
 
 
 def test_an_edit_by_hand_is_noticed(table: CalibrationTable, tmp_path: Path) -> None:
@@ -79,6 +92,9 @@ def test_an_edit_by_hand_is_noticed(table: CalibrationTable, tmp_path: Path) -> 
         (lambda c: c["programs"].update(dict.fromkeys(c["programs"], 3)), "not a usable"),
         (lambda c: c.pop("size"), "size"),
         (lambda c: section_of(c)["tensors"].clear(), "no range"),
+        (lambda c: section_of(c)["tensors"].pop(quantised(c)["node"]), "makes '.*no range"),
+        (lambda c: c["programs"].update({"p" * 501: {"onnx": section_of(c)}}), "short text"),
+        (lambda c: c["programs"].update(q={"p" * 501: section_of(c)}), "short text"),
         (lambda c: section_of(c)["layers"][0].update(macs=-1), "macs"),
         (lambda c: section_of(c)["layers"][0].update(node=3), "text"),
     ],

@@ -271,3 +271,27 @@ def test_a_hostile_constant_is_refused_before_it_takes_the_memory(shape: list[in
     )
     with pytest.raises(BadInputError, match=said):
         onnx_storage.restore(helper.make_model(graph))
+
+
+def test_results_that_are_constants_stay_results() -> None:
+    ports = [("fixed", onnx.TensorProto.FLOAT, (1, 3, 32, 32)), ("shape", onnx.TensorProto.INT64, (4,))]
+    image = onnx.helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, (3, 32, 32))
+    twins = {name: np.array([1, 3, 32, 32]) for name in ("target", "shape")}  # equal integers
+    constants = {"fixed": np.full((1, 3, 32, 32), 0.5, np.float32), **twins}
+    node = onnx.helper.make_node("Reshape", ["image", "target"], ["deblurred"])
+    graph = onnx.helper.make_graph(
+        [node],
+        "constant results",
+        [image],
+        [onnx.helper.make_tensor_value_info(*port) for port in (*ports, ("deblurred", *ports[0][1:]))],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    assert len(onnx_storage.store(model)) == 1
+    picture = np.zeros((3, 32, 32), np.float32)
+    for step in (lambda: 1, lambda: onnx_storage.restore(model)):
+        assert step() == 1
+        onnx.checker.check_model(model, full_check=True)
+        session = ort.InferenceSession(model.SerializeToString())
+        fixed, shape, _ = session.run(None, {"image": picture})
+        assert same_bits(fixed, constants["fixed"]) and same_bits(shape, constants["shape"])

@@ -74,8 +74,10 @@ def test_a_tensor_of_zeros_has_a_range_of_zero() -> None:
     assert set(seen.ranges.values()) == {0.0}
 
 
-def test_nan_names_the_tensor_and_its_module(lowered: LoweredModel) -> None:
-    broken = np.full((1, 3, 64, 64), np.nan, np.float32)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_names_the_tensor_and_its_module(value: float, lowered: LoweredModel) -> None:
+    broken = np.full((1, 3, 64, 64), 0.5, np.float32)
+    broken[0, 1, 40, 13] = value
     with pytest.raises(CalibrationError, match=r"conv2d.*NaN"):
         collect(lowered.lowered.program, ["conv2d"], [broken])
 

@@ -90,11 +90,12 @@ def calibrate(
     unmixed: list[str] = []
     in_focus = choose(find_photos(photos) if photos else shipped_photos(), height_width, count=tiles)
     with show.working("reading the network") as step:
-        from ..calibration.defocus import RADII, in_turn
+        from ..calibration.defocus import in_turn
         from ..export.build import load_model, lower_model
         from ..export.calibrate import calibrate as run
+        from ..export.calibrate import default_radii
 
-        samples = in_turn(in_focus, radii or ((0,) if photos else RADII))
+        samples = in_turn(in_focus, radii or default_radii(photos))
         step(0, 3, "lowering")
         first, *others = profiles
         lowered = lower_model(

@@ -20,7 +20,15 @@ from .roles import ends, exposed, module_of, protected, sites_of
 from .spectral import LoweredProgram
 from .spectral.planner import profile as profile_of
 
-__all__ = ["CalibrationTable", "calibrate", "check_table", "choose_samples", "inputs_of", "transforms_of"]
+__all__ = [
+    "CalibrationTable",
+    "calibrate",
+    "check_table",
+    "choose_samples",
+    "default_radii",
+    "inputs_of",
+    "transforms_of",
+]
 
 
 def calibrate(
@@ -111,8 +119,13 @@ def choose_samples(
     Those of the shipped photos, which are in focus, are put out of it in turn (:mod:`.calibration.defocus`);
     photos given by the user are taken as they are.
     """
-    samples = choose(photos or shipped_photos(), model.size, count=count, seed=seed)
-    return samples if photos else in_turn(samples, RADII)
+    chosen = choose(photos or shipped_photos(), model.size, count=count, seed=seed)
+    return in_turn(chosen, default_radii(photos))
+
+
+def default_radii(photos: Sequence[str | Path] | None) -> Sequence[float]:
+    """Return the radii in pixels that tiles of these photos are put out of focus by where nobody says any."""
+    return (0.0,) if photos else RADII
 
 
 def inputs_of(model: LoweredModel, samples: Samples) -> list[Array]:

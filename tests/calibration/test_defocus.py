@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from fdikp_edge.calibration.defocus import RADII, in_turn, out_of_focus
 from fdikp_edge.calibration.samples import choose, shipped_photos
+from fdikp_edge.export.build import LoweredModel
+from fdikp_edge.export.calibrate import choose_samples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +60,13 @@ def test_radii_that_no_tile_is_left_for_are_told() -> None:
     assert in_turn(sharp, (0, 3)).warnings == sharp.warnings == ()
     (warning,) = in_turn(sharp, (0, 1.5, 3, 5)).warnings
     assert warning == "2 tiles for 4 radii: none is out of focus by 3, 5 pixels"
+
+
+def test_shipped_photos_take_turns_and_the_users_stay(lowered: LoweredModel) -> None:
+    shipped = choose_samples(lowered, count=6)
+    assert [tile.radius for tile in shipped.tiles] == [*RADII, *RADII[:2]]
+    own = choose_samples(lowered, shipped_photos(), count=6)
+    assert own.sha256 == choose(shipped_photos(), SIZE, count=6).sha256
 
 
 def test_a_table_is_tied_to_what_the_network_was_shown() -> None:

@@ -126,6 +126,10 @@ def test_a_table_from_few_small_photos_and_whom_it_is_for(cli: Any, tmp_path: Pa
     assert "smaller than a tile of 256x256: 0.png, 1.png" in done.stderr
     said = json.loads(done.stdout)
     assert said["path"] == "mine.json" and len(said["warnings"]) == 2
+    assert said["samples"]["radii"] == [0]  # photos of the user's own are as they are, unless told otherwise
+    soft = cli("calibrate", "mine", *QUICK, "--defocus", "2,0", "--json", "--out", "soft.json")
+    assert json.loads(soft.stdout)["samples"]["radii"] == [0, 2]
+    (tmp_path / "soft.json").unlink()
     (program,) = said["programs"]
     assert 0 < program["int8_layers"] < program["layers"] and program["mixture"] is None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..export.targets import Target
 from ..runtime.errors import TargetUnavailableError
-from .mix import Bounds, mixed
+from .mixed_precision import Bounds, mixed
 
 if TYPE_CHECKING:
     from torch import nn

@@ -104,7 +104,7 @@ def calibrate(
         models = {first: lowered, **{name: lowered.for_profile(name) for name in others}}
         table = run(list(models.values()), samples=samples, sturdy=sturdy, progress=step)
         if bounds is not None:
-            from ..benchmarks.mix import mixed
+            from ..benchmarks.mixed_precision import mixed
 
             # Targets of one profile share its section of the table: the first one decides.
             deciding = {row.profile: row for row in reversed(rows)}

@@ -46,7 +46,7 @@ def export(
 
     Each is written whole or not at all, and verified later with `fdikp-edge verify`.
     """
-    from ..benchmarks.matrix import artifact_name
+    from ..benchmarks.deploy import artifact_name
     from ..export.targets import select
     from ..runtime.artifact import ArtifactWriter
     from ..runtime.files import making_folder

@@ -1,8 +1,8 @@
 """Which strategy computes which site: a cost model per target, and the user's overrides.
 
 The model is deliberately small: time = multiply-adds / product rate + elements moved / move rate + a fixed
-cost per operator. ``python -m fdikp_edge.benchmarks.planner`` measures every strategy on every profile and
-prints how often the cheapest prediction was the fastest in fact, and what a wrong choice cost.
+cost per operator. ``python -m fdikp_edge.benchmarks.studies.planner`` measures every strategy on every
+profile and prints how often the cheapest prediction was the fastest in fact, and what a wrong choice cost.
 """
 
 from __future__ import annotations

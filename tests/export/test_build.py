@@ -9,13 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fdikp_edge.export.build import (
-    LoweredModel,
-    build_artifact,
-    export_artifact,
-    load_model,
-    reference_for,
-)
+from fdikp_edge.export.build import LoweredModel, build_artifact, export_artifact, load_model, reference_for
 from fdikp_edge.export.crops import crop
 from fdikp_edge.export.targets import get_target
 from fdikp_edge.models.zoo import weights_sha256

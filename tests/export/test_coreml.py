@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fdikp_edge.benchmarks.parity import verify
+from fdikp_edge.benchmarks.accuracy.parity import verify
 from fdikp_edge.calibration.emulate import Int8Runner, psnr_db
 from fdikp_edge.calibration.program import Runner
 from fdikp_edge.calibration.samples import choose, shipped_photos

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from fdikp_edge.benchmarks.parity import Parity, verify
+from fdikp_edge.benchmarks.accuracy.parity import Parity, verify
 from fdikp_edge.export.build import LoweredModel, build_artifact, load_model, lower_model, reference_for
 from fdikp_edge.export.reference import Reference
 from fdikp_edge.runtime.artifact import Artifact

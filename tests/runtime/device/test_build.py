@@ -29,12 +29,7 @@ from fdikp_edge.runtime.device import missing, trtexec
 from fdikp_edge.runtime.device.build import Settings, build, build_artifact
 from fdikp_edge.runtime.device.bundle import Bundle
 from fdikp_edge.runtime.engines import EngineFacts
-from fdikp_edge.runtime.errors import (
-    ArtifactError,
-    CheckFailedError,
-    OutputError,
-    TargetUnavailableError,
-)
+from fdikp_edge.runtime.errors import ArtifactError, CheckFailedError, OutputError, TargetUnavailableError
 from fdikp_edge.runtime.tensorrt_features import features_of, features_of_module
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

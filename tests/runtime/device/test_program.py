@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fdikp_edge.benchmarks.report import Row
+from fdikp_edge.benchmarks.report.model import Row
 from fdikp_edge.runtime.device import entry
 
 Device = Callable[..., "subprocess.CompletedProcess[str]"]
-LINES = Path(__file__).parents[2] / "benchmarks" / "telemetry_lines" / "tegrastats.json"
+LINES = Path(__file__).parents[2] / "benchmarks" / "telemetry" / "lines" / "tegrastats.json"
 OTHERS = [path for path in os.environ.get("FDIKP_EDGE_BARE_PYTHONS", "").split(os.pathsep) if path]
 
 

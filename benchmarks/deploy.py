@@ -40,8 +40,8 @@ from .timing.machine import Watch, machine_info
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..export.build import LoweredModel
     from ..export.calibrate import CalibrationTable
+    from ..export.lowered import LoweredModel
 
 Progress = Callable[[int, int, str], None]
 """Told about progress: steps done, steps in all, what is being done now."""
@@ -166,7 +166,7 @@ class _Run:
     sessions: list[tuple[Row, Session]] = field(default_factory=list)
 
     def __call__(self, pairs: Sequence[tuple[Target, str]], out: Path, photo: Path) -> Report:
-        from ..export.build import describe_model
+        from ..export.lowered import describe_model
 
         machine = machine_info()  # before the work, whose load is our own
         self.step("lowering the network")
@@ -290,7 +290,7 @@ class _Run:
         }
         if not working:
             return
-        from ..export.crops import crop
+        from ..runtime.pixels import crop
 
         x = crop(self.photo, lowered.contracts[0])
         calls: dict[str, Callable[[], object]] = {

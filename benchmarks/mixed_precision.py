@@ -7,14 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..export.mix import Bounds, mix
+from ..export.calibrate import Bounds, mix
 from ..export.targets import Target
 from .timing.layer_times import Stopwatch
 
 if TYPE_CHECKING:
-    from ..export.build import LoweredModel
-    from ..export.calibrate import CalibrationTable
-    from ..export.mix import Samples
+    from ..export.calibrate import CalibrationTable, Samples
+    from ..export.lowered import LoweredModel
 
 __all__ = ["Bounds", "mixed"]
 
@@ -37,7 +36,7 @@ def mixed(
         table: its calibration table.
         bounds: what to keep.
         target: built and timed on this machine.
-        samples: see :func:`fdikp_edge.export.mix.mix`, as ``pairs``.
+        samples: see :func:`fdikp_edge.export.calibrate.mix`, as ``pairs``.
         pairs: photos to judge on.
         threads: processor threads; all that may be used when ``None``.
         progress: told (steps done, steps in all, what is being done).

@@ -40,7 +40,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def tiny_artifact(folder: Path) -> Path:
     """Build the smallest variant for ONNX Runtime in ``folder``, and return the artifact's folder."""
-    from ..export.build import export_artifact, load_model
+    from ..export.build import export_artifact
+    from ..export.lowered import load_model
 
     note("building tiny for ONNX Runtime at 256x256")
     return export_artifact(

@@ -91,9 +91,9 @@ def calibrate(
     in_focus = choose(find_photos(photos) if photos else shipped_photos(), height_width, count=tiles)
     with show.working("reading the network") as step:
         from ..calibration.defocus import in_turn
-        from ..export.build import load_model, lower_model
         from ..export.calibrate import calibrate as run
         from ..export.calibrate import default_radii
+        from ..export.lowered import load_model, lower_model
 
         samples = in_turn(in_focus, radii or default_radii(photos))
         step(0, 3, "lowering")

@@ -82,7 +82,7 @@ def deploy(
     with show.working("reading the network") as step:
         from ..benchmarks.deploy import deploy as run
         from ..calibration.table import read_table
-        from ..export.build import load_model
+        from ..export.lowered import load_model
 
         report = run(
             load_model(model, seed=seed),

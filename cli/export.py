@@ -62,7 +62,8 @@ def export(
         )
     with show.working("reading the network") as step, making_folder(out):
         from ..calibration.table import read_table
-        from ..export.build import build_artifact, lower_model
+        from ..export.build import build_artifact
+        from ..export.lowered import lower_model
         from ..models import zoo
 
         ranges = None if table is None else read_table(table)

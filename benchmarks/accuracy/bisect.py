@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...export.crops import crop
 from ...export.targets import get_target
 from ...runtime.artifact import Artifact
 from ...runtime.errors import BadInputError, CheckFailedError, FdikpEdgeError
 from ...runtime.images import read_photo
 from ...runtime.passport import TensorContract
 from ...runtime.photo import Array, Photo
+from ...runtime.pixels import crop
 from ...runtime.sessions import available_threads
 from .budgets import Budget, budget_for
 from .first_departure import NOT_FINITE_DB, Bisection, Departure, Error
@@ -34,8 +34,8 @@ from .parity import as_picture
 if TYPE_CHECKING:
     from torch import nn
 
-    from ...export.build import LoweredModel
-    from ...export.partition import Cut, Partition
+    from ...export.cutting.partition import Cut, Partition
+    from ...export.lowered import LoweredModel
 
 Progress = Callable[[int, int, str], None]
 
@@ -81,7 +81,7 @@ def bisect(
     parts = row.open_parts(artifact, count)
     other = None if against is None else get_target(against.passport.target).open_parts(against, count)
     say(0, 1, "lowering the network")
-    from ...export.partition import Partition
+    from ...export.cutting.partition import Partition
 
     program, eager, notes = _program(artifact, model)
     search = _Search(
@@ -299,7 +299,7 @@ def _program(
     artifact: Artifact, model: nn.Module | LoweredModel
 ) -> tuple[Any, Callable[[Array], Array], list[str]]:
     """Lower the network as it was lowered for the artifact."""
-    from ...export.build import LoweredModel, lower_model
+    from ...export.lowered import LoweredModel, lower_model
 
     passport = artifact.passport
     if isinstance(model, LoweredModel):

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...export.crops import crop
 from ...runtime.errors import BadInputError, CheckFailedError
 from ...runtime.images import read_photo
 from ...runtime.passport import TensorContract
 from ...runtime.photo import Array, Photo
+from ...runtime.pixels import crop
 from ...runtime.samples import sample_photos
 from ...runtime.sessions import Session
 from .budgets import Budget, budget_for

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ...export.crops import crop
 from ...runtime.errors import CheckFailedError, ImageError
 from ...runtime.images import read_photo, write_photo
 from ...runtime.photo import Array, Photo
+from ...runtime.pixels import crop
 from ...runtime.samples import sample_photos
 from ...runtime.sessions import Session
 from .budgets import budget_for

@@ -37,7 +37,7 @@ from ..timing.machine import machine_info
 if TYPE_CHECKING:
     import openvino
 
-    from ...export.build import LoweredModel
+    from ...export.lowered import LoweredModel
 
 FLOAT, OURS = "fp32", "int8"
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -73,9 +73,9 @@ def compare(
         ``{"what", "weights", "threads", "clock", "rows": [{"name", "min", "p50", "n", "times_fp32",
         "times_fp32_min", "psnr_db", "mb"}], "notes", "machine"}``, milliseconds and 10^6 bytes.
     """
-    from ...export import onnx as onnx_target
     from ...export.calibrate import calibrate, choose_samples, inputs_of
-    from ...export.openvino import convert
+    from ...export.onnx import build as onnx_target
+    from ...export.openvino.build import convert
 
     machine = machine_info()
     samples = choose_samples(model, photos, count=tiles)
@@ -260,7 +260,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = vars(parser.parse_args())
     as_json, given["nncf"] = given.pop("json"), not given.pop("no_nncf")
-    from ...export.build import load_model, lower_model
+    from ...export.lowered import load_model, lower_model
 
     script.note("lowering")
     model = lower_model(load_model(given.pop("variant")), given.pop("size"), profile="openvino")

@@ -114,7 +114,7 @@ def show(result: dict[str, Any]) -> str:
 def _row(case: Case, inverse: bool, target: str, threads: int, rounds: int, seconds: float) -> dict[str, Any]:
     import torch
 
-    from ...export import onnx as onnx_target
+    from ...export.onnx import build as onnx_target
     from ...export.spectral import lower
     from ...export.spectral.strategies import STRATEGIES
 

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from ...export.crops import crop
 from ...runtime import program
 from ...runtime.artifact import Artifact
 from ...runtime.errors import BadInputError
 from ...runtime.images import read_photo
 from ...runtime.pairs import Pair, find_pairs
 from ...runtime.photo import Array
+from ...runtime.pixels import crop
 from ...runtime.sessions import Session, available_threads, open_session
 from .. import script
 from ..accuracy.budgets import budget_for
@@ -193,7 +193,8 @@ def main() -> None:
 
 
 def _run(given: argparse.Namespace) -> None:
-    from ...export.build import load_model, reference_for
+    from ...export.build import reference_for
+    from ...export.lowered import load_model
 
     pairs = find_pairs(given.pairs)
     if given.limit is not None and not given.limit >= 1:

@@ -95,7 +95,7 @@ def in_openvino(model: bytes, threads: int) -> Contender:
     """Return an ONNX model (one input, one output) in OpenVINO on the CPU, converted as the target does."""
     import openvino as ov
 
-    from ...export.openvino import convert
+    from ...export.openvino.build import convert
 
     config = {
         "INFERENCE_PRECISION_HINT": "f32",

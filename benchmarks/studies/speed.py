@@ -40,9 +40,9 @@ OVERHEAD = 1.25
 
 def network(variant: str, size: tuple[int, int], threads: int, rounds: int, **options: Any) -> dict[str, Any]:
     """Time a variant (or weights file) at one size; see :func:`compare` for what is returned."""
-    from ...export.build import load_model, lower_model
-    from ...export.crops import crop
+    from ...export.lowered import load_model, lower_model
     from ...runtime.images import read_photo
+    from ...runtime.pixels import crop
     from ...runtime.samples import sample_photo
 
     note = _notes(f"{variant} {size[0]}x{size[1]}")
@@ -104,7 +104,7 @@ def compare(
     """
     import torch
 
-    from ...export import onnx as onnx_target
+    from ...export.onnx import build as onnx_target
 
     machine = machine_info()  # before the work, whose load is our own
     torch.set_num_threads(threads)
@@ -240,7 +240,7 @@ def _naive(model: Any, image: Any) -> bytes:
     """Return what torch's exporter makes of the module as it is, at the opset that has DFT."""
     import torch
 
-    from ...export.onnx import quiet
+    from ...export.onnx.build import quiet
 
     with quiet():
         exported = torch.onnx.export(model, (image,), None, dynamo=True, opset_version=20, verbose=False)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ...export.mix import LayerTime, Times, estimated, in_file, plain_name
+from ...export.calibrate import LayerTime, Times, estimated, in_file, plain_name
 from ...export.targets import Target, capability
 from ...runtime.artifact import Artifact
 from ...runtime.errors import TargetUnavailableError
@@ -27,8 +27,8 @@ from .layers import OnnxRuntimeProfile
 from .machine import machine_info
 
 if TYPE_CHECKING:
-    from ...export.build import LoweredModel
     from ...export.calibrate import CalibrationTable
+    from ...export.lowered import LoweredModel
 
 RUNS = 15
 """Profiled runs of each file."""

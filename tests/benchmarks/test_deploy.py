@@ -17,8 +17,8 @@ from fdikp_edge.benchmarks.mixed_precision import Bounds
 from fdikp_edge.benchmarks.report.model import Report
 from fdikp_edge.benchmarks.reproduce import Asked
 from fdikp_edge.export import targets
-from fdikp_edge.export.build import LoweredModel, load_model, lower_model
 from fdikp_edge.export.calibrate import calibrate
+from fdikp_edge.export.lowered import LoweredModel, load_model, lower_model
 from fdikp_edge.export.roles import LAST
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import (

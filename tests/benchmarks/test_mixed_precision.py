@@ -12,10 +12,9 @@ from fdikp_edge.benchmarks import deploy as matrix
 from fdikp_edge.benchmarks.mixed_precision import Bounds, mixed
 from fdikp_edge.benchmarks.timing.layer_times import Stopwatch
 from fdikp_edge.calibration.samples import shipped_photos
-from fdikp_edge.export import mix as mixing
-from fdikp_edge.export.build import LoweredModel, lower_model
-from fdikp_edge.export.calibrate import CalibrationTable, calibrate
-from fdikp_edge.export.mix import LayerTime, Times
+from fdikp_edge.export import calibrate as mixing
+from fdikp_edge.export.calibrate import CalibrationTable, LayerTime, Times, calibrate
+from fdikp_edge.export.lowered import LoweredModel, lower_model
 from fdikp_edge.export.targets import get_target
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import CalibrationError, CheckFailedError, TargetUnavailableError

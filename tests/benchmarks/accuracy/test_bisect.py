@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 from fdikp_edge.benchmarks.accuracy.bisect import bisect
 from fdikp_edge.benchmarks.accuracy.budgets import Budget
-from fdikp_edge.export.build import LoweredModel, build_artifact, lower_model
+from fdikp_edge.export.build import build_artifact
 from fdikp_edge.export.calibrate import calibrate
-from fdikp_edge.export.partition import Partition, Reference
+from fdikp_edge.export.cutting.partition import Partition, Reference
+from fdikp_edge.export.lowered import LoweredModel, lower_model
 from fdikp_edge.export.targets import get_target
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import ArtifactError, BadInputError
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from planting import (
     Deep,

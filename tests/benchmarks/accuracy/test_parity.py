@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from fdikp_edge.benchmarks.accuracy.parity import compare, verify, verify_golden
-from fdikp_edge.export.deployable import Deployable
+from fdikp_edge.export.contracts import Deployable
 from fdikp_edge.export.reference import Reference
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import CheckFailedError, ImageError

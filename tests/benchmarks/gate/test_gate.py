@@ -31,7 +31,7 @@ from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import ArtifactError, BadInputError, BaselineError, OutputError, ReportError
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from planting import plant, scale
 

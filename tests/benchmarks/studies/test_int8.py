@@ -8,7 +8,7 @@ import pytest
 import torch
 from fdikp_edge.benchmarks.studies import int8
 from fdikp_edge.benchmarks.timing.latency import Latency
-from fdikp_edge.export.build import lower_model
+from fdikp_edge.export.lowered import lower_model
 from torch import nn
 
 

@@ -217,7 +217,7 @@ def test_bad_use_is_a_message(words: tuple[str, ...], reason: str, device: Devic
 
 def test_a_failed_check_is_exit_code_1(tmp_path: Path, two_packages: Path) -> None:
     import small_bundle as maker
-    from fdikp_edge.export.bundle import make_bundle
+    from fdikp_edge.export.device.bundle import make_bundle
 
     bundle = make_bundle([maker.make(tmp_path, golden=0.4)], tmp_path / "wrong.bundle").path
     done = subprocess.run(

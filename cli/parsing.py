@@ -112,7 +112,7 @@ def check_model(model: str, size: tuple[int, int]) -> None:
         UnknownNameError: neither a variant nor a weights file.
         SizeError: the variant does not take images of ``size``.
     """
-    from ..models.variants import VARIANTS, get_variant
+    from ..models.fdikp.variants import VARIANTS, get_variant
 
     path = Path(model)
     if model in VARIANTS or not (path.suffix or path.exists() or path.name != model):

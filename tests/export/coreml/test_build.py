@@ -21,7 +21,7 @@ from fdikp_edge.export.coreml.precision import islands
 from fdikp_edge.export.coreml.prepare import named_axes, prepare
 from fdikp_edge.export.lowered import LoweredModel, lower_model
 from fdikp_edge.export.spectral import lower
-from fdikp_edge.models.dsrm import LayerNorm2d
+from fdikp_edge.models.fdikp.dsrm import LayerNorm2d
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.errors import ArtifactError, LoweringError
 from fdikp_edge.runtime.mil import Package

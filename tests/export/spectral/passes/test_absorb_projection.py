@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from fdikp_edge.export.spectral import lower
-from fdikp_edge.models.spectrum import project_hermitian
+from fdikp_edge.models.fdikp.spectrum import project_hermitian
 from torch import Tensor, nn
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from fdikp_edge.export.spectral import lower
 from fdikp_edge.export.spectral.lower import LoweredProgram
-from fdikp_edge.models.dsrm import ConvLSTM
+from fdikp_edge.models.fdikp.dsrm import ConvLSTM
 from torch import Tensor, nn
 
 

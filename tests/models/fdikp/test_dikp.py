@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fdikp_edge.models.dikp import AMPLITUDE_EPSILON, KernelPredictor
-from fdikp_edge.models.fdikp import FDIKP
-from fdikp_edge.models.variants import BASE, SMALL, TINY, VARIANTS, Variant
+from fdikp_edge.models.fdikp.dikp import AMPLITUDE_EPSILON, KernelPredictor
+from fdikp_edge.models.fdikp.fdikp import FDIKP
+from fdikp_edge.models.fdikp.variants import BASE, SMALL, TINY, VARIANTS, Variant
 
 
 def predictor(variant: Variant, **changes: object) -> KernelPredictor:

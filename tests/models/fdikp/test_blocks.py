@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from fdikp_edge.models.blocks import DualDomainBlock, FourierUnit, WindowedFourierUnit, conv3, fourier_unit
+from fdikp_edge.models.fdikp.blocks import (
+    DualDomainBlock,
+    FourierUnit,
+    WindowedFourierUnit,
+    conv3,
+    fourier_unit,
+)
 from torch import nn
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fdikp_edge.models.dsrm import ConvLSTM, DualDomainRefiner, LayerNorm2d
-from fdikp_edge.models.variants import TINY
+from fdikp_edge.models.fdikp.dsrm import ConvLSTM, DualDomainRefiner, LayerNorm2d
+from fdikp_edge.models.fdikp.variants import TINY
 from torch import nn
 
 

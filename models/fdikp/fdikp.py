@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..runtime.errors import SizeError
+from ...runtime.errors import SizeError
 from .blocks import conv3, dual_domain_blocks
 from .dikp import KernelPredictor
 from .dsrm import DualDomainRefiner, State

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fdikp_edge.models.fdikp import FDIKP
-from fdikp_edge.models.pac import PositionAdaptiveConv, apply_kernels, neighbourhoods
-from fdikp_edge.models.variants import BASE, TINY, Variant
+from fdikp_edge.models.fdikp.fdikp import FDIKP
+from fdikp_edge.models.fdikp.pac import PositionAdaptiveConv, apply_kernels, neighbourhoods
+from fdikp_edge.models.fdikp.variants import BASE, TINY, Variant
 
 SMALL_ASSEMBLE = replace(TINY, channels=4, kernels=3, kernel_size=5, dilations=(1, 2))
 SMALL_MODULATE = replace(BASE, channels=4, kernels=3, kernel_size=3, dilations=(1, 3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..runtime.errors import UnknownNameError
+from ...runtime.errors import UnknownNameError
 from .sizes import SizeRequirements
 
 #: How a block looks at the spectrum: whole map, 8x8 windows, or not at all.

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from fdikp_edge.models.spectrum import from_windows, project_hermitian, to_overlapping_windows, to_windows
+from fdikp_edge.models.fdikp.spectrum import (
+    from_windows,
+    project_hermitian,
+    to_overlapping_windows,
+    to_windows,
+)
 
 SIZES = [(8, 8), (5, 5), (7, 7), (1, 1), (1, 2), (2, 1), (6, 9), (9, 6), (12, 20), (3, 2)]
 

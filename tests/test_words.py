@@ -42,6 +42,13 @@ PHRASES = (
 """Replaced everywhere; letter case and line breaks do not matter."""
 OPTIONS = ("--sturdy", "--most-seconds")
 """Old names of options: the code still accepts them, pages and templates use the new ones."""
+TERMS = (
+    *("lowering", "eager", "golden output", "image contract", "site", "strategy", "plan", "halo", "soak"),
+    *("conforming run", "passport", "census", "island", "MIL", "DIKP", "PAC", "DSRM", "half spectrum"),
+    *("twiddle", "calibration range", "zero point", "execution provider", "tile", "budget", "baseline"),
+    *("parity", "target", "program", "artifact", "bundle", "reference"),
+)
+"""Words that a newcomer meets, each a row of the glossary."""
 _PAGES = (".md", ".j2")
 
 
@@ -111,3 +118,11 @@ def test_replaced_phrases_are_gone(phrase: str) -> None:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_pages_use_the_new_names_of_options(option: str) -> None:
     assert [name for name in files_with(option, *_PAGES) if name != "CHANGELOG.md"] == []
+
+
+def test_the_glossary_explains_what_a_newcomer_meets() -> None:
+    page = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    explained = re.findall(r"^\| ([^|]+) \| [^|]{20,} \|$", page, re.MULTILINE)
+    assert set(TERMS) <= set(explained)
+    assert len(explained) == len(set(explained))
+    assert "](docs/glossary.md)" in (ROOT / "README.md").read_text(encoding="utf-8")

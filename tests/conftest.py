@@ -90,7 +90,7 @@ def readme(tmp_path_factory: pytest.TempPathFactory) -> Readme:
     """
     from fdikp_edge.runtime.samples import sample_photo
 
-    pages = [page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "gate.md"]
+    pages = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != "gate.md"]
     files = [ROOT / "README.md", *pages]
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)

@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-ROOMS := runtime models calibration export benchmarks cli
+ROOMS := package runtime models calibration export benchmarks cli
 OUT := demo-out
 
 .DEFAULT_GOAL := help

@@ -18,21 +18,21 @@ from ..runtime.errors import TargetUnavailableError
 from ..runtime.photo import Array
 from ..runtime.sessions import Session
 from ..runtime.tile_runner import TileRunner
-from .layers import by_module, layer_times
-from .machine import machine_info
-from .parity import verify_golden
-from .protocol import Protocol
-from .report import Row
-from .single_stream import CLOCKS, Run, measure, protocol_dict
+from .accuracy.parity import verify_golden
+from .report.model import Row
 from .telemetry import Reading, Telemetry, find_sources, summary
 from .telemetry.jetson import power_mode
 from .telemetry.sysfs import SysfsSource
 from .telemetry.tegrastats import read_recording
+from .timing.layers import by_module, layer_times
+from .timing.machine import machine_info
+from .timing.protocol import Protocol
+from .timing.single_stream import CLOCKS, Run, measure, protocol_dict
 
 Progress = Callable[[int, int, str], None]
 
 DRIFT = 1.05
-"""What :attr:`.latency.Latency.drift` may be; above it a run is flagged to grow slower."""
+"""What :attr:`.timing.latency.Latency.drift` may be; above it a run is flagged to grow slower."""
 
 DRIFT_QUERIES = 30
 """The fewest queries that a drift is seen in; among fewer it is chance."""

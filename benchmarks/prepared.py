@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from ..export.targets import Target
 from ..runtime.errors import TargetUnavailableError
-from .mix import Bounds, mixed
+from .mixed_precision import Bounds, mixed
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..export.build import LoweredModel
     from ..export.calibrate import CalibrationTable
+    from ..export.lowered import LoweredModel
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Prepared:
 
     def lowered(self, profile: str) -> LoweredModel:
         """Return the network lowered for a profile."""
-        from ..export.build import lower_model
+        from ..export.lowered import lower_model
 
         if profile not in self._lowered:
             began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The command line that a run of :func:`fdikp_edge.benchmarks.matrix.deploy` amounts to."""
+"""The command line that a run of :func:`fdikp_edge.benchmarks.deploy.deploy` amounts to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .mix import Bounds
+    from .mixed_precision import Bounds
 
 FOLDER = "reproduced"
 """Where a command of a report writes: beside what it shall be compared with, not over it."""

@@ -17,8 +17,8 @@ from torch.export import ExportedProgram
 
 from ..runtime.photo import Array
 from .layers import CONVOLUTION, Layer
-from .program import Runner
 from .ranges import LEVELS
+from .runner import Runner
 
 
 def quantise(value: Tensor, scale: float | Tensor, lowest: int = -LEVELS) -> Tensor:

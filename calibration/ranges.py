@@ -26,7 +26,7 @@ from torch.export import ExportedProgram
 from ..runtime.errors import CalibrationError
 from ..runtime.photo import Array
 from .layers import module_of
-from .program import Runner
+from .runner import Runner
 
 SCHEMES = ("minmax", "percentile", "mse", "entropy")
 DEFAULT_SCHEME = "percentile"

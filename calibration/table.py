@@ -20,12 +20,12 @@ from torch.export import ExportedProgram
 from ..runtime import strict_json
 from ..runtime.errors import CalibrationError, FdikpEdgeError
 from ..runtime.files import replacing
-from .admission import TILES, admit
-from .half import HALF_TILES, HalfPlan, Transform, decide
+from .fp16_islands import HALF_TILES, HalfPlan, Transform, decide
 from .layers import LEAST_WORK, Layer, find_layers
-from .mixture import Mixture
+from .mixed_precision import Mixture
 from .ranges import DEFAULT_SCHEME, LEVELS, SCHEMES, Statistics, collect
 from .samples import Samples
+from .spectral_layers import TILES, admit
 from .table_fields import read_key, read_section, wrong
 
 FORMAT = "fdikp-edge calibration table"
@@ -273,7 +273,8 @@ def calibrate_program(
         program: a lowered program of one image in and one out.
         samples: tiles of the program's size.
         leave_alone: profile -> name of a node -> why it must stay in floats there.
-        doubtful: name of a node -> why it may have to; tried on the first tiles (:func:`.admission.admit`).
+        doubtful: name of a node -> why it may have to; tried on the first tiles
+            (:func:`.spectral_layers.admit`).
         arrays: the tiles as the program takes them; float32 [1, 3, H, W] when ``None``.
         least_work: see :func:`.layers.find_layers`.
         transforms: the program's transforms, for the decision on float16.

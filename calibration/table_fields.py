@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from ..runtime.errors import CalibrationError
-from .half import Certificate, HalfPlan
+from .fp16_islands import Certificate, HalfPlan
 from .layers import Layer
-from .mixture import Bounds, Mixture, Point, Times, Trial
+from .mixed_precision import Bounds, Mixture, Point, Times, Trial
 from .ranges import SCHEMES, Statistics
 
 _T = TypeVar("_T")

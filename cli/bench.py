@@ -12,14 +12,7 @@ from ..runtime.errors import FdikpEdgeError, TargetUnavailableError
 from . import show
 from .eager import eager_of, torch_is_here
 from .guard import complain
-from .options import (
-    ArtifactsArgument,
-    JsonOption,
-    SaveOption,
-    SeedOption,
-    ThreadsOption,
-    WeightsOption,
-)
+from .options import ArtifactsArgument, JsonOption, SaveOption, SeedOption, ThreadsOption, WeightsOption
 from .parsing import check_threads
 
 if TYPE_CHECKING:
@@ -54,7 +47,7 @@ def bench(
     One tile, the recorded photograph, again and again. No sample is dropped. The result is written into the
     passport.
     """
-    from ..benchmarks.machine import machine_info
+    from ..benchmarks.timing.machine import machine_info
     from ..runtime.artifact import Artifact
     from ..runtime.sessions import open_session
 
@@ -99,8 +92,8 @@ def _measure(
     session: Session, reference: Reference | None, warmup: int, samples: int, seconds: float, step: show.Step
 ) -> dict[str, Any]:
     """Return the figures of ``latency_ms``; ``eager_p50`` is there if PyTorch was timed by turns with it."""
-    from ..benchmarks.latency import honest, measure_side_by_side
-    from ..benchmarks.machine import Watch
+    from ..benchmarks.timing.latency import honest, measure_side_by_side
+    from ..benchmarks.timing.machine import Watch
 
     image, _ = session.artifact.golden()
     calls: dict[str, Callable[[], object]] = {"artifact": lambda: session.run(image)}

@@ -14,7 +14,7 @@ from .options import NONE, ArtifactArgument, JsonOption, SeedOption, ThreadsOpti
 from .parsing import check_photos, check_threads
 
 if TYPE_CHECKING:
-    from ..benchmarks.departure import Bisection
+    from ..benchmarks.accuracy.first_departure import Bisection
 
 
 def bisect(
@@ -61,8 +61,8 @@ def bisect(
     believed = None if against is None else Artifact.open(against)
     check_photos(photo)
     with show.working("reading the network") as step:
-        from ..benchmarks.bisect import bisect as run
-        from ..benchmarks.budgets import Budget
+        from ..benchmarks.accuracy.bisect import bisect as run
+        from ..benchmarks.accuracy.budgets import Budget
 
         found = run(
             opened,

@@ -91,9 +91,9 @@ def calibrate(
     in_focus = choose(find_photos(photos) if photos else shipped_photos(), height_width, count=tiles)
     with show.working("reading the network") as step:
         from ..calibration.defocus import in_turn
-        from ..export.build import load_model, lower_model
         from ..export.calibrate import calibrate as run
         from ..export.calibrate import default_radii
+        from ..export.lowered import load_model, lower_model
 
         samples = in_turn(in_focus, radii or default_radii(photos))
         step(0, 3, "lowering")
@@ -104,7 +104,7 @@ def calibrate(
         models = {first: lowered, **{name: lowered.for_profile(name) for name in others}}
         table = run(list(models.values()), samples=samples, sturdy=sturdy, progress=step)
         if bounds is not None:
-            from ..benchmarks.mix import mixed
+            from ..benchmarks.mixed_precision import mixed
 
             # Targets of one profile share its section of the table: the first one decides.
             deciding = {row.profile: row for row in reversed(rows)}

@@ -30,7 +30,7 @@ from .options import (
 from .parsing import check_model, check_threads, parse_bounds, parse_contract, parse_size
 
 if TYPE_CHECKING:
-    from ..benchmarks.report import Report, Row
+    from ..benchmarks.report.model import Report, Row
 
 
 def deploy(
@@ -80,9 +80,9 @@ def deploy(
     if bounds is not None and not any(p == "int8" for _, p in chosen):
         raise BadInputError("--max-drop-db and --min-speedup are bounds on int8: add --precision int8")
     with show.working("reading the network") as step:
-        from ..benchmarks.matrix import deploy as run
+        from ..benchmarks.deploy import deploy as run
         from ..calibration.table import read_table
-        from ..export.build import load_model
+        from ..export.lowered import load_model
 
         report = run(
             load_model(model, seed=seed),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..benchmarks.protocol import SETTINGS, Protocol
+from ..benchmarks.timing.protocol import SETTINGS, Protocol
 from ..runtime.device.bundle import Bundle
 from ..runtime.errors import CheckFailedError
 from ..runtime.program import run as run_program

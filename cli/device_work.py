@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..benchmarks.accuracy.parity import verify_golden
 from ..benchmarks.device_profile import profile, report, summary_lines
-from ..benchmarks.latency import measure
-from ..benchmarks.machine import machine_info
-from ..benchmarks.parity import verify_golden
-from ..benchmarks.protocol import SETTINGS, Protocol
+from ..benchmarks.timing.latency import measure
+from ..benchmarks.timing.machine import machine_info
+from ..benchmarks.timing.protocol import SETTINGS, Protocol
 from ..runtime.artifact import Artifact
 from ..runtime.deblur import Deblurrer
 from ..runtime.device import trtexec

@@ -73,7 +73,7 @@ def doctor(json: JsonOption = False) -> int:
 
 def examine() -> dict[str, Any]:
     """Return what :func:`doctor` shows, as plain values: version, machine, targets, packages, advice."""
-    from ..benchmarks.machine import machine_info
+    from ..benchmarks.timing.machine import machine_info
     from ..export.targets import TARGETS, capability
 
     packages = [

@@ -37,8 +37,8 @@ def model_of(
 
     With ``other`` its weights need not be those of the artifact.
     """
-    from ..export.build import load_model
-    from ..models.variants import VARIANTS
+    from ..export.lowered import load_model
+    from ..models.fdikp.variants import VARIANTS
     from ..models.zoo import weights_sha256
     from ..runtime.errors import BadInputError, UnknownNameError
 

@@ -46,7 +46,7 @@ def export(
 
     Each is written whole or not at all, and verified later with `fdikp-edge verify`.
     """
-    from ..benchmarks.matrix import artifact_name
+    from ..benchmarks.deploy import artifact_name
     from ..export.targets import select
     from ..runtime.artifact import ArtifactWriter
     from ..runtime.files import making_folder
@@ -62,7 +62,8 @@ def export(
         )
     with show.working("reading the network") as step, making_folder(out):
         from ..calibration.table import read_table
-        from ..export.build import build_artifact, lower_model
+        from ..export.build import build_artifact
+        from ..export.lowered import lower_model
         from ..models import zoo
 
         ranges = None if table is None else read_table(table)

@@ -17,7 +17,7 @@ from .options import JsonOption, ThreadsOption
 from .parsing import check_threads
 
 if TYPE_CHECKING:
-    from ..benchmarks.gate import Verdict
+    from ..benchmarks.gate.gate import Verdict
 
 
 def gate(
@@ -78,11 +78,11 @@ def gate(
     Numbers and pictures against fixed budgets; size, memory and precisions against the baseline; latency by
     timing the kept artifact and the new one by turns, until it is certain whether the new one is slower.
     """
-    from ..benchmarks.baseline import read_baseline
-    from ..benchmarks.baseline import update as write_baseline
-    from ..benchmarks.checks import CLOCKS
-    from ..benchmarks.read_report import read_report
-    from ..benchmarks.report import REPORT_JSON
+    from ..benchmarks.gate.baseline import read_baseline
+    from ..benchmarks.gate.baseline import update as write_baseline
+    from ..benchmarks.gate.checks import CLOCKS
+    from ..benchmarks.report.model import REPORT_JSON
+    from ..benchmarks.report.read import read_report
     from ..runtime.files import check_place
 
     check_threads(threads)
@@ -105,7 +105,7 @@ def gate(
         folder = report if report.is_dir() else report.parent
         before = None if update else read_baseline(baseline)
         with show.working("opening") as step:
-            from ..benchmarks import gate as gates
+            from ..benchmarks.gate import gate as gates
 
             if before is None:
                 present = gates.built(content, folder)
@@ -148,7 +148,7 @@ def gate(
 
 def _tell(found: Verdict | FdikpEdgeError, junit: Path | None, *, annotated: bool, json: bool) -> None:
     """Hand a verdict, or what was in the way of one, to the build server."""
-    from ..benchmarks.verdicts import github_lines, write_junit
+    from ..benchmarks.gate.formats import github_lines, write_junit
 
     for line in github_lines(found) if annotated else ():
         # GitHub reads both streams; with --json, stdout holds nothing else.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..runtime.errors import BadInputError, SizeError, UnknownNameError
 
 if TYPE_CHECKING:
-    from ..calibration.mixture import Bounds
+    from ..calibration.mixed_precision import Bounds
 
 _CONTRACTS = {"float": "float_nchw", "uint8": "uint8_nhwc"}
 MAX_SIDE = 65536
@@ -49,7 +49,7 @@ def parse_bounds(max_drop_db: float | None, min_speedup: float | None, pairs: Pa
     Raises:
         BadInputError: one that could not be met, pairs without a bound, or no such folder.
     """
-    from ..calibration.mixture import Bounds
+    from ..calibration.mixed_precision import Bounds
 
     if max_drop_db is None and min_speedup is None:
         if pairs is not None:
@@ -112,7 +112,7 @@ def check_model(model: str, size: tuple[int, int]) -> None:
         UnknownNameError: neither a variant nor a weights file.
         SizeError: the variant does not take images of ``size``.
     """
-    from ..models.variants import VARIANTS, get_variant
+    from ..models.fdikp.variants import VARIANTS, get_variant
 
     path = Path(model)
     if model in VARIANTS or not (path.suffix or path.exists() or path.name != model):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..benchmarks.protocol import SETTINGS, Protocol
+from ..benchmarks.timing.protocol import SETTINGS, Protocol
 from . import show
 from .options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOption
 from .parsing import check_threads

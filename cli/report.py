@@ -40,8 +40,8 @@ def merge(
 
     Writes report.json and report.html with all of their artifacts, each named with its device.
     """
-    from ..benchmarks.merge import merge as join
-    from ..benchmarks.merge import write_merged
+    from ..benchmarks.report.merge import merge as join
+    from ..benchmarks.report.merge import write_merged
 
     merged = join(reports, name)
     for note in write_merged(merged, out, overwrite=overwrite):

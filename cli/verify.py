@@ -25,8 +25,8 @@ from .options import (
 from .parsing import check_photos, check_threads
 
 if TYPE_CHECKING:
-    from ..benchmarks.parity import Parity
-    from ..benchmarks.worst_case import WorstCase
+    from ..benchmarks.accuracy.parity import Parity
+    from ..benchmarks.accuracy.worst_case import WorstCase
     from ..runtime.artifact import Artifact
     from ..runtime.photo import Photo
 
@@ -70,7 +70,7 @@ def verify(
     opened = [Artifact.open(path) for path in artifacts]
     check_photos(photo)
     if search is not None:
-        from ..benchmarks.worst_case import default_file
+        from ..benchmarks.accuracy.worst_case import default_file
         from ..runtime.files import check_place
 
         for artifact in opened:
@@ -108,7 +108,7 @@ def _check(
     search: _Worst | None,
     step: show.Step,
 ) -> tuple[Parity, str, WorstCase | None]:
-    from ..benchmarks import parity
+    from ..benchmarks.accuracy import parity
     from ..runtime.samples import sample_photos
     from ..runtime.sessions import open_session
 
@@ -118,7 +118,7 @@ def _check(
         reference = eager_of(artifact, weights, seed)
         if search is None:
             return parity.verify(session, reference, photos), session.caveat, None
-        from ..benchmarks.worst_case import default_file, find_worst
+        from ..benchmarks.accuracy.worst_case import default_file, find_worst
 
         worst = find_worst(
             session,
@@ -178,6 +178,6 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 
 def _save(artifact: Artifact, row: dict[str, Any]) -> None:
-    from ..benchmarks.machine import machine_info
+    from ..benchmarks.timing.machine import machine_info
 
     artifact.amend(parity=row["parity"], state=row["state"], reason=row["reason"], measured_on=machine_info())

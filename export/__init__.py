@@ -10,12 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .build import LoweredModel as LoweredModel
     from .build import build_artifact as build_artifact
     from .build import export_artifact as export_artifact
-    from .build import lower_model as lower_model
     from .build import reference_for as reference_for
-    from .deployable import Deployable as Deployable
+    from .contracts import Deployable as Deployable
+    from .lowered import LoweredModel as LoweredModel
+    from .lowered import lower_model as lower_model
     from .reference import Reference as Reference
     from .spectral import Audit as Audit
     from .spectral import LoweredProgram as LoweredProgram
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from .targets import get_target as get_target
 
 _HOMES = {
-    **dict.fromkeys(
-        ("LoweredModel", "build_artifact", "export_artifact", "lower_model", "reference_for"), ".build"
-    ),
-    "Deployable": ".deployable",
+    **dict.fromkeys(("LoweredModel", "lower_model"), ".lowered"),
+    **dict.fromkeys(("build_artifact", "export_artifact", "reference_for"), ".build"),
+    "Deployable": ".contracts",
     "Reference": ".reference",
     **dict.fromkeys(("Audit", "LoweredProgram", "Plan", "lower"), ".spectral"),
     **dict.fromkeys(("TARGETS", "Target", "get_target"), ".targets"),

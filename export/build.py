@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
@@ -16,14 +13,14 @@ from ..models import zoo
 from ..runtime.artifact import Artifact, ArtifactWriter
 from ..runtime.errors import BadInputError
 from ..runtime.images import read_photo
-from ..runtime.passport import Passport, TensorContract
+from ..runtime.passport import Passport
 from ..runtime.photo import Photo
+from ..runtime.pixels import crop
 from ..runtime.samples import sample_photo
-from .crops import crop
-from .deployable import Deployable, image_contract, tensor_contracts
+from .contracts import Deployable, image_contract
+from .lowered import LoweredModel, lower_model, summarise
 from .reference import Reference
-from .spectral import LoweredProgram, Plan, lower
-from .spectral.planner import make_plan
+from .spectral import Plan
 from .targets import Target, get_target
 
 if TYPE_CHECKING:
@@ -31,96 +28,6 @@ if TYPE_CHECKING:
 
 GOLDEN_INPUT = "golden_input.npy"
 GOLDEN_OUTPUT = "golden_output.npy"
-
-
-@dataclass(frozen=True)
-class LoweredModel:
-    """A network with a size and an image contract, lowered and ready to be built for targets.
-
-    ``plan`` is the user's override of the planner (patterns of sites to strategies), kept for other targets.
-    """
-
-    name: str
-    deployable: Deployable
-    lowered: LoweredProgram
-    size: tuple[int, int]
-    weights_sha256: str
-    notes: tuple[str, ...] = ()
-    plan: Plan | dict[str, str] | None = None
-
-    @property
-    def contracts(self) -> tuple[TensorContract, TensorContract]:
-        """What goes in and what comes out."""
-        return tensor_contracts(self.deployable.contract, *self.size)
-
-    @cached_property
-    def reference(self) -> Reference:
-        """The network in PyTorch eager, with its native FFT."""
-        return Reference(self.deployable)
-
-    def for_profile(self, profile: str) -> LoweredModel:
-        """Return the model lowered for another profile; where the planner would choose the same, this program
-        with that profile's plan."""
-        chosen = self.lowered.plan
-        wanted = make_plan([choice.site for choice in chosen.choices], profile, self.plan)
-        if profile == chosen.target:
-            return self
-        if wanted.key == chosen.key:
-            return dataclasses.replace(self, lowered=dataclasses.replace(self.lowered, plan=wanted))
-        height, width = self.size
-        lowered = lower(
-            self.deployable, (self.deployable.example(height, width),), target=profile, plan=self.plan
-        )
-        return dataclasses.replace(self, lowered=lowered)
-
-
-def load_model(variant_or_checkpoint: str | Path, *, seed: int | None = None) -> nn.Module:
-    """Return an FDIKP by name or from a weights file; see :func:`fdikp_edge.models.zoo.load`."""
-    return zoo.load(variant_or_checkpoint, seed=seed)
-
-
-def lower_model(
-    model: nn.Module,
-    size: tuple[int, int],
-    *,
-    name: str | None = None,
-    contract: str = "float_nchw",
-    profile: str | None = None,
-    plan: Plan | dict[str, str] | None = None,
-) -> LoweredModel:
-    """Put a network behind an image contract and lower it for images of one size.
-
-    Args:
-        model: takes float32 [1, 3, H, W] in [0, 1] and returns such an image, or a list of images with the
-            finest last. Set to eval mode.
-        size: height and width in pixels.
-        name: what artifacts call it; the variant's name, or else the class's, when ``None``.
-        contract: ``float_nchw`` or ``uint8_nhwc``; see
-            :func:`~fdikp_edge.export.deployable.tensor_contracts`.
-        profile: whose costs the planner counts with (:attr:`Target.profile`).
-        plan: overrides the planner; see :func:`~fdikp_edge.export.lower`.
-
-    Raises:
-        SizeError: the network does not take this size; lists the nearest that it does.
-        UnknownNameError: no such contract.
-        LoweringError: the network cannot be lowered; names the operator and its module.
-    """
-    height, width = size
-    variant: Any = getattr(model, "variant", None)
-    if variant is not None:
-        variant.size.check(height, width)
-    deployable = Deployable(model, image_contract(contract)).eval()
-    lowered = lower(deployable, (deployable.example(height, width),), target=profile, plan=plan)
-    note = getattr(model, "weights_note", None)
-    return LoweredModel(
-        name=name or getattr(variant, "name", None) or type(model).__name__,
-        deployable=deployable,
-        lowered=lowered,
-        size=(height, width),
-        weights_sha256=zoo.weights_sha256(model),
-        notes=(f"weights: {note}",) if note else (),
-        plan=plan,
-    )
 
 
 def build_artifact(
@@ -226,24 +133,3 @@ def export_artifact(
     row.check(precision)
     lowered = lower_model(model, size, name=name, contract=contract, profile=row.profile, plan=plan)
     return build_artifact(lowered, row, precision, dest, table=table, overwrite=overwrite)
-
-
-def summarise(plan: Plan) -> str:
-    """Return one line about a plan: ``12 flat, 3 separable``."""
-    counts: dict[str, int] = {}
-    for choice in plan.choices:
-        counts[choice.strategy] = counts.get(choice.strategy, 0) + 1
-    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no transforms"
-
-
-def describe_model(model: LoweredModel) -> dict[str, Any]:
-    """Return what a report says of a model: name, hashes, size, contract, and where its weights come from."""
-    return {
-        "name": model.name,
-        "weights_sha256": model.weights_sha256,
-        "program_sha256": model.lowered.sha256,
-        "size": list(model.size),
-        "image_contract": model.deployable.contract,
-        "parameters": sum(p.numel() for p in model.deployable.parameters()),
-        "notes": list(model.notes),
-    }

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .deployable import Deployable
+from .contracts import Deployable
 
 Arithmetic = Literal["float32", "float64"]
 

@@ -5,7 +5,7 @@ The lowering marks each node that a transform became. From there:
 - a *transform* stays in floats, since its sums carry one value of every pixel into every frequency;
 - what a module computes *on a spectrum*, between its transform and the way back, may have to: one coefficient
   holds the sum of a whole map, and a range that fits it can leave no steps for the others. Calibration tries
-  it (:mod:`fdikp_edge.calibration.admission`);
+  it (:mod:`fdikp_edge.calibration.spectral_layers`);
 - *kernel inversion* (products whose operands are both made at run time) has no weights to quantise.
 
 Layers that a lowering made for its own use (copies and sums by zeros and ones) hold constants in

@@ -21,7 +21,7 @@ from .requirements import Option, Requirement, read_options
 if TYPE_CHECKING:
     from ..calibration.table import CalibrationTable
     from ..runtime.artifact import Artifact
-    from .parts import Opener, Parts
+    from .cutting.parts import Opener, Parts
     from .spectral import LoweredProgram
 
 PRECISIONS: Mapping[str, str] = {
@@ -63,7 +63,7 @@ class Target:
     """Whether int8 files round the results of convolutions too, to bytes with zero point 128."""
     parts: str | None = None
     """How any part of a built model is run, which bisection needs: ``module:function``, an
-    :class:`~fdikp_edge.export.parts.Opener`."""
+    :class:`~fdikp_edge.export.cutting.parts.Opener`."""
 
     @property
     def spec(self) -> str:
@@ -201,45 +201,45 @@ TARGETS: dict[str, Target] = {
             title="ONNX, on ONNX Runtime",
             model_file="model.onnx",
             precisions=("fp32", "fp16", "int8"),
-            builder=".onnx:build",
+            builder=".onnx.build:build",
             build_needs=(_TORCH, *_ONNX),
             run_needs=(Requirement("onnxruntime", "onnxruntime", "1.23", "pip install onnxruntime"),),
             profile="onnx",
             calibrated=("fp16", "int8"),
             rounds_results=True,
-            parts=".onnx_parts:open_parts",
+            parts=".onnx.parts:open_parts",
         ),
         Target(
             name="openvino",
             title="OpenVINO IR",
             model_file="model.xml",
             precisions=("fp32", "fp16", "int8"),
-            builder=".openvino:build",
+            builder=".openvino.build:build",
             build_needs=(_TORCH, *_ONNX, Requirement("openvino", "openvino", "2025.3", _OPENVINO)),
             run_needs=(Requirement("openvino", "openvino", "2025.3", _OPENVINO),),
             profile="openvino",
             calibrated=("fp16", "int8"),
-            parts=".openvino_parts:open_parts",
+            parts=".openvino.parts:open_parts",
         ),
         Target(
             name="coreml",
             title="Core ML (.mlpackage)",
             model_file="model.mlpackage",
             precisions=("fp32", "fp16", "int8"),
-            builder=".coreml:build",
+            builder=".coreml.build:build",
             build_needs=(_TORCH, Requirement("coremltools", "coremltools", "9.0", _COREML)),
             run_needs=(),  # the reference interpreter has NumPy alone
             run_remark="off a Mac by the MIL reference interpreter: the numbers, not the speed",
             profile="coreml",
             calibrated=("int8",),
-            parts=".coreml_parts:open_parts",
+            parts=".coreml.parts:open_parts",
         ),
         Target(
             name="tensorrt-rtx",
             title="TensorRT-RTX engine",
             model_file="model.engine",
             precisions=("fp32", "fp16", "int8"),
-            builder=".tensorrt:build_rtx",
+            builder=".tensorrt.build:build_rtx",
             build_needs=(
                 _TORCH,
                 *_ONNX,
@@ -264,7 +264,7 @@ TARGETS: dict[str, Target] = {
             title="TensorRT engine, for the GPU of this machine",
             model_file="model.engine",
             precisions=("fp32", "fp16", "int8"),
-            builder=".tensorrt:build_classic",
+            builder=".tensorrt.build:build_classic",
             build_needs=(
                 _TORCH,
                 *_ONNX,

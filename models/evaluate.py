@@ -228,7 +228,7 @@ def _run(given: argparse.Namespace) -> None:
     from rich.progress import track
 
     from . import classical, zoo
-    from .variants import VARIANTS
+    from .fdikp.variants import VARIANTS
 
     pairs = find_pairs(given.pairs)
     if given.model:

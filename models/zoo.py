@@ -17,8 +17,8 @@ import torch
 
 from ..runtime.errors import BadInputError
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from .fdikp import FDIKP
-from .variants import VARIANTS, Variant, get_variant
+from .fdikp.fdikp import FDIKP
+from .fdikp.variants import VARIANTS, Variant, get_variant
 
 #: Written into each file; a file with another number comes from a later version of this package.
 FORMAT = "1"

@@ -20,7 +20,13 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 #: With several workers a long file that begins last keeps one of them busy alone: these begin first.
-_LONG = ("test_readme.py", "test_fdikp_programs.py", "test_coreml.py", "test_precision.py", "test_onnx.py")
+_LONG = (
+    "test_readme.py",
+    "export/test_fdikp_programs.py",
+    "export/coreml/test_build.py",
+    "export/test_precision.py",
+    "export/onnx/test_build.py",
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))  # small_bundle and spectral_net, which several folders use
@@ -30,7 +36,7 @@ _BIN = Path(sys.executable).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the tests by file, long files first."""
     place = {name: index for index, name in enumerate(_LONG)}
-    items.sort(key=lambda item: place.get(item.path.name, len(_LONG)))
+    items.sort(key=lambda item: place.get(item.path.relative_to(ROOT / "tests").as_posix(), len(_LONG)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +90,7 @@ def readme(tmp_path_factory: pytest.TempPathFactory) -> Readme:
     """
     from fdikp_edge.runtime.samples import sample_photo
 
-    pages = [page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "gate.md"]
+    pages = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != "gate.md"]
     files = [ROOT / "README.md", *pages]
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
@@ -116,7 +122,7 @@ def deployed(readme: Readme) -> Path:
 def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle for a Jetson of a network that halves its input, at float32 and at int8."""
     import small_bundle
-    from fdikp_edge.export.bundle import make_bundle
+    from fdikp_edge.export.device.bundle import make_bundle
 
     folder = tmp_path_factory.mktemp("bundle")
     artifacts = [small_bundle.make(folder, precision) for precision in ("fp32", "int8")]

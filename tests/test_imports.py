@@ -25,7 +25,7 @@ FILES = [str(p.relative_to(ROOT)) for room in MAY_IMPORT for p in sorted((ROOT /
 
 
 def module_of(file: str) -> str:
-    """``export/onnx.py`` -> ``fdikp_edge.export.onnx``; a package keeps its ``__init__``.
+    """``export/onnx/build.py`` -> ``fdikp_edge.export.onnx.build``; a package keeps its ``__init__``.
 
     ``package/`` is ``fdikp_edge`` itself.
     """

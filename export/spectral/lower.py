@@ -16,16 +16,16 @@ from torch.fx import traceback as fx_traceback
 from torch.utils import _pytree as pytree
 
 from ...runtime.errors import BadInputError, DynamicShapeError, FdikpEdgeError, LoweringError
-from .absorb import absorb_preparation
 from .audit import Audit, audit_program
-from .fold import constant_values
 from .fuse import Fused, fuse
 from .graph import arguments, meta_value, shape_of
+from .passes.absorb_projection import absorb_preparation
+from .passes.drop_zeros import drop_zeros
+from .passes.fold_constants import constant_values
+from .passes.limit_rank import reduce_ranks
 from .planner import Plan, make_plan, profile
-from .ranks import reduce_ranks
 from .rewriter import MODULE, LoweredModule, module_path, store, where
 from .sites import Site, describe, is_transform
-from .zeros import drop_zeros
 
 
 @dataclass(frozen=True)

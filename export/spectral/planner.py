@@ -1,8 +1,8 @@
 """Which strategy computes which site: a cost model per target, and the user's overrides.
 
 The model is deliberately small: time = multiply-adds / product rate + elements moved / move rate + a fixed
-cost per operator. ``python -m fdikp_edge.benchmarks.planner`` measures every strategy on every profile and
-prints how often the cheapest prediction was the fastest in fact, and what a wrong choice cost.
+cost per operator. ``python -m fdikp_edge.benchmarks.studies.planner`` measures every strategy on every
+profile and prints how often the cheapest prediction was the fastest in fact, and what a wrong choice cost.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ PROFILES: dict[str, Profile] = {
     ),
     "coreml": Profile(macs_per_us=55_000, moved_per_us=2_500, operator_us=15, runtime_kernels=False),
 }
-# For runtimes with a transform of their own: TensorRT from 11.2, and any with the plugin of `export/plugins`.
+# For runtimes with a transform of their own: TensorRT from 11.2, and any with `export/tensorrt/plugins`.
 # Orders of magnitude of an embedded GPU's data sheet, not measured: 1.5 T multiply-adds and 25 G elements a
 # second, 8 us for a kernel.
 _GPU = Profile(macs_per_us=1_500_000, moved_per_us=25_000, operator_us=8)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ...runtime import program
 from ...runtime.errors import BadInputError
-from ..variants import VARIANTS
+from ..fdikp.variants import VARIANTS
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..fdikp import resize
+from ..fdikp.fdikp import resize
 
 #: How the errors of several pictures are put together.
 Kind = Literal["plain", "relative"]

@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader, Subset
 from ...runtime.errors import BadInputError, CheckFailedError
 from ...runtime.files import output_error, replacing
 from .. import zoo
-from ..blocks import FourierUnit
-from ..dikp import KernelPredictor
-from ..fdikp import FDIKP
-from ..variants import get_variant
+from ..fdikp.blocks import FourierUnit
+from ..fdikp.dikp import KernelPredictor
+from ..fdikp.fdikp import FDIKP
+from ..fdikp.variants import get_variant
 from .apertures import Aperture
 from .defocus import margin
 from .log import STEPS, VALIDATIONS, Table, draw

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..photo import Array as Array
-from ..wire import Buffer, fields, signed, varint
+from ..protobuf import Buffer, fields, signed, varint
 
 Span = tuple[int, int]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import strict_json
 from ..errors import ArtifactError
-from ..wire import Buffer, fields
+from ..protobuf import Buffer, fields
 from .immediate import Array, Span, children, integers
 from .program import Program, Stored, Value, read_program
 from .weights import WeightFile

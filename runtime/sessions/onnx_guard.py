@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from ..artifact import Artifact
 from ..errors import ArtifactError
-from ..wire import MAX_DEPTH, fields
+from ..protobuf import MAX_DEPTH, fields
 
 # message -> field number -> message, along every way that leads to a tensor (onnx.proto3).
 _SCHEMA: dict[str, dict[int, str]] = {

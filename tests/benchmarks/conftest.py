@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from fdikp_edge.export.build import build_artifact, lower_model
+from fdikp_edge.export.build import build_artifact
+from fdikp_edge.export.lowered import lower_model
 from fdikp_edge.export.reference import Reference
 from fdikp_edge.runtime.artifact import Artifact
 from torch import Tensor, nn
@@ -65,7 +66,7 @@ def good(make_artifact: Make) -> Artifact:
 
 @pytest.fixture(scope="session")
 def reference() -> Reference:
-    from fdikp_edge.export.deployable import Deployable
+    from fdikp_edge.export.contracts import Deployable
 
     return Reference(Deployable(Blend()).eval())
 

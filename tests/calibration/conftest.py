@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fdikp_edge.export.build import LoweredModel, lower_model
+from fdikp_edge.export.lowered import LoweredModel, lower_model
 from fdikp_edge.runtime.images import write_photo
 from fdikp_edge.runtime.photo import Photo
 from spectral_net import SIZE, SpectralNet

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fdikp_edge.calibration.ranges import LEVELS, Histogram, collect
-from fdikp_edge.export.build import LoweredModel
+from fdikp_edge.export.lowered import LoweredModel
 from fdikp_edge.runtime.errors import CalibrationError
 from hypothesis import given
 from hypothesis import strategies as st

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.calibration.table import CalibrationTable, calibrate_program, read_table
-from fdikp_edge.export.build import LoweredModel
 from fdikp_edge.export.calibrate import calibrate
+from fdikp_edge.export.lowered import LoweredModel
 from fdikp_edge.runtime import strict_json
 from fdikp_edge.runtime.errors import CalibrationError
 from hypothesis import given, settings

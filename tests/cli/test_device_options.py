@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 import pytest
-from fdikp_edge.benchmarks.protocol import SETTINGS, Protocol
+from fdikp_edge.benchmarks.timing.protocol import SETTINGS, Protocol
 from fdikp_edge.cli.device import parser
 from fdikp_edge.cli.device_work import protocol_of
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from fdikp_edge.export.build import LoweredModel, lower_model
+from fdikp_edge.export.lowered import LoweredModel, lower_model
 from torch import Tensor, nn
 
 

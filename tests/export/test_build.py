@@ -9,14 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fdikp_edge.export.build import (
-    LoweredModel,
-    build_artifact,
-    export_artifact,
-    load_model,
-    reference_for,
-)
-from fdikp_edge.export.crops import crop
+from fdikp_edge.export.build import build_artifact, export_artifact, reference_for
+from fdikp_edge.export.lowered import LoweredModel, load_model
 from fdikp_edge.export.targets import get_target
 from fdikp_edge.models.zoo import weights_sha256
 from fdikp_edge.runtime.artifact import Artifact
@@ -28,6 +22,7 @@ from fdikp_edge.runtime.errors import (
     UnknownNameError,
 )
 from fdikp_edge.runtime.images import read_photo
+from fdikp_edge.runtime.pixels import crop
 from fdikp_edge.runtime.samples import sample_photo
 from fdikp_edge.runtime.sessions import open_session
 from torch import nn

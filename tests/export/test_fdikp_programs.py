@@ -6,8 +6,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from fdikp_edge.benchmarks.parity import Parity, verify
-from fdikp_edge.export.build import LoweredModel, build_artifact, load_model, lower_model, reference_for
+from fdikp_edge.benchmarks.accuracy.parity import Parity, verify
+from fdikp_edge.export.build import build_artifact, reference_for
+from fdikp_edge.export.lowered import LoweredModel, load_model, lower_model
 from fdikp_edge.export.reference import Reference
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.sessions import open_session

@@ -12,15 +12,16 @@ import onnxruntime
 import pytest
 import torch
 from fdikp_edge.calibration.emulate import HalfRunner, Int8Runner, psnr_db
-from fdikp_edge.calibration.half import decide
-from fdikp_edge.calibration.program import Runner
+from fdikp_edge.calibration.fp16_islands import decide
+from fdikp_edge.calibration.runner import Runner
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.calibration.table import CalibrationTable
-from fdikp_edge.export import onnx as target
-from fdikp_edge.export.build import LoweredModel, build_artifact, lower_model
+from fdikp_edge.export.build import build_artifact
 from fdikp_edge.export.calibrate import calibrate, transforms_of
-from fdikp_edge.export.onnx_checks import source_node
-from fdikp_edge.export.onnx_quantise import SIGNED, quantise
+from fdikp_edge.export.lowered import LoweredModel, lower_model
+from fdikp_edge.export.onnx import build as target
+from fdikp_edge.export.onnx.checks import source_node
+from fdikp_edge.export.onnx.quantise import SIGNED, quantise
 from fdikp_edge.export.roles import protected
 from fdikp_edge.runtime.errors import CalibrationError
 from fdikp_edge.runtime.sessions import open_session

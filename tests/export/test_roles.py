@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 import torch
-from fdikp_edge.export.build import LoweredModel, lower_model
 from fdikp_edge.export.calibrate import calibrate
+from fdikp_edge.export.lowered import LoweredModel, lower_model
 from fdikp_edge.export.roles import FIRST, KERNELS, LAST, PICTURE, ends, exposed
 from torch import Tensor, nn
 from torch.nn import functional as F

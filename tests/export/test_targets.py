@@ -9,14 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from fdikp_edge.export.targets import (
-    PRECISIONS,
-    TARGETS,
-    Requirement,
-    capability,
-    get_target,
-    select,
-)
+from fdikp_edge.export.targets import PRECISIONS, TARGETS, Requirement, capability, get_target, select
 from fdikp_edge.runtime.errors import BadInputError, TargetUnavailableError, UnknownNameError
 from fdikp_edge.runtime.sessions import SESSIONS
 

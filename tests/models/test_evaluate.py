@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from fdikp_edge.benchmarks.metrics import psnr_db, ssim
+from fdikp_edge.benchmarks.accuracy.metrics import psnr_db, ssim
 from fdikp_edge.models import classical
 from fdikp_edge.models.evaluate import evaluate, find_pairs, lpips, summary
 from fdikp_edge.models.training.apertures import Aperture, psf

@@ -6,8 +6,8 @@ import pytest
 import torch
 from fdikp_edge.models import zoo
 from fdikp_edge.models.checkpoint import write_checkpoint
-from fdikp_edge.models.fdikp import FDIKP
-from fdikp_edge.models.variants import BASE, TINY, VARIANTS
+from fdikp_edge.models.fdikp.fdikp import FDIKP
+from fdikp_edge.models.fdikp.variants import BASE, TINY, VARIANTS
 from fdikp_edge.runtime.errors import BadInputError, CheckpointError, OutputError, UnknownNameError
 
 

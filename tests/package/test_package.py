@@ -10,7 +10,7 @@ from pathlib import Path
 
 import fdikp_edge
 import pytest
-from fdikp_edge.export.device_wheel import device_wheel
+from fdikp_edge.export.device.wheel import device_wheel
 
 
 def run(*args: str, path: str = "", folder: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -27,7 +27,7 @@ WEIGHTS = Path("Data/com.apple.CoreML/weights/weight.bin")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """y = float16(relu(conv(x))), split in two, as a package with a weight file."""
     from coremltools.converters.mil import Builder as mb
-    from fdikp_edge.export.coreml import quiet, write_package
+    from fdikp_edge.export.coreml.build import quiet, write_package
 
     weight = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fdikp_edge.benchmarks.metrics import psnr_db
+from fdikp_edge.benchmarks.accuracy.metrics import psnr_db
 from fdikp_edge.calibration import photos
 from fdikp_edge.models.training.apertures import Aperture
 from fdikp_edge.models.training.camera import Camera, add_noise, develop, through_jpeg, to_linear

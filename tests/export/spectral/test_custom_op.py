@@ -10,10 +10,10 @@ import onnx.reference
 import onnxruntime as ort
 import pytest
 import torch
-from fdikp_edge.export import onnx as onnx_target
-from fdikp_edge.export import onnx_checks
-from fdikp_edge.export.onnx_definitions import BODIES, PORTS, VERSION, register
-from fdikp_edge.export.onnx_half import narrow
+from fdikp_edge.export.onnx import build as onnx_target
+from fdikp_edge.export.onnx import checks as onnx_checks
+from fdikp_edge.export.onnx.definitions import BODIES, PORTS, VERSION, register
+from fdikp_edge.export.onnx.half import narrow
 from fdikp_edge.export.spectral import lower
 from fdikp_edge.export.spectral.planner import make_plan
 from fdikp_edge.export.spectral.sites import describe

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fdikp_edge.export.spectral import lower
-from fdikp_edge.models.blocks import WindowedFourierUnit
+from fdikp_edge.models.fdikp.blocks import WindowedFourierUnit
 from torch import Tensor, nn
 
 

@@ -102,7 +102,7 @@ def test_onnx_runtime_equals_eager(network: Network, onnx_of: Callable[[Network]
 @needs("openvino")
 @every_network
 def test_openvino_equals_eager(network: Network, onnx_of: Callable[[Network], Path]) -> None:
-    from fdikp_edge.export import openvino as target
+    from fdikp_edge.export.openvino import build as target
 
     model = target.convert(onnx_of(network).read_bytes())
     target.check(model)

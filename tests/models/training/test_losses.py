@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from fdikp_edge.models.fdikp import resize
+from fdikp_edge.models.fdikp.fdikp import resize
 from fdikp_edge.models.training.losses import FLOOR, SCALE_WEIGHTS, SPECTRUM_WEIGHT, multi_scale_loss
 from hypothesis import given
 from hypothesis import strategies as st

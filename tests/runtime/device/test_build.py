@@ -19,7 +19,7 @@ import pytest
 import small_bundle as maker
 from fdikp_edge.cli.device import parser
 from fdikp_edge.cli.device_work import COMMANDS
-from fdikp_edge.export.bundle import make_bundle
+from fdikp_edge.export.device.bundle import make_bundle
 from fdikp_edge.runtime import cuda_library
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.caches import read_cache
@@ -29,12 +29,7 @@ from fdikp_edge.runtime.device import missing, trtexec
 from fdikp_edge.runtime.device.build import Settings, build, build_artifact
 from fdikp_edge.runtime.device.bundle import Bundle
 from fdikp_edge.runtime.engines import EngineFacts
-from fdikp_edge.runtime.errors import (
-    ArtifactError,
-    CheckFailedError,
-    OutputError,
-    TargetUnavailableError,
-)
+from fdikp_edge.runtime.errors import ArtifactError, CheckFailedError, OutputError, TargetUnavailableError
 from fdikp_edge.runtime.tensorrt_features import features_of, features_of_module
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -61,7 +56,7 @@ def artifacts(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 def weak_artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """A float32 artifact of a bundle that was made with a calibration table of its program."""
     pytest.importorskip("torch", reason="reading a calibration table needs torch")
-    from fdikp_edge.calibration.half import HalfPlan
+    from fdikp_edge.calibration.fp16_islands import HalfPlan
     from fdikp_edge.calibration.ranges import SCHEMES, Statistics
     from fdikp_edge.calibration.table import CalibrationTable, Section
 

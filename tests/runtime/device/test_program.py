@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fdikp_edge.benchmarks.report import Row
+from fdikp_edge.benchmarks.report.model import Row
 from fdikp_edge.runtime.device import entry
 
 Device = Callable[..., "subprocess.CompletedProcess[str]"]
-LINES = Path(__file__).parents[2] / "benchmarks" / "telemetry_lines" / "tegrastats.json"
+LINES = Path(__file__).parents[2] / "benchmarks" / "telemetry" / "lines" / "tegrastats.json"
 OTHERS = [path for path in os.environ.get("FDIKP_EDGE_BARE_PYTHONS", "").split(os.pathsep) if path]
 
 
@@ -217,7 +217,7 @@ def test_bad_use_is_a_message(words: tuple[str, ...], reason: str, device: Devic
 
 def test_a_failed_check_is_exit_code_1(tmp_path: Path, two_packages: Path) -> None:
     import small_bundle as maker
-    from fdikp_edge.export.bundle import make_bundle
+    from fdikp_edge.export.device.bundle import make_bundle
 
     bundle = make_bundle([maker.make(tmp_path, golden=0.4)], tmp_path / "wrong.bundle").path
     done = subprocess.run(

@@ -111,7 +111,7 @@ def onnx_file(program: torch.export.ExportedProgram, path: Path) -> Path:
 
     An artifact has one image in and one out; other networks go through torch's exporter at the same opset.
     """
-    from fdikp_edge.export import onnx as target
+    from fdikp_edge.export.onnx import build as target
 
     signature = program.graph_signature
     if len(signature.user_inputs) == len(signature.user_outputs) == 1:
@@ -179,7 +179,7 @@ def run_openvino(model: Any, inputs: Sequence[Tensor]) -> list[np.ndarray]:
 def convert_coreml(program: torch.export.ExportedProgram) -> Any:
     """An ML Program from a lowered program."""
     import coremltools
-    from fdikp_edge.export.coreml_program import spell_out
+    from fdikp_edge.export.coreml.prepare import spell_out
 
     return coremltools.convert(
         spell_out(program),
@@ -192,7 +192,7 @@ def convert_coreml(program: torch.export.ExportedProgram) -> Any:
 
 def run_coreml(model: Any, folder: Path, inputs: Sequence[Tensor]) -> list[np.ndarray]:
     """Compute an ML Program in the reference interpreter."""
-    from fdikp_edge.export.coreml import write_package
+    from fdikp_edge.export.coreml.build import write_package
     from fdikp_edge.runtime.mil import Interpreter, Package
 
     write_package(model, folder, {})

@@ -6,9 +6,8 @@ import math
 
 import torch
 import torch.nn.functional as F
+from fdikp_edge.tests.export.spectral.spectral_networks.case import Network
 from torch import Tensor, nn
-
-from .case import Network
 
 
 class HilbertEnvelope(nn.Module):

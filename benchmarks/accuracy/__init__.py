@@ -1,0 +1,1 @@
+"""Is it right: parity with PyTorch, picture measures, budgets, error maps, worst cases and bisection."""

@@ -1,0 +1,333 @@
+"""Which module of a network is the first where an artifact departs from the reference beyond its budget.
+
+A probe lets the artifact compute the network up to a module boundary and the reference the rest. The error of
+the result is that of the reference at one end and that of the artifact at the other, and halving the way
+between finds a boundary where it passes the budget, in as many probes as the number of modules has binary
+digits. A second such search, inside the module, finds the operator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...export.targets import get_target
+from ...runtime.artifact import Artifact
+from ...runtime.errors import BadInputError, CheckFailedError, FdikpEdgeError
+from ...runtime.images import read_photo
+from ...runtime.passport import TensorContract
+from ...runtime.photo import Array, Photo
+from ...runtime.pixels import crop
+from ...runtime.sessions import available_threads
+from .budgets import Budget, budget_for
+from .first_departure import NOT_FINITE_DB, Bisection, Departure, Error
+from .metrics import psnr_db
+from .parity import as_picture
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ...export.cutting.partition import Cut, Partition
+    from ...export.lowered import LoweredModel
+
+Progress = Callable[[int, int, str], None]
+
+
+def bisect(
+    artifact: Artifact,
+    model: nn.Module | LoweredModel,
+    *,
+    against: Artifact | None = None,
+    photos: Sequence[Path | Photo] = (),
+    budget: Budget | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Bisection:
+    """Find the first module where an artifact departs from the reference.
+
+    Args:
+        artifact: what is under suspicion.
+        model: the network it was made from, in PyTorch, or lowered already.
+        against: an artifact to believe instead of PyTorch, of the same network or an earlier version of it.
+        photos: to look for the largest error on; its recorded photo alone when empty.
+        budget: the artifact's own when ``None``.
+        threads: processor threads; all that may be used when ``None``.
+        progress: told (probes done, probes expected, what is being done).
+
+    Raises:
+        BadInputError: the network does not fit the artifact, ``against`` takes other images, a photo cannot
+            be read.
+        TargetUnavailableError: models of this target cannot be cut, or its runtime is missing here.
+        CheckFailedError: a part of the model cannot be run.
+    """
+    began = time.perf_counter()
+    say = progress or (lambda done, total, now: None)
+    passport = artifact.passport
+    row, count = get_target(passport.target), threads or available_threads()
+    if against is not None and _images(against) != _images(artifact):
+        raise BadInputError(
+            f"{against.path}: takes or returns another kind of image than {artifact.path}; compare with one "
+            "of the same size and contract"
+        )
+    inputs = _inputs(artifact, photos)
+    say(0, 1, "reading the model")
+    parts = row.open_parts(artifact, count)
+    other = None if against is None else get_target(against.passport.target).open_parts(against, count)
+    say(0, 1, "lowering the network")
+    from ...export.cutting.partition import Partition
+
+    program, eager, notes = _program(artifact, model)
+    search = _Search(
+        partition=Partition(program, parts, against=other),
+        contract=passport.output,
+        budget=budget or budget_for(passport.precision, passport.output.dtype),
+        say=say,
+    )
+    name, x, expected = search.choose(inputs, None if other is not None else eager)
+    whole = search.whole(x, expected)
+    modules = search.partition.module_cuts()
+    departure = None
+    if search.over(whole):
+        base = search.error(search.believed(x), expected)
+        if search.over(base):
+            raise CheckFailedError(
+                f"{artifact.path}: the lowered program itself differs from PyTorch ({base}): the plan is at "
+                "fault, not the artifact; choose other strategies"
+            )
+        departure = search.run(x, expected, modules, whole)
+    return Bisection(
+        artifact=artifact.path,
+        against="PyTorch" if against is None else str(against.path),
+        photo=name,
+        budget=search.budget,
+        whole=whole,
+        departure=departure,
+        modules=len(search.partition.modules),
+        cuts=len(modules),
+        probes=search.probes,
+        seconds=time.perf_counter() - began,
+        notes=tuple(notes),
+    )
+
+
+@dataclass
+class _Search:
+    partition: Partition
+    contract: TensorContract
+    budget: Budget
+    say: Progress
+    probes: int = 0
+    expected_probes: int = 1
+
+    def choose(
+        self, inputs: Sequence[tuple[str, Array]], eager: Callable[[Array], Array] | None
+    ) -> tuple[str, Array, Array]:
+        """Return the input with the largest error: its name, it, and what is right for it."""
+        found = []
+        for name, x in inputs:
+            self.say(0, 1, f"running {name}")
+            expected = self.picture(self.believed(x) if eager is None else eager(x))
+            error = self.whole(x, expected) if len(inputs) > 1 else Error(0.0, 0.0)
+            found.append((self.budget.spent(error.max_abs, error.psnr_db), name, x, expected))
+        _, name, x, expected = max(found, key=lambda entry: entry[0])
+        return name, x, expected
+
+    def run(self, x: Array, expected: Array, modules: Sequence[Cut], whole: Error) -> Departure:
+        """Search the modules, then the nodes of the one found."""
+        from ...export.roles import is_layer
+
+        self.expected_probes = 2 + math.ceil(math.log2(max(2, len(modules)))) + 3
+        nothing = self.error(self.believed(x), expected)
+        low, high, before, after = self.halve(x, expected, modules, nothing, whole)
+        paths = tuple(dict.fromkeys(_module_of(node) for node in self.partition.between(low, high)))
+        low, high, before, after = self.halve(x, expected, self.partition.node_cuts(low, high), before, after)
+        nodes = self.partition.between(low, high)
+        start, everything = modules[0], modules[-1]
+        given = {self.partition.input: x}
+        self.say(self.probes, self.expected_probes, "repairing it")
+        right = self.partition.believed(given, low)
+        alone = self.partition.believed(self.model(right, low, high), everything)
+        reached = self.model(given, start, low)
+        repaired = self.model(self.partition.believed(reached, high), high, everything)
+        working = [node for node in nodes if node.op == "call_function"]
+        told = [precision for node in working if (precision := self.partition.precision(node))]
+        # Of operators that share a value, a layer rather than the copies around it.
+        main = next((node for node in working if is_layer(node)), working[0])
+        departure = Departure(
+            module=_module_of(main),
+            modules=paths,
+            operator=", ".join(dict.fromkeys(str(node.target) for node in working)),
+            nodes=tuple(node.name for node in nodes),
+            precision=", ".join(dict.fromkeys(told)) or "not told",
+            site=str(main.meta.get("custom", {}).get("site") or ""),
+            before=before,
+            after=after,
+            alone=self.error(alone[self.partition.output], expected),
+            repaired=self.error(repaired[self.partition.output], expected),
+            suggestion="",
+        )
+        return dataclasses.replace(departure, suggestion=self.suggest(departure))
+
+    def halve(
+        self, x: Array, expected: Array, cuts: Sequence[Cut], before: Error, after: Error
+    ) -> tuple[Cut, Cut, Error, Error]:
+        """Return two neighbouring cuts between which the error passes the budget, and both errors."""
+        low, high = 0, len(cuts) - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            error = self.probe(x, expected, cuts[middle])
+            if self.over(error):
+                high, after = middle, error
+            else:
+                low, before = middle, error
+        return cuts[low], cuts[high], before, after
+
+    def probe(self, x: Array, expected: Array, cut: Cut) -> Error:
+        """Return the error with the artifact computing what is inside ``cut`` and the reference the rest."""
+        self.say(self.probes, self.expected_probes, f"probe {self.probes + 1}: {len(cut.inside)} nodes")
+        start, everything = self.ends
+        reached = self.model({self.partition.input: x}, start, cut)
+        result = self.partition.believed(reached, everything)
+        return self.error(result[self.partition.output], expected)
+
+    def model(self, given: dict[str, Array], before: Cut, after: Cut) -> dict[str, Array]:
+        """Let the artifact compute; counts as a probe."""
+        self.probes += 1
+        try:
+            return self.partition.model(given, before, after)
+        except (FdikpEdgeError, MemoryError):
+            raise
+        except Exception as error:  # a runtime's own
+            said = str(error).strip().splitlines()
+            raise CheckFailedError(
+                f"a part of the model cannot be run by itself: {said[0] if said else type(error).__name__}"
+            ) from error
+
+    def whole(self, x: Array, expected: Array) -> Error:
+        """Return the error of the artifact."""
+        start, everything = self.ends
+        found = self.model({self.partition.input: x}, start, everything)
+        return self.error(found[self.partition.output], expected)
+
+    def believed(self, x: Array) -> Array:
+        """Return the program's own result."""
+        return self.partition.believed({self.partition.input: x}, self.ends[1])[self.partition.output]
+
+    @property
+    def ends(self) -> tuple[Cut, Cut]:
+        """Nothing and everything."""
+        return self.partition.ends
+
+    def picture(self, result: Array) -> Array:
+        """Return a result as a picture.
+
+        Raises:
+            CheckFailedError: it is not finite.
+        """
+        return as_picture(result, self.contract, "the reference")
+
+    def error(self, found: Array, expected: Array) -> Error:
+        """Measure a result."""
+        try:
+            picture = as_picture(found, self.contract, "the artifact")
+        except CheckFailedError:
+            return Error(math.inf, NOT_FINITE_DB)
+        return Error(float(np.abs(picture - expected).max()), psnr_db(picture, expected))
+
+    def over(self, error: Error) -> bool:
+        """Whether an error misses the budget."""
+        return bool(self.budget.problems(error.max_abs, error.psnr_db))
+
+    def suggest(self, found: Departure) -> str:
+        """Say what to try."""
+        name = found.module or "the root module"
+        if not self.over(found.alone):
+            return (
+                f"{name} by itself keeps the budget ({found.alone}): errors add up until here; keep the "
+                "layers before it that lose most in float32, or accept a lower precision's budget"
+            )
+        calls = self.partition.modules.count(found.module)
+        again = ""
+        if self.over(found.repaired):
+            again = " Repairing it there alone is not enough: " + (
+                f"it is called {calls} times."
+                if calls > 1
+                else "something after it is wrong too; bisect again."
+            )
+        if self.partition.against is not None:
+            return f"{name} computes something else than in the artifact believed: look at its change.{again}"
+        if "int8" in found.precision:
+            return f"keep {name} in floats, or calibrate again on photos that cover its range.{again}"
+        if "float16" in found.precision:
+            why = (
+                "it leaves float16's range" if not math.isfinite(found.alone.max_abs) else "it loses too much"
+            )
+            return f"keep {name} in float32: {why} in float16.{again}"
+        strategy = f"; or try another strategy for its transform {found.site}" if found.site else ""
+        return (
+            f"rounding in {found.precision} does not explain this: {name} in the file is not what the "
+            "network says, or this runtime computes it wrongly; export it again, try another version"
+            f"{strategy}.{again}"
+        )
+
+
+def _images(artifact: Artifact) -> list[TensorContract]:
+    """Return what goes in and out, whatever it is called."""
+    passport = artifact.passport
+    return [dataclasses.replace(contract, name="") for contract in (passport.input, passport.output)]
+
+
+def _inputs(artifact: Artifact, photos: Sequence[Path | Photo]) -> list[tuple[str, Array]]:
+    if not photos:
+        return [("its recorded photo", artifact.golden()[0])]
+    found = []
+    for number, given in enumerate(photos):
+        photo = given if isinstance(given, Photo) else read_photo(given)
+        name = photo.source.name if photo.source is not None else f"photo {number + 1}"
+        found.append((name, crop(photo, artifact.passport.input)))
+    return found
+
+
+def _program(
+    artifact: Artifact, model: nn.Module | LoweredModel
+) -> tuple[Any, Callable[[Array], Array], list[str]]:
+    """Lower the network as it was lowered for the artifact."""
+    from ...export.lowered import LoweredModel, lower_model
+
+    passport = artifact.passport
+    if isinstance(model, LoweredModel):
+        lowered = model.for_profile(get_target(passport.target).profile)
+        return lowered.lowered.program, lowered.reference, _changed(lowered, artifact)
+    plan = {str(site.get("site")): str(site.get("strategy")) for site in passport.plan}
+    if len(plan) != len(passport.plan):
+        raise BadInputError(f"{artifact.path}: its passport holds no plan that could be followed again")
+    lowered = lower_model(
+        model,
+        passport.input.size,
+        contract="uint8_nhwc" if passport.input.dtype == "uint8" else "float_nchw",
+        profile=get_target(passport.target).profile,
+        plan=plan,
+    )
+    return lowered.lowered.program, lowered.reference, _changed(lowered, artifact)
+
+
+def _changed(lowered: LoweredModel, artifact: Artifact) -> list[str]:
+    if lowered.lowered.sha256 == artifact.passport.program_sha256:
+        return []
+    return [
+        "the network lowers to another program now than the one this artifact was built from: a departure "
+        "may be a change of the network"
+    ]
+
+
+def _module_of(node: Any) -> str:
+    from ...export.roles import module_of
+
+    return module_of(node)

@@ -1,0 +1,225 @@
+"""The checks of a gate on one artifact: each asks one question and notes one answer."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ...runtime.artifact import Artifact
+from ...runtime.errors import ArtifactError, CheckFailedError, FdikpEdgeError, TargetUnavailableError
+from ...runtime.photo import Array
+from ...runtime.sessions import Session, open_session
+from ..accuracy.budgets import budget_for
+from ..accuracy.parity import as_picture, verify_golden
+from ..accuracy.parity import compare as compare_pictures
+from ..report.read import number, table
+from ..timing.memory import measure_memory
+from ..timing.paired import Call, Open, compare
+from .baseline import Figures, model_bytes
+
+Outcome = Literal["passed", "failed", "undecided", "skipped"]
+
+TOLERANCES = {"size": 1.05, "memory": 1.10}
+"""How many times the baseline's figure is still fine. Memory comes in pages, and in a runtime's arenas."""
+SLACK_MB = 4.0
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+"""What latency may be counted in, in seconds: "cpu" is blind to waiting for others."""
+WIDE = ("float", "float32", "float64", "double")
+"""Names of arithmetic at full width in a census; all else is narrower."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question about one artifact; ``message`` answers it in a sentence, ``figures`` in numbers."""
+
+    artifact: str
+    name: str
+    outcome: Outcome
+    message: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return dict(vars(self))
+
+
+@dataclass
+class ArtifactChecks:
+    """The checks of one artifact."""
+
+    name: str
+    artifact: Artifact
+    entry: Mapping[str, Any]
+    figures: Figures | None
+    threads: int | None
+    checks: list[Check]
+    timer: Callable[[], float]
+
+    def add(self, name: str, outcome: Outcome, message: str, **figures: Any) -> None:
+        """Note an answer."""
+        self.checks.append(Check(self.name, name, outcome, message, figures))
+
+    def judge(self, name: str, problems: Sequence[str], good: str, **figures: Any) -> None:
+        """Note a failure for every problem together, or ``good``."""
+        self.add(name, "failed" if problems else "passed", "; ".join(problems) or good, **figures)
+
+    def fixed(self) -> None:
+        """State, parity as reported, and the recorded output once more, against fixed budgets."""
+        state, reason = str(self.entry["state"]), str(self.entry.get("reason") or "")
+        ok = state == "verified" or (state == "unverified" and "cannot run here" in reason)
+        self.judge("state", [] if ok else [f"is {state}: {reason}"], f"is {state}")
+        passport = self.artifact.passport
+        parity = table(self.entry.get("parity"))
+        max_abs, psnr = number(parity.get("max_abs")), number(parity.get("psnr_db"))
+        if (max_abs is None or psnr is None) and state == "verified":
+            self.add("parity", "failed", "is called verified, but the report holds no figures for it")
+        elif max_abs is None or psnr is None:
+            self.add("parity", "skipped", "was not verified where the report was made")
+        else:
+            problems = budget_for(passport.precision, passport.output.dtype).problems(max_abs, psnr)
+            self.judge("parity", problems, f"within its budget: {max_abs:.2e}, {psnr:.1f} dB")
+        with self.session("golden", self.artifact) as session:
+            if session is not None:
+                found = verify_golden(session)
+                self.judge(
+                    "golden", found.problems, f"its recorded output, here and now: {found.max_abs:.2e}"
+                )
+
+    def sizes(self, figures: Figures) -> None:
+        """Bytes of the model, and the mixture of precisions."""
+        now, then = model_bytes(self.artifact), figures.model_bytes
+        grown = f"{now / 1e6:.2f} MB, was {then / 1e6:.2f} MB"
+        self.judge("size", [grown] if now > TOLERANCES["size"] * then else [], grown, now=now, before=then)
+        census, before = self.artifact.passport.precision_census, figures.precision_census
+        lost = [
+            f"{count} operators in {kind}, now {census.get(kind, 0)}"
+            for kind, count in before.items()
+            if kind not in WIDE and census.get(kind, 0) < count
+        ]
+        told = ", ".join(f"{count} in {kind}" for kind, count in census.items()) or "no census"
+        self.judge("precision", lost, told, now=dict(census), before=dict(before))
+        changed = [
+            f"{tool} {figures.toolchain.get(tool, 'none')} -> {version}"
+            for tool, version in self.artifact.passport.toolchain.items()
+            if figures.toolchain.get(tool) != version
+        ]
+        if changed:
+            self.add("toolchain", "undecided", f"built with other tools: {', '.join(changed)}")
+
+    def memory(self, figures: Figures, old: Artifact | None) -> None:
+        """Peak memory of a process of its own, beside that of the old artifact where it is there."""
+        now = peak_memory(self.artifact)
+        then = peak_memory(old) if old is not None else figures.peak_mb
+        if now is None or then is None:
+            self.add("memory", "skipped", "cannot be measured here, or was not before")
+            return
+        told = f"{now:.0f} MB at most, was {then:.0f} MB"
+        over = now > TOLERANCES["memory"] * then + SLACK_MB
+        self.judge("memory", [told] if over else [], told, now=now, before=then)
+
+    def picture(self, old: Artifact) -> None:
+        """What the new artifact makes of the old one's recorded photo, against what the old network made."""
+        x, recorded = old.golden()
+        passport = self.artifact.passport
+        if passport.input != old.passport.input or passport.output != old.passport.output:
+            self.add("picture", "failed", "takes or returns another kind of image than before")
+            return
+        with self.session("picture", self.artifact) as session:
+            if session is None:
+                return
+            name = "the photo of the baseline"
+            found = compare_pictures(
+                as_picture(session.run(x), session.output, name),
+                as_picture(recorded, session.output, name),
+                name,
+            )
+            budget = budget_for(passport.precision, passport.output.dtype)
+            problems = budget.problems(found.max_abs, found.psnr_db)
+            if problems and passport.weights_sha256 != old.passport.weights_sha256:
+                problems.append("the weights are others than the baseline's")
+            elif problems and passport.program_sha256 != old.passport.program_sha256:
+                problems.append("the network computes something else than the baseline's")
+            if problems:
+                paths = shlex.quote(str(self.artifact.path)), shlex.quote(str(old.path))
+                problems.append(f"which module: fdikp-edge bisect {paths[0]} --against {paths[1]}")
+            self.judge(
+                "picture",
+                problems,
+                f"as before: {found.max_abs:.2e}, {found.psnr_db:.1f} dB",
+                max_abs=found.max_abs,
+                psnr_db=found.psnr_db,
+                ssim=found.ssim,
+            )
+
+    def latency(
+        self, old: Artifact, limit: float, max_seconds: float, progress: Callable[[str], None]
+    ) -> None:
+        """Old and new by turns."""
+        with self.session("latency", self.artifact) as session:
+            if session is None:
+                return
+            if session.caveat:
+                self.add("latency", "skipped", f"is run here by the {session.caveat}: its time says nothing")
+                return
+        if self.artifact.passport.input != old.passport.input:
+            self.add("latency", "skipped", "takes another image than before: the times cannot be compared")
+            return
+        x, _ = self.artifact.golden()
+        found = compare(
+            opener(old, x, self.threads),
+            opener(self.artifact, x, self.threads),
+            limit=limit,
+            max_seconds=max_seconds,
+            timer=self.timer,
+            progress=lambda block, now: progress(f"timing {self.name}, block {block}: {now}"),
+        )
+        outcome: dict[str, Outcome] = {"no slower": "passed", "slower": "failed"}
+        told = {
+            "no slower": f"no slower: {found}",
+            "slower": f"slower: {found}",
+            "undecided": f"could not be decided in {found.seconds:.0f} s on this machine: {found}",
+        }
+        self.add("latency", outcome.get(found.verdict, "undecided"), told[found.verdict], **found.to_dict())
+
+    @contextlib.contextmanager
+    def session(self, check: str, artifact: Artifact) -> Iterator[Session | None]:
+        """Open the artifact for a check; where it cannot run here the check is skipped, where it is broken it
+        fails, and the block is handed ``None``."""
+        opened = None
+        try:
+            with open_session(artifact, threads=self.threads) as opened:
+                yield opened
+        except TargetUnavailableError as error:
+            self.add(check, "skipped", str(error))
+        except (CheckFailedError, ArtifactError) as error:
+            self.add(check, "failed", str(error))
+        if opened is None:
+            yield None
+
+
+def opener(artifact: Artifact, x: Array, threads: int | None) -> Open:
+    """Return what :func:`.paired.compare` opens: a session of an artifact, and a call of it on ``x``."""
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[Call]:
+        with open_session(artifact, threads=threads) as session:
+            yield lambda: session.run(x)
+
+    return opened
+
+
+def peak_memory(artifact: Artifact) -> float | None:
+    """Return the most memory, in 10^6 bytes, of a process that deblurs one tile; ``None`` if not told."""
+    height, width = artifact.passport.input.size
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            found = measure_memory(artifact.path, height * width / 1e6, Path(scratch), threads=1)
+    except FdikpEdgeError:
+        return None
+    return number(found.get("peak_mb"))

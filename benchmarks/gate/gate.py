@@ -1,0 +1,157 @@
+"""May this be released? One report held against fixed budgets and against a baseline, check by check.
+
+Numbers and pictures have fixed budgets. Size, memory and the mixture of precisions may not become worse than
+the baseline's by more than :data:`.checks.TOLERANCES`. Latency is never read from a report: old and new are
+measured against each other, here and now (:mod:`.timing.paired`). What cannot be checked here is said, and
+does not fail.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...runtime.artifact import Artifact
+from ...runtime.errors import ArtifactError, BadInputError, ReportError
+from ...runtime.fields import safe_path
+from ..report.read import table
+from ..timing.machine import Watch
+from .baseline import Baseline, Figures, kept_artifact
+from .checks import ArtifactChecks, Check, peak_memory
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All checks. Only a failed one closes the gate; the rest is there to be read."""
+
+    checks: Sequence[Check]
+    conditions: dict[str, Any]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failed
+
+    @property
+    def failed(self) -> list[Check]:
+        """The checks that failed."""
+        return [check for check in self.checks if check.outcome == "failed"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "ok": self.ok,
+            "checks": [check.to_dict() for check in self.checks],
+            "conditions": self.conditions,
+        }
+
+
+def built(report: Mapping[str, Any], folder: Path) -> dict[str, tuple[Artifact, Mapping[str, Any]]]:
+    """Open the artifacts that a report in ``folder`` speaks of: name -> artifact and its entry.
+
+    Raises:
+        ReportError: an entry names a path outside the folder, or the report and an artifact disagree.
+        ArtifactError: an artifact is damaged.
+    """
+    found = {}
+    for place, entry in enumerate(report["artifacts"]):
+        if entry.get("path") is None:
+            continue
+        try:
+            name = safe_path(entry["path"], f"artifacts[{place}].path")
+        except ArtifactError as error:
+            raise ReportError(str(error).partition(": ")[2]) from error
+        artifact = Artifact.open(folder / name)
+        passport = artifact.passport
+        files = entry.get("files", passport.files)
+        if passport.weights_sha256 != entry.get("weights_sha256") or passport.files != files:
+            raise ReportError(f"{folder / name}: is not the artifact that the report speaks of; deploy again")
+        found[name] = (artifact, entry)
+    if not found:
+        raise ReportError(f"{folder}: the report speaks of no artifact that was built")
+    return found
+
+
+def measure(artifacts: Mapping[str, tuple[Artifact, Mapping[str, Any]]], memory: bool) -> dict[str, Figures]:
+    """Return the figures that a baseline of these artifacts holds.
+
+    Raises:
+        BaselineError: the report holds no parity for one of them.
+    """
+    return {
+        name: Figures.of(artifact, table(entry.get("parity")), peak_memory(artifact) if memory else None)
+        for name, (artifact, entry) in artifacts.items()
+    }
+
+
+def gate(
+    report: Mapping[str, Any],
+    folder: Path,
+    baseline: Baseline,
+    baseline_path: Path,
+    *,
+    slowdown: float = 0.05,
+    max_seconds: float = 120.0,
+    latency: bool = True,
+    memory: bool = True,
+    threads: int | None = None,
+    timer: Callable[[], float] = time.perf_counter,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Hold a report against a baseline.
+
+    Args:
+        report: as :func:`.report.read.read_report` returns it.
+        folder: where it lies, with its artifacts.
+        baseline: what to hold it against.
+        baseline_path: its file, beside which its artifacts are kept.
+        slowdown: the share by which an artifact must not be slower.
+        max_seconds: most time for the latency of one artifact.
+        latency: whether to measure it.
+        memory: whether to measure it.
+        threads: processor threads; all that may be used when ``None``.
+        timer: what times calls, in seconds.
+        progress: told (done, all, what is being done).
+
+    Raises:
+        ReportError, ArtifactError, BaselineError: the input cannot be used.
+    """
+    if not 0.0 < slowdown <= 10.0:
+        raise BadInputError(f"a slowdown of {slowdown:g} is none to look for; give a share such as 0.05")
+    present = built(report, folder)
+    say = progress or (lambda done, total, now: None)
+    checks: list[Check] = []
+    watch = Watch()
+    names = list(dict.fromkeys([*baseline.artifacts, *present]))
+    for done, name in enumerate(names):
+        say(done, len(names), f"checking {name}")
+        if name not in present:
+            checks.append(Check(name, "present", "failed", "is in the baseline, and is not there any more"))
+            continue
+        if name not in baseline.artifacts:
+            checks.append(Check(name, "present", "undecided", "is not in the baseline yet: update it"))
+        figures = baseline.artifacts.get(name)
+        artifact, entry = present[name]
+        one = ArtifactChecks(name, artifact, entry, figures, threads, checks, timer)
+        one.fixed()
+        if figures is None:
+            continue
+        one.sizes(figures)
+        old = kept_artifact(baseline_path, name, figures)
+        if memory:
+            say(done, len(names), f"measuring the memory of {name}")
+            one.memory(figures, old)
+        if old is None:
+            for check in ("picture", *(("latency",) if latency else ())):
+                one.add(check, "skipped", "the artifact of the baseline was not kept, to compare with")
+            continue
+        one.picture(old)
+        if latency:
+            one.latency(old, 1 + slowdown, max_seconds, functools.partial(say, done, len(names)))
+    return Verdict(checks, watch.stop())

@@ -1,0 +1,60 @@
+"""Mixed precision on this machine: times a model's layers, searches, and times what was found."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..export.calibrate import Bounds, mix
+from ..export.targets import Target
+from .timing.layer_times import Stopwatch
+
+if TYPE_CHECKING:
+    from ..export.calibrate import CalibrationTable, Samples
+    from ..export.lowered import LoweredModel
+
+__all__ = ["Bounds", "mixed"]
+
+
+def mixed(
+    model: LoweredModel,
+    table: CalibrationTable,
+    bounds: Bounds,
+    target: Target,
+    *,
+    samples: Samples | None = None,
+    pairs: str | Path | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> CalibrationTable:
+    """Return the table of the mixture of int8 and floats that keeps the bounds on a target, timed here.
+
+    Args:
+        model: lowered for the target.
+        table: its calibration table.
+        bounds: what to keep.
+        target: built and timed on this machine.
+        samples: see :func:`fdikp_edge.export.calibrate.mix`, as ``pairs``.
+        pairs: photos to judge on.
+        threads: processor threads; all that may be used when ``None``.
+        progress: told (steps done, steps in all, what is being done).
+
+    Raises:
+        TargetUnavailableError: the target cannot be timed here.
+        CheckFailedError: no mixture keeps the bounds; says the best that can be reached.
+        CalibrationError: a table of another program or profile, or pairs that do not fit.
+    """
+    if progress is not None:
+        progress(0, 1, f"timing the layers ({target.name})")
+    with Stopwatch(model, target, threads=threads) as watch:
+        found = mix(
+            model, table, bounds, target, watch.times(table), samples=samples, pairs=pairs, progress=progress
+        )
+        if progress is not None:
+            progress(1, 1, f"timing the mixture ({target.name})")
+        section = found.section(model.lowered.key)
+        assert section.mixture is not None
+        timed = dataclasses.replace(section.mixture, confirmed_speedup=watch.speedup(found))
+    return found.to_float(model.lowered.key, {}, timed)

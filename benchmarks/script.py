@@ -1,0 +1,59 @@
+"""What the benchmark programs share: plain tables, sizes on the command line, errors as messages."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def numbers(count: int) -> Callable[[str], tuple[int, ...]]:
+    """Return a type for argparse: ``count`` whole numbers with an ``x`` between them."""
+
+    def read(text: str) -> tuple[int, ...]:
+        parts = text.lower().split("x")
+        if len(parts) != count or not all(re.fullmatch("[0-9]{1,6}", part) and int(part) for part in parts):
+            example = "x".join(["64", "128", "128"][-count:])
+            raise argparse.ArgumentTypeError(f"{text!r} is not of the form {example}")
+        return tuple(int(part) for part in parts)
+
+    return read
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table as text; the first column to the left, all others to the right."""
+    cells = [[str(cell) for cell in row] for row in [columns, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    lines = []
+    for row in cells:
+        first, *others = (
+            cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join([first, *others]).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def tiny_artifact(folder: Path) -> Path:
+    """Build the smallest variant for ONNX Runtime in ``folder``, and return the artifact's folder."""
+    from ..export.build import export_artifact
+    from ..export.lowered import load_model
+
+    note("building tiny for ONNX Runtime at 256x256")
+    return export_artifact(
+        load_model("tiny"), "onnx", "fp32", (256, 256), folder / "tiny-onnx-fp32-256x256"
+    ).path
+
+
+def note(text: str) -> None:
+    """Print a line of progress on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def finish(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], str]) -> None:
+    """Print a result on stdout, as JSON or as ``show`` puts it."""
+    print(json.dumps(result, indent=2, allow_nan=False) if as_json else show(result))

@@ -1,0 +1,296 @@
+"""How fast, side by side in one run: PyTorch eager, torch's own ONNX exporter, and this toolkit's artifacts.
+
+    python -m fdikp_edge.benchmarks.studies.speed --variant tiny --size 512x512
+    python -m fdikp_edge.benchmarks.studies.speed --pair 64x128x128
+
+All are called by turns on the same input with the same number of threads, and no sample is dropped.
+``--seconds`` is about how long all timing takes together, warm-up included; slow contenders then get fewer
+samples than ``--rounds``, but at least three, for which it may take longer. Building comes before (up to a
+minute for a whole network; notes on stderr say what is being done), a few calls of each for ``--profile``
+after it. Beside the times stand the network's multiply-adds and the rate this machine reaches in plain matrix
+products, hence the time below which no float32 program of that network can go; and with ``--profile``, where
+the time goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...runtime import program
+from ...runtime.photo import Array
+from ...runtime.sessions import available_threads
+from .. import script
+from ..timing.latency import Latency, measure_side_by_side
+from ..timing.machine import machine_info
+from .runners import Contender, in_onnxruntime, in_openvino, matrix_rate, multiply_adds, rested
+
+EAGER, NAIVE = "torch eager", "torch's exporter, ORT"
+
+WARMUP = 2
+OVERHEAD = 1.25
+"""A bound on sampling costs this much more with the warm-up and the rests between turns."""
+
+
+def network(variant: str, size: tuple[int, int], threads: int, rounds: int, **options: Any) -> dict[str, Any]:
+    """Time a variant (or weights file) at one size; see :func:`compare` for what is returned."""
+    from ...export.lowered import load_model, lower_model
+    from ...runtime.images import read_photo
+    from ...runtime.pixels import crop
+    from ...runtime.samples import sample_photo
+
+    note = _notes(f"{variant} {size[0]}x{size[1]}")
+    note("lowering for onnx")
+    model = lower_model(load_model(variant), size, profile="onnx")
+    x = crop(read_photo(sample_photo()), model.contracts[0])
+    note("lowering for openvino")
+    programs = {
+        "onnx": model.lowered.program,
+        "openvino": model.for_profile("openvino").lowered.program,
+    }
+    return compare(
+        f"{model.name} {size[0]}x{size[1]}", model.deployable, programs, x, threads, rounds, **options
+    )
+
+
+def pair(shape: tuple[int, ...], threads: int, rounds: int, **options: Any) -> dict[str, Any]:
+    """Time rfft2 and its inverse on ``shape`` (channels, height, width); see :func:`compare`."""
+    import torch
+
+    from ...export.spectral import lower
+
+    class Pair(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            spectrum = torch.fft.rfft2(x, norm="ortho")
+            result: torch.Tensor = torch.fft.irfft2(spectrum, s=x.shape[-2:], norm="ortho")
+            return result
+
+    x = np.random.default_rng(0).random((1, *shape), dtype=np.float32)
+    example = (torch.from_numpy(x),)
+    programs = {t: lower(Pair(), example, target=t).program for t in ("onnx", "openvino")}
+    name = "rfft2 + irfft2 " + "x".join(map(str, shape))
+    return compare(name, Pair(), programs, x, threads, rounds, **options)
+
+
+def compare(
+    name: str,
+    model: Any,
+    programs: dict[str, Any],
+    x: Array,
+    threads: int,
+    rounds: int,
+    *,
+    seconds: float = 60.0,
+    naive: bool = True,
+    profile: bool = False,
+) -> dict[str, Any]:
+    """Time a module, its naive export and its lowered programs by turns.
+
+    ``rounds`` samples of each are taken, fewer where ``seconds`` for all of them together end before, and
+    three in any case.
+
+    Returns:
+        ``{"what", "threads", "multiply_adds", "rates_gmac_s", "limit_ms", "best", "rows": [{"name", "min",
+        "p50", "p90", "n", "max_abs", "times_eager", "times_eager_min", "times_naive", …, "times_limit"}],
+        "missing": {name: why}, "profile": {name: {operator: ms}}, "machine"}``. ``times_eager`` says how
+        many times faster than eager, by medians; ``times_limit`` how many times the limit the fastest call
+        took. ``best`` names the one of this toolkit's rows with the smallest median.
+    """
+    import torch
+
+    from ...export.onnx import build as onnx_target
+
+    machine = machine_info()  # before the work, whose load is our own
+    torch.set_num_threads(threads)
+    image = torch.from_numpy(x)
+
+    def eager(_: Array) -> Array:
+        with torch.no_grad():
+            result: Array = model(image).numpy()
+        return result
+
+    note = _notes(name)
+    missing: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        runs = {EAGER: Contender(eager)}
+        if naive:
+            note("building torch's own export")
+            _try(runs, missing, NAIVE, lambda: in_onnxruntime(_naive(model, image), threads, scratch))
+        note("building ours")
+        onnx, _ = onnx_target.convert(programs["onnx"])
+        data = onnx_target.serialise(onnx, "model.onnx")
+        _try(runs, missing, "onnx", lambda: in_onnxruntime(data, threads, scratch))
+        other, _ = onnx_target.convert(programs["openvino"])
+        data_openvino = onnx_target.serialise(other, "model.onnx")
+        _try(runs, missing, "openvino", lambda: in_openvino(data_openvino, threads))
+        expected = eager(x)
+        errors = {key: float(np.abs(contender.run(x) - expected).max()) for key, contender in runs.items()}
+        note(f"timing {len(runs)} by turns, {rounds} samples of each or {seconds:g} s")
+        calls = rested({key: _bound(contender, x) for key, contender in runs.items()})
+        each = seconds / len(calls) / OVERHEAD
+        times = measure_side_by_side(calls, warmup=WARMUP, min_samples=rounds, max_seconds=each)
+        note("measuring the matrix rate")
+        macs = multiply_adds(programs["onnx"], image)
+        rates = matrix_rate(threads, scratch)
+        limit = macs / (max(rates.values()) * 1e9) * 1e3
+        if profile:
+            note("profiling")
+        spent = {key: c.profile(x) for key, c in runs.items() if profile and c.profile is not None}
+    best = min(
+        (key for key in runs if key not in (EAGER, NAIVE)), key=lambda key: times[key].p50, default=None
+    )
+    return {
+        "what": name,
+        "threads": threads,
+        "multiply_adds": macs,
+        "rates_gmac_s": {key: round(rate, 1) for key, rate in rates.items()},
+        "limit_ms": round(limit, 3),
+        "best": best,
+        "rows": [_row(key, times, errors[key], limit) for key in runs],
+        "missing": missing,
+        "profile": spent,
+        "machine": machine,
+    }
+
+
+def show(result: dict[str, Any]) -> str:
+    """Return a result of :func:`compare` as text."""
+    columns = ("", "min ms", "p50 ms", "p90 ms", "n", "x eager", "x naive", "x limit", "max diff")
+    rows = [
+        (
+            r["name"],
+            *(f"{r[key]:.2f}" for key in ("min", "p50", "p90")),
+            r["n"],
+            *(_times(r, key) for key in ("times_eager", "times_naive", "times_limit")),
+            f"{r['max_abs']:.1e}",
+        )
+        for r in result["rows"]
+    ]
+    rates = ", ".join(f"{name} {rate:.0f}" for name, rate in result["rates_gmac_s"].items())
+    machine = result["machine"]
+    lines = [
+        f"{result['what']} on {machine['cpu']}, {result['threads']} threads, load {machine['load']}",
+        script.table(columns, rows),
+        "x eager, x naive: how many times faster, by medians and (by the fastest calls). x limit: how many",
+        "times the limit the fastest call took.",
+        f"{result['multiply_adds'] / 1e9:.3f} G multiply-adds; a 1024x1024 product runs at, in G a second: "
+        f"{rates}; so no less than {result['limit_ms']:.2f} ms.",
+        *_busy(machine, result["threads"]),
+        *(f"{name}: left out: {why}" for name, why in result["missing"].items()),
+    ]
+    for name, spent in result["profile"].items():
+        total = sum(spent.values()) or 1.0
+        top = [(op, f"{ms:.2f}", f"{100 * ms / total:.0f} %") for op, ms in list(spent.items())[:15]]
+        lines += ["", script.table((f"{name}: where the time goes", "ms", "share"), top)]
+    lines += ["", _closing(result)]
+    return "\n".join(lines)
+
+
+def _closing(result: dict[str, Any]) -> str:
+    """Return one line on the best of this toolkit's artifacts, by medians."""
+    row = next((r for r in result["rows"] if r["name"] == result["best"]), None)
+    if row is None:
+        return "None of this toolkit's artifacts ran."
+    naive = "" if row["times_naive"] is None else f", {row['times_naive']:.2f} times {NAIVE}"
+    return f"Best: {row['name']}, {row['times_eager']:.2f} times as fast as {EAGER}{naive} (medians)."
+
+
+def _notes(what: str) -> Callable[[str], None]:
+    """Return a function that says on stderr what is being done, and how many seconds after the first note."""
+    began = time.perf_counter()
+    return lambda text: script.note(f"{what}: {time.perf_counter() - began:4.0f} s: {text}")
+
+
+def _times(row: dict[str, Any], key: str) -> str:
+    if row[key] is None:
+        return ""
+    fastest = row.get(f"{key}_min")
+    return f"{row[key]:.2f}" + ("" if fastest is None else f" ({fastest:.2f})")
+
+
+def _busy(machine: dict[str, Any], threads: int) -> list[str]:
+    load = machine["load"]
+    if load is None or load < 0.25 * threads:
+        return []
+    return [f"The machine was busy with {load} processes before this run: the fastest calls tell more."]
+
+
+def _bound(contender: Contender, x: Array) -> Callable[[], object]:
+    return lambda: contender.run(x)
+
+
+def _try(
+    runs: dict[str, Contender], missing: dict[str, str], name: str, make: Callable[[], Contender]
+) -> None:
+    try:
+        runs[name] = make()
+    except Exception as error:  # a peer that cannot do it is a result
+        said = str(error).strip().splitlines()
+        missing[name] = f"{type(error).__name__}: {said[0] if said else ''}"[:200]
+
+
+def _naive(model: Any, image: Any) -> bytes:
+    """Return what torch's exporter makes of the module as it is, at the opset that has DFT."""
+    import torch
+
+    from ...export.onnx.build import quiet
+
+    with quiet():
+        exported = torch.onnx.export(model, (image,), None, dynamo=True, opset_version=20, verbose=False)
+    assert exported is not None
+    data: bytes = exported.model_proto.SerializeToString()
+    return data
+
+
+def _row(name: str, times: dict[str, Latency], error: float, limit: float) -> dict[str, Any]:
+    took = times[name]
+    naive = times.get(NAIVE)
+    return {
+        "name": name,
+        "min": round(took.min, 3),
+        "p50": round(took.p50, 3),
+        "p90": round(took.p90, 3),
+        "n": took.n,
+        "max_abs": error,
+        "times_eager": round(times[EAGER].p50 / took.p50, 3),
+        "times_eager_min": round(times[EAGER].min / took.min, 3),
+        "times_naive": None if naive is None else round(naive.p50 / took.p50, 3),
+        "times_naive_min": None if naive is None else round(naive.min / took.min, 3),
+        "times_limit": round(took.min / limit, 3) if limit > 0 else None,
+    }
+
+
+def main() -> None:
+    """Read the command line and print the comparison."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fdikp_edge.benchmarks.studies.speed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--variant", default="tiny", help="variant or weights file (default: tiny)")
+    parser.add_argument("--size", type=script.numbers(2), default=(512, 512), help="height x width (512x512)")
+    parser.add_argument("--pair", type=script.numbers(3), help="time rfft2 + irfft2 on CxHxW instead")
+    parser.add_argument("--threads", type=int, default=available_threads(), help="for every contender")
+    parser.add_argument("--rounds", type=int, default=100, help="samples of each, at most (100)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="bound on all timing (default: 60)")
+    parser.add_argument("--no-naive", action="store_true", help="leave torch's own exporter out")
+    parser.add_argument("--profile", action="store_true", help="also show where the time goes, by operator")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    given = parser.parse_args()
+    options = {"seconds": given.seconds, "naive": not given.no_naive, "profile": given.profile}
+    if given.pair:
+        result = pair(given.pair, given.threads, given.rounds, **options)
+    else:
+        result = network(given.variant, given.size, given.threads, given.rounds, **options)
+    script.finish(result, given.json, show)
+
+
+if __name__ == "__main__":
+    program.run(main)

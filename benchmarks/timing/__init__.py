@@ -1,0 +1,1 @@
+"""How fast it is: latency, paired comparison, single stream, layers, memory, the machine itself."""

@@ -1,0 +1,154 @@
+"""Where a figure was measured: without that it says nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from ...runtime.sessions import available_threads
+
+#: Instruction sets that decide how fast a network runs on a CPU.
+_FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_fp16",
+    "avx512_bf16",
+    "amx_tile",
+    "asimddp",
+    "i8mm",
+)
+_PACKAGES = ("fdikp-edge", "torch", "onnx", "onnxruntime", "openvino", "numpy")
+
+
+def machine_info() -> dict[str, Any]:
+    """Return what a reader needs to know of this machine, as plain JSON values.
+
+    Keys: ``cpu``, ``instructions`` (those that matter of the ones it has), ``threads`` (that this process may
+    use), ``memory_gb``, ``virtual``, ``os``, ``python``, ``versions``, and ``load`` (the average of the last
+    minute, in busy processors, ``None`` where the system does not tell).
+    """
+    facts = _cpuinfo()
+    flags = set(facts.get("flags", facts.get("Features", "")).split())
+    return {
+        "cpu": facts.get("model name") or facts.get("Model") or platform.processor() or platform.machine(),
+        "instructions": [flag for flag in _FLAGS if flag in flags],
+        "threads": available_threads(),
+        "memory_gb": _memory_gb(),
+        "virtual": "hypervisor" in flags,
+        "os": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": _versions(),
+        "load": load(),
+    }
+
+
+class Watch:
+    """What else a machine did while something was measured.
+
+    Starts when made; :meth:`stop` returns plain JSON values: ``seconds``; ``threads`` that this process may
+    use; ``other_load``, how many processors were busy with something else than this process and its children,
+    on average; ``steal``, the share of time that the host of a virtual machine kept to itself; ``governor``;
+    and ``temperature_c``, the hottest sensor before and after. What the system does not tell is ``None``.
+    """
+
+    def __init__(self) -> None:
+        """Read the counters."""
+        self._began = time.monotonic()
+        self._counters = _counters()
+        self._own = _own_seconds()
+        self._temperature = temperature()
+
+    def stop(self) -> dict[str, Any]:
+        """Read the counters again, and return what happened between."""
+        seconds = time.monotonic() - self._began
+        now, own = _counters(), _own_seconds() - self._own
+        other = steal = None
+        if now is not None and self._counters is not None and seconds > 0:
+            busy, stolen, total = (b - a for a, b in zip(self._counters, now, strict=True))
+            other = round(max(0.0, busy - own) / seconds, 2)
+            steal = round(stolen / total, 3) if total > 0 else None
+        before, after = self._temperature, temperature()
+        return {
+            "seconds": round(seconds, 1),
+            "threads": available_threads(),
+            "other_load": other,
+            "steal": steal,
+            "governor": governor(),
+            "temperature_c": None if after is None or before is None else [before, after],
+        }
+
+
+def governor() -> str | None:
+    """Return how the system sets the processor's clock (``performance``, ``powersave``), or ``None``."""
+    found = set()
+    for file in sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")):
+        with contextlib.suppress(OSError):
+            found.add(file.read_text(encoding="utf-8", errors="replace").strip())
+    return ", ".join(sorted(found)) or None
+
+
+def temperature() -> float | None:
+    """Return the hottest sensor in degrees Celsius, or ``None``."""
+    found = []
+    for file in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
+        with contextlib.suppress(OSError, ValueError):
+            degrees = int(file.read_text()) / 1000
+            found += [degrees] if 0 < degrees < 150 else []
+    return round(max(found), 1) if found else None
+
+
+def _counters() -> tuple[float, float, float] | None:
+    """Seconds of all processors since the start: busy, stolen by the host, and in all; Linux only."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        first = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()
+        ticks = [int(word) for word in first[1:9]]
+        user, nice, system, idle, waiting, interrupts, soft, stolen = (
+            tick / os.sysconf("SC_CLK_TCK") for tick in ticks
+        )
+        busy = user + nice + system + interrupts + soft
+        return busy, stolen, busy + idle + waiting + stolen
+    return None
+
+
+def _own_seconds() -> float:
+    return sum(os.times()[:4])
+
+
+def load() -> float | None:
+    """Return the load average of the last minute, or ``None`` where the system does not tell."""
+    with contextlib.suppress(OSError, AttributeError):
+        return round(os.getloadavg()[0], 2)
+    return None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _cpuinfo() -> dict[str, str]:
+    facts: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            key, colon, value = line.partition(":")
+            if colon:
+                facts.setdefault(key.strip(), value.strip())
+    with contextlib.suppress(OSError):  # boards name themselves here
+        facts.setdefault("Model", Path("/proc/device-tree/model").read_text().rstrip("\0"))
+    return facts
+
+
+def _memory_gb() -> float | None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    return None

@@ -1,0 +1,200 @@
+"""Which parts of a program keep float32 when the rest goes to float16, decided by evidence.
+
+For each transform there is a certificate: how large its values can possibly get, from its matrices and the
+largest input seen on photos, and how large they did get. Then the program is run with every value rounded to
+float16 (:class:`~.emulate.HalfRunner`). Where the picture is not good enough, modules are ranked by what they
+alone lose, and the worst are kept wide until it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+
+from ..runtime.photo import Array
+from .emulate import HalfRunner, psnr_db
+from .layers import module_of
+from .runner import Runner
+
+HALF_MAX = 65504.0
+HALF_TILES = 2
+"""Tiles that float16 is emulated on."""
+WANTED_DB = 66.0
+"""Twice (6 dB) better than the budget of 60 dB, since a photo is not one of the tiles."""
+HEADROOM = 4.0
+"""How far a peak seen on photos must stay below the largest float16, where the bound does not settle it."""
+
+
+@dataclass(frozen=True)
+class Transform:
+    """One transform: its site and module, its nodes, the nodes it reads, and its largest possible gain."""
+
+    site: str
+    module: str
+    nodes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    gain: float
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Why a transform may, or may not, be computed in float16.
+
+    ``bound``: ``gain`` times ``input_peak``, which no value in it can exceed on the tiles; ``peak``: the
+    largest value that did occur. ``decision``: ``float16`` or ``float32``, and why.
+    """
+
+    site: str
+    module: str
+    gain: float
+    input_peak: float
+    bound: float
+    peak: float
+    decision: str
+
+
+@dataclass(frozen=True)
+class HalfPlan:
+    """Which nodes stay in float32, and what came of it.
+
+    ``wide``: name of a node -> reason. ``emulated_db``: PSNR of the emulated program against float32 with
+    these islands; ``unguarded_db``: without any.
+    """
+
+    wide: Mapping[str, str]
+    certificates: Sequence[Certificate]
+    emulated_db: float
+    unguarded_db: float
+
+    def describe(self, counts: Mapping[str, int]) -> list[str]:
+        """Say what was decided; ``counts``: float16 and float32 nodes and casts in the file."""
+        notes = [
+            f"fp16: {counts['float16']} nodes in float16, {counts['float32']} in float32, "
+            f"{counts['casts']} casts; with every value rounded to float16 {self.emulated_db:.1f} dB against "
+            f"float32 ({self.unguarded_db:.1f} dB without islands), emulated: a processor computes it wider"
+        ]
+        held: dict[str, int] = {}
+        for reason in self.wide.values():
+            held[reason] = held.get(reason, 0) + 1
+        return notes + [f"float32: {count} nodes: {reason}" for reason, count in held.items()]
+
+
+def decide(
+    program: ExportedProgram, arrays: Sequence[Array], transforms: Sequence[Transform] = ()
+) -> HalfPlan:
+    """Choose the islands of a program on a few inputs."""
+    expected = [Runner(program)(array) for array in arrays]
+    peaks = _peaks(program, arrays)
+    certificates = [_certify(transform, peaks) for transform in transforms]
+    wide = {
+        node: f"transform {transform.site}: {certificate.decision}"
+        for transform, certificate in zip(transforms, certificates, strict=True)
+        if certificate.decision.startswith("float32")
+        for node in transform.nodes
+    }
+    for name, peak in peaks.items():
+        if peak * HEADROOM > HALF_MAX:
+            wide.setdefault(name, f"a peak of {peak:.3g} leaves no room under {HALF_MAX:g}")
+    wide |= {node: reason for node, reason in _constants(program).items() if node not in wide}
+    unguarded = _emulated(program, arrays, expected, ())
+    found = _emulated(program, arrays, expected, wide)
+    if found < WANTED_DB:
+        found = _widen(program, arrays, expected, wide, found)
+    return HalfPlan(wide, certificates, found, unguarded)
+
+
+def _certify(transform: Transform, peaks: Mapping[str, float]) -> Certificate:
+    entering = max((peaks.get(name, 0.0) for name in transform.inputs), default=0.0)
+    peak = max((peaks.get(name, 0.0) for name in transform.nodes), default=0.0)
+    bound = transform.gain * entering
+    if bound <= HALF_MAX:
+        decision = "float16: no input as large as those seen can overflow"
+    elif peak * HEADROOM <= HALF_MAX:
+        decision = (
+            f"float16: the bound is not met on photos, whose peak leaves {HALF_MAX / peak:.0f} times room"
+        )
+    else:
+        decision = "float32: it would overflow"
+    return Certificate(transform.site, transform.module, transform.gain, entering, bound, peak, decision)
+
+
+def _peaks(program: ExportedProgram, arrays: Sequence[Array]) -> dict[str, float]:
+    """Return the largest magnitude of every value in float32."""
+    peaks: dict[str, float] = {}
+
+    def watch(node: fx.Node, value: Tensor) -> Tensor:
+        if value.is_floating_point() and value.numel():
+            peaks[node.name] = max(peaks.get(node.name, 0.0), float(value.abs().max()))
+        return value
+
+    runner = Runner(program, watch)
+    for array in arrays:
+        runner(array)
+    return peaks
+
+
+def _constants(program: ExportedProgram) -> dict[str, str]:
+    """Return the nodes that hold a number which float16 rounds badly, with the reason.
+
+    A stored tensor is judged by its largest entry: what is small beside it does not matter in a sum.
+    """
+    found = {}
+    for node in program.graph.nodes:
+        if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor):
+            continue
+        if not node.meta["val"].is_floating_point():
+            continue
+        for value in node.args:
+            if isinstance(value, float) and value and _loss(torch.tensor(value)) > 2.0**-11:
+                found[node.name] = f"the constant {value:g} is not a float16"
+    for name, tensor in Runner(program).stored.items():
+        if tensor.is_floating_point() and tensor.numel() and _loss(tensor) > 2.0**-11:
+            for user in (n for n in program.graph.nodes if n.name == name):
+                found |= {reader.name: f"{name} rounds badly to float16" for reader in user.users}
+    return found
+
+
+def _loss(value: Tensor) -> float:
+    peak = float(value.abs().max())
+    return 0.0 if peak == 0 else float((value.half().float() - value).abs().max()) / peak
+
+
+def _emulated(
+    program: ExportedProgram,
+    arrays: Sequence[Array],
+    expected: Sequence[Array],
+    wide: Collection[str],
+) -> float:
+    runner = HalfRunner(program, wide)
+    return min(psnr_db(runner(array), right) for array, right in zip(arrays, expected, strict=True))
+
+
+def _widen(
+    program: ExportedProgram,
+    arrays: Sequence[Array],
+    expected: Sequence[Array],
+    wide: dict[str, str],
+    found: float,
+) -> float:
+    """Keep the modules that lose most wide until the picture is good enough; returns its PSNR then."""
+    modules: dict[str, set[str]] = {}
+    for node in program.graph.nodes:
+        if node.op == "call_function" and node.name not in wide:
+            modules.setdefault(module_of(node), set()).add(node.name)
+    everything = {name for names in modules.values() for name in names}
+    first, right = arrays[:1], expected[:1]
+    alone = {
+        m: _emulated(program, first, right, everything - names | set(wide)) for m, names in modules.items()
+    }
+    for module, lost in sorted(alone.items(), key=lambda item: item[1]):
+        reason = f"module {module or 'root'} alone leaves {lost:.0f} dB in float16"
+        wide |= dict.fromkeys(modules[module], reason)
+        found = _emulated(program, arrays, expected, wide)
+        if found >= WANTED_DB or not math.isfinite(lost):
+            break
+    return found

@@ -1,0 +1,230 @@
+"""Which layers are worth their 8 bits, and the best mixture that meets a bound.
+
+Layers are ranked by what they alone lose in the picture (emulated, on photos, in the order of the program)
+per millisecond they save. The search starts with every layer in 8 bits and gives floats back to the layers
+with the largest loss per millisecond, one after the other, those that save nothing before all others; each
+mixture on the way is emulated whole, since losses do not add up exactly. Answers name modules.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from torch.export import ExportedProgram
+
+from ..runtime.errors import CheckFailedError
+from ..runtime.photo import Array
+from .emulate import Int8Runner, psnr_db
+from .evaluation_pairs import Exams
+from .layers import Layer
+from .mixed_precision import Bounds, LayerTime, Mixture, Point, Times, Trial
+from .runner import Runner
+from .table import CalibrationTable, Key
+
+Progress = Callable[[int, int, str], None]
+CURVE = 14
+"""Mixtures that are emulated whatever the bound, evenly from all layers in 8 bits to one."""
+RANKED = 3
+"""Photos that each layer is tried on by itself, evenly over those of the exam."""
+STEPS = 1000
+NO_TIME = "8 bits save no time in it, as timed for the mixture"
+COSTLY = "mixed precision: it loses more of the picture than the bound leaves room for"
+
+
+def search(
+    program: ExportedProgram,
+    table: CalibrationTable,
+    key: Key,
+    exams: Exams,
+    times: Times,
+    bounds: Bounds,
+    *,
+    rounded_results: bool = False,
+    progress: Progress | None = None,
+) -> CalibrationTable:
+    """Give layers back to floats until the bounds are met, and return the table of the mixture.
+
+    With a bound on the picture the fastest mixture that keeps it is taken; with one on the speed alone, the
+    one with the best picture that is still as fast. The table's section holds the
+    :class:`.mixed_precision.Mixture`, and each layer that went back says why.
+
+    Args:
+        program: the lowered program.
+        table: ranges, with every layer that may be quantised.
+        key: of its section in the table.
+        exams: blurred photos and what each should become.
+        times: of the network, whole and by layer.
+        bounds: what to keep.
+        rounded_results: whether the target rounds the results of layers too.
+        progress: told (steps done, steps in all at most, what is being done).
+
+    Raises:
+        CheckFailedError: no mixture meets the bounds; says the best that can be reached.
+    """
+    bench = _Bench(program, table, key, exams, rounded_results)
+    layers = table.section(key).quantised()
+    if not layers:
+        raise CheckFailedError("there is no layer in 8 bits to mix: the table leaves all of them in floats")
+    saved = times.saved_ms([layer.node for layer in layers])
+    trials = [
+        Trial(layer.node, layer.module, psnr, took.float_ms, took.int8_ms, saved[layer.node])
+        for layer, psnr in bench.alone(layers, _part(progress, 0))
+        for took in [times.layers.get(layer.node, LayerTime(0.0, 0.0))]
+    ]
+    # Of the layers that save nothing, the order of the program decides.
+    ranking = sorted(trials, key=lambda trial: -trial.cost)
+    points = _curve(bench, ranking, times.float_ms, bounds, _part(progress, STEPS))
+    chosen = _choose(points, bounds)
+    kept = {trial.node: _reason(trial) for trial in ranking[: points[chosen].in_floats]}
+    whole = dataclasses.replace(times, layers={})
+    mixture = Mixture(bounds, exams.words, whole, ranking, points, chosen)
+    return table.to_float(key, kept, mixture)
+
+
+def _part(progress: Progress | None, start: int) -> Callable[[float, str], None]:
+    """Return what tells the progress of one half of the work, from 0 to 1."""
+
+    def told(share: float, what: str) -> None:
+        if progress is not None:
+            progress(start + round(share * STEPS), 2 * STEPS, what)
+
+    return told
+
+
+def _curve(
+    bench: _Bench,
+    ranking: Sequence[Trial],
+    float_ms: float,
+    bounds: Bounds,
+    told: Callable[[float, str], None],
+) -> list[Point]:
+    """Emulate mixtures from all layers in 8 bits to one, closer together around the bound."""
+    count = len(ranking)
+    useless = sum(trial.saved_ms <= 0 for trial in ranking)
+    found: dict[int, Point] = {}
+
+    def at(widened: int) -> Point:
+        if widened not in found:
+            told(min(1.0, len(found) / (CURVE + 6)), f"{widened} of {count} layers in floats")
+            psnr, drop = bench.run([trial.node for trial in ranking[widened:]])
+            gain = saved(widened)
+            last = ranking[widened - 1].label if widened else ""
+            found[widened] = Point(last, widened, psnr, drop, gain, float_ms / max(float_ms - gain, 1e-9))
+        return found[widened]
+
+    def saved(widened: int) -> float:
+        return sum(trial.saved_ms for trial in ranking[widened:])
+
+    first = min(useless, count - 1)
+    for widened in {0, *np.linspace(first, count - 1, CURVE).round().astype(int).tolist()}:
+        at(widened)
+    if bounds.min_speedup is not None:
+        most = float_ms - float_ms / bounds.min_speedup
+        fast = [widened for widened in range(first, count) if saved(widened) >= most]
+        if fast:
+            at(fast[-1])
+    if bounds.max_drop_db is not None:
+        good = [w for w in sorted(found) if w >= first and found[w].drop_db <= bounds.max_drop_db]
+        high = good[0] if good else 0
+        low = max((w for w in found if first <= w < high), default=high)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if at(middle).drop_db <= bounds.max_drop_db else (middle, high)
+    return [found[widened] for widened in sorted(found)]
+
+
+def _choose(points: Sequence[Point], bounds: Bounds) -> int:
+    """Return the index of the point to take.
+
+    Raises:
+        CheckFailedError: none meets the bounds.
+    """
+    # A mixture that is no faster than floats is no answer, whatever its picture.
+    good = [index for index, point in enumerate(points) if bounds.met(point) and point.speedup > 1]
+    if good and bounds.max_drop_db is not None:
+        return max(good, key=lambda index: points[index].speedup)
+    if good:
+        return min(good, key=lambda index: points[index].drop_db)
+    fastest = max(points, key=lambda point: point.speedup)
+    fast = [point for point in points if bounds.fast(point)]
+    best = min(fast or points, key=lambda point: point.drop_db)
+    reach = f"the fastest reaches {fastest.speedup:.2f} times and loses {fastest.drop_db:.3f} dB"
+    if bounds.max_drop_db is not None:
+        reach += f"; the best picture{' at that speed' if fast else ''} loses {best.drop_db:.3f} dB at "
+        reach += f"{best.speedup:.2f} times"
+    raise CheckFailedError(
+        f"no mixture of int8 and floats {bounds.words()}: {reach}. Floats alone lose nothing, at the "
+        "speed of fp32"
+    )
+
+
+def _reason(trial: Trial) -> str:
+    return NO_TIME if trial.saved_ms <= 0 else COSTLY
+
+
+def times_by_work(
+    layers: Sequence[Layer], nodes: Sequence[str], times: Times, faster: float = 3.0
+) -> dict[str, LayerTime]:
+    """Return an estimate of layers' times, where nothing was measured by layer: by multiply-adds.
+
+    Args:
+        layers: all layers of the program.
+        nodes: those that may be quantised.
+        times: of the whole network.
+        faster: how many times faster a layer is taken to be in 8 bits.
+    """
+    total = sum(layer.macs for layer in layers) or 1
+    wanted = set(nodes)
+    return {
+        layer.node: LayerTime(part, part / faster)
+        for layer in layers
+        if layer.node in wanted
+        for part in [times.float_ms * layer.macs / total]
+    }
+
+
+class _Bench:
+    """Emulates mixtures on the photos of an exam and marks them."""
+
+    def __init__(
+        self,
+        program: ExportedProgram,
+        table: CalibrationTable,
+        key: Key,
+        exams: Exams,
+        rounded_results: bool,
+    ) -> None:
+        self.program, self.exams = program, exams
+        section = table.section(key)
+        scales = {name: table.scale(key, name) for name in section.tensors}
+        self.layers = {layer.node: layer for layer in section.quantised()}
+        self.runner = partial(Int8Runner, program, scales=scales, rounded_results=rounded_results)
+        plain = Runner(program)
+        self.expected = [plain(array) for array in exams.blurred]
+        self.marks = [self._mark(f, sharp) for f, sharp in zip(self.expected, exams.sharp, strict=True)]
+
+    def run(self, nodes: Sequence[str]) -> tuple[float, float]:
+        """Return (worst PSNR against floats, most decibels lost against the sharp photo)."""
+        runner = self.runner([self.layers[node] for node in nodes])
+        found = [runner(array) for array in self.exams.blurred]
+        worst = min(psnr_db(f, right) for f, right in zip(found, self.expected, strict=True))
+        marks = [self._mark(f, sharp) for f, sharp in zip(found, self.exams.sharp, strict=True)]
+        return worst, max(plain - mark for plain, mark in zip(self.marks, marks, strict=True))
+
+    def alone(self, layers: Sequence[Layer], told: Callable[[float, str], None]) -> list[tuple[Layer, float]]:
+        """Return each layer with the worst PSNR against floats of it alone in 8 bits."""
+        worst = dict.fromkeys((layer.node for layer in layers), 200.0)
+        places = sorted({round(place) for place in np.linspace(0, len(self.expected) - 1, RANKED)})
+        photos = len(places)
+        for photo, place in enumerate(places):
+            array, right = self.exams.blurred[place], self.expected[place]
+            for index, (layer, found) in enumerate(self.runner(layers).each_alone(array)):
+                told((photo + index / len(layers)) / photos, f"photo {photo + 1}: {layer.label}")
+                worst[layer.node] = min(worst[layer.node], psnr_db(found, right))
+        return [(layer, worst[layer.node]) for layer in layers]
+
+    def _mark(self, found: Array, sharp: Array) -> float:
+        return psnr_db(found if found.dtype == "uint8" else found.clip(0, 1), sharp)

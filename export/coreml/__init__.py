@@ -1,0 +1,1 @@
+"""Core ML: a lowered program as an ``.mlpackage``."""

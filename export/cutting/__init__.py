@@ -1,0 +1,1 @@
+"""Built models cut into parts, for bisection."""

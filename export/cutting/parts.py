@@ -1,0 +1,165 @@
+"""What any part of a built model can be asked, and which of its values are which nodes of the program.
+
+A node is told by provenance, and then checked: a converter that folds a normalisation into the convolution
+before it leaves the convolution's name on what is now the normalisation's result. So a value only counts as a
+node's where its readers are those of the node.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, fx
+
+from ...runtime.artifact import Artifact
+from ...runtime.photo import Array
+
+_SAME = {
+    f"aten.{name}"
+    for name in (
+        "alias.default",
+        "clone.default",
+        "contiguous.default",
+        "detach.default",
+        "dropout.default",
+        "lift_fresh_copy.default",
+    )
+}
+"""Operators whose result is what they read."""
+_NORMALISATIONS = ("aten.batch_norm.default", "aten._native_batch_norm_legit_no_training.default")
+_RESULT = "result of the program"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator of a built model.
+
+    ``label`` is the name of the program's node it came from, empty where nothing says. ``transparent`` ones
+    (casts, quantise and dequantise) pass a value on in another precision.
+    """
+
+    label: str
+    kind: str
+    reads: tuple[str, ...]
+    makes: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    precision: str
+    transparent: bool = False
+
+
+class Parts(Protocol):
+    """A built model of which any part can be run."""
+
+    input: str
+    output: str
+    steps: Sequence[Step]
+
+    def run(self, given: Mapping[str, Array], wanted: Sequence[str]) -> dict[str, Array]:
+        """Compute the values called ``wanted`` from those given, with what lies between and nothing else.
+
+        Floats may be given in any width, and are returned as float32.
+        """
+        ...
+
+
+class Opener(Protocol):
+    """Reads an artifact's model as :class:`Parts`: the ``parts`` of a row in the target table."""
+
+    def __call__(self, artifact: Artifact, threads: int) -> Parts:
+        """Read it.
+
+        Raises:
+            ArtifactError: the model cannot be read, or does not say which operator came from where.
+            TargetUnavailableError: the runtime is missing here.
+        """
+        ...
+
+
+def canonical(node: fx.Node) -> fx.Node:
+    """Return the first node that has this node's value."""
+    while str(node.target) in _SAME and node.op == "call_function":
+        node = node.all_input_nodes[0]
+    return node
+
+
+def match(nodes: Mapping[str, fx.Node], source: str, output: str, parts: Parts) -> dict[str, str]:
+    """Return name of node -> value of the model that is that node's, for those where this is certain."""
+    steps = labelled(parts, nodes, canonical(nodes[output]).name)
+    readers = _readers(steps, parts.output)
+    last = {step.label: step for step in steps if step.label}
+    found = {source: parts.input, canonical(nodes[output]).name: parts.output}
+    for label, step in last.items():
+        for index, value in enumerate(step.makes):
+            users = readers.get(value, set()) - {label}
+            if not users or "" in users:
+                continue
+            seen = {
+                _read_as(nodes[label], index, nodes.get(user, nodes[output]), user, last) for user in users
+            }
+            node = seen.pop() if len(seen) == 1 else None
+            made = None if node is None else node.meta.get("val")
+            if node is not None and isinstance(made, Tensor) and tuple(made.shape) == step.shapes[index]:
+                found.setdefault(node.name, value)
+    return found
+
+
+def labelled(parts: Parts, nodes: Mapping[str, fx.Node], output: str) -> list[Step]:
+    """Give a step that nothing tells of the label of the one step that reads it: it is a piece of that.
+
+    ``output`` is the node whose value the model returns.
+    """
+    readers: dict[str, set[str]] = {parts.output: {output}}
+    found = []
+    for step in reversed(parts.steps):
+        label = step.label if step.label in nodes else ""
+        if not label and not step.transparent:
+            users = set().union(*(readers.get(value, set()) for value in step.makes))
+            label = users.pop() if len(users) == 1 else ""
+        passed = set().union(*(readers.get(value, set()) for value in step.makes))
+        for value in step.reads:
+            readers.setdefault(value, set()).update(passed if step.transparent else {label})
+        found.append(dataclasses.replace(step, label=label))
+    return found[::-1]
+
+
+def _readers(steps: Sequence[Step], output: str) -> dict[str, set[str]]:
+    """Return value -> labels of the steps that read it, also through transparent ones."""
+    found: dict[str, set[str]] = {output: {_RESULT}}
+    for step in reversed(steps):
+        passed = set().union(*(found.get(value, set()) for value in step.makes))
+        for value in step.reads:
+            found.setdefault(value, set()).update(passed if step.transparent else {step.label})
+    return found
+
+
+def _read_as(
+    node: fx.Node, index: int, user: fx.Node, label: str, present: Mapping[str, Any]
+) -> fx.Node | None:
+    """Return which node ``user`` takes for the value labelled ``node``; ``None`` where that is not certain.
+
+    It is ``node`` itself, or a normalisation right after it that the model has no step for: that was folded
+    into it.
+    """
+    candidates = [user] if label == _RESULT else user.all_input_nodes
+    if str(user.target) in _NORMALISATIONS:  # coremltools names the two after the latter
+        folded = [c for c in candidates if "conv" in str(c.target) and c.name not in present]
+        candidates = [*candidates, *(source for conv in folded for source in conv.all_input_nodes)]
+    for candidate in map(canonical, candidates):
+        walked = candidate
+        while walked.name != node.name:
+            if walked.name in present or walked.op != "call_function":
+                break
+            if "getitem" in str(walked.target):
+                picked: Any = walked.args[1]
+                normal = str(walked.all_input_nodes[0].target) in _NORMALISATIONS
+                if picked != (0 if normal else index):
+                    break
+            elif str(walked.target) not in _NORMALISATIONS:
+                break
+            walked = canonical(walked.all_input_nodes[0])
+        if walked.name == node.name:
+            return candidate
+    return None

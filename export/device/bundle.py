@@ -1,0 +1,252 @@
+"""One file for a device: artifacts, calibration, a photograph, the device program, an entry script.
+
+``python fdikp.bundle build`` runs it, on the device's own Python, with NumPy and its TensorRT or ONNX
+Runtime. What is inside and how it is checked: :mod:`fdikp_edge.runtime.device.entry`. The same artifacts give
+the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import io
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...runtime import samples
+from ...runtime.artifact import Artifact, ArtifactWriter
+from ...runtime.device import entry
+from ...runtime.engines import ONNX_FILE
+from ...runtime.errors import BadInputError, BundleError, UnknownNameError
+from ...runtime.fields import PASSPORT_NAME
+from ...runtime.files import check_place, replacing
+from ...runtime.images import read_photo
+from ..onnx.build import serialise
+from ..onnx.signed_weights import signed
+from ..onnx.storage import restore
+from ..targets import TARGETS
+from ..tensorrt.weak_typing import legacy_files
+from .wheel import PROGRAM, add_entry, device_wheel
+
+if TYPE_CHECKING:
+    from ...calibration.table import CalibrationTable, Key
+    from ...runtime.passport import Passport
+
+DEVICES: Mapping[str, tuple[str, ...]] = {"jetson": ("onnx", "tensorrt-rtx", "tensorrt")}
+"""Device -> targets whose artifacts it takes: those that hold an ONNX file for TensorRT to build from."""
+
+PHOTO = "photo/coffee.npy"
+_SAMPLE = "coffee"
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """A bundle as written: ``sha256`` is that of the whole file."""
+
+    path: Path
+    sha256: str
+    bytes: int
+    artifacts: tuple[str, ...]
+
+
+def make_bundle(
+    artifacts: Sequence[str | Path],
+    out: str | Path,
+    *,
+    device: str = "jetson",
+    tables: Sequence[str | Path] = (),
+    overwrite: bool = False,
+) -> Bundled:
+    """Write a bundle, whole or not at all.
+
+    Args:
+        artifacts: folders; each keeps its name in the bundle.
+        out: the file.
+        device: one of :data:`DEVICES`.
+        tables: calibration tables, each of which at least one artifact was made with, or that holds its
+            program for TensorRT or for its target. A float32 artifact gets from it what weakly typed builds
+            take (see :mod:`..tensorrt.weak_typing`).
+        overwrite: replace ``out``.
+
+    Raises:
+        UnknownNameError: no such device.
+        ArtifactError: a folder that is no sound artifact.
+        BadInputError: no artifact, two of one name, one without an ONNX file, one that has failed its check,
+            or a table that none of them was made with.
+        CalibrationError: a file that is no table.
+        OutputError: ``out`` exists or cannot be written.
+    """
+    if device not in DEVICES:
+        raise UnknownNameError(f"no bundle is made for {device!r}; there are: {', '.join(DEVICES)}")
+    path = Path(out)
+    check_place(path, overwrite=overwrite)
+    opened = _open(artifacts, DEVICES[device])
+    read = _tables(tables, opened)
+    with tempfile.TemporaryDirectory(prefix="fdikp-bundle-") as scratch:
+        return _write(
+            path, device, [_for_device(a, Path(scratch), [table for table, _ in read]) for a in opened], read
+        )
+
+
+def _write(
+    path: Path, device: str, opened: Sequence[Artifact], tables: Sequence[tuple[CalibrationTable, Path]]
+) -> Bundled:
+    files: dict[str, bytes | Path] = {}
+    for artifact in opened:
+        for name in (PASSPORT_NAME, *artifact.passport.files):
+            files[f"artifacts/{artifact.path.name}/{name}"] = artifact.path / name
+    files.update({f"calibration/{table.sha256[:16]}.json": file for table, file in tables})
+    files[PHOTO] = _photo()
+    files["photo/LICENSE.txt"] = samples.sample_photo(_SAMPLE).parent / "LICENSE.txt"
+    wheel_name, wheel = device_wheel()
+    files[f"wheel/{wheel_name}"] = wheel
+    files["__main__.py"] = Path(entry.__file__)
+    manifest = _manifest(device, opened, files, f"wheel/{wheel_name}")
+    with replacing(path) as temporary:
+        with zipfile.ZipFile(temporary, "w") as archive:
+            for name in ("__main__.py", *sorted(set(files) - {"__main__.py"})):
+                add_entry(archive, name, _bytes(files[name]))
+            add_entry(archive, entry.MANIFEST, json.dumps(manifest, indent=2, sort_keys=True).encode())
+        entry.read_manifest(temporary)  # what is written is what a device will accept
+    names = tuple(artifact.path.name for artifact in opened)
+    return Bundled(path, entry.sha256_of(path), path.stat().st_size, names)
+
+
+def _open(artifacts: Iterable[str | Path], targets: tuple[str, ...]) -> list[Artifact]:
+    opened = [Artifact.open(path) for path in artifacts]
+    if not opened:
+        raise BadInputError("a bundle needs an artifact")
+    for artifact in opened:
+        passport, name = artifact.passport, artifact.path.name
+        if passport.target not in targets:
+            raise BadInputError(
+                f"{artifact.path}: is for {passport.target}; a device builds from artifacts for "
+                f"{' or '.join(targets)}"
+            )
+        if passport.state == "failed":
+            raise BadInputError(f"{artifact.path}: failed its check: {passport.reason}")
+        if ONNX_FILE not in passport.files:
+            raise BadInputError(f"{artifact.path}: holds no {ONNX_FILE} to build from")
+        if passport.golden is None:
+            raise BadInputError(f"{artifact.path}: has no golden input and output to check with on a device")
+        if not entry.plain_name(name):
+            raise BadInputError(f"{artifact.path}: give the folder a plain name")
+    names = [artifact.path.name.casefold() for artifact in opened]
+    if len(set(names)) != len(names):
+        raise BadInputError("two artifacts have the same name; rename one of the folders")
+    return opened
+
+
+def _for_device(artifact: Artifact, scratch: Path, tables: Sequence[CalibrationTable]) -> Artifact:
+    """Return the artifact as a device builds from it: an ONNX file for TensorRT, and what checks it."""
+    import onnx
+
+    passport, plain = artifact.passport, artifact.passport.target == "onnx"
+    unsigned = plain and passport.precision.startswith("int8")
+    fitting = [(table, key) for key in _keys(passport) for table in tables if key in table.sections]
+    legacy = bool(fitting) and passport.precision == "fp32"
+    try:
+        proto = onnx.load(artifact.path / ONNX_FILE, load_external_data=False)
+        restored = restore(proto) if plain else 0
+    except Exception as error:  # DecodeError of protobuf, or what restore raises
+        raise BundleError(f"{artifact.path / ONNX_FILE}: is not a usable ONNX file: {error}") from error
+    if plain and not unsigned and not legacy and not restored:
+        return artifact
+    with ArtifactWriter(scratch / artifact.path.name) as writer:
+        notes = list(passport.notes)
+        if restored:
+            notes.append(
+                f"{restored} constants that the artifact stores in fewer bytes are plain here: releases of "
+                "TensorRT differ in what they make of such nodes"
+            )
+        if unsigned:
+            signed(proto)
+            notes.append(
+                "8-bit values are signed here, which TensorRT wants; they stand for the same numbers"
+            )
+        if restored or unsigned:
+            (writer.folder / ONNX_FILE).write_bytes(serialise(proto, ONNX_FILE))
+        else:
+            shutil.copyfile(artifact.path / ONNX_FILE, writer.folder / ONNX_FILE)
+        if legacy:
+            extra = legacy_files(proto, *fitting[0])
+            for name, data in extra.items():
+                (writer.folder / name).write_bytes(data)
+        for name in (passport.golden or {}).values():
+            shutil.copyfile(artifact.path / name, writer.folder / name)
+        return writer.commit(
+            dataclasses.replace(
+                passport,
+                target="onnx",
+                model_file=ONNX_FILE,
+                parity=None,
+                latency_ms=None,
+                measured_on=None,
+                state="unverified",
+                reason="not verified on a device yet",
+                notes=notes,
+            )
+        )
+
+
+def _keys(passport: Passport) -> list[Key]:
+    """Return the sections of a table that tell a weakly typed build of an artifact what to do, best first:
+    TensorRT's, which builds it; else that of the artifact's own target."""
+    profiles = dict.fromkeys(TARGETS[name].profile for name in ("tensorrt", passport.target))
+    return [(passport.program_sha256, profile) for profile in profiles]
+
+
+def _tables(paths: Sequence[str | Path], opened: Sequence[Artifact]) -> list[tuple[CalibrationTable, Path]]:
+    from ...calibration.table import read_table
+
+    used = {artifact.passport.calibration_sha256 for artifact in opened}
+    keys = {key for artifact in opened for key in _keys(artifact.passport)}
+    found = []
+    for path in map(Path, paths):
+        table = read_table(path)
+        if table.sha256 not in used and not keys & set(table.sections):
+            raise BadInputError(f"{path}: none of these artifacts was made with this table")
+        found.append((table, path))
+    return found
+
+
+def _photo() -> bytes:
+    """Return the sample as an array of bytes, which a device without Pillow can read."""
+    packed = io.BytesIO()
+    pixels = np.ascontiguousarray(read_photo(samples.sample_photo(_SAMPLE)).pixels)
+    np.save(packed, pixels, allow_pickle=False)
+    return packed.getvalue()
+
+
+def _manifest(
+    device: str, opened: Sequence[Artifact], files: Mapping[str, bytes | Path], wheel: str
+) -> dict[str, Any]:
+    manifest: dict[str, Any] = {
+        "format": entry.FORMAT,
+        "version": entry.VERSION,
+        "device": device,
+        "made_with": {"fdikp-edge": importlib.metadata.version("fdikp-edge")},
+        "artifacts": [artifact.path.name for artifact in opened],
+        "photo": PHOTO,
+        "program": PROGRAM,
+        "wheel": wheel,
+        "files": {
+            name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            for name in files
+            for data in [_bytes(files[name])]
+        },
+    }
+    return {**manifest, "manifest_sha256": entry.manifest_digest(manifest)}
+
+
+def _bytes(source: bytes | Path) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()

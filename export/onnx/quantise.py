@@ -1,0 +1,203 @@
+"""Puts quantise and dequantise nodes into an ONNX graph, once, where a calibration table says so.
+
+The scheme is what every runtime takes: symmetric, one step for each output channel of the weights, one for
+each tensor, biases in floats. Two dialects write the same numbers down:
+
+- ``SIGNED``: int8 with zero point 0, in front of quantised layers only. OpenVINO fuses it through activations
+  and runs it fastest; TensorRT takes no other.
+- ``UNSIGNED``: uint8 with zero point 128, the same steps, and the results of quantised convolutions rounded
+  too. ONNX Runtime on x86 has its fast kernels for this form alone (signed and without rounded results it is
+  slower than float32).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...calibration.layers import Layer
+from ...calibration.ranges import LEVELS
+from ...calibration.table import CalibrationTable, Key, Section
+from ...runtime.errors import LoweringError
+from .checks import source_node
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How quantised tensors are written: their type, and whether results of convolutions are rounded too."""
+
+    dtype: type[np.int8] | type[np.uint8]
+    zero_point: int
+    results: bool
+
+
+SIGNED = Dialect(np.int8, 0, results=False)
+UNSIGNED = Dialect(np.uint8, 128, results=True)
+
+
+def quantise(model: onnx.ModelProto, table: CalibrationTable, key: Key, dialect: Dialect) -> list[Layer]:
+    """Quantise a float32 model in place, and return the layers that compute in 8 bits now.
+
+    Of layers that compute in floats the weights alone are stored in 8 bits, where the table says so.
+
+    Raises:
+        CalibrationError: the table was made for another program or profile.
+        LoweringError: a layer of the table is not in the file, or is not what it was.
+    """
+    section = table.section(key)
+    scales = {name: table.scale(key, name) for name in section.tensors}
+    layers = section.quantised()
+    _Quantiser(model, dialect, scales).run(
+        [layer for layer in section.layers if not layer.reason or layer.weights_only]
+    )
+    return layers
+
+
+def census(table: CalibrationTable | None, key: Key, precision: str) -> dict[str, int]:
+    """Return how many layers compute in 8 bits, which the types of a file's values do not show."""
+    if precision != "int8" or table is None:
+        return {}
+    return {"int8 layers": len(table.section(key).quantised())}
+
+
+def describe(section: Section) -> list[str]:
+    """Say which layers compute in 8 bits and, by reason, which do not."""
+    quantised = section.quantised()
+    share = sum(layer.macs for layer in quantised) / max(1, sum(layer.macs for layer in section.layers))
+    notes = [
+        f"int8: {len(quantised)} of {len(section.layers)} layers, {share:.0%} of their multiply-adds; "
+        "symmetric, weights by channel, biases float32"
+    ]
+    held: dict[str, list[Layer]] = {}
+    for layer in section.layers:
+        if layer.reason:
+            held.setdefault(layer.reason, []).append(layer)
+    for reason, layers in held.items():
+        modules = list(dict.fromkeys(layer.module or "the root module" for layer in layers))
+        more = f" and {len(modules) - 4} more" if len(modules) > 4 else ""
+        notes.append(f"float32: {len(layers)} layers ({', '.join(modules[:4])}{more}): {reason}")
+    return notes
+
+
+class _Quantiser:
+    def __init__(self, model: onnx.ModelProto, dialect: Dialect, scales: Mapping[str, float]) -> None:
+        self.graph = model.graph
+        self.dialect = dialect
+        self.scales = scales
+        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.rounded: dict[tuple[str, float], str] = {}
+        self.weights: dict[str, str] = {}
+        self.before: dict[int, list[Any]] = {}
+        self.after: dict[int, list[Any]] = {}
+
+    def run(self, layers: list[Layer]) -> None:
+        nodes = list(self.graph.node)
+        found: dict[str, int] = {}
+        for index, node in enumerate(nodes):
+            if node.op_type in ("Conv", "Gemm", "MatMul") and (name := source_node(node)):
+                found.setdefault(name, index)
+        for layer in sorted(layers, key=lambda entry: found.get(entry.node, -1)):
+            if layer.node not in found and layer.weights_only:
+                continue
+            if layer.node not in found:
+                raise LoweringError(f"model.onnx: layer {layer.label} of the calibration table is not in it")
+            self._layer(nodes, found[layer.node], layer)
+        del self.graph.node[:]
+        for index, node in enumerate(nodes):
+            self.graph.node.extend([*self.before.get(index, []), node, *self.after.get(index, [])])
+        self._drop_unread()
+
+    def _layer(self, nodes: list[Any], index: int, layer: Layer) -> None:
+        node = nodes[index]
+        if node.input[1] not in self.constants:
+            if layer.weights_only:
+                return  # the exporter left something between: they stay as they are
+            raise LoweringError(f"model.onnx: the weights of layer {layer.label} are not stored in it")
+        if layer.weights_only:
+            node.input[1] = self._weights(node, index)
+            return
+        node.input[0] = self._round(node.input[0], self.scales[layer.input], self.before, index)
+        node.input[1] = self._weights(node, index)
+        if self.dialect.results and node.op_type == "Conv":
+            plain = node.output[0]
+            readers = [(n, i) for n in nodes for i, name in enumerate(n.input) if name == plain]
+            if any(plain == output.name for output in self.graph.output):
+                return
+            made = self._round(plain, self.scales[layer.node], self.after, index)
+            for reader, place in readers:
+                reader.input[place] = made
+
+    def _round(self, name: str, scale: float, where: dict[int, list[Any]], index: int) -> str:
+        """Return the name of ``name`` rounded to 8 bits; the pair of nodes is shared by all that read it."""
+        from onnx import helper
+
+        key = (name, scale)
+        if key not in self.rounded:
+            stem = f"{name}_8bit" + ("" if not self._taken(name) else f"_{len(self.rounded)}")
+            step = self._constant(f"{stem}_scale", np.array(scale, np.float32))
+            zero = self._constant(f"{stem}_zero", np.array(self.dialect.zero_point, self.dialect.dtype))
+            quantised = helper.make_node(
+                "QuantizeLinear", [name, step, zero], [f"{stem}_q"], name=f"{stem}_quantise"
+            )
+            back = helper.make_node(
+                "DequantizeLinear", [f"{stem}_q", step, zero], [stem], name=f"{stem}_dequantise"
+            )
+            where.setdefault(index, []).extend([quantised, back])
+            self.rounded[key] = stem
+        return self.rounded[key]
+
+    def _taken(self, name: str) -> bool:
+        return any(known == name for known, _ in self.rounded)
+
+    def _weights(self, node: Any, index: int) -> str:
+        from onnx import helper, numpy_helper
+
+        name = node.input[1]
+        if name not in self.weights:
+            weight = numpy_helper.to_array(self.constants[name])
+            axis = _output_axis(node)
+            others = tuple(i for i in range(weight.ndim) if i != axis)
+            peak = np.abs(weight).max(axis=others)
+            step = np.where(peak > 0, peak / LEVELS, 1).astype(np.float32)
+            shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
+            # Half to even, as the emulation and every runtime round.
+            whole = np.clip(np.rint(weight / step.reshape(shape)), -LEVELS, LEVELS).astype(np.int8)
+            stem = f"{name}_8bit"
+            inputs = [
+                self._constant(f"{stem}_q", whole),
+                self._constant(f"{stem}_scale", step),
+                self._constant(f"{stem}_zero", np.zeros(step.shape, np.int8)),
+            ]
+            back = helper.make_node("DequantizeLinear", inputs, [stem], name=f"{stem}_dequantise", axis=axis)
+            self.before.setdefault(index, []).append(back)
+            self.weights[name] = stem
+        return self.weights[name]
+
+    def _constant(self, name: str, value: Array) -> str:
+        from onnx import numpy_helper
+
+        self.graph.initializer.append(numpy_helper.from_array(value, name))
+        return name
+
+    def _drop_unread(self) -> None:
+        read = {name for node in self.graph.node for name in node.input}
+        read |= {output.name for output in self.graph.output}
+        kept = [tensor for tensor in self.graph.initializer if tensor.name in read]
+        del self.graph.initializer[:]
+        self.graph.initializer.extend(kept)
+
+
+def _output_axis(node: Any) -> int:
+    """The axis of the weights along which output channels lie."""
+    if node.op_type == "Gemm":
+        transposed = next((entry.i for entry in node.attribute if entry.name == "transB"), 0)
+        return 0 if transposed else 1
+    return 0 if node.op_type == "Conv" else 1

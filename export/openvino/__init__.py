@@ -1,0 +1,1 @@
+"""OpenVINO: a lowered program as intermediate representation."""

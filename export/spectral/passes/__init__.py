@@ -1,0 +1,1 @@
+"""Passes over the lowered graph that make it smaller and exact."""

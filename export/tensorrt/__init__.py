@@ -1,0 +1,1 @@
+"""TensorRT and TensorRT-RTX: a lowered program as an engine."""

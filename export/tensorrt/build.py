@@ -1,0 +1,269 @@
+"""The ``tensorrt-rtx`` and ``tensorrt`` targets: engines from the ONNX graph of the ``onnx`` target.
+
+Precision is in the file (casts, Q/DQ), so the network is strongly typed and one file serves TensorRT 10, 11
+and RTX. RTX builds ahead of time for compute capabilities that are named; the other builds for the processor
+it runs on. Each artifact keeps the ONNX file, the builder's log and ``engine.json`` beside the engine.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...calibration.layers import CONVOLUTION
+from ...runtime.caches import cache_folder
+from ...runtime.cuda import open_cuda
+from ...runtime.engines import (
+    ENGINE_FILE,
+    FACTS_FILE,
+    LOG_FILE,
+    ONNX_FILE,
+    EngineFacts,
+    capability_text,
+    name_places,
+    parse_capability,
+)
+from ...runtime.errors import BadInputError, LoweringError, TargetUnavailableError
+from ...runtime.files import write_problem
+from ...runtime.onnx_nodes import onnx_nodes
+from ...runtime.tensorrt_features import Product
+from ..onnx import build as onnx_target
+from ..onnx import checks as onnx_checks
+from ..onnx.byte_ports import floats_inside
+from ..onnx.quantise import census as layers_census
+from ..targets import BuildResult
+from . import layer_report
+from .layer_report import LAYERS_FILE, EngineLayer, engine_layers
+from .log import cause, condensed, out_of_memory, warnings_in
+from .worker import ANSWER, REQUEST, Answer, Request
+
+if TYPE_CHECKING:
+    import onnx
+
+    from ...calibration.table import CalibrationTable
+    from ..spectral import LoweredProgram
+
+WORKER = (sys.executable, "-m", "fdikp_edge.export.tensorrt.worker")
+"""The command that builds one engine, but for the folder that tells it what."""
+
+PADDED = "{count} in a group, which {title} pads to 4 in int8, by zeros of the map's size kept in the engine"
+"""Why a grouped convolution stays in floats: seen in engines of 1.7.1, five megabytes for one of 96 maps of
+128x128, which the processor would read at every call."""
+
+SHIFTED = (
+    "what it reads is also cut into shifted parts, which {title} would put into one kernel with the rounding"
+)
+"""Why a layer beside them stays in floats: engines hold their kernels as source, which the device compiles;
+three of these took 47 to 62 MB of it in base's (1.7.1)."""
+
+_CUTS = ("aten.slice.Tensor", "aten.narrow.default")
+
+MAX_SECONDS = 2 * 3600.0
+"""How long one engine may take; a builder that is short of memory may hang rather than fail."""
+
+TITLES: Mapping[Product, str] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
+
+
+def build_rtx(
+    lowered: LoweredProgram,
+    precision: str,
+    folder: Path,
+    *,
+    table: CalibrationTable | None = None,
+    provenance: Mapping[str, str] | None = None,
+    options: Mapping[str, str],
+) -> BuildResult:
+    """Write an engine for each compute capability of ``options``, in one file, on any machine.
+
+    See :class:`~fdikp_edge.export.targets.Builder`. ``options``: ``capabilities``, such as ``8.6,8.9``.
+
+    Raises:
+        BadInputError: something that is no compute capability, or one that this release does not build for.
+        LoweringError: the parser or the builder refused the network; names the modules.
+        TargetUnavailableError: memory ran out.
+    """
+    capabilities = tuple(dict.fromkeys(map(parse_capability, options["capabilities"].split(","))))
+    request = Request("tensorrt-rtx", ONNX_FILE, ENGINE_FILE, precision, capabilities=capabilities)
+    return _build(lowered, folder, request, table and _fitting(table, lowered), provenance)
+
+
+def build_classic(
+    lowered: LoweredProgram,
+    precision: str,
+    folder: Path,
+    *,
+    table: CalibrationTable | None = None,
+    provenance: Mapping[str, str] | None = None,
+    options: Mapping[str, str],
+) -> BuildResult:
+    """Write an engine for the NVIDIA GPU of this machine; see :class:`~fdikp_edge.export.targets.Builder`.
+
+    ``options``: ``typing`` is ``strong``, or ``weak``: a float32 file, float16 and int8 by flags of the
+    builder with the calibration table as its cache, as TensorRT before 11 was used. ``transforms`` is
+    ``products``, or ``native``: the program may hold transforms, which TensorRT has from 11.2.
+
+    Raises:
+        LoweringError: the parser or the builder refused the network; names the modules.
+        TargetUnavailableError: no GPU or driver, no weak typing or no transform here, or memory ran out.
+    """
+    device = open_cuda().device()
+    caches = cache_folder("tensorrt")
+    timing = None if caches is None else str(caches / f"timing-{capability_text(device.capability)}.cache")
+    request = Request(
+        "tensorrt",
+        ONNX_FILE,
+        ENGINE_FILE,
+        precision,
+        capabilities=(device.capability,),
+        weak=options["typing"] == "weak",
+        native=options["transforms"] == "native",
+        timing_cache=timing,
+    )
+    return _build(lowered, folder, request, table, provenance)
+
+
+def _build(
+    lowered: LoweredProgram,
+    folder: Path,
+    request: Request,
+    table: CalibrationTable | None,
+    provenance: Mapping[str, str] | None,
+) -> BuildResult:
+    precision, title = request.precision, TITLES[request.product]
+    model, notes = onnx_target.convert_to(
+        lowered, "fp32" if request.weak else precision, table, allowed=("DFT",) if request.native else ()
+    )
+    if floats_inside(model):
+        onnx_checks.check(model, [], ("DFT",) if request.native else ())
+    facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
+    onnx_target.label(model, facts)
+    (folder / ONNX_FILE).write_bytes(onnx_target.serialise(model, ONNX_FILE))
+    answer, layers = _run(
+        request, folder, _weak_extras(model, lowered, table, precision) if request.weak else {}
+    )
+    engine = EngineFacts(
+        request.product, answer.version, request.capabilities, "weak" if request.weak else "strong"
+    )
+    (folder / FACTS_FILE).write_bytes(engine.to_json())
+    capabilities = ", ".join(map(capability_text, request.capabilities))
+    notes.append(f"{title}: {answer.layers} layers, compute capability {capabilities}, TF32 off")
+    if request.weak:
+        notes.append(f"{title}: weakly typed, {precision} by flags of the builder; {ONNX_FILE} is float32")
+    if layers and table is not None:
+        section = table.section(lowered.key)
+        fates = layer_report.census(layers, model, section, precision)
+        (folder / LAYERS_FILE).write_bytes(layer_report.to_json(fates))
+        notes += layer_report.describe(fates, precision)
+    notes += warnings_in((folder / LOG_FILE).read_text(encoding="utf-8"), title)
+    versions = {
+        **onnx_target.toolchain(),
+        "polygraphy": importlib.metadata.version("polygraphy"),
+        request.product: answer.version,
+    }
+    counts = {**onnx_checks.precisions(model), **layers_census(table, lowered.key, precision)}
+    return BuildResult(ENGINE_FILE, versions, onnx_checks.census(model), counts, notes)
+
+
+def _fitting(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTable:
+    """Return the table without int8 in layers that TensorRT-RTX makes larger by it than in floats."""
+    title, layers = TITLES["tensorrt-rtx"], {entry.node for entry in table.section(lowered.key).layers}
+    wide = {}
+    for node in lowered.program.graph.nodes:
+        if node.name not in layers:
+            continue
+        source, weight = node.args[:2]
+        mine = weight.meta["val"].shape[1]
+        grouped = str(node.target) == CONVOLUTION and mine < source.meta["val"].shape[1]
+        if grouped and mine % 4:
+            count = f"{mine} channels" if mine > 1 else "one channel"
+            wide[node.name] = PADDED.format(count=count, title=title)
+        elif any(str(user.target) in _CUTS for user in source.users):
+            wide[node.name] = SHIFTED.format(title=title)
+    return table.to_float(lowered.key, wide, table.section(lowered.key).mixture)
+
+
+def _weak_extras(
+    model: onnx.ModelProto, lowered: LoweredProgram, table: CalibrationTable | None, precision: str
+) -> dict[str, Any]:
+    """Return what weak typing is told beside the file: layers to keep wide, and the ranges of tensors."""
+    if precision == "fp32" or table is None:
+        return {}
+    wide = set(table.section(lowered.key).half.wide)
+    nodes = [(onnx_checks.source_node(node), node) for node in model.graph.node]
+    extras: dict[str, Any] = {"wide": [node.name for source, node in nodes if source in wide]}
+    if precision == "int8":
+        # Where a node of the program became several of the file, its value is that of the last.
+        names = {source: node.output[0] for source, node in nodes if source}
+        names[str(lowered.program.graph_signature.user_inputs[0])] = model.graph.input[0].name
+        extras["table"] = (table, lowered.key, names)
+    return extras
+
+
+def _run(request: Request, folder: Path, extras: Mapping[str, Any]) -> tuple[Answer, list[EngineLayer]]:
+    """Have the engine built in another process, and keep its log; return the layers that this listed, too."""
+    title = TITLES[request.product]
+    with tempfile.TemporaryDirectory(prefix="fdikp-edge-") as name:
+        scratch = Path(name)
+        content = {
+            **asdict(request),
+            "onnx": str((folder / ONNX_FILE).resolve()),
+            "engine": str((folder / ENGINE_FILE).resolve()),
+            "wide": extras.get("wide", ()),
+        }
+        if "table" in extras:
+            table, key, names = extras["table"]
+            table.write_tensorrt_cache(scratch / "calibration.cache", key, names)
+            content["calibration"] = str(scratch / "calibration.cache")
+        (scratch / REQUEST).write_text(json.dumps(content), encoding="utf-8")
+        with (scratch / "log").open("wb") as log:
+            try:
+                done = subprocess.run(
+                    [*WORKER, name],
+                    cwd=name,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    timeout=MAX_SECONDS,
+                )
+            except subprocess.TimeoutExpired:
+                raise TargetUnavailableError(
+                    f"{title} was still building after {MAX_SECONDS / 60:.0f} minutes: given up"
+                ) from None
+        with (scratch / "log").open(encoding="utf-8", errors="replace") as lines:
+            layers = engine_layers(lines)
+        said = condensed(scratch / "log", {str(folder.resolve()): ".", name: "."})
+        (folder / LOG_FILE).write_text(said, encoding="utf-8")
+        try:
+            answer = Answer(**json.loads((scratch / ANSWER).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            answer = Answer()
+    if done.returncode == 0 and (folder / ENGINE_FILE).is_file():
+        return answer, layers
+    if answer.unwritten:  # whoever writes the artifact says what that means
+        raise OSError(answer.unwritten, os.strerror(answer.unwritten), str(folder / ENGINE_FILE))
+    if problem := write_problem(folder):
+        raise problem
+    if answer.refused:
+        more = f" (and {len(answer.refused) - 5} more)" if len(answer.refused) > 5 else ""
+        raise LoweringError(f"{title}'s parser refused {'; '.join(answer.refused[:5])}{more}")
+    if out_of_memory(done.returncode, said, answer.problem):
+        raise TargetUnavailableError(
+            f"{title}: memory ran out while the engine was built (the builder left with {done.returncode}). "
+            "Close other programs, or build for fewer compute capabilities or a smaller size"
+        )
+    if "not supported by this" in answer.problem:
+        raise BadInputError(f"{title}: {answer.problem}")
+    if answer.unavailable:
+        raise TargetUnavailableError(f"target {request.product}: {answer.problem}")
+    why = cause(said, answer.problem, done.returncode)
+    places = name_places(why, onnx_nodes((folder / ONNX_FILE).read_bytes()))
+    where = f" (in {', '.join(places[:5])})" if places else ""
+    raise LoweringError(f"{title} could not build the engine: {why}{where}")

@@ -1,0 +1,142 @@
+"""Which layers of a TensorRT engine compute in few bits, which stayed wide, and why. Needs no GPU.
+
+An engine tells its layers through an inspector that must load it, for which a GPU is needed. But a builder
+that is asked for detailed profiling lists them in its log as well, with the type of each input and the ONNX
+nodes that each was made from. Here that list is joined with the calibration table. The ``tensorrt-rtx``
+target puts the outcome into the notes of its artifacts, and layer by layer into :data:`LAYERS_FILE`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from ...runtime import strict_json
+
+if TYPE_CHECKING:
+    import onnx
+
+    from ...calibration.table import Section
+
+LAYERS_FILE = "layers.json"
+
+_LAYER = re.compile(
+    r"Name: (?P<name>[^,]*), LayerType: (?P<kind>\w+), Inputs: (?P<inputs>.*?), Constants: .*?, "
+    r"Outputs: .*?, TacticName: [^,]*,.*?Metadata: (?P<metadata>.*)"
+)
+_SILENT = {"wait", "signal"}
+_NARROW: Mapping[str, str] = {"int8": "Int8", "fp16": "Half"}
+"""Precision -> the word of TensorRT for the type that its layers are to compute in."""
+
+
+@dataclass(frozen=True)
+class EngineLayer:
+    """One layer of an engine: its name, TensorRT's word for its kind, the type of its first input as TensorRT
+    calls it (``Int8``, ``Float``, ``Half``), and the ONNX nodes it was made from."""
+
+    name: str
+    kind: str
+    dtype: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of one layer of the network.
+
+    ``node`` and ``module`` as in the calibration table. ``wanted`` is the artifact's precision, or ``float``,
+    ``found`` the types that it computes in (more than one where capabilities differ), empty where the engine
+    has no such layer. ``alone`` if it is a layer of its own and not part of a fused one. ``narrow`` if it
+    computes in the artifact's precision; if it does not, ``reason`` says why.
+    """
+
+    node: str
+    module: str
+    wanted: str
+    found: tuple[str, ...]
+    alone: bool
+    narrow: bool
+    reason: str
+
+
+def engine_layers(log: Iterable[str]) -> list[EngineLayer]:
+    """Return the layers that the lines of a builder's log list; it must have been asked for detailed
+    profiling."""
+    found = []
+    for line in log:
+        match = _LAYER.search(line)
+        if match is None or match["kind"] in _SILENT:
+            continue
+        types = re.findall(r"Datatype: (\w+)", match["inputs"])
+        nodes = re.findall(r"\[ONNX Layer: ([^\]]*)\]", match["metadata"])
+        found.append(EngineLayer(match["name"], match["kind"], types[0] if types else "", tuple(nodes)))
+    return found
+
+
+def census(
+    layers: Sequence[EngineLayer], model: onnx.ModelProto, section: Section, precision: str
+) -> list[Fate]:
+    """Join the layers of an engine with those of a calibration table.
+
+    Args:
+        layers: of :func:`engine_layers`.
+        model: the ONNX file that the engine was built from.
+        section: of the calibration table, for the program that the file was made of and its profile.
+        precision: of the file: ``int8`` or ``fp16``.
+
+    Returns:
+        One entry for each layer of the table, in its order.
+    """
+    from ..onnx.checks import source_node
+
+    named = {
+        source_node(node): node.name
+        for node in model.graph.node
+        if node.op_type in ("Conv", "Gemm", "MatMul") and source_node(node)
+    }
+    own: dict[str, list[EngineLayer]] = {}
+    part: dict[str, list[EngineLayer]] = {}
+    for layer in layers:
+        for name in re.sub(r"_myl\d+_\d+$", "", layer.name).split("+"):
+            own.setdefault(name, []).append(layer)
+        for name in layer.nodes:
+            part.setdefault(name, []).append(layer)
+    fates = []
+    for entry in section.layers:
+        name = named.get(entry.node, "")
+        alone = own.get(name, [])
+        found = tuple(sorted({layer.dtype for layer in alone or part.get(name, [])} - {""}))
+        reason = entry.reason if precision == "int8" else section.half.wide.get(entry.node, "")
+        wanted = "float" if reason else precision
+        narrow = found == (_NARROW[precision],)
+        if not reason and not narrow:
+            reason = "TensorRT kept it wide" if found else "not in the engine under its name"
+        why = "" if narrow else reason
+        fates.append(Fate(entry.node, entry.module, wanted, found, bool(alone), narrow, why))
+    return fates
+
+
+def describe(fates: Sequence[Fate], precision: str) -> list[str]:
+    """Say how many layers compute in few bits and, by reason, which do not, as an artifact's notes."""
+    wanted = [fate for fate in fates if fate.wanted == precision]
+    narrow = [fate for fate in fates if fate.narrow]
+    notes = [
+        f"engine: {len(narrow)} of {len(fates)} layers compute in {precision}, of {len(wanted)} that the "
+        "table asks for"
+    ]
+    held: dict[str, list[Fate]] = {}
+    for fate in fates:
+        if not fate.narrow:
+            held.setdefault(fate.reason, []).append(fate)
+    for reason, those in held.items():
+        modules = list(dict.fromkeys(fate.module or "the root module" for fate in those))
+        more = f" and {len(modules) - 4} more" if len(modules) > 4 else ""
+        notes.append(f"engine: {len(those)} layers wide ({', '.join(modules[:4])}{more}): {reason}")
+    return notes
+
+
+def to_json(fates: Sequence[Fate]) -> bytes:
+    """Return the bytes of :data:`LAYERS_FILE`: what became of each layer."""
+    return strict_json.canonical({"layers": [asdict(fate) for fate in fates]}) + b"\n"

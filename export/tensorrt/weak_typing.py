@@ -1,0 +1,37 @@
+"""What builders with weak typing (TensorRT 8.6 to 10) are told beside a float32 file: ranges and exceptions.
+
+Ranges travel as TensorRT's own calibration cache, made from our table; layers that must not be narrowed as a
+list of names. Strongly typed builds need neither: there the types are in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...runtime.device.build import CACHE_FILE, WIDE_FILE
+from ..onnx.checks import source_node
+
+if TYPE_CHECKING:
+    import onnx
+
+    from ...calibration.table import CalibrationTable, Key
+
+
+def legacy_files(model: onnx.ModelProto, table: CalibrationTable, key: Key) -> dict[str, bytes]:
+    """Return file name -> bytes for a float32 model of the program of a section of ``table``."""
+    section = table.section(key)
+    nodes = [(source_node(node), node) for node in model.graph.node]
+    # Where a node of the program became several of the file, its value is that of the last.
+    names = {source: node.output[0] for source, node in nodes if source}
+    inputs = [name for name in section.tensors if name not in names]
+    if len(inputs) == 1:  # the one value that no node makes
+        names[inputs[0]] = model.graph.input[0].name
+    wide = [node.name for source, node in nodes if source in section.half.wide]
+    with tempfile.TemporaryDirectory(prefix="fdikp-cache-") as folder:
+        file = Path(folder) / CACHE_FILE
+        table.write_tensorrt_cache(file, key, names)
+        cache = file.read_bytes()
+    return {CACHE_FILE: cache, WIDE_FILE: json.dumps(wide, indent=0).encode("ascii")}

@@ -1,0 +1,1 @@
+"""FDIKP, the network, in plain PyTorch."""

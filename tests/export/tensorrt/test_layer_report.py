@@ -1,0 +1,141 @@
+"""What TensorRT-RTX made of each layer, from the log of its real builder, without a GPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from fdikp_edge.calibration.table import CalibrationTable
+from fdikp_edge.export.calibrate import calibrate
+from fdikp_edge.export.lowered import LoweredModel, lower_model
+from fdikp_edge.export.onnx import build as target
+from fdikp_edge.export.targets import BuildResult, get_target
+from fdikp_edge.export.tensorrt.layer_report import EngineLayer, census, describe, engine_layers
+from torch import Tensor, nn
+
+SIZE = (64, 64)
+
+
+class SpectralNet(nn.Module):
+    """Convolutions around a filter on the spectrum, two of them in groups of one and of four channels, and a
+    gain computed from a plain vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.head = nn.Conv2d(3, 16, 3, padding=1)
+            self.beside = nn.Conv2d(16, 16, 3, padding=1)
+            self.each = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+            self.fours = nn.Conv2d(16, 16, 3, padding=1, groups=4)
+            self.mix = nn.Conv2d(32, 32, 1)
+            self.gain = nn.Linear(16, 16)
+            self.tail = nn.Conv2d(16, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = torch.relu(self.head(x))
+        f = self.beside(f) + torch.cat([f[..., 1:], f[..., :1]], 3)
+        f = self.fours(torch.relu(self.each(torch.relu(f))))
+        f = f * torch.sigmoid(self.gain(f.mean((0, 2, 3))))[None, :, None, None]
+        z = torch.fft.rfft2(f, norm="ortho")
+        re, im = self.mix(torch.cat([z.real, z.imag], 1)).chunk(2, 1)
+        f = torch.fft.irfft2(torch.complex(re, im), s=f.shape[-2:], norm="ortho")
+        return x + 0.3 * self.tail(f)
+
+
+@pytest.fixture(scope="module")
+def model() -> LoweredModel:
+    return lower_model(SpectralNet().eval(), SIZE, name="spectral-net")
+
+
+@pytest.fixture(scope="module")
+def table(model: LoweredModel) -> CalibrationTable:
+    found = calibrate(model, count=2, least_work=0)
+    layers = found.section(model.lowered.key).layers
+    # Said here, so that it does not hang on what calibration found out by trying.
+    wide = {layer.node: "on the spectrum" for layer in layers if layer.module.endswith("mix")}
+    return found.to_float(model.lowered.key, wide)
+
+
+@pytest.fixture(scope="module", params=["int8", "fp16"])
+def built(
+    request: pytest.FixtureRequest,
+    model: LoweredModel,
+    table: CalibrationTable,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[str, Path, BuildResult]:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    folder = tmp_path_factory.mktemp(request.param)
+    row = get_target("tensorrt-rtx:capabilities=8.6")
+    return request.param, folder, row.build(model.lowered, request.param, folder, table=table)
+
+
+def test_the_target_says_what_became_of_each_layer_of_the_table(
+    model: LoweredModel, table: CalibrationTable, built: tuple[str, Path, BuildResult]
+) -> None:
+    precision, folder, result = built
+    layers = json.loads((folder / "layers.json").read_bytes())["layers"]
+    assert [layer["node"] for layer in layers] == [
+        layer.node for layer in table.section(model.lowered.key).layers
+    ]
+    found = {layer["module"].rpartition(".")[2]: layer for layer in layers}
+    types = {name: found[name]["found"] for name in ("head", "beside", "each", "fours", "mix", "tail")}
+    reasons = {name: found[name]["reason"] for name in types}
+    if precision == "fp16":
+        assert types == {name: ["Half"] for name in types} and not any(reasons.values())
+        return
+    narrow, wide = ["Int8"], ["Float"]
+    assert types == {
+        "head": narrow,
+        "beside": wide,
+        "each": wide,
+        "fours": narrow,
+        "mix": wide,
+        "tail": narrow,
+    }
+    assert "spectrum" in reasons["mix"] and "one channel in a group, which TensorRT-RTX" in reasons["each"]
+    assert "cut into shifted parts, which TensorRT-RTX" in reasons["beside"]
+    assert not (reasons["head"] or reasons["fours"] or reasons["tail"])
+    notes = [note for note in result.notes if note.startswith("engine: ")]
+    assert notes[0].startswith("engine: 4 of ") and "of 4 that the table asks for" in notes[0]
+    assert any("mix" in note and "spectrum" in note for note in notes[1:])
+    assert result.precisions["int8 layers"] == 4
+
+
+def test_no_map_of_zeros_is_kept_in_the_engine(built: tuple[str, Path, BuildResult]) -> None:
+    # Sixteen maps of 64x64, padded to four channels each: 196,608 bytes of zeros.
+    _, folder, _ = built
+    assert bytes(3 * 16 * 64 * 64) not in (folder / "model.engine").read_bytes()
+
+
+def test_the_census_follows_the_engine_and_not_the_table(
+    model: LoweredModel, table: CalibrationTable
+) -> None:
+    section = table.section(model.lowered.key)
+    graph, _ = target.convert_to(model.lowered, "fp32", None)
+    layers = [
+        EngineLayer(f"{node.name}_myl0_{number}", "correlation", "Float", (node.name,))
+        for number, node in enumerate(graph.graph.node)
+    ]
+    wide = census(layers, graph, section, "int8")
+    assert {(fate.found, fate.narrow) for fate in wide} == {(("Float",), False)}
+    reasons = {fate.reason for fate in wide if fate.wanted == "int8"}
+    assert reasons == {"TensorRT kept it wide"}
+    lost = census([], graph, section, "int8")
+    assert {fate.reason for fate in lost if fate.wanted == "int8"} == {"not in the engine under its name"}
+    assert describe(lost, "int8")[0].startswith(f"engine: 0 of {len(lost)} layers compute in int8, ")
+
+
+def test_lines_of_a_log() -> None:
+    log = """some remark
+    Name: node_a+node_b_myl0_7, LayerType: gemm, Inputs: [ { Name: x, Dimensions: [1,2], Datatype: Half, Format:
+    Layers:
+Name: node_c_myl0_8, LayerType: correlation, Inputs: [ { Name: x, Dimensions: [1,2], Datatype: Int8, Format: f }, { Name: y, Datatype: Float }], Constants: [ { Name: w, Datatype: Int8 }], Outputs: [ { Name: z, Datatype: Float }], TacticName: t, StreamId: 0, Metadata: [ONNX Layer: node_c][ONNX Layer: q]
+Name: w_myl0_9, LayerType: wait, Inputs: [], Constants: [], Outputs: [], TacticName: , StreamId: 2, EventId: 27, Metadata:
+"""  # noqa: E501
+    assert engine_layers(log.splitlines()) == [
+        EngineLayer("node_c_myl0_8", "correlation", "Int8", ("node_c", "q")),
+    ]
+    assert engine_layers([]) == []

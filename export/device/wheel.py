@@ -23,7 +23,8 @@ PROGRAM = "fdikp_edge.cli.device"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o100644 << 16
 _LEVEL = 6
-_SITE = Path(__file__).parent.parent
+_SITE = Path(__file__).parents[2]
+"""The folder that holds the rooms: of a checkout, or of an installation."""
 
 
 def device_wheel() -> tuple[str, bytes]:

@@ -69,10 +69,10 @@ def test_kernels_are_those_of_tiny_with_a_border_of_zeros(tiny: FDIKP) -> None:
     torch.testing.assert_close(got[:, TINY.kernels :], got[:, : SMALL.kernels - TINY.kernels])
     inner, difference = got[:, : TINY.kernels, 1:-1, 1:-1], wanted - tiny.dikp.delta
     # tanh of what has no mean, instead of tanh less its mean
-    assert float((inner - wanted).square().mean()) < 0.05 * float(difference.square().mean())
+    assert float((inner - wanted).square().mean()) < 0.01 * float(difference.square().mean())
     rim = got.clone()
     rim[..., 1:-1, 1:-1] = 0
-    assert float(rim.abs().max()) < 0.1 * float(difference.abs().max())
+    assert float(rim.abs().max()) < 0.03 * float(difference.abs().max())
 
 
 def test_what_starts_without_influence_is_trained(tiny: FDIKP, picture: Tensor) -> None:

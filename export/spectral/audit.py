@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from ...runtime.errors import DynamicShapeError, LoweringError
 from .fuse.base import FusionRecord
-from .graph import SITE
+from .graph import SITE, shape_of
 from .planner import Plan
 from .sites import Site
 from .strategies import STRATEGIES, Native
@@ -165,7 +165,7 @@ def _multiply_adds(node: fx.Node) -> int:
         return 0
     left = node.args[0]
     assert isinstance(left, fx.Node)
-    return math.prod(node.meta["val"].shape) * int(left.meta["val"].shape[-1])
+    return math.prod(shape_of(node)) * shape_of(left)[-1]
 
 
 def _grouped(records: Sequence[FusionRecord]) -> list[dict[str, Any]]:

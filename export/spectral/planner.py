@@ -221,7 +221,7 @@ def _matches(pattern: str, site: Site) -> bool:
 
 def _asked(site: Site, wanted: Mapping[str, str]) -> tuple[str, str] | None:
     """(pattern, strategy) of the last pattern that matches a site."""
-    return next((item for item in reversed(wanted.items()) if _matches(item[0], site)), None)
+    return next((item for item in reversed(list(wanted.items())) if _matches(item[0], site)), None)
 
 
 def _choose(site: Site, rates: Profile, asked: Mapping[str, tuple[str, str]]) -> Choice:
@@ -248,8 +248,8 @@ def _choose(site: Site, rates: Profile, asked: Mapping[str, tuple[str, str]]) ->
 def _refusal(site: Site, name: str, asked: Mapping[str, tuple[str, str]]) -> str | None:
     """Why a strategy cannot compute a site, given what was asked for the other end of its block."""
     refusal = STRATEGIES[name].declines(site)
-    if refusal is None and name == Window.name and site.partner in asked:
-        pattern, other = asked[site.partner]
+    if refusal is None and name == Window.name and site.partner is not None:
+        pattern, other = asked.get(site.partner, ("", name))
         if other != name:
             return f"{site.partner}, the other end of its block, is computed as {other!r} ({pattern})"
     return refusal

@@ -224,8 +224,8 @@ class _Run:
             lowered = self.prepared.lowered(target.profile)
             table = self.prepared.table_for(target, precision)
             if precision == "int8" and table is not None:
-                mixture = table.section(lowered.lowered.key).mixture
-                row.mixture = None if mixture is None else mixture.to_dict()
+                mixed = table.section(lowered.lowered.key).mixed_precision
+                row.mixed_precision = None if mixed is None else mixed.to_dict()
             began = time.perf_counter()
             row.artifact = build_artifact(
                 lowered,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..export.targets import Target
 from ..runtime.errors import TargetUnavailableError
-from .mixed_precision import Bounds, mixed
+from .mixed_precision import Bounds, timed_mixed_precision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,7 +79,9 @@ class Prepared:
         self.notes |= dict.fromkeys(f"calibration photos: {note}" for note in table.notes)
         if precision == "int8" and self.bounds is not None:
             try:
-                return mixed(model, table, self.bounds, target, pairs=self.photo_pairs, threads=self.threads)
+                return timed_mixed_precision(
+                    model, table, self.bounds, target, pairs=self.photo_pairs, threads=self.threads
+                )
             except TargetUnavailableError as error:  # built all the same, as it would be without bounds
                 self.notes[f"{error}; its layers all stay in int8"] = None
         return table

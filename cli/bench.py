@@ -92,7 +92,7 @@ def _measure(
     session: Session, reference: Reference | None, warmup: int, samples: int, seconds: float, step: show.Step
 ) -> dict[str, Any]:
     """Return the figures of ``latency_ms``; ``eager_p50`` is there if PyTorch was timed by turns with it."""
-    from ..benchmarks.timing.latency import honest, measure_side_by_side
+    from ..benchmarks.timing.latency import measure_side_by_side, with_stability
     from ..benchmarks.timing.machine import Watch
 
     image, _ = session.artifact.golden()
@@ -111,7 +111,7 @@ def _measure(
         max_seconds=seconds,
         progress=lambda done, total, _: step(done, total, name),
     )
-    figures = honest(measured["artifact"], watch.stop())
+    figures = with_stability(measured["artifact"], watch.stop())
     if "eager" in measured:
         figures["eager_p50"] = measured["eager"].to_dict()["p50"]
     return figures

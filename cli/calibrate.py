@@ -28,7 +28,7 @@ from .options import (
 from .parsing import check_model, check_threads, parse_bounds, parse_contract, parse_radii, parse_size
 
 if TYPE_CHECKING:
-    from ..calibration.table import Key, Section
+    from ..calibration.table import ProgramCalibration, ProgramKey
 
 
 def calibrate(
@@ -54,9 +54,11 @@ def calibrate(
             show_default="0,1.5,3,5 for the photos shipped, 0 for yours",
         ),
     ] = None,
-    sturdy: Annotated[
+    protect_outliers: Annotated[
         bool,
-        typer.Option("--sturdy", help="Leave what hard pictures lose most by in floats too; slower."),
+        typer.Option(
+            "--protect-outliers", help="Leave what hard pictures lose most by in floats too; slower."
+        ),
     ] = False,
     max_drop_db: MaxDropOption = None,
     min_speedup: MinSpeedupOption = None,
@@ -102,9 +104,9 @@ def calibrate(
             load_model(model, seed=seed), height_width, contract=image_contract, profile=first
         )
         models = {first: lowered, **{name: lowered.for_profile(name) for name in others}}
-        table = run(list(models.values()), samples=samples, sturdy=sturdy, progress=step)
+        table = run(list(models.values()), samples=samples, protect_outliers=protect_outliers, progress=step)
         if bounds is not None:
-            from ..benchmarks.mixed_precision import mixed
+            from ..benchmarks.mixed_precision import timed_mixed_precision
 
             # Targets of one profile share its section of the table: the first one decides.
             deciding = {row.profile: row for row in reversed(rows)}
@@ -112,7 +114,9 @@ def calibrate(
             for row in deciding.values():
                 how: dict[str, Any] = {"samples": in_focus, "pairs": pairs, "threads": threads}
                 try:
-                    table = mixed(models[row.profile], table, bounds, row, **how, progress=step)
+                    table = timed_mixed_precision(
+                        models[row.profile], table, bounds, row, **how, progress=step
+                    )
                 except TargetUnavailableError as error:
                     untimed[row.name] = error
             if len(untimed) == len(deciding):
@@ -139,8 +143,8 @@ def calibrate(
     for (_, profile), section in table.sections.items():
         facts.append((profile, f"{len(section.quantised())} of {len(section.layers)} layers in int8"))
         facts.append(("", f"float16 emulated: {section.half.emulated_db:.1f} dB"))
-        if section.mixture is not None:
-            facts.append(("", f"mixed: {section.mixture.summary()}"))
+        if section.mixed_precision is not None:
+            facts.append(("", f"mixed: {section.mixed_precision.summary()}"))
     show.facts(str(out), facts)
     return 0
 
@@ -149,9 +153,9 @@ def _radii(radii: Sequence[float]) -> str:
     return ", ".join(f"{radius:g}" for radius in radii) + " pixels"
 
 
-def _program(key: Key, section: Section) -> dict[str, Any]:
+def _program(key: ProgramKey, section: ProgramCalibration) -> dict[str, Any]:
     program_sha256, profile = key
-    mixture = section.mixture
+    mixture = section.mixed_precision
     return {
         "profile": profile,
         "program_sha256": program_sha256,

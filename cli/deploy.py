@@ -140,8 +140,8 @@ def _print(report: Report) -> None:
     show.line("max abs and PSNR: against PyTorch. faster: than PyTorch here, in the same run.")
     show.line("built: without the lowering, which artifacts of one target share (seconds in report.json).")
     for row in report.rows:
-        if row.mixture is not None:
-            show.line(f"   mixed: {row.target}: {row.mixture['summary']}")
+        if row.mixed_precision is not None:
+            show.line(f"   mixed: {row.target}: {row.mixed_precision['summary']}")
         if row.path is not None:
             show.line(f"artifact: {report.folder / row.path}")
         if row.picture is not None:

@@ -27,7 +27,7 @@ from ...runtime.photo import Array, Photo
 from ...runtime.pixels import crop
 from ...runtime.sessions import available_threads
 from .budgets import Budget, budget_for
-from .first_departure import NOT_FINITE_DB, Bisection, Departure, Error
+from .first_departure import NOT_FINITE_DB, Bisection, Error, FirstDeparture
 from .metrics import psnr_db
 from .parity import as_picture
 
@@ -139,7 +139,7 @@ class _Search:
         _, name, x, expected = max(found, key=lambda entry: entry[0])
         return name, x, expected
 
-    def run(self, x: Array, expected: Array, modules: Sequence[Cut], whole: Error) -> Departure:
+    def run(self, x: Array, expected: Array, modules: Sequence[Cut], whole: Error) -> FirstDeparture:
         """Search the modules, then the nodes of the one found."""
         from ...export.roles import is_layer
 
@@ -160,7 +160,7 @@ class _Search:
         told = [precision for node in working if (precision := self.partition.precision(node))]
         # Of operators that share a value, a layer rather than the copies around it.
         main = next((node for node in working if is_layer(node)), working[0])
-        departure = Departure(
+        departure = FirstDeparture(
             module=_module_of(main),
             modules=paths,
             operator=", ".join(dict.fromkeys(str(node.target) for node in working)),
@@ -245,7 +245,7 @@ class _Search:
         """Whether an error misses the budget."""
         return bool(self.budget.problems(error.max_abs, error.psnr_db))
 
-    def suggest(self, found: Departure) -> str:
+    def suggest(self, found: FirstDeparture) -> str:
         """Say what to try."""
         name = found.module or "the root module"
         if not self.over(found.alone):

@@ -4,7 +4,7 @@
     python -m fdikp_edge.benchmarks.studies.speed --pair 64x128x128
 
 All are called by turns on the same input with the same number of threads, and no sample is dropped.
-``--seconds`` is about how long all timing takes together, warm-up included; slow contenders then get fewer
+``--seconds`` is about how long all timing takes together, warm-up included; slow runners then get fewer
 samples than ``--rounds``, but at least three, for which it may take longer. Building comes before (up to a
 minute for a whole network; notes on stderr say what is being done), a few calls of each for ``--profile``
 after it. Beside the times stand the network's multiply-adds and the rate this machine reaches in plain matrix
@@ -29,7 +29,7 @@ from ...runtime.sessions import available_threads
 from .. import script
 from ..timing.latency import Latency, measure_side_by_side
 from ..timing.machine import machine_info
-from .runners import Contender, in_onnxruntime, in_openvino, matrix_rate, multiply_adds, rested
+from .runners import TimedModel, in_onnxruntime, in_openvino, matrix_rate, multiply_adds, rested
 
 EAGER, NAIVE = "torch eager", "torch's exporter, ORT"
 
@@ -119,7 +119,7 @@ def compare(
     missing: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        runs = {EAGER: Contender(eager)}
+        runs = {EAGER: TimedModel(eager)}
         if naive:
             note("building torch's own export")
             _try(runs, missing, NAIVE, lambda: in_onnxruntime(_naive(model, image), threads, scratch))
@@ -131,9 +131,9 @@ def compare(
         data_openvino = onnx_target.serialise(other, "model.onnx")
         _try(runs, missing, "openvino", lambda: in_openvino(data_openvino, threads))
         expected = eager(x)
-        errors = {key: float(np.abs(contender.run(x) - expected).max()) for key, contender in runs.items()}
+        errors = {key: float(np.abs(timed.run(x) - expected).max()) for key, timed in runs.items()}
         note(f"timing {len(runs)} by turns, {rounds} samples of each or {seconds:g} s")
-        calls = rested({key: _bound(contender, x) for key, contender in runs.items()})
+        calls = rested({key: _bound(timed, x) for key, timed in runs.items()})
         each = seconds / len(calls) / OVERHEAD
         times = measure_side_by_side(calls, warmup=WARMUP, min_samples=rounds, max_seconds=each)
         note("measuring the matrix rate")
@@ -222,12 +222,12 @@ def _busy(machine: dict[str, Any], threads: int) -> list[str]:
     return [f"The machine was busy with {load} processes before this run: the fastest calls tell more."]
 
 
-def _bound(contender: Contender, x: Array) -> Callable[[], object]:
-    return lambda: contender.run(x)
+def _bound(timed: TimedModel, x: Array) -> Callable[[], object]:
+    return lambda: timed.run(x)
 
 
 def _try(
-    runs: dict[str, Contender], missing: dict[str, str], name: str, make: Callable[[], Contender]
+    runs: dict[str, TimedModel], missing: dict[str, str], name: str, make: Callable[[], TimedModel]
 ) -> None:
     try:
         runs[name] = make()
@@ -277,7 +277,7 @@ def main() -> None:
     parser.add_argument("--variant", default="tiny", help="variant or weights file (default: tiny)")
     parser.add_argument("--size", type=script.numbers(2), default=(512, 512), help="height x width (512x512)")
     parser.add_argument("--pair", type=script.numbers(3), help="time rfft2 + irfft2 on CxHxW instead")
-    parser.add_argument("--threads", type=int, default=available_threads(), help="for every contender")
+    parser.add_argument("--threads", type=int, default=available_threads(), help="for every runner")
     parser.add_argument("--rounds", type=int, default=100, help="samples of each, at most (100)")
     parser.add_argument("--seconds", type=float, default=60.0, help="bound on all timing (default: 60)")
     parser.add_argument("--no-naive", action="store_true", help="leave torch's own exporter out")

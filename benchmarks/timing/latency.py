@@ -99,7 +99,7 @@ def unstable(latency: Latency, conditions: Mapping[str, Any]) -> list[str]:
     return reasons
 
 
-def honest(latency: Latency, conditions: Mapping[str, Any]) -> dict[str, Any]:
+def with_stability(latency: Latency, conditions: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of a report with what they are worth.
 
     ``stable`` is false, and ``unstable_because`` says why, where the machine was not; ``conditions`` holds

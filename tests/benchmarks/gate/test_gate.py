@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 import small_bundle
-from fdikp_edge.benchmarks import deploy as matrix
+from fdikp_edge.benchmarks import deploy as deploy_module
 from fdikp_edge.benchmarks.gate.baseline import (
     Baseline,
     Figures,
@@ -41,7 +41,7 @@ NAME = "blend-onnx-fp32-32x48"
 
 def deploy(model: nn.Module, out: Path) -> Path:
     options: dict[str, Any] = {"targets": ["onnx"], "size": SIZE, "min_samples": 3, "max_seconds": 0.5}
-    matrix.deploy(model.eval(), out, name="blend", **options)
+    deploy_module.deploy(model.eval(), out, name="blend", **options)
     return out
 
 

@@ -21,7 +21,7 @@ PROGRAM = "fdikp_edge.cli.device"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o100644 << 16
 _LEVEL = 6
-_SITE = Path(__file__).parent.parent
+_SITE = Path(__file__).parents[2]
 
 
 def device_wheel() -> tuple[str, bytes]:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ..benchmarks.timing.protocol import SETTINGS, Protocol
-from . import show
-from .options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOption
-from .parsing import check_threads
+from ...benchmarks.timing.protocol import SETTINGS, Protocol
+from .. import show
+from ..options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOption
+from ..parsing import check_threads
 
 _USUAL = Protocol()
 
@@ -53,11 +53,11 @@ def profile(
     Power, temperatures, clocks and throttling come from tegrastats, jtop, NVML or sysfs, whichever is here;
     what is absent is named. A shorter run says that it does not conform.
     """
-    from ..benchmarks.device_profile import profile as measure
-    from ..benchmarks.device_profile import report, summary_lines
-    from ..runtime.artifact import Artifact
-    from ..runtime.files import check_place, replacing
-    from ..runtime.sessions import open_session
+    from ...benchmarks.device_profile import profile as measure
+    from ...benchmarks.device_profile import report, summary_lines
+    from ...runtime.artifact import Artifact
+    from ...runtime.files import check_place, replacing
+    from ...runtime.sessions import open_session
 
     check_threads(threads)
     check_place(out, overwrite=overwrite)

@@ -65,7 +65,7 @@ def test_every_operation_has_a_case() -> None:
 
 
 def test_the_documentation_lists_every_operation() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "coreml.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "coreml.md").read_text(encoding="utf-8")
     by_file: dict[str, set[str]] = {}
     for name, function in OPERATIONS.items():
         by_file.setdefault(f"{function.__module__.rpartition('.')[2]}.py", set()).add(name)

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from . import strict_json
-from .artifact import Artifact
+from .. import strict_json
+from ..artifact import Artifact
+from ..errors import ArtifactError, BadInputError, TargetUnavailableError
+from ..onnx_nodes import OnnxNode
 from .cuda import Device
-from .errors import ArtifactError, BadInputError, TargetUnavailableError
-from .onnx_nodes import OnnxNode
-from .tensorrt_features import MODULES, Product
+from .features import MODULES, Product
 
 FACTS_FILE = "engine.json"
 ENGINE_FILE = "model.engine"

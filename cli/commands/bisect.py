@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import show
-from .eager import model_of
-from .guard import complain
-from .options import NONE, ArtifactArgument, JsonOption, SeedOption, ThreadsOption, WeightsOption
-from .parsing import check_photos, check_threads
+from .. import show
+from ..eager import model_of
+from ..guard import complain
+from ..options import NONE, ArtifactArgument, JsonOption, SeedOption, ThreadsOption, WeightsOption
+from ..parsing import check_photos, check_threads
 
 if TYPE_CHECKING:
-    from ..benchmarks.accuracy.first_departure import Bisection
+    from ...benchmarks.accuracy.first_departure import Bisection
 
 
 def bisect(
@@ -54,15 +54,15 @@ def bisect(
     Lets the artifact compute a part of the network and PyTorch the rest, and halves the way between until it
     is known which module takes the error over the budget, and which operator in it.
     """
-    from ..runtime.artifact import Artifact
+    from ...runtime.artifact import Artifact
 
     check_threads(threads)
     opened = Artifact.open(artifact)
     believed = None if against is None else Artifact.open(against)
     check_photos(photo)
     with show.working("reading the network") as step:
-        from ..benchmarks.accuracy.bisect import bisect as run
-        from ..benchmarks.accuracy.budgets import Budget
+        from ...benchmarks.accuracy.bisect import bisect as run
+        from ...benchmarks.accuracy.budgets import Budget
 
         found = run(
             opened,

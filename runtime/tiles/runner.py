@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import BadInputError, CheckFailedError
-from .photo import Array
-from .sessions.base import Session
+from ..errors import BadInputError, CheckFailedError
+from ..photo import Array
+from ..sessions.base import Session
 
 
 class TileRunner:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from .errors import DeviceError, TargetUnavailableError
+from ..errors import DeviceError, TargetUnavailableError
 
 OUT_OF_MEMORY = 2
 INSUFFICIENT_DRIVER = 35

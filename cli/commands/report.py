@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import show
-from .guard import complain
-from .options import JsonOption, OverwriteOption
+from .. import show
+from ..guard import complain
+from ..options import JsonOption, OverwriteOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,8 +40,8 @@ def merge(
 
     Writes report.json and report.html with all of their artifacts, each named with its device.
     """
-    from ..benchmarks.report.merge import merge as join
-    from ..benchmarks.report.merge import write_merged
+    from ...benchmarks.report.merge import merge as join
+    from ...benchmarks.report.merge import write_merged
 
     merged = join(reports, name)
     for note in write_merged(merged, out, overwrite=overwrite):

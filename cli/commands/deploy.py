@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..runtime.errors import BadInputError
-from . import show
-from .guard import complain
-from .options import (
+from ...runtime.errors import BadInputError
+from .. import show
+from ..guard import complain
+from ..options import (
     ALL,
     FP32,
     ContractOption,
@@ -27,10 +27,10 @@ from .options import (
     TargetsOption,
     ThreadsOption,
 )
-from .parsing import check_model, check_threads, parse_bounds, parse_contract, parse_size
+from ..parsing import check_model, check_threads, parse_bounds, parse_contract, parse_size
 
 if TYPE_CHECKING:
-    from ..benchmarks.report.model import Report, Row
+    from ...benchmarks.report.model import Report, Row
 
 
 def deploy(
@@ -69,7 +69,7 @@ def deploy(
     All at once: builds a network for edge runtimes, holds each artifact against PyTorch, measures both by
     turns, deblurs a photograph with each, and writes a report.
     """
-    from ..export.targets import select
+    from ...export.targets import select
 
     height_width = parse_size(size)
     image_contract = parse_contract(contract)
@@ -80,9 +80,9 @@ def deploy(
     if bounds is not None and not any(p == "int8" for _, p in chosen):
         raise BadInputError("--max-drop-db and --min-speedup are bounds on int8: add --precision int8")
     with show.working("reading the network") as step:
-        from ..benchmarks.deploy import deploy as run
-        from ..calibration.table import read_table
-        from ..export.lowered import load_model
+        from ...benchmarks.deploy import deploy as run
+        from ...calibration.table import read_table
+        from ...export.lowered import load_model
 
         report = run(
             load_model(model, seed=seed),

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fdikp_edge.runtime.tensorrt_features import (
+from fdikp_edge.runtime.tensorrt.features import (
     FEATURES,
     RTX_CAPABILITIES,
     features_of,
@@ -18,7 +18,7 @@ from fdikp_edge.runtime.tensorrt_features import (
     product_of,
 )
 
-SHAPES = sorted((Path(__file__).parent / "tensorrt_api").glob("*.json"))
+SHAPES = sorted((Path(__file__).parent.parent / "tensorrt_api").glob("*.json"))
 EXPECTED = {
     # What the releases are documented to do, written down apart from the table that is tested.
     "10.3.0": {"has_weak_typing", "has_strong_typing_flag", "has_timing_cache"},

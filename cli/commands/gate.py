@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..runtime.errors import BadInputError, FdikpEdgeError, UnknownNameError
-from ..runtime.strict_json import printable
-from . import show
-from .guard import complain
-from .options import JsonOption, ThreadsOption
-from .parsing import check_threads
+from ...runtime.errors import BadInputError, FdikpEdgeError, UnknownNameError
+from ...runtime.strict_json import printable
+from .. import show
+from ..guard import complain
+from ..options import JsonOption, ThreadsOption
+from ..parsing import check_threads
 
 if TYPE_CHECKING:
-    from ..benchmarks.gate.gate import Verdict
+    from ...benchmarks.gate.gate import Verdict
 
 
 def gate(
@@ -78,12 +78,12 @@ def gate(
     Numbers and pictures against fixed budgets; size, memory and precisions against the baseline; latency by
     timing the kept artifact and the new one by turns, until it is certain whether the new one is slower.
     """
-    from ..benchmarks.gate.baseline import read_baseline
-    from ..benchmarks.gate.baseline import update as write_baseline
-    from ..benchmarks.gate.checks import CLOCKS
-    from ..benchmarks.report.model import REPORT_JSON
-    from ..benchmarks.report.read import read_report
-    from ..runtime.files import check_place
+    from ...benchmarks.gate.baseline import read_baseline
+    from ...benchmarks.gate.baseline import update as write_baseline
+    from ...benchmarks.gate.checks import CLOCKS
+    from ...benchmarks.report.model import REPORT_JSON
+    from ...benchmarks.report.read import read_report
+    from ...runtime.files import check_place
 
     check_threads(threads)
     if bool(reason.strip()) != update:
@@ -105,7 +105,7 @@ def gate(
         folder = report if report.is_dir() else report.parent
         before = None if update else read_baseline(baseline)
         with show.working("opening") as step:
-            from ..benchmarks.gate import gate as gates
+            from ...benchmarks.gate import gate as gates
 
             if before is None:
                 present = gates.built(content, folder)
@@ -148,7 +148,7 @@ def gate(
 
 def _tell(found: Verdict | FdikpEdgeError, junit: Path | None, *, annotated: bool, json: bool) -> None:
     """Hand a verdict, or what was in the way of one, to the build server."""
-    from ..benchmarks.gate.formats import github_lines, write_junit
+    from ...benchmarks.gate.formats import github_lines, write_junit
 
     for line in github_lines(found) if annotated else ():
         # GitHub reads both streams; with --json, stdout holds nothing else.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..runtime.errors import BadInputError, TargetUnavailableError
-from . import show
-from .guard import complain
-from .options import (
+from ...runtime.errors import BadInputError, TargetUnavailableError
+from .. import show
+from ..guard import complain
+from ..options import (
     ALL,
     ContractOption,
     JsonOption,
@@ -25,10 +25,10 @@ from .options import (
     TargetsOption,
     ThreadsOption,
 )
-from .parsing import check_model, check_threads, parse_bounds, parse_contract, parse_radii, parse_size
+from ..parsing import check_model, check_threads, parse_bounds, parse_contract, parse_radii, parse_size
 
 if TYPE_CHECKING:
-    from ..calibration.table import ProgramCalibration, ProgramKey
+    from ...calibration.table import ProgramCalibration, ProgramKey
 
 
 def calibrate(
@@ -74,9 +74,9 @@ def calibrate(
     target. `deploy` does the same by itself with the photos that are shipped. With a bound, layers are timed
     on this machine, and those that cost most of the picture for the time they save stay in floats.
     """
-    from ..calibration.samples import choose, find_photos, shipped_photos
-    from ..export.targets import select
-    from ..runtime.files import check_place
+    from ...calibration.samples import choose, find_photos, shipped_photos
+    from ...export.targets import select
+    from ...runtime.files import check_place
 
     height_width = parse_size(size)
     image_contract = parse_contract(contract)
@@ -92,10 +92,10 @@ def calibrate(
     unmixed: list[str] = []
     in_focus = choose(find_photos(photos) if photos else shipped_photos(), height_width, count=tiles)
     with show.working("reading the network") as step:
-        from ..calibration.defocus import in_turn
-        from ..export.calibrate import calibrate as run
-        from ..export.calibrate import default_radii
-        from ..export.lowered import load_model, lower_model
+        from ...calibration.defocus import in_turn
+        from ...export.calibrate import calibrate as run
+        from ...export.calibrate import default_radii
+        from ...export.lowered import load_model, lower_model
 
         samples = in_turn(in_focus, radii or default_radii(photos))
         step(0, 3, "lowering")
@@ -106,7 +106,7 @@ def calibrate(
         models = {first: lowered, **{name: lowered.for_profile(name) for name in others}}
         table = run(list(models.values()), samples=samples, protect_outliers=protect_outliers, progress=step)
         if bounds is not None:
-            from ..benchmarks.mixed_precision import timed_mixed_precision
+            from ...benchmarks.mixed_precision import timed_mixed_precision
 
             # Targets of one profile share its section of the table: the first one decides.
             deciding = {row.profile: row for row in reversed(rows)}

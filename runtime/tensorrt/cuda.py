@@ -21,8 +21,8 @@ from functools import lru_cache
 from types import TracebackType
 from typing import TypeVar
 
+from ..errors import DeviceError, TargetUnavailableError
 from .cuda_library import OUT_OF_MEMORY, Library, open_library, pointer, size_t
-from .errors import DeviceError, TargetUnavailableError
 
 __all__ = ["OUT_OF_MEMORY", "Cuda", "Device", "Event", "Graph", "Handle", "HostMemory", "Memory", "Stream"]
 __all__ += ["gpu_problem", "open_cuda"]

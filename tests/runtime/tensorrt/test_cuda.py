@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fdikp_edge.runtime import cuda_library
-from fdikp_edge.runtime.cuda import OUT_OF_MEMORY, Cuda, gpu_problem, open_cuda
 from fdikp_edge.runtime.errors import DeviceError, TargetUnavailableError
+from fdikp_edge.runtime.tensorrt import cuda_library
+from fdikp_edge.runtime.tensorrt.cuda import OUT_OF_MEMORY, Cuda, gpu_problem, open_cuda
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 from fake_cuda import fake_cudart, live
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import show
-from .guard import complain
-from .options import JsonOption, OverwriteOption, ThreadsOption
-from .parsing import check_threads
+from .. import show
+from ..guard import complain
+from ..options import JsonOption, OverwriteOption, ThreadsOption
+from ..parsing import check_threads
 
 if TYPE_CHECKING:
-    from ..runtime.deblur import FileResult, Progress
+    from ...runtime.deblur import FileResult, Progress
 
 
 def deblur(
@@ -66,9 +66,9 @@ def deblur(
     """
     check_threads(threads)
     with show.working("opening the artifact") as step:
-        from ..runtime.deblur import deblur_files
-        from ..runtime.photo import DEFAULT_MAX_PIXELS
-        from ..runtime.sessions import open_session
+        from ...runtime.deblur import deblur_files
+        from ...runtime.photo import DEFAULT_MAX_PIXELS
+        from ...runtime.sessions import open_session
 
         with open_session(artifact, threads=threads) as session:
             results = deblur_files(

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import show
-from .options import ArtifactArgument, JsonOption
+from .. import show
+from ..options import ArtifactArgument, JsonOption
 
 if TYPE_CHECKING:
-    from ..runtime.passport import Passport, TensorContract
+    from ...runtime.passport import Passport, TensorContract
 
 
 def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
@@ -20,7 +20,7 @@ def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
     What it is, where it comes from, how each transform is computed, and what was measured of it. A bundle
     for a device is checked without running anything in it, and its files are listed.
     """
-    from ..runtime.artifact import Artifact
+    from ...runtime.artifact import Artifact
 
     if artifact.is_file() and (artifact.suffix == ".bundle" or zipfile.is_zipfile(artifact)):
         return _bundle(artifact, json)
@@ -38,8 +38,8 @@ def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
 
 
 def _bundle(path: Path, json: bool) -> int:
-    from ..runtime.device.bundle import check_bundle
-    from ..runtime.files import sha256_of
+    from ...runtime.device.bundle import check_bundle
+    from ...runtime.files import sha256_of
 
     manifest = check_bundle(path)
     digest = sha256_of(path)

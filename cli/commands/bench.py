@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..runtime.errors import FdikpEdgeError, TargetUnavailableError
-from . import show
-from .eager import eager_of, torch_is_here
-from .guard import complain
-from .options import ArtifactsArgument, JsonOption, SaveOption, SeedOption, ThreadsOption, WeightsOption
-from .parsing import check_threads
+from ...runtime.errors import FdikpEdgeError, TargetUnavailableError
+from .. import show
+from ..eager import eager_of, torch_is_here
+from ..guard import complain
+from ..options import ArtifactsArgument, JsonOption, SaveOption, SeedOption, ThreadsOption, WeightsOption
+from ..parsing import check_threads
 
 if TYPE_CHECKING:
-    from ..export.reference import Reference
-    from ..runtime.artifact import Artifact
-    from ..runtime.sessions import Session
+    from ...export.reference import Reference
+    from ...runtime.artifact import Artifact
+    from ...runtime.sessions import Session
 
 
 def bench(
@@ -47,9 +47,9 @@ def bench(
     One tile, the recorded photograph, again and again. No sample is dropped. The result is written into the
     passport.
     """
-    from ..benchmarks.timing.machine import machine_info
-    from ..runtime.artifact import Artifact
-    from ..runtime.sessions import open_session
+    from ...benchmarks.timing.machine import machine_info
+    from ...runtime.artifact import Artifact
+    from ...runtime.sessions import open_session
 
     check_threads(threads)
     with_eager = torch_is_here() if eager is None else eager
@@ -92,8 +92,8 @@ def _measure(
     session: Session, reference: Reference | None, warmup: int, samples: int, seconds: float, step: show.Step
 ) -> dict[str, Any]:
     """Return the figures of ``latency_ms``; ``eager_p50`` is there if PyTorch was timed by turns with it."""
-    from ..benchmarks.timing.latency import measure_side_by_side, with_stability
-    from ..benchmarks.timing.machine import Watch
+    from ...benchmarks.timing.latency import measure_side_by_side, with_stability
+    from ...benchmarks.timing.machine import Watch
 
     image, _ = session.artifact.golden()
     calls: dict[str, Callable[[], object]] = {"artifact": lambda: session.run(image)}

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..runtime.errors import TargetUnavailableError
-from . import show
-from .options import (
+from ...runtime.errors import TargetUnavailableError
+from .. import show
+from ..options import (
     ALL,
     FP32,
     ContractOption,
@@ -22,10 +22,10 @@ from .options import (
     TableOption,
     TargetsOption,
 )
-from .parsing import check_model, parse_contract, parse_size
+from ..parsing import check_model, parse_contract, parse_size
 
 if TYPE_CHECKING:
-    from ..export.targets import Target
+    from ...export.targets import Target
 
 
 def export(
@@ -46,10 +46,10 @@ def export(
 
     Each is written whole or not at all, and verified later with `fdikp-edge verify`.
     """
-    from ..benchmarks.deploy import artifact_name
-    from ..export.targets import select
-    from ..runtime.artifact import ArtifactWriter
-    from ..runtime.files import making_folder
+    from ...benchmarks.deploy import artifact_name
+    from ...export.targets import select
+    from ...runtime.artifact import ArtifactWriter
+    from ...runtime.files import making_folder
 
     height_width = parse_size(size)
     image_contract = parse_contract(contract)
@@ -61,10 +61,10 @@ def export(
             "; ".join(f"{r['target']} {r['precision']}: {r['reason']}" for r in rows)
         )
     with show.working("reading the network") as step, making_folder(out):
-        from ..calibration.table import read_table
-        from ..export.build import build_artifact
-        from ..export.lowered import lower_model
-        from ..models import zoo
+        from ...calibration.table import read_table
+        from ...export.build import build_artifact
+        from ...export.lowered import lower_model
+        from ...models import zoo
 
         ranges = None if table is None else read_table(table)
         network = zoo.load(model, seed=seed)
@@ -92,7 +92,7 @@ def export(
 
 def _row(target: Target, precision: str) -> dict[str, str]:
     """Return the line of one artifact; one that cannot be built here has its state already, and says why."""
-    from ..export.targets import capability
+    from ...export.targets import capability
 
     found = capability(target)
     reason = "" if precision in target.precisions else f"not offered at {precision} yet"

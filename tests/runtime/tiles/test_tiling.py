@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fdikp_edge.runtime.errors import BadInputError
-from fdikp_edge.runtime.tiling import Axis, Grid, blend
+from fdikp_edge.runtime.tiles.tiling import Axis, Grid, blend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

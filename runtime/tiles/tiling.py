@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .errors import BadInputError
-from .photo import Array
+from ..errors import BadInputError
+from ..photo import Array
 
 _STEPS = 4096
 

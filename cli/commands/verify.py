@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..runtime.errors import BadInputError
-from . import show
-from .eager import eager_of, torch_is_here
-from .guard import complain
-from .options import (
+from ...runtime.errors import BadInputError
+from .. import show
+from ..eager import eager_of, torch_is_here
+from ..guard import complain
+from ..options import (
     NONE,
     ArtifactsArgument,
     JsonOption,
@@ -22,13 +22,13 @@ from .options import (
     ThreadsOption,
     WeightsOption,
 )
-from .parsing import check_photos, check_threads
+from ..parsing import check_photos, check_threads
 
 if TYPE_CHECKING:
-    from ..benchmarks.accuracy.parity import Parity
-    from ..benchmarks.accuracy.worst_case import WorstCase
-    from ..runtime.artifact import Artifact
-    from ..runtime.photo import Photo
+    from ...benchmarks.accuracy.parity import Parity
+    from ...benchmarks.accuracy.worst_case import WorstCase
+    from ...runtime.artifact import Artifact
+    from ...runtime.photo import Photo
 
 
 def verify(
@@ -59,7 +59,7 @@ def verify(
     Each is run on photographs beside PyTorch eager with its native FFT, and held to the budget of its
     precision. The result is written into its passport.
     """
-    from ..runtime.artifact import Artifact
+    from ...runtime.artifact import Artifact
 
     check_threads(threads)
     if worst_case and (golden or not torch_is_here()):
@@ -70,8 +70,8 @@ def verify(
     opened = [Artifact.open(path) for path in artifacts]
     check_photos(photo)
     if search is not None:
-        from ..benchmarks.accuracy.worst_case import default_file
-        from ..runtime.files import check_place
+        from ...benchmarks.accuracy.worst_case import default_file
+        from ...runtime.files import check_place
 
         for artifact in opened:
             check_place(default_file(artifact.path, search.folder), overwrite=True)
@@ -108,9 +108,9 @@ def _check(
     search: _Worst | None,
     step: show.Step,
 ) -> tuple[Parity, str, WorstCase | None]:
-    from ..benchmarks.accuracy import parity
-    from ..runtime.samples import sample_photos
-    from ..runtime.sessions import open_session
+    from ...benchmarks.accuracy import parity
+    from ...runtime.samples import sample_photos
+    from ...runtime.sessions import open_session
 
     with open_session(artifact, threads=threads) as session:
         if golden:
@@ -118,7 +118,7 @@ def _check(
         reference = eager_of(artifact, weights, seed)
         if search is None:
             return parity.verify(session, reference, photos), session.caveat, None
-        from ..benchmarks.accuracy.worst_case import default_file, find_worst
+        from ...benchmarks.accuracy.worst_case import default_file, find_worst
 
         worst = find_worst(
             session,
@@ -178,6 +178,6 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 
 def _save(artifact: Artifact, row: dict[str, Any]) -> None:
-    from ..benchmarks.timing.machine import machine_info
+    from ...benchmarks.timing.machine import machine_info
 
     artifact.amend(parity=row["parity"], state=row["state"], reason=row["reason"], measured_on=machine_info())

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from . import show
-from .options import NONE, ArtifactsArgument, JsonOption, OverwriteOption
+from .. import show
+from ..options import NONE, ArtifactsArgument, JsonOption, OverwriteOption
 
 
 def bundle(
@@ -37,7 +37,7 @@ def bundle(
     on the device: `python fdikp.bundle build`, then verify, bench, profile or deblur. Nothing needs to be
     installed there but NumPy and TensorRT or ONNX Runtime.
     """
-    from ..export.device.bundle import make_bundle
+    from ...export.device.bundle import make_bundle
 
     with show.working("packing"):
         made = make_bundle(artifacts, out, device=device, tables=table, overwrite=overwrite)

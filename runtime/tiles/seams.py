@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from .photo import Array
+from ..photo import Array
 from .tiling import Axis, Grid
 
 

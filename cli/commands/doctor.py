@@ -8,8 +8,8 @@ import importlib.util
 import platform
 from typing import Any
 
-from . import show
-from .options import JsonOption
+from .. import show
+from ..options import JsonOption
 
 # Distribution -> (module, extra that brings it, what it is for). The base brings what has no extra.
 _PACKAGES = {
@@ -73,8 +73,8 @@ def doctor(json: JsonOption = False) -> int:
 
 def examine() -> dict[str, Any]:
     """Return what :func:`doctor` shows, as plain values: version, machine, targets, packages, advice."""
-    from ..benchmarks.timing.machine import machine_info
-    from ..export.targets import TARGETS, capability
+    from ...benchmarks.timing.machine import machine_info
+    from ...export.targets import TARGETS, capability
 
     packages = [
         {"name": name, "version": _version(name, module), "extra": extra, "for": use}

@@ -110,7 +110,7 @@ def deploy(
     """
     pairs = select(targets, precisions)
     if not pairs:
-        raise BadInputError("no target and precision to deploy to")
+        raise BadInputError("no target and precision to deploy")
     if table is not None:
         from ..export.calibrate import check_table
 
@@ -341,7 +341,7 @@ def _possible(pairs: Sequence[tuple[Target, str]]) -> list[tuple[Target, str]]:
         else:
             found.append((target, precision))
     if not found:
-        raise TargetUnavailableError(f"nothing to build here: {'; '.join(problems)}")
+        raise TargetUnavailableError(f"nothing can be built here: {'; '.join(problems)}")
     return found
 
 

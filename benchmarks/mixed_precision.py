@@ -29,7 +29,7 @@ def timed_mixed_precision(
     threads: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> CalibrationTable:
-    """Return the table of the mixture of int8 and floats that keeps the bounds on a target, timed here.
+    """Return the table of the int8 and float layers that meet the bounds on a target, timed on this machine.
 
     Args:
         model: lowered for the target.
@@ -43,7 +43,7 @@ def timed_mixed_precision(
 
     Raises:
         TargetUnavailableError: the target cannot be timed here.
-        CheckFailedError: no mixture keeps the bounds; says the best that can be reached.
+        CheckFailedError: the bounds cannot be met; the message gives the best result.
         CalibrationError: a table of another program or profile, or pairs that do not fit.
     """
     if progress is not None:
@@ -53,7 +53,7 @@ def timed_mixed_precision(
             model, table, bounds, target, watch.times(table), samples=samples, pairs=pairs, progress=progress
         )
         if progress is not None:
-            progress(1, 1, f"timing the mixture ({target.name})")
+            progress(1, 1, f"timing the mixed-precision model ({target.name})")
         section = found.section(model.lowered.key)
         assert section.mixed_precision is not None
         timed = dataclasses.replace(section.mixed_precision, confirmed_speedup=watch.speedup(found))

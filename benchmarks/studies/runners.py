@@ -1,4 +1,4 @@
-"""The things that are timed beside each other: runtimes on ONNX bytes, with the options that sessions use."""
+"""Models for side-by-side timing: runtimes on ONNX bytes, with the options that sessions use."""
 
 from __future__ import annotations
 

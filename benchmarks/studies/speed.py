@@ -123,7 +123,7 @@ def compare(
         if naive:
             note("building torch's own export")
             _try(runs, missing, NAIVE, lambda: in_onnxruntime(_naive(model, image), threads, scratch))
-        note("building ours")
+        note("building this toolkit's artifacts")
         onnx, _ = onnx_target.convert(programs["onnx"])
         data = onnx_target.serialise(onnx, "model.onnx")
         _try(runs, missing, "onnx", lambda: in_onnxruntime(data, threads, scratch))
@@ -162,7 +162,7 @@ def compare(
 
 def show(result: dict[str, Any]) -> str:
     """Return a result of :func:`compare` as text."""
-    columns = ("", "min ms", "p50 ms", "p90 ms", "n", "x eager", "x naive", "x limit", "max diff")
+    columns = ("", "min ms", "p50 ms", "p90 ms", "n", "vs eager", "vs exporter", "vs bound", "max diff")
     rows = [
         (
             r["name"],
@@ -178,17 +178,17 @@ def show(result: dict[str, Any]) -> str:
     lines = [
         f"{result['what']} on {machine['cpu']}, {result['threads']} threads, load {machine['load']}",
         script.table(columns, rows),
-        "x eager, x naive: how many times faster, by medians and (by the fastest calls). x limit: how many",
-        "times the limit the fastest call took.",
-        f"{result['multiply_adds'] / 1e9:.3f} G multiply-adds; a 1024x1024 product runs at, in G a second: "
-        f"{rates}; so no less than {result['limit_ms']:.2f} ms.",
+        "vs eager, vs exporter: speed-up by medians (and by the fastest calls). vs bound: the fastest call's",
+        "time divided by the lower bound.",
+        f"{result['multiply_adds'] / 1e9:.3f} G multiply-adds; rate of a 1024x1024 product, in G per second: "
+        f"{rates}; lower bound {result['limit_ms']:.2f} ms.",
         *_busy(machine, result["threads"]),
-        *(f"{name}: left out: {why}" for name, why in result["missing"].items()),
+        *(f"{name}: not timed: {why}" for name, why in result["missing"].items()),
     ]
     for name, spent in result["profile"].items():
         total = sum(spent.values()) or 1.0
         top = [(op, f"{ms:.2f}", f"{100 * ms / total:.0f} %") for op, ms in list(spent.items())[:15]]
-        lines += ["", script.table((f"{name}: where the time goes", "ms", "share"), top)]
+        lines += ["", script.table((f"{name}: time per operator", "ms", "share"), top)]
     lines += ["", _closing(result)]
     return "\n".join(lines)
 
@@ -219,7 +219,9 @@ def _busy(machine: dict[str, Any], threads: int) -> list[str]:
     load = machine["load"]
     if load is None or load < 0.25 * threads:
         return []
-    return [f"The machine was busy with {load} processes before this run: the fastest calls tell more."]
+    return [
+        f"The machine was busy with {load} processes before this run: the fastest calls are more reliable."
+    ]
 
 
 def _bound(timed: TimedModel, x: Array) -> Callable[[], object]:
@@ -280,8 +282,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=available_threads(), help="for every runner")
     parser.add_argument("--rounds", type=int, default=100, help="samples of each, at most (100)")
     parser.add_argument("--seconds", type=float, default=60.0, help="bound on all timing (default: 60)")
-    parser.add_argument("--no-naive", action="store_true", help="leave torch's own exporter out")
-    parser.add_argument("--profile", action="store_true", help="also show where the time goes, by operator")
+    parser.add_argument("--no-naive", action="store_true", help="do not time torch's own exporter")
+    parser.add_argument("--profile", action="store_true", help="also show time per operator, by operator")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
     options = {"seconds": given.seconds, "naive": not given.no_naive, "profile": given.profile}

@@ -111,8 +111,8 @@ def test_a_calm_run_is_stable() -> None:
     [
         (steady(8), {}, "only 8 samples"),
         (Latency(tuple(10.0 + 0.1 * i for i in range(40)), True), {}, "last quarter"),
-        (Latency((10.0,) * 34 + (20.0,) * 6, True), {}, "one call in ten"),
-        (steady(), {"other_load": 0.9}, "other processes kept 0.9"),
+        (Latency((10.0,) * 34 + (20.0,) * 6, True), {}, "90th percentile"),
+        (steady(), {"other_load": 0.9}, "other processes used 0.9"),
         (steady(), {"steal": 0.1}, "host of this virtual machine took 10 %"),
         (steady(), {"temperature_c": [50.0, 75.0]}, "warmed from 50 to 75"),
     ],

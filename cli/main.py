@@ -27,7 +27,7 @@ from .guard import exit_on_terminate, guarded
 app = typer.Typer(
     name="fdikp-edge",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ...runtime.errors import FdikpEdgeError
+from ...runtime.errors import FdikpEdgeError, LoweringFaultError
 
 TOLERANCE = 1e-4
 """Largest ``max|error| / max|value|`` of a right result; more only where eager float32 itself has more."""
@@ -166,6 +166,8 @@ def judge(sample: Sample, profile: str) -> Judgement:
         narrow, wide = _eager(sample, False), _eager(sample, True)
         try:
             found = _lowered(sample, profile)
+        except LoweringFaultError as error:
+            return verdict(Verdict.WRONG, str(error))
         except FdikpEdgeError as error:
             return verdict(Verdict.REFUSED, str(error))
         except Exception as error:

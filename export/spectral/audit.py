@@ -55,13 +55,18 @@ class SiteAudit:
 
 @dataclass(frozen=True)
 class Audit:
-    """All sites, and counts over the whole program; :func:`audit_program` makes it, or raises."""
+    """All sites, and counts over the whole program; :func:`audit_program` makes it, or raises.
+
+    ``notes``: inputs and outputs that are complex in the network, and each value that the network read in
+    Python of its own constants, with the line; the program holds it as it was then.
+    """
 
     rows: tuple[SiteAudit, ...]
     operators: dict[str, int]
     constants_bytes: int
     native_sites: int
     self_check: float | None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Ready for ``json.dump``."""
@@ -71,6 +76,7 @@ class Audit:
             "constants_bytes": self.constants_bytes,
             "native_sites": self.native_sites,
             "self_check_max_relative_error": self.self_check,
+            "notes": list(self.notes),
         }
 
     def summary(self) -> str:
@@ -100,7 +106,9 @@ def audit_site(site: Site, strategy: str) -> SiteAudit:
     )
 
 
-def audit_program(program: ExportedProgram, plan: Plan, self_check: float | None) -> Audit:
+def audit_program(
+    program: ExportedProgram, plan: Plan, self_check: float | None, notes: tuple[str, ...] = ()
+) -> Audit:
     """Prove that no complex value, transform, dynamic shape or control flow is left, and collect the figures.
 
     Sites that the user asked to keep ``native`` are exempt from the first two.
@@ -131,7 +139,7 @@ def audit_program(program: ExportedProgram, plan: Plan, self_check: float | None
         t.numel() * t.element_size() for name, t in program.state_dict.items() if name.startswith("spectral.")
     )
     rows = tuple(audit_site(choice.site, choice.strategy) for choice in plan.choices)
-    return Audit(rows, dict(sorted(operators.items())), constants, native, self_check)
+    return Audit(rows, dict(sorted(operators.items())), constants, native, self_check, notes)
 
 
 def _check_value(node: torch.fx.Node, *, allow_complex: bool) -> None:

@@ -10,11 +10,13 @@ from torch import Tensor, fx, nn
 from torch.fx import traceback as fx_traceback
 from torch.utils import _pytree as pytree
 
-from ...runtime.errors import LoweringError, UnsupportedOperatorError
+from ...runtime.errors import FdikpEdgeError, LoweringFaultError, UnsupportedOperatorError
 from .fuse import Fused
 from .pairs import Interleaved, Pair, is_complex_value
+from .places import module_path, where
 from .planner import Plan
-from .rules import COMPLEX_RULES, REAL_RULES, Context, find
+from .rules import COMPLEX_RULES, REAL_RULES, Context, Pieces, find
+from .selfcheck import check_result
 from .sites import is_transform
 from .strategies import STRATEGIES
 from .twiddles import ConstantBank
@@ -25,17 +27,8 @@ SITE = "site"
 """Key, in the same entry, of the name of the transform site that a node belongs to; absent elsewhere."""
 
 
-def module_path(node: fx.Node) -> str:
-    """Dotted path of the module whose ``forward`` made this node; empty for the root module."""
-    stack = node.meta.get("nn_module_stack") or {}
-    paths = [path for path, _ in stack.values()]
-    return paths[-1].removeprefix("L['self'].") if paths else ""
-
-
-def where(node: fx.Node) -> str:
-    """A node's place in words, for messages."""
-    path = module_path(node)
-    return f"module {path!r}" if path else "the root module"
+COMPLEX_INPUT = "complex input"
+"""Stands for a user's input that is complex in the network and real, with a last axis of 2, in the program."""
 
 
 class Rewriter(fx.Interpreter):
@@ -60,6 +53,7 @@ class Rewriter(fx.Interpreter):
         self._bank = bank
         self._replaced = replaced
         self._live = live
+        self.record: dict[str, Any] | None = None  # a dictionary: keep each value by its node's name
 
     def run_node(self, n: fx.Node) -> Any:
         """A constant folded before, or what the node computes."""
@@ -71,7 +65,25 @@ class Rewriter(fx.Interpreter):
             return None  # only folded constants needed it
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         with fx_traceback.annotate(self._provenance(n)):  # tracing copies it to every node made here
-            return self._call(n, args, kwargs)
+            result = self._checked_call(n, args, kwargs)
+        if self.record is not None:
+            self.record[n.name] = result
+        return result
+
+    def _checked_call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            result = self._call(node, args, kwargs)
+        except FdikpEdgeError:
+            raise
+        except Exception as error:
+            first = (str(error).strip().splitlines() or [""])[0]
+            raise LoweringFaultError(
+                f"the lowering of {node.target} in {where(node)} failed: {first} ({type(error).__name__}). "
+                "Please report it with the operator's arguments."
+            ) from error
+        if not isinstance(result, Pieces):
+            check_result(node, result)
+        return result
 
     def _provenance(self, node: fx.Node) -> dict[str, str]:
         """The module a node came from, and its site if it is a transform."""
@@ -132,6 +144,7 @@ class LoweredModule(nn.Module):
         self._graph_module = [graph_module]  # in a list: the original graph is to be no submodule of this
         self._out_spec = out_spec
         self._placeholders: list[str | None] = []
+        self.record: dict[str, Any] | None = None  # a dictionary: keep each node's value of the next run
         for name, tensor in tensors.items():
             plant(self, name, tensor)
 
@@ -144,6 +157,11 @@ class LoweredModule(nn.Module):
         self._plan = plan
         self._live = live
 
+    @property
+    def graph_module(self) -> fx.GraphModule:
+        """The network's graph, as the passes left it."""
+        return self._graph_module[0]
+
     def constant(self, name: str) -> Tensor | Pair:
         """A tensor by its key in the bank; a complex one as the pair of its stored parts."""
         try:
@@ -152,22 +170,25 @@ class LoweredModule(nn.Module):
             return Pair(self.spectral.stored(f"{name}_re"), self.spectral.stored(f"{name}_im"))
 
     def forward(self, *inputs: Tensor) -> Any:
-        """Compute the network; complex outputs are refused."""
+        """Compute the network; a complex output leaves as a real tensor with a last axis of 2."""
         remaining = iter(inputs)
-        values = [next(remaining) if name is None else self._tensor(name) for name in self._placeholders]
+        values: list[Any] = []
+        for name in self._placeholders:
+            if name is None:
+                values.append(next(remaining))
+            elif name == COMPLEX_INPUT:
+                whole = next(remaining)
+                values.append(Pair(whole.select(-1, 0), whole.select(-1, 1)))
+            else:
+                values.append(self._tensor(name))
         replaced = {node: self.constant(name) for node, name in self._folded.items()}
         rewriter = Rewriter(self._graph_module[0], self._plan, self.spectral, replaced, self._live)
+        rewriter.record = self.record
         outputs = rewriter.run(*values)
         flat = []
-        for index, output in enumerate(outputs):
-            if isinstance(output, Interleaved):
-                output = output.materialize()
-            if isinstance(output, Pair):
-                raise LoweringError(
-                    f"output {index} of the network is complex, which no edge runtime can return; return "
-                    "torch.view_as_real(z) (real and imaginary part in a last axis of 2) instead"
-                )
-            flat.append(output)
+        for output in outputs:
+            whole = Interleaved(output) if isinstance(output, Pair) else output
+            flat.append(whole.materialize() if isinstance(whole, Interleaved) else whole)
         return pytree.tree_unflatten(flat, self._out_spec)
 
     def _tensor(self, name: str) -> Tensor | Pair:

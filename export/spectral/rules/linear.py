@@ -43,9 +43,15 @@ def _linear(context: Context, x: Value, weight: Value, bias: Value | None = None
     return result if bias is None else add(result, bias)
 
 
-@complex_rule("addmm", "baddbmm", "addbmm")
+@complex_rule("addmm", "baddbmm")
 def _addmm(context: Context, z: Value, a: Value, b: Value, *, beta: Any = 1, alpha: Any = 1) -> Pair:
     product = bilinear(torch.matmul, a, b)
+    return add(multiply(z, beta) if beta != 1 else z, product, alpha)
+
+
+@complex_rule("addbmm")
+def _addbmm(context: Context, z: Value, a: Value, b: Value, *, beta: Any = 1, alpha: Any = 1) -> Pair:
+    product = bilinear(torch.bmm, a, b).map(lambda part: part.sum(0))
     return add(multiply(z, beta) if beta != 1 else z, product, alpha)
 
 

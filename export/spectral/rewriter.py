@@ -45,14 +45,20 @@ class Rewriter(fx.Interpreter):
         bank: ConstantBank,
         replaced: Mapping[fx.Node, Tensor | Pair],
         live: Set[fx.Node],
+        stored: Set[fx.Node] = frozenset(),
     ) -> None:
-        """Hold what a run reads; ``replaced``: nodes with a value already, ``live``: those to compute."""
+        """Hold what a run reads.
+
+        ``replaced``: nodes with a value already, ``live``: those to compute, ``stored``: inputs of the graph
+        that are tensors of the network.
+        """
         super().__init__(graph_module, garbage_collect_values=True)
         self.extra_traceback = False  # our errors name the place themselves
         self._plan = plan
         self._bank = bank
         self._replaced = replaced
         self._live = live
+        self._constants = {*replaced, *stored}
         self.record: dict[str, Any] | None = None  # a dictionary: keep each value by its node's name
 
     def run_node(self, n: fx.Node) -> Any:
@@ -109,7 +115,7 @@ class Rewriter(fx.Interpreter):
         if self._is_complex(node, args, kwargs):
             rule = find(COMPLEX_RULES, node.target)
             if rule is not None:
-                return rule(Context(node, self._bank), *args, **kwargs)
+                return rule(Context(node, self._bank, self._constants), *args, **kwargs)
             if getattr(node.target, "__name__", "") == "getitem":
                 return args[0][args[1]]
             raise UnsupportedOperatorError(
@@ -121,7 +127,7 @@ class Rewriter(fx.Interpreter):
             return node.target.apply(self._bank, *args)
         rule = find(REAL_RULES, node.target)
         if rule is not None:
-            return rule(Context(node, self._bank), *args, **kwargs)
+            return rule(Context(node, self._bank, self._constants), *args, **kwargs)
         target: Any = node.target
         return target(*args, **kwargs)
 
@@ -182,7 +188,13 @@ class LoweredModule(nn.Module):
             else:
                 values.append(self._tensor(name))
         replaced = {node: self.constant(name) for node, name in self._folded.items()}
-        rewriter = Rewriter(self._graph_module[0], self._plan, self.spectral, replaced, self._live)
+        inputs_of_graph = [n for n in self.graph_module.graph.nodes if n.op == "placeholder"]
+        stored = {
+            node
+            for node, name in zip(inputs_of_graph, self._placeholders, strict=True)
+            if name not in (None, COMPLEX_INPUT)
+        }
+        rewriter = Rewriter(self.graph_module, self._plan, self.spectral, replaced, self._live, stored)
         rewriter.record = self.record
         outputs = rewriter.run(*values)
         flat = []

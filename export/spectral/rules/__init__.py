@@ -1,6 +1,6 @@
 """One small rule per complex operator, grouped by kind; importing this package registers them all."""
 
-from . import convert, create, elementwise, linear, portable, shape, writes
+from . import convert, create, elementwise, linear, portable, shape, stft, writes
 from .linear import Pieces
 from .registry import COMPLEX_RULES, REAL_RULES, Context, Rule, complex_rule, find, real_rule
 
@@ -19,5 +19,6 @@ __all__ = [
     "portable",
     "real_rule",
     "shape",
+    "stft",
     "writes",
 ]

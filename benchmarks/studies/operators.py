@@ -1,9 +1,9 @@
 """PyTorch's own operator samples as the judge of the lowering.
 
-``python -m fdikp_edge.benchmarks.studies.operators`` takes the samples that ship in the torch wheel (OpInfo,
-``torch.testing._internal.common_methods_invocations.op_db``) through :func:`fdikp_edge.export.lower` and holds
-each lowered program against PyTorch eager in float64. Every sample gets one verdict (:class:`Verdict`). The
-exit status is 1 when any sample is wrong or crashes.
+``python -m fdikp_edge.benchmarks.studies.operators`` takes the samples that ship in the torch wheel
+(``op_db`` of ``torch.testing._internal.common_methods_invocations``) through
+:func:`fdikp_edge.export.lower` and holds each lowered program against PyTorch eager in float64. Every sample
+gets one verdict (:class:`Verdict`). The exit status is 1 when any sample is wrong or crashes.
 
 Needs ``expecttest``, which torch's testing package imports (in the ``dev`` extra).
 """
@@ -80,7 +80,9 @@ class Judgement:
 
     def __str__(self) -> str:
         """One line for a log."""
-        return f"{self.operator} {self.dtype} #{self.index} ({self.profile}): {self.verdict.value} {self.detail}"
+        return (
+            f"{self.operator} {self.dtype} #{self.index} ({self.profile}): {self.verdict.value} {self.detail}"
+        )
 
 
 class SampleModule(nn.Module):
@@ -106,8 +108,10 @@ def operator_names(group: str) -> list[str]:
     return list(dict.fromkeys(_name(op) for op, _ in _operators(group)))
 
 
-def samples(group: str, *, operators: Iterable[str] | None = None, limit: int | None = None) -> Iterator[Sample]:
-    """Samples of a group, or of some of its operators; at most ``limit`` of each operator and dtype, evenly."""
+def samples(
+    group: str, *, operators: Iterable[str] | None = None, limit: int | None = None
+) -> Iterator[Sample]:
+    """Samples of a group, or of some of its operators; at most ``limit`` of each operator and dtype."""
     wanted = None if operators is None else set(operators)
     for op, dtype in _operators(group):
         if wanted is None or _name(op) in wanted:

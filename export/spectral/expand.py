@@ -56,9 +56,7 @@ def _definitions() -> dict[Any, Callable[..., Any]]:
     aten = torch.ops.aten
     more = get_decompositions([getattr(aten, name) for name in _MORE if hasattr(aten, name)])
     table = {**dict(core_aten_decompositions()), **more}
-    return {
-        operator: definition for operator, definition in table.items() if find(COMPLEX_RULES, operator) is None
-    }
+    return {operator: pieces for operator, pieces in table.items() if find(COMPLEX_RULES, operator) is None}
 
 
 _MORE = ("trace", "cov", "lerp", "addcmul", "addcdiv", "linspace", "logspace", "diag_embed", "block_diag")
@@ -83,6 +81,9 @@ def _pieces(node: fx.Node) -> fx.GraphModule | None:
     try:
         with torch.no_grad(), values[0].fake_mode:
             traced = make_fx(functional(call), decomposition_table=_definitions())(*values)
+            traced = make_fx(functional(fx.Interpreter(traced).run))(
+                *values
+            )  # definitions in Python write in place, too
     except Exception:  # it has no definition for these arguments: the rewriter names it
         return None
     calls = [n for n in traced.graph.nodes if n.op == "call_function"]

@@ -22,9 +22,9 @@ from .expand import expand
 from .fold import constant_values
 from .fuse import Fused, fuse
 from .graph import arguments, meta_value, shape_of
+from .places import module_path, where
 from .planner import Plan, make_plan, profile
 from .ranks import reduce_ranks
-from .places import module_path, where
 from .rewriter import COMPLEX_INPUT, MODULE, LoweredModule, store
 from .selfcheck import LARGEST_ERROR, Recorder, as_real, first_departure, is_random, own_error, relative_error
 from .sites import Site, describe, is_transform
@@ -114,6 +114,7 @@ def lower(
         lowered(*inputs)  # running it once fills the bank, which tracing only reads
         with fx_traceback.preserve_node_meta():
             program = torch.export.export(lowered, inputs, strict=False)
+        _drop_aliases(program)
         program = _without_unused(program)
         _restore_modules(program)
         program = reduce_ranks(program)
@@ -135,8 +136,8 @@ def _self_check(
     inputs = tuple(as_real(value).contiguous() for value in example_inputs)
     expected = module(*example_inputs)
     error = relative_error(program.module()(*inputs), expected)
-    dtypes = [v.dtype for v in pytree.tree_leaves(expected) if isinstance(v, Tensor) and v.is_floating_point()]
-    bound = max((LARGEST_ERROR.get(dtype, 1e-3) for dtype in dtypes), default=1e-3)
+    leaves = [as_real(value) for value in pytree.tree_leaves(expected) if isinstance(value, Tensor)]
+    bound = max((LARGEST_ERROR.get(value.dtype, 0.0) for value in leaves), default=0.0)
     if error <= bound:
         return error
     bound = max(bound, 10 * own_error(module, example_inputs, expected))
@@ -266,6 +267,24 @@ def _restore_modules(program: ExportedProgram) -> None:
         path = node.meta.get("custom", {}).get(MODULE)
         if path:
             node.meta["nn_module_stack"] = {"": ("", "torch.nn.Module"), path: (path, "torch.nn.Module")}
+
+
+def _drop_aliases(program: ExportedProgram) -> None:
+    """Nodes that only name a value again, which some converters do not know."""
+    for node in list(program.graph.nodes):
+        if str(node.target) in ("aten.alias.default", "aten.detach.default", "aten.lift_fresh_copy.default"):
+            source = node.args[0]
+            returned = any(user.op == "output" for user in node.users)
+            if isinstance(source, fx.Node) and not (returned and source.op == "placeholder"):
+                _rename_output(program, node.name, source.name)
+                node.replace_all_uses_with(source)
+                program.graph.erase_node(node)
+
+
+def _rename_output(program: ExportedProgram, old: str, new: str) -> None:
+    for spec in program.graph_signature.output_specs:
+        if getattr(spec.arg, "name", None) == old:
+            spec.arg.name = new  # type: ignore[union-attr]
 
 
 def _without_unused(program: ExportedProgram) -> ExportedProgram:

@@ -28,7 +28,7 @@ SITE = "site"
 
 
 COMPLEX_INPUT = "complex input"
-"""Stands for a user's input that is complex in the network and real, with a last axis of 2, in the program."""
+"""Stands for an input that is complex in the network and real, with a last axis of 2, in the program."""
 
 
 class Rewriter(fx.Interpreter):

@@ -41,14 +41,14 @@ def check_result(node: fx.Node, result: Any) -> None:
     computed = pytree.tree_leaves(result, is_leaf=_is_pair)
     if len(recorded) != len(computed):
         raise LoweringFaultError(
-            f"{node.target} in {where(node)} was lowered to {len(computed)} tensors instead of {len(recorded)}; "
-            "this is a fault of its lowering rule"
+            f"{node.target} in {where(node)} was lowered to {len(computed)} tensors instead of "
+            f"{len(recorded)}; this is a fault of its lowering rule"
         )
     for want, got in zip(recorded, computed, strict=True):
         if isinstance(want, Tensor) and not _agrees(want, got):
             raise LoweringFaultError(
-                f"{node.target} in {where(node)} was lowered to {_describe(got)} instead of {_describe(want)}; "
-                "this is a fault of its lowering rule"
+                f"{node.target} in {where(node)} was lowered to {_describe(got)} instead of "
+                f"{_describe(want)}; this is a fault of its lowering rule"
             )
 
 
@@ -75,7 +75,7 @@ def _is_pair(value: Any) -> bool:
 
 
 def relative_error(found: Any, expected: Any) -> float:
-    """Largest ``max|error| / max|value|`` over all outputs; infinite where a finite value came out as none."""
+    """Largest ``max|error| / max|value|`` over all outputs; infinite where a finite value was lost."""
     worst = 0.0
     for a, b in zip(pytree.tree_leaves(found), pytree.tree_leaves(expected), strict=True):
         if not isinstance(b, Tensor) or not b.numel():

@@ -2,8 +2,8 @@
 
 In eval mode a buffer, a parameter, or a tensor made in ``forward`` from numbers alone has one value for ever.
 ``torch.export`` traces them as unknown all the same, and ``.item()``, ``if mask.any():`` or ``.tolist()`` on
-one stops it. While tracing, :class:`Specialise` computes such tensors for real beside the traced ones and answers
-those reads with the number. What depends on an input stays unknown, and reading it is refused as before.
+one stops it. While tracing, :class:`Specialise` computes such tensors for real beside the traced ones and
+answers those reads with the number. What depends on an input stays unknown: reading it is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
@@ -47,14 +47,13 @@ class Specialise(TorchDispatchMode):
         self._stored = values
         self._storages = {value.untyped_storage().data_ptr() for value in values.values() if value.numel()}
         self._known = WeakTensorKeyDictionary()
-        self._written = False
 
     def know(self, module: nn.Module) -> None:
         """Match the module's tensors, fake by now, with their values."""
-        named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-        for name, tensor in named:
-            if name in self._stored:
-                self._known[tensor] = self._stored[name]
+        for named in (module.named_parameters, module.named_buffers):
+            for name, tensor in named(remove_duplicate=False):
+                if name in self._stored:
+                    self._known[tensor] = self._stored[name]
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -73,7 +72,7 @@ class Specialise(TorchDispatchMode):
             if mutates:
                 self._forget(args)
             return result
-        if mutates and self._touches_stored(known):
+        if mutates and self._touches_stored(args, known):
             self._forget(args)
             return result
         self._follow(func, known, result)
@@ -88,7 +87,7 @@ class Specialise(TorchDispatchMode):
                 return None
             if isinstance(leaf, Tensor):
                 value = self._known.get(leaf, None)
-                if value is None and not isinstance(leaf, FakeTensor) and type(leaf) in (Tensor, nn.Parameter):
+                if value is None and type(leaf) in (Tensor, nn.Parameter):
                     value = leaf  # a constant of the code
                 if value is None:
                     return None
@@ -108,13 +107,20 @@ class Specialise(TorchDispatchMode):
             except Exception:  # the trace has its own way to fail
                 return
         values = [leaf for leaf in pytree.tree_leaves(twin) if isinstance(leaf, Tensor)]
+        if func is torch.ops.aten.lift_fresh.default:  # a number of the code: writes must not reach it
+            values = [value.clone() for value in values]
         for out, value in zip(outputs, values, strict=True):
             if value.shape == out.shape and value.dtype == out.dtype:
                 self._known[out] = value
 
-    def _touches_stored(self, known: Any) -> bool:
+    def _touches_stored(self, args: tuple[Any, ...], known: Any) -> bool:
+        """Whether a write would change a tensor of the network or of its code, which must stay as it is."""
         written = known[0][0] if known[0] else None
-        return isinstance(written, Tensor) and written.untyped_storage().data_ptr() in self._storages
+        if not isinstance(written, Tensor):
+            return True
+        return type(args[0]) in (Tensor, nn.Parameter) or (
+            written.untyped_storage().data_ptr() in self._storages
+        )
 
     def _forget(self, args: tuple[Any, ...]) -> None:
         """A write of something unknown: every tensor that shares the memory is unknown from here on."""

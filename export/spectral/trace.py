@@ -21,8 +21,8 @@ from .specialise import specialised, users_frame
 
 _DATA_DEPENDENT = ("DataDependent", "GuardOn", "UserError", "data-dependent", "dynamic", "unbacked")
 _WAY_OUT = (
-    "Edge runtimes take a fixed graph: compute the value from buffers or parameters, which are constants here, "
-    "pass it to __init__, or use torch.where"
+    "Edge runtimes take a fixed graph: compute the value from buffers or parameters, which are constants "
+    "here, pass it to __init__, or use torch.where"
 )
 
 

@@ -1,6 +1,19 @@
 """One small rule per complex operator, grouped by kind; importing this package registers them all."""
 
-from . import convert, create, elementwise, linear, portable, shape, stft, writes
+from . import (
+    convert,
+    copies,
+    create,
+    elementwise,
+    functions,
+    linear,
+    portable,
+    reductions,
+    shape,
+    solve,
+    stft,
+    writes,
+)
 from .linear import Pieces
 from .registry import COMPLEX_RULES, REAL_RULES, Context, Rule, complex_rule, find, real_rule
 
@@ -12,13 +25,17 @@ __all__ = [
     "Rule",
     "complex_rule",
     "convert",
+    "copies",
     "create",
     "elementwise",
     "find",
+    "functions",
     "linear",
     "portable",
     "real_rule",
+    "reductions",
     "shape",
+    "solve",
     "stft",
     "writes",
 ]

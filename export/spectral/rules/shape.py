@@ -43,6 +43,10 @@ COMPONENTWISE: dict[str, tuple[int, ...]] = {
     "scatter_add": (0, 3),
     "index_copy": (0, 3),
     "index_add": (0, 3),
+    "put": (0, 2),
+    "masked_scatter": (0, 2),
+    "diagonal_scatter": (0, 1),
+    "_unsafe_masked_index_put_accumulate": (0, 3),
 }
 
 
@@ -124,7 +128,7 @@ def _real_pad(
 def rotate(value: Tensor, shift: int, dim: int) -> Tensor:
     """``torch.roll`` along one axis as two slices put together, which every converter takes."""
     length = value.shape[dim]
-    shift %= length
+    shift = shift % length if length else 0
     if shift == 0:
         return value
     return torch.cat([value.narrow(dim, length - shift, shift), value.narrow(dim, 0, length - shift)], dim)

@@ -26,7 +26,7 @@ LARGEST_KNOWN = 1 << 24
 """Elements of the largest tensor that is computed beside the trace: enough for any window, mask or grid."""
 
 _READS = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default}
-_OUTSIDE = (str(Path(torch.__file__).parent), str(Path(__file__).parent.parent.parent))
+_OUTSIDE = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
 
 def users_frame(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
@@ -87,7 +87,7 @@ class Specialise(TorchDispatchMode):
                 return None
             if isinstance(leaf, Tensor):
                 value = self._known.get(leaf, None)
-                if value is None and type(leaf) in (Tensor, nn.Parameter):
+                if value is None and _is_plain(leaf):
                     value = leaf  # a constant of the code
                 if value is None:
                     return None
@@ -118,9 +118,7 @@ class Specialise(TorchDispatchMode):
         written = known[0][0] if known[0] else None
         if not isinstance(written, Tensor):
             return True
-        return type(args[0]) in (Tensor, nn.Parameter) or (
-            written.untyped_storage().data_ptr() in self._storages
-        )
+        return _is_plain(args[0]) or written.untyped_storage().data_ptr() in self._storages
 
     def _forget(self, args: tuple[Any, ...]) -> None:
         """A write of something unknown: every tensor that shares the memory is unknown from here on."""
@@ -138,6 +136,16 @@ class Specialise(TorchDispatchMode):
         if frame is None:
             return f"{answer} read while tracing"
         return f"{answer} read in {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a tensor with memory of its own: not fake, not batched, not differentiated."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+    return (
+        type(value) in (Tensor, nn.Parameter)
+        and not wrapped(value)
+        and not torch._is_functional_tensor(value)
+    )
 
 
 @contextmanager
@@ -169,12 +177,11 @@ def specialised(module: nn.Module) -> Iterator[list[str]]:
             mode.__exit__(None, None, None)
             baked[:] = list(dict.fromkeys(mode.baked))
 
-    hooks = [
-        module.register_forward_pre_hook(enter),
-        module.register_forward_hook(leave, always_call=True),
-    ]
+    hooks = [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
     try:
         yield baked
     finally:
+        while open_modes:  # forward raised: its hook was not called
+            open_modes.pop().__exit__(None, None, None)
         for hook in hooks:
             hook.remove()

@@ -124,8 +124,9 @@ def _addcdiv(context: Context, z: Value, a: Value, b: Value, *, value: Any = 1) 
 
 @complex_rule("linalg_vector_norm")
 def _norm(context: Context, z: Pair, *args: Any, **kwargs: Any) -> Tensor:
+    kwargs.pop("dtype", None)
     result: Tensor = context.operator(pairs.magnitude(z), *args, **kwargs)
-    return result
+    return result.to(context.produced.dtype)
 
 
 @complex_rule("lerp.Scalar", "lerp.Tensor")

@@ -217,3 +217,29 @@ def _counted(context: Context, z: Pair, *args: Any, **kwargs: Any) -> Tensor:
 @complex_rule("isreal")
 def _isreal(context: Context, z: Pair) -> Tensor:
     return z.im == 0
+
+
+def log_of_sum(a: Pair, b: Pair) -> Pair:
+    """``log(exp(a) + exp(b))`` with the larger real part taken out, so that neither overflows."""
+    first = a.re >= b.re
+    large = Pair(torch.where(first, a.re, b.re), torch.where(first, a.im, b.im))
+    small = Pair(torch.where(first, b.re, a.re), torch.where(first, b.im, a.im))
+    rest = pairs.exponential(pairs.subtract(small, large))
+    return pairs.add(large, Pair(0.5 * torch.log1p(2 * rest.re + pairs.squared_magnitude(rest)), _turn(rest)))
+
+
+def _turn(z: Pair) -> Tensor:
+    return phase(z.im, 1 + z.re)
+
+
+@complex_rule("logaddexp")
+def _logaddexp(context: Context, a: Value, b: Value) -> Pair:
+    shape = context.produced.shape
+    wide = [pairs.promote(v).map(lambda part: part.expand(shape)) for v in (a, b)]
+    return log_of_sum(*wide)
+
+
+@complex_rule("dist")
+def _dist(context: Context, a: Value, b: Value, p: float = 2) -> Tensor:
+    found: Tensor = torch.linalg.vector_norm(pairs.magnitude(pairs.subtract(a, b)), p)
+    return found

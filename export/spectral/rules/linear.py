@@ -23,14 +23,14 @@ class Pieces:
 
 
 @complex_rule("matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "outer", "ger", "linalg_vecdot")
-def _product(context: Context, a: Value, b: Value) -> Pair:
+def _product(context: Context, a: Value, b: Value, *, dim: int = -1) -> Pair:
     if str(context.operator).split(".")[1] in ("vdot", "linalg_vecdot"):
         from ..pairs import conjugate
 
         a = conjugate(a) if isinstance(a, Pair) else a
     names = {
         **dict.fromkeys(("matmul", "mv", "dot", "vdot"), matrix_product),
-        "linalg_vecdot": lambda x, y: (x * y).sum(-1),
+        "linalg_vecdot": lambda x, y: (x * y).sum(dim),
     }
     function = names.get(str(context.operator).split(".")[1], context.operator)
     return bilinear(function, a, b)
@@ -69,7 +69,9 @@ def _convolution(
     result = bilinear(lambda a, w: context.operator(a, w, None, *args), x, weight)
     if bias is None:
         return result
-    trailing = [1] * (result.re.dim() - 2)
+    trailing = [1] * (
+        (weight.re if isinstance(weight, Pair) else weight).dim() - 2
+    )  # the batch may be absent
     if isinstance(bias, Pair):
         return add(result, bias.map(lambda part: part.reshape(-1, *trailing)))
     return add(result, bias.reshape(-1, *trailing))

@@ -25,6 +25,8 @@ def _real_angle(context: Context, x: Tensor) -> Tensor:
 
 def gather_frames(context: Context, value: Tensor, dim: int, size: int, step: int) -> Tensor:
     """``Tensor.unfold``: overlapping frames of one axis, gathered; their samples come last."""
+    if value.dim() == 0:
+        return value.reshape(1).narrow(0, 0, size)
     dim %= value.dim()
     count = (value.shape[dim] - size) // step + 1
 

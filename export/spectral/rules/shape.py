@@ -19,7 +19,6 @@ SHAPE = ["expand", "expand_as", "broadcast_to", "broadcast_tensors", "repeat", "
 SHAPE += [
     "unsqueeze",
     "squeeze",
-    "constant_pad_nd",
     "cat",
     "concat",
     "concatenate",
@@ -106,6 +105,13 @@ def _complex_pad(
     if mode != "constant":
         return z.map(lambda part: pad_part(part, pad, mode))
     return Pair(pad_part(z.re, pad, mode, number.real), pad_part(z.im, pad, mode, number.imag))
+
+
+@complex_rule("constant_pad_nd")
+def _complex_constant_pad(context: Context, z: Pair, pad: list[int], value: Any = 0) -> Pair:
+    number = complex(value)
+    operator = torch.ops.aten.constant_pad_nd.default
+    return Pair(operator(z.re, pad, number.real), operator(z.im, pad, number.imag))
 
 
 @real_rule("pad")

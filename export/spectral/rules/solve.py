@@ -120,3 +120,59 @@ def _linalg_solve_ex(
 ) -> list[Any]:
     status = torch.zeros(list(context.produced[1].shape), dtype=context.produced[1].dtype)
     return [_solve(context, matrix, right, left, context.produced[0].shape), status]
+
+
+@complex_rule("linalg_solve_triangular")
+def _solve_triangular(
+    context: Context,
+    matrix: Value,
+    right: Value,
+    *,
+    upper: bool,
+    left: bool = True,
+    unitriangular: bool = False,
+) -> Pair:
+    kept = promote(matrix).map(torch.triu if upper else torch.tril)
+    return _solve(
+        context, _with_unit_diagonal(context, kept, unitriangular), right, left, context.produced.shape
+    )
+
+
+@complex_rule("triangular_solve")
+def _old_triangular_solve(
+    context: Context,
+    right: Value,
+    matrix: Value,
+    upper: bool = True,
+    transpose: bool = False,
+    unitriangular: bool = False,
+) -> list[Any]:
+    whole = promote(matrix)
+    kept = _with_unit_diagonal(context, whole.map(torch.triu if upper else torch.tril), unitriangular)
+    if transpose:
+        kept = kept.map(lambda part: part.transpose(-2, -1))
+    found = _solve(context, kept, right, True, context.produced[0].shape)
+    return [found, whole.map(lambda part: part.expand(context.produced[1].shape))]
+
+
+def _with_unit_diagonal(context: Context, matrix: Pair, wanted: bool) -> Pair:
+    if not wanted:
+        return matrix
+    eye = _identity(context, matrix.re.shape[-1], matrix.re.dtype)
+    return Pair(matrix.re * (1 - eye) + eye, matrix.im * (1 - eye))
+
+
+def _sign_and_log(context: Context, matrix: Pair) -> tuple[Pair, Tensor]:
+    determinant = eliminate(context, matrix, matrix.map(lambda part: part[..., :0]))[1]
+    return pairs.sign(determinant), torch.log(pairs.magnitude(determinant))
+
+
+@complex_rule("linalg_slogdet", "slogdet")
+def _slogdet(context: Context, matrix: Pair) -> list[Any]:
+    return list(_sign_and_log(context, matrix))
+
+
+@complex_rule("logdet")
+def _logdet(context: Context, matrix: Pair) -> Pair:
+    sign, size = _sign_and_log(context, matrix)
+    return Pair(size, pairs.angle(sign))

@@ -24,6 +24,7 @@ from .fuse import Fused, fuse
 from .graph import arguments, meta_value, shape_of
 from .places import module_path, where
 from .planner import Plan, make_plan, profile
+from .prune import Pruned, prune
 from .ranks import reduce_ranks
 from .rewriter import COMPLEX_INPUT, MODULE, LoweredModule, store
 from .selfcheck import LARGEST_ERROR, Recorder, as_real, first_departure, is_random, own_error, relative_error
@@ -92,6 +93,7 @@ def lower(
     exported, baked = trace(module, example_inputs)
     graph_module = exported.graph_module
     expand(graph_module)
+    prune(graph_module.graph)
     absorb_preparation(graph_module.graph)
     drop_zeros(graph_module.graph)
     fuse(
@@ -250,7 +252,9 @@ def _live_nodes(graph: fx.Graph, folded: Mapping[fx.Node, Any]) -> set[fx.Node]:
 def _sites(graph: fx.Graph, live: set[fx.Node]) -> list[Site]:
     found = []
     for node in graph.nodes:
-        if node in live and isinstance(node.target, Fused):
+        if node in live and isinstance(node.target, Pruned):
+            found.append(node.target.site(node.name, module_path(node)))
+        elif node in live and isinstance(node.target, Fused):
             site = node.target.site(node.name, module_path(node))
             found += [] if site is None else [site]
         elif node in live and node.op == "call_function" and is_transform(str(node.target)):

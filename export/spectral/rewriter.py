@@ -15,6 +15,7 @@ from .fuse import Fused
 from .pairs import Interleaved, Pair, is_complex_value
 from .places import module_path, where
 from .planner import Plan
+from .prune import Pruned
 from .rules import COMPLEX_RULES, REAL_RULES, Context, Pieces, find
 from .selfcheck import check_result
 from .sites import is_transform
@@ -94,8 +95,10 @@ class Rewriter(fx.Interpreter):
     def _provenance(self, node: fx.Node) -> dict[str, str]:
         """The module a node came from, and its site if it is a transform."""
         path = module_path(node)
-        is_site = is_transform(str(node.target)) or (
-            isinstance(node.target, Fused) and node.target.site(node.name, path) is not None
+        is_site = (
+            is_transform(str(node.target))
+            or isinstance(node.target, Pruned)
+            or (isinstance(node.target, Fused) and node.target.site(node.name, path) is not None)
         )
         return {MODULE: path, SITE: node.name} if is_site else {MODULE: path}
 
@@ -109,7 +112,7 @@ class Rewriter(fx.Interpreter):
             args, kwargs = pytree.tree_map_only(
                 Interleaved, Interleaved.materialize, (args, kwargs), is_leaf=_is_lazy
             )
-        if is_transform(operator):
+        if is_transform(operator) or isinstance(node.target, Pruned):
             choice = self._plan[node.name]
             return STRATEGIES[choice.strategy].apply(choice.site, _as_float(args[0]), self._bank)
         if self._is_complex(node, args, kwargs):

@@ -27,6 +27,7 @@ class Axis:
     ``dim`` counts from the front; ``length`` is the signal length N of the transform; ``taken`` is how many
     of the input's elements enter it (fewer than N: zero padding; the rest of a longer input is cropped);
     ``kept`` is how many outputs are produced; ``scale`` multiplies the result (this axis' share of the norm).
+    ``entering`` names the places of the inputs, ``leaving`` those of the outputs; ``None``: the first ones.
     """
 
     dim: int
@@ -34,6 +35,13 @@ class Axis:
     taken: int
     kept: int
     scale: float
+    entering: tuple[int, ...] | None = None
+    leaving: tuple[int, ...] | None = None
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether only some places enter or leave, which :attr:`entering` and :attr:`leaving` name."""
+        return self.entering is not None or self.leaving is not None
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,10 @@ class UnsupportedOperatorError(LoweringError):
     """An operator on complex values has no rule."""
 
 
+class LoweringFaultError(LoweringError):
+    """The lowering itself is at fault: a rule failed, or what it computes is not what the network does."""
+
+
 class DynamicShapeError(LoweringError):
     """The program has shapes or control flow that are not fixed at export."""
 

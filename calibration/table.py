@@ -23,8 +23,9 @@ from ..runtime.files import replacing
 from .admission import TILES, admit
 from .half import HALF_TILES, HalfPlan, Transform, decide
 from .layers import LEAST_WORK, Layer, find_layers
+from .levels import LEVELS
 from .mixture import Mixture
-from .ranges import DEFAULT_SCHEME, LEVELS, SCHEMES, Statistics, collect
+from .ranges import DEFAULT_SCHEME, SCHEMES, Statistics, collect
 from .samples import Samples
 from .table_fields import read_key, read_section, wrong
 

@@ -61,6 +61,7 @@ def mix(
         times,
         bounds,
         rounded_results=target.rounds_results,
+        weight_levels=target.weight_levels,
         progress=progress,
     )
 

@@ -274,7 +274,7 @@ class _Run:
                 row.state = "unverified" if session.is_stand_in else "verified"
             remarks = [*row.parity.problems, *([row.reason] if session.is_stand_in else [])]
             if session.is_stand_in or not row.parity.problems:
-                remarks.append(session.caveat)
+                remarks += [session.caveat, *([] if row.parity.problems else [session.remark])]
             row.reason = "; ".join(filter(None, remarks))
             if worst.seen is not None:
                 name = artifact_name(self.name, row.target, row.precision, self.size)

@@ -20,6 +20,7 @@ from ..runtime.photo import Array
 from .emulate import Int8Runner, psnr_db
 from .evaluation_pairs import EvaluationPairs
 from .layers import Layer
+from .levels import LEVELS
 from .mixed_precision import Bounds, LayerTime, MixedPrecision, Point, Times, Trial
 from .runner import Runner
 from .table import CalibrationTable, ProgramKey
@@ -43,6 +44,7 @@ def search(
     bounds: Bounds,
     *,
     rounded_results: bool = False,
+    weight_levels: int = LEVELS,
     progress: Progress | None = None,
 ) -> CalibrationTable:
     """Give layers back to floats until the bounds are met, and return the table of the mixture.
@@ -59,12 +61,13 @@ def search(
         times: of the network, whole and by layer.
         bounds: what to keep.
         rounded_results: whether the target rounds the results of layers too.
+        weight_levels: the largest 8-bit value of a weight in the target's files.
         progress: told (steps done, steps in all at most, what is being done).
 
     Raises:
         CheckFailedError: no mixture meets the bounds; says the best that can be reached.
     """
-    bench = _Bench(program, table, key, pairs, rounded_results)
+    bench = _Bench(program, table, key, pairs, rounded_results, weight_levels)
     layers = table.section(key).quantised()
     if not layers:
         raise CheckFailedError("there is no layer in 8 bits to mix: the table leaves all of them in floats")
@@ -196,12 +199,15 @@ class _Bench:
         key: ProgramKey,
         pairs: EvaluationPairs,
         rounded_results: bool,
+        weight_levels: int,
     ) -> None:
         self.program, self.pairs = program, pairs
         section = table.section(key)
         scales = {name: table.scale(key, name) for name in section.tensors}
         self.layers = {layer.node: layer for layer in section.quantised()}
-        self.runner = partial(Int8Runner, program, scales=scales, rounded_results=rounded_results)
+        self.runner = partial(
+            Int8Runner, program, scales=scales, rounded_results=rounded_results, weight_levels=weight_levels
+        )
         plain = Runner(program)
         self.expected = [plain(array) for array in pairs.blurred]
         self.marks = [self._mark(f, sharp) for f, sharp in zip(self.expected, pairs.sharp, strict=True)]

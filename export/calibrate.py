@@ -250,6 +250,7 @@ def choose_mixed_precision(
         times,
         bounds,
         rounded_results=target.rounds_results,
+        weight_levels=target.weight_levels,
         progress=progress,
     )
 

@@ -21,6 +21,11 @@ from .fields import PASSPORT_NAME, wrong
 FORMAT_VERSION = 1
 """The only passport version this release writes and reads."""
 
+QUANTISED_LAYERS = "int8 layers"
+"""Key of ``precision_census``: how many layers compute in 8 bits."""
+REDUCED_WEIGHTS = "layers with 7-bit weights"
+"""Key of ``precision_census``: how many layers' 8-bit sums fit 16 bits, see :mod:`.processor`."""
+
 MAX_PASSPORT_BYTES = 4 * 1024 * 1024
 MAX_FILES = 1024
 MAX_FILE_BYTES = 8 * 1024**3

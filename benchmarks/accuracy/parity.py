@@ -174,6 +174,9 @@ def _worst(differences: list[Difference], float64: dict[str, float] | None, sess
     worst = max(differences, key=lambda difference: difference.badness)
     max_abs = max(d.max_abs for d in differences)
     budget = budget_for(session.artifact.passport.precision, session.output.dtype)
+    problems = budget.problems(max_abs, worst.psnr_db)
+    if problems and session.remark:
+        problems[-1] += f": {session.remark}"
     by_band = zip(*(d.bands for d in differences), strict=True)
     return Parity(
         max_abs=max_abs,
@@ -183,7 +186,7 @@ def _worst(differences: list[Difference], float64: dict[str, float] | None, sess
         bands=tuple(max(column, key=lambda band: band.rel_error_db) for column in by_band),
         float64=float64,
         budget=budget,
-        problems=tuple(budget.problems(max_abs, worst.psnr_db)),
+        problems=tuple(problems),
         worst_photo=worst.photo,
         photos=tuple(differences),
     )

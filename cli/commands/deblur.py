@@ -79,7 +79,9 @@ def deblur(
                 max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
                 progress=lambda event: step(event.tile, event.tiles, _now(event)),
             )
-            ran = session.describe()
+            ran, remark = session.describe(), session.remark
+    if remark:
+        complain(f"{artifact}: {remark}", kind="note")
     for result in results:
         if result.error is not None:
             complain(str(result.error))

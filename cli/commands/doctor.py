@@ -114,7 +114,8 @@ def examine() -> dict[str, Any]:
     ):
         if extra in missing:
             advice.append(f'pip install "fdikp-edge[{extra}]" {gain}')
-    if not advice:
+    advice += _about_int8()
+    if not missing:
         advice.append("Nothing is missing for the targets of this release. Try: fdikp-edge deploy")
     return {
         "version": importlib.metadata.version("fdikp-edge"),
@@ -123,6 +124,20 @@ def examine() -> dict[str, Any]:
         "packages": packages,
         "advice": advice,
     }
+
+
+def _about_int8() -> list[str]:
+    """Say what int8 lacks on this processor; nothing where it has what it needs, or is unknown."""
+    from ...runtime.processor import has_dot_product, saturates
+
+    if saturates():
+        return [
+            "This processor has no 8-bit dot product (VNNI): sums of int8 artifacts for onnx and openvino "
+            "saturate. Build those for it with --target onnx:weights=7bit, --target openvino:weights=7bit"
+        ]
+    if has_dot_product() is False:
+        return ["This processor has no 8-bit dot product (asimddp): measure whether int8 is faster here"]
+    return []
 
 
 def _version(distribution: str, module: str) -> str | None:

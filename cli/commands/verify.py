@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ...benchmarks.accuracy.worst_case import WorstCase
     from ...runtime.artifact import Artifact
     from ...runtime.photo import Photo
+    from ...runtime.sessions import Session
 
 
 def verify(
@@ -119,10 +120,10 @@ def _check(
 
     with open_session(artifact, threads=threads) as session:
         if golden:
-            return parity.verify_golden(session), session.caveat, None
+            return parity.verify_golden(session), _caveats(session), None
         reference = eager_of(artifact, weights, seed)
         if search is None:
-            return parity.verify(session, reference, photos), session.caveat, None
+            return parity.verify(session, reference, photos), _caveats(session), None
         from ...benchmarks.accuracy.worst_case import default_file, find_worst
 
         worst = find_worst(
@@ -135,7 +136,11 @@ def _check(
         )
         plain = photos or sample_photos()
         everything: list[Photo | Path | str] = [*plain, worst.photo]
-        return parity.verify(session, reference, everything), session.caveat, worst
+        return parity.verify(session, reference, everything), _caveats(session), worst
+
+
+def _caveats(session: Session) -> str:
+    return "; ".join(filter(None, (session.caveat, session.remark)))
 
 
 def _row(

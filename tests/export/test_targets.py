@@ -106,7 +106,7 @@ def test_options_of_a_target_are_set_by_name() -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("onnx:opset=18", r"onnx has no option 'opset=18'; it has none"),
+        ("coreml:opset=18", r"coreml has no option 'opset=18'; it has none"),
         (
             "tensorrt-rtx:capability=8.6",
             r"no option 'capability=8\.6'; it has: capabilities=8\.6,8\.9,12\.0 \(",

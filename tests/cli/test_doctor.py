@@ -97,7 +97,7 @@ def test_a_target_alone_that_cannot_be_built(without: Any, tmp_path: Path) -> No
 def test_a_processor_without_an_8_bit_dot_product_is_named(
     monkeypatch: pytest.MonkeyPatch, facts: dict[str, str], words: list[str]
 ) -> None:
-    from fdikp_edge.cli.doctor import examine
+    from fdikp_edge.cli.commands.doctor import examine
     from fdikp_edge.runtime import processor
 
     monkeypatch.setattr(processor, "facts", lambda: facts)

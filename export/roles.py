@@ -97,8 +97,8 @@ def ends(lowered: LoweredProgram, *, first: bool, last: bool) -> dict[str, str]:
     layers = {layer.node: layer for layer in find_layers(lowered.program)}
     reasons: dict[str, str] = {}
     if first:
-        (image,) = (n for n in graph.nodes if n.name in lowered.program.graph_signature.user_inputs)
-        reasons |= dict.fromkeys(_convolutions(image, _readers, layers), FIRST)
+        for image in (n for n in graph.nodes if n.name in lowered.program.graph_signature.user_inputs):
+            reasons |= dict.fromkeys(_convolutions(image, _readers, layers), FIRST)
     if last:
         result = next(node for node in graph.nodes if node.op == "output")
         reasons |= dict.fromkeys(_convolutions(result, _sources_of_sum, layers), LAST)

@@ -8,6 +8,7 @@ types instead, for a file in float32 with a calibration cache and a list of laye
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from typing import Any, Literal
 from .. import strict_json
 from ..artifact import Artifact, ArtifactWriter
 from ..caches import read_cache, write_cache
-from ..cuda import open_cuda
+from ..cuda import OUT_OF_MEMORY, open_cuda
 from ..engines import (
     ENGINE_FILE,
     FACTS_FILE,
@@ -41,7 +42,8 @@ MAX_WIDE_BYTES = 1 << 24
 TARGET = "tensorrt"
 MAX_LOG_LINES = 20_000
 _WARNING = 2  # ILogger.Severity: internal error 0, error 1, warning 2, info 3, verbose 4
-_MEMORY_WORDS = ("out of memory", "outofmemory", "cuda error 2")
+_MEMORY = re.compile(r"out of memory|outofmemory|cuda error 2\b", re.IGNORECASE)
+"""What TensorRT writes into its log when memory runs out; it reports that in no other way."""
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,10 @@ def build(
         keep_wide(trt, network, config, strict_json.parse(source.read(WIDE_FILE, MAX_WIDE_BYTES)))
     try:
         engine = builder.build_serialized_network(network, config)
-    except (MemoryError, DeviceError) as error:
-        raise _gave_up(source, [(1, f"out of memory: {error}")]) from error
+    except MemoryError as error:
+        raise _gave_up(source, [(1, f"out of memory: {error}")], memory=True) from error
+    except DeviceError as error:
+        raise _gave_up(source, [(1, str(error))], memory=error.code == OUT_OF_MEMORY) from error
     if engine is None:
         raise _gave_up(source, said)
     del keep
@@ -255,9 +259,13 @@ def _logger(trt: Any, said: list[tuple[int, str]]) -> Any:
     return Kept()
 
 
-def _gave_up(source: Artifact, said: list[tuple[int, str]]) -> CheckFailedError:
+def _gave_up(
+    source: Artifact, said: list[tuple[int, str]], *, memory: bool | None = None
+) -> CheckFailedError:
+    """Return the error for a failed build; without ``memory`` the log tells whether memory ran out."""
     errors = [text for severity, text in said if severity < _WARNING]
-    memory = any(word in text.lower() for text in errors for word in _MEMORY_WORDS)
+    if memory is None:
+        memory = any(_MEMORY.search(text) for text in errors)
     advice = "close other programs, or bound it with --workspace" if memory else "see --log for all it said"
     first = printable(errors[0])[:300] if errors else "the builder gave no reason"
     what = "ran out of memory" if memory else "gave up"

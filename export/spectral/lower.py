@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -34,12 +34,14 @@ class LoweredProgram:
 
     ``program`` takes and returns what the original module does, computes in the same dtype, and holds no
     complex value, no ``torch.fft`` operator (unless a site was asked to stay ``native``), no symbolic shape
-    and no branch.
+    and no branch. ``samples`` returns inputs that show what the program is used on; where nobody gave any, those
+    that it was traced with.
     """
 
     program: ExportedProgram
     plan: Plan
     audit: Audit
+    samples: Callable[[], Sequence[Tensor]]
 
     @cached_property
     def sha256(self) -> str:
@@ -111,7 +113,8 @@ def lower(
         _restore_modules(program)
         program = reduce_ranks(program)
         check = _relative_error(program.module()(*example_inputs), module(*example_inputs))
-    return LoweredProgram(program, made, audit_program(program, made, check))
+    audit = audit_program(program, made, check)
+    return LoweredProgram(program, made, audit, samples=lambda: example_inputs[:1])
 
 
 def _check_inputs(inputs: Any) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..export.calibrate import Bounds, mix
 from ..export.targets import Target
+from ..runtime.progress import Progress
 from .timing.layer_times import Stopwatch
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def mixed(
     samples: Samples | None = None,
     pairs: str | Path | None = None,
     threads: int | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> CalibrationTable:
     """Return the table of the mixture of int8 and floats that keeps the bounds on a target, timed here.
 

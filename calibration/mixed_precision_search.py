@@ -17,14 +17,15 @@ from torch.export import ExportedProgram
 
 from ..runtime.errors import CheckFailedError
 from ..runtime.photo import Array
-from .emulate import Int8Runner, psnr_db
+from ..runtime.pixels import psnr_db
+from ..runtime.progress import Progress
+from .emulate import Int8Runner
 from .evaluation_pairs import Exams
 from .layers import Layer
 from .mixed_precision import Bounds, LayerTime, Mixture, Point, Times, Trial
 from .runner import Runner
 from .table import CalibrationTable, Key
 
-Progress = Callable[[int, int, str], None]
 CURVE = 14
 """Mixtures that are emulated whatever the bound, evenly from all layers in 8 bits to one."""
 RANKED = 3

@@ -14,7 +14,6 @@ from ..runtime.strict_json import printable
 from . import show
 from .guard import complain
 from .options import JsonOption, ThreadsOption
-from .parsing import check_threads
 
 if TYPE_CHECKING:
     from ..benchmarks.gate.gate import Verdict
@@ -85,7 +84,6 @@ def gate(
     from ..benchmarks.report.read import read_report
     from ..runtime.files import check_place
 
-    check_threads(threads)
     if bool(reason.strip()) != update:
         raise BadInputError(
             "--update needs a --reason, which is kept in the baseline"

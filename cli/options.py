@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -40,8 +41,22 @@ SizeOption = Annotated[
         "--size", "-s", metavar="HxW", help="Height x width in pixels that the network is built for."
     ),
 ]
+
+
+class PixelFormat(str, Enum):
+    """How pixels go in and out of an artifact, as typed on the command line."""
+
+    FLOAT = "float"
+    UINT8 = "uint8"
+
+    @property
+    def contract(self) -> str:
+        """The name of the image contract in the passport."""
+        return {"float": "float_nchw", "uint8": "uint8_nhwc"}[self.value]
+
+
 ContractOption = Annotated[
-    str,
+    PixelFormat,
     typer.Option(
         metavar="NAME",
         help="What goes in and out: float (1x3xHxW, 0 to 1) or uint8 (1xHxWx3 bytes, as cameras deliver).",
@@ -52,7 +67,13 @@ OverwriteOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Processor threads to use.", show_default="all this process may use"),
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=1024,
+        help="Processor threads to use.",
+        show_default="all this process may use",
+    ),
 ]
 TableOption = Annotated[
     Path | None,

@@ -11,7 +11,6 @@ import typer
 from ..benchmarks.timing.protocol import SETTINGS, Protocol
 from . import show
 from .options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOption
-from .parsing import check_threads
 
 _USUAL = Protocol()
 
@@ -59,7 +58,6 @@ def profile(
     from ..runtime.files import check_place, replacing
     from ..runtime.sessions import open_session
 
-    check_threads(threads)
     check_place(out, overwrite=overwrite)
     protocol = Protocol(queries, seconds, most_seconds, idle_seconds, soak_seconds, interval_s=interval_s)
     opened = [Artifact.open(path) for path in artifacts]

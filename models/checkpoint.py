@@ -23,7 +23,7 @@ from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as serialise_safetensors
 from torch import Tensor
 
-from ..runtime.errors import CheckpointError, OutputError
+from ..runtime.errors import CheckpointError, OutputError, OutputExistsError
 from ..runtime.files import replacing
 
 #: Ten times the largest variant in float32: room for other precisions and for what a trainer stores beside.
@@ -76,7 +76,7 @@ def write_checkpoint(
     if path.suffix.lower() != ".safetensors":
         raise OutputError(f"{path}: weights are written as .safetensors only")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already")
+        raise OutputExistsError(f"{path} exists already")
     data = _with_sorted_metadata(
         serialise_safetensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()}),
         metadata,

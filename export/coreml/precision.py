@@ -1,10 +1,10 @@
 """Where a float16 program stays in float32, and how coremltools is told.
 
 The audit of the lowering says for every transform up to which input it can never overflow float16
-(``fp16_input_limit``). Here the inputs are measured on the program's samples (:attr:`LoweredProgram.samples`);
-where there is a calibration table, what its photos fed the transforms counts too. A module whose transform is
-fed more than half of its limit stays in float32 as a whole, as does one that makes a value of a quarter of
-float16's range.
+(``fp16_input_limit``). Here the inputs are measured on the program's samples
+(:attr:`LoweredProgram.samples`); with a calibration table, what its photos fed the transforms counts too. A
+module whose transform is fed more than half of its limit stays in float32 as a whole, as does one that makes
+a value of a quarter of float16's range.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx
 
+from ...calibration.layers import module_of
 from ..spectral.audit import FP16_MAX
-from .prepare import Prepared, module_of
+from .prepare import Prepared
 
 if TYPE_CHECKING:
     from ...calibration.table import CalibrationTable

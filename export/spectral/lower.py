@@ -34,8 +34,8 @@ class LoweredProgram:
 
     ``program`` takes and returns what the original module does, computes in the same dtype, and holds no
     complex value, no ``torch.fft`` operator (unless a site was asked to stay ``native``), no symbolic shape
-    and no branch. ``samples`` returns inputs that show what the program is used on; where nobody gave any, those
-    that it was traced with.
+    and no branch. ``samples`` returns inputs that show what the program is used on; where none
+    were given, those that it was traced with.
     """
 
     program: ExportedProgram

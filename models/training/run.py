@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Subset
 
 from ...runtime.errors import BadInputError, CheckFailedError
 from ...runtime.files import output_error, replacing
+from ...runtime.pixels import psnr_db
 from .. import zoo
 from ..fdikp.blocks import FourierUnit
 from ..fdikp.dikp import KernelPredictor
@@ -210,13 +211,9 @@ def validate(
     with torch.no_grad():
         for blurred, target in pairs:
             restored = average(blurred[None].to(device))[-1][0].cpu().clamp(0, 1)
-            blurred_db.append(_psnr(blurred, target))
-            restored_db.append(_psnr(restored, target))
+            blurred_db.append(psnr_db(blurred.numpy(), target.numpy()))
+            restored_db.append(psnr_db(restored.numpy(), target.numpy()))
     return sum(blurred_db) / len(pairs), sum(restored_db) / len(pairs)
-
-
-def _psnr(found: Tensor, expected: Tensor) -> float:
-    return -10 * math.log10(max(1e-10, float((found - expected).square().mean())))
 
 
 def _validation_pairs(settings: Settings, photos: Sequence[SharpPhoto]) -> list[tuple[Tensor, Tensor]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -213,13 +214,18 @@ def _configure(
     return keep
 
 
-def keep_wide(trt: Any, network: Any, config: Any, names: list[str]) -> None:
-    """Ask a weakly typed builder to leave layers in float32."""
+def mark_float32(trt: Any, network: Any, names: Iterable[str]) -> None:
+    """Name float32 as the type of layers, for a weakly typed builder that is told to prefer such types."""
     wanted = set(names)
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         if layer.name in wanted:
             layer.precision = trt.DataType.FLOAT
+
+
+def keep_wide(trt: Any, network: Any, config: Any, names: Iterable[str]) -> None:
+    """Ask a weakly typed builder to leave layers in float32."""
+    mark_float32(trt, network, names)
     config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fdikp_edge.benchmarks.accuracy.parity import verify
-from fdikp_edge.calibration.emulate import Int8Runner, psnr_db
+from fdikp_edge.calibration.emulate import Int8Runner
 from fdikp_edge.calibration.runner import Runner
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.export.build import build_artifact
@@ -25,6 +25,7 @@ from fdikp_edge.models.fdikp.dsrm import LayerNorm2d
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.errors import ArtifactError, LoweringError
 from fdikp_edge.runtime.mil import Package
+from fdikp_edge.runtime.pixels import psnr_db
 from fdikp_edge.runtime.sessions import open_session
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -19,7 +19,7 @@ from ..runtime.photo import Array
 from ..runtime.pixels import picture
 from ..runtime.progress import Progress
 from ..runtime.sessions import Session
-from ..runtime.tile_runner import TileRunner
+from ..runtime.tiles.runner import TileRunner
 from .accuracy.parity import GOLDEN_ONLY, verify_golden
 from .report.model import Row
 from .telemetry import Reading, Telemetry, find_sources, summary

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ..runtime.errors import TargetUnavailableError, UnknownNameError
-from ..runtime.tensorrt_features import RTX_CAPABILITIES
+from ..runtime.tensorrt.features import RTX_CAPABILITIES
 from .requirements import Option, Requirement, read_options
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 MAY_IMPORT: dict[str, set[str]] = {
+    "package": {"cli"},
     "runtime": set(),
     "models": {"runtime"},
     "calibration": {"runtime", "models"},
@@ -22,15 +23,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {"runtime", "models", "calibration", "export", "benchmarks"},
 }
 
-MOST_FILES = 25
+MOST_FILES = 20
 """Modules on one level of a room, `__init__.py` not counted. A room that outgrows this gets a sub-room."""
 
 FILES = [str(p.relative_to(ROOT)) for room in MAY_IMPORT for p in sorted((ROOT / room).rglob("*.py"))]
 
 
 def module_of(file: str) -> str:
-    """``export/onnx/build.py`` -> ``fdikp_edge.export.onnx.build``; a package keeps its ``__init__``."""
-    return ".".join(("fdikp_edge", *Path(file).with_suffix("").parts))
+    """``export/onnx/build.py`` -> ``fdikp_edge.export.onnx.build``; a package keeps its ``__init__``.
+
+    ``package/`` is ``fdikp_edge`` itself.
+    """
+    return ".".join(("fdikp_edge", *Path(file.removeprefix("package/")).with_suffix("").parts))
 
 
 def is_for_types_only(node: ast.AST) -> bool:

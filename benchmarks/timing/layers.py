@@ -126,8 +126,8 @@ def onnxruntime_events(model: Path, x: Array, threads: int, runs: int) -> list[d
 
 
 def _tensorrt(session: Session, x: Array, runs: int) -> list[Layer]:
-    from ...runtime.engines import ONNX_FILE, name_places
     from ...runtime.sessions.tensorrt_session import TensorRtSession
+    from ...runtime.tensorrt.engines import ONNX_FILE, name_places
 
     assert isinstance(session, TensorRtSession)
     nodes = onnx_nodes(session.artifact.read(ONNX_FILE))

@@ -25,11 +25,11 @@ import numpy as np
 from ...runtime import samples
 from ...runtime.artifact import Artifact, ArtifactWriter
 from ...runtime.device import entry
-from ...runtime.engines import ONNX_FILE
 from ...runtime.errors import BadInputError, BundleError, UnknownNameError
 from ...runtime.fields import PASSPORT_NAME
 from ...runtime.files import check_place, replacing
 from ...runtime.images import read_photo
+from ...runtime.tensorrt.engines import ONNX_FILE
 from ..onnx.build import serialise
 from ..onnx.signed_weights import signed
 from ..onnx.storage import restore

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...runtime.device.build import cached_calibrator, mark_float32
-from ...runtime.engines import Capability, capability_text, refusals
 from ...runtime.errors import BadInputError, TargetUnavailableError
 from ...runtime.onnx_nodes import onnx_nodes
-from ...runtime.tensorrt_features import MODULES, Features, Product, features_of_module, mismatches
+from ...runtime.tensorrt.engines import Capability, capability_text, refusals
+from ...runtime.tensorrt.features import MODULES, Features, Product, features_of_module, mismatches
 
 Problem = Literal["input", "unavailable", "memory", "builder"]
 

@@ -18,11 +18,11 @@ import numpy as np
 
 from ..artifact import Artifact
 from ..caches import cache_folder, read_cache, write_cache
-from ..cuda import OUT_OF_MEMORY, Device, Graph, HostMemory, Memory, gpu_problem, open_cuda
-from ..engines import EngineFacts, capability_text
 from ..errors import ArtifactError, DeviceError, TargetUnavailableError
 from ..passport import TensorContract
-from ..tensorrt_features import MODULES, Features, Product, features_of_module, product_of
+from ..tensorrt.cuda import OUT_OF_MEMORY, Device, Graph, HostMemory, Memory, gpu_problem, open_cuda
+from ..tensorrt.engines import EngineFacts, capability_text
+from ..tensorrt.features import MODULES, Features, Product, features_of_module, product_of
 from .base import Port, Session, check_ports, import_runtime, refused
 
 _INSTALL: dict[Product, str] = {

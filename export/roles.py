@@ -28,7 +28,7 @@ from ..calibration.layers import CONVOLUTION, LINEAR, RUN_TIME, Layer, find_laye
 from ..calibration.layers import module_of as module_of
 from .aten import ARITHMETIC, RESHAPES, SHUFFLES, base_name, is_upsampling
 from .spectral import LoweredProgram
-from .spectral.rewriter import SITE
+from .spectral.graph import SITE
 from .spectral.sites import Kind
 
 TRANSFORM = "part of the transform {site} in {module}: its sums would lose the small coefficients"

@@ -247,7 +247,7 @@ TARGETS: dict[str, Target] = {
                 Requirement("tensorrt_rtx", "tensorrt-rtx-cu13", "1.7", _RTX),
             ),
             run_needs=(Requirement("tensorrt_rtx", "tensorrt-rtx-cu13", "1.7", _RTX),),
-            run_probe="..runtime.cuda:gpu_problem",
+            run_probe="..runtime.tensorrt.cuda:gpu_problem",
             profile="tensorrt",
             calibrated=("fp16", "int8"),
             options={
@@ -272,8 +272,8 @@ TARGETS: dict[str, Target] = {
                 Requirement("tensorrt", "tensorrt", "10.3", _TENSORRT),
             ),
             run_needs=(Requirement("tensorrt", "tensorrt", "10.3", _TENSORRT),),
-            run_probe="..runtime.cuda:gpu_problem",
-            build_probe="..runtime.cuda:gpu_problem",
+            run_probe="..runtime.tensorrt.cuda:gpu_problem",
+            build_probe="..runtime.tensorrt.cuda:gpu_problem",
             profile="tensorrt",
             calibrated=("fp16", "int8"),
             options={

@@ -21,7 +21,7 @@ from ...runtime.sessions import Session
 from .budgets import Budget, budget_for
 from .metrics import Band, bands, ssim
 
-GOLDEN_ONLY = "against the recorded output of one photo"
+GOLDEN_ONLY = "against the golden output of one photo"
 """What a verdict says where :func:`verify_golden` was all that could be done."""
 
 

@@ -17,8 +17,8 @@ from ...runtime.onnx_nodes import onnx_nodes
 from ...runtime.photo import Array
 from ...runtime.sessions import Session
 
-LAYOUT = "(change of layout)"
-UNKNOWN = "(not known)"
+LAYOUT = "(layout change)"
+UNKNOWN = "(unknown)"
 _MAX_PROFILE_BYTES = 512 * 1024**2
 _SUFFIX = "_kernel_time"
 _MADE_BY_RUNTIME = ("ReorderInput", "ReorderOutput", "Transpose", "Cast", "Memcpy")
@@ -43,7 +43,7 @@ def layer_times(session: Session, x: Array, runs: int = 5) -> list[Layer]:
     """
     target = session.artifact.passport.target
     if target not in _PROFILERS:
-        raise TargetUnavailableError(f"times per layer are not read from the target {target}")
+        raise TargetUnavailableError(f"times per layer are not available for target {target}")
     times = _PROFILERS[target](session, x, runs)
     return sorted(times, key=lambda layer: -layer.ms)
 

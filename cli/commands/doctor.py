@@ -20,7 +20,7 @@ _PACKAGES = {
     "torch": ("torch", "export", "the network and its reference results"),
     "onnx": ("onnx", "export", "building"),
     "onnxscript": ("onnxscript", "export", "building"),
-    "onnxsim": ("onnxsim", "export", "simplifying what was built"),
+    "onnxsim": ("onnxsim", "export", "simplifying the ONNX graph"),
     "safetensors": ("safetensors", "export", "reading weights"),
     "jinja2": ("jinja2", "report", "report.html"),
     "coremltools": ("coremltools", "coreml", "building coreml artifacts, and running them on a Mac"),
@@ -30,12 +30,12 @@ _PACKAGES = {
 
 
 def doctor(json: JsonOption = False) -> int:
-    """Show what this machine can do.
+    """Show what this machine can build and run.
 
-    What is installed, which targets can be built and run here, why not the others, and what would change
-    that.
+    Lists installed packages, the targets that can be built and run here, the reason for each one that cannot,
+    and what to install.
     """
-    with show.working("looking around"):
+    with show.working("examining this machine"):
         found = examine()
     if json:
         show.as_json(found)
@@ -45,7 +45,7 @@ def doctor(json: JsonOption = False) -> int:
     show.facts("This machine", [(name.replace("_", " "), _text(value)) for name, value in machine.items()])
     show.table(
         "Targets",
-        ("target", "what it is", "precisions", "builds here", "runs here", "remarks"),
+        ("target", "description", "precisions", "can build", "can run", "remarks"),
         [
             (
                 t["name"],

@@ -38,7 +38,7 @@ from ..tensorrt.weak_typing import legacy_files
 from .wheel import PROGRAM, add_entry, device_wheel
 
 if TYPE_CHECKING:
-    from ...calibration.table import CalibrationTable, Key
+    from ...calibration.table import CalibrationTable, ProgramKey
     from ...runtime.passport import Passport
 
 DEVICES: Mapping[str, tuple[str, ...]] = {"jetson": ("onnx", "tensorrt-rtx", "tensorrt")}
@@ -198,7 +198,7 @@ def _for_device(artifact: Artifact, scratch: Path, tables: Sequence[CalibrationT
         )
 
 
-def _keys(passport: Passport) -> list[Key]:
+def _keys(passport: Passport) -> list[ProgramKey]:
     """Return the sections of a table that tell a weakly typed build of an artifact what to do, best first:
     TensorRT's, which builds it; else that of the artifact's own target."""
     profiles = dict.fromkeys(TARGETS[name].profile for name in ("tensorrt", passport.target))

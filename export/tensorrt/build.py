@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from ...calibration.layers import CONVOLUTION
 from ...runtime.caches import cache_folder
-from ...runtime.device.build import CACHE_FILE, WIDE_FILE
+from ...runtime.device.build import CACHE_FILE, FLOAT32_LAYERS_FILE
 from ...runtime.errors import BadInputError, LoweringError, TargetUnavailableError
 from ...runtime.files import write_problem
 from ...runtime.onnx_nodes import onnx_nodes
@@ -161,9 +161,9 @@ def _build(
         notes.append(f"{title}: weakly typed, {precision} by flags of the builder; {ONNX_FILE} is float32")
     if layers and table is not None:
         section = table.section(lowered.key)
-        fates = layer_report.census(layers, model, section, precision)
-        (folder / LAYERS_FILE).write_bytes(layer_report.to_json(fates))
-        notes += layer_report.describe(fates, precision)
+        outcomes = layer_report.census(layers, model, section, precision)
+        (folder / LAYERS_FILE).write_bytes(layer_report.to_json(outcomes))
+        notes += layer_report.describe(outcomes, precision)
     notes += warnings_in((folder / LOG_FILE).read_text(encoding="utf-8"), title)
     versions = {
         **onnx_target.toolchain(),
@@ -177,7 +177,7 @@ def _build(
 def _fitting(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTable:
     """Return the table without int8 in layers that TensorRT-RTX makes larger by it than in floats."""
     title, layers = TITLES["tensorrt-rtx"], {entry.node for entry in table.section(lowered.key).layers}
-    wide = {}
+    in_float = {}
     for node in lowered.program.graph.nodes:
         if node.name not in layers:
             continue
@@ -186,10 +186,10 @@ def _fitting(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTab
         grouped = str(node.target) == CONVOLUTION and mine < source.meta["val"].shape[1]
         if grouped and mine % 4:
             count = f"{mine} channels" if mine > 1 else "one channel"
-            wide[node.name] = PADDED.format(count=count, title=title)
+            in_float[node.name] = PADDED.format(count=count, title=title)
         elif any(base_name(user.target) in _CUTS for user in source.users):
-            wide[node.name] = SHIFTED.format(title=title)
-    return table.to_float(lowered.key, wide, table.section(lowered.key).mixture)
+            in_float[node.name] = SHIFTED.format(title=title)
+    return table.to_float(lowered.key, in_float, table.section(lowered.key).mixed_precision)
 
 
 def _run(request: Request, folder: Path, extras: Mapping[str, bytes]) -> tuple[Answer, list[EngineLayer]]:
@@ -201,7 +201,7 @@ def _run(request: Request, folder: Path, extras: Mapping[str, bytes]) -> tuple[A
             **asdict(request),
             "onnx": str((folder / ONNX_FILE).resolve()),
             "engine": str((folder / ENGINE_FILE).resolve()),
-            "wide": json.loads(extras.get(WIDE_FILE, b"[]")),
+            "float32_layers": json.loads(extras.get(FLOAT32_LAYERS_FILE, b"[]")),
         }
         if request.precision == "int8" and CACHE_FILE in extras:
             (scratch / CACHE_FILE).write_bytes(extras[CACHE_FILE])

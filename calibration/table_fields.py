@@ -18,10 +18,6 @@ LARGEST = 1e30
 """No tensor of a network that works holds a larger value; and squares of it are finite."""
 
 
-_WEIGHTS_ONLY_BEFORE = "a product, computed no faster in 8 bits here: its weights alone are stored in them"
-"""The reason by which tables of older releases, which have no ``weights_only``, tell such layers."""
-
-
 def wrong(where: str, what: str) -> CalibrationError:
     """Return the error for one place of the table."""
     return CalibrationError(f"{where} {what}")
@@ -124,7 +120,7 @@ def _statistics(value: Any, name: str) -> Statistics:
 def _layer(value: Any) -> Layer:
     names = [f.name for f in dataclasses.fields(Layer) if f.name not in ("macs", "weights_only")]
     texts = {name: _text(value[name], f"layer {name}") for name in names}
-    weights_only = value.get("weights_only", texts["reason"] == _WEIGHTS_ONLY_BEFORE)
+    weights_only = value["weights_only"]
     if type(weights_only) is not bool:
         raise wrong("layer weights_only", f"is {weights_only!r:.40}, not true or false")
     return Layer(**texts, macs=_count(value["macs"], "macs"), weights_only=weights_only)

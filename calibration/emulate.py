@@ -114,12 +114,3 @@ class HalfRunner(Runner):
         peak = float(value.abs().max()) if value.numel() else 0.0
         self.peaks[n.name] = max(peak, self.peaks.get(n.name, 0.0)) if math.isfinite(peak) else math.inf
         return value if n.name in self.float32_layers else value.half().float()
-
-
-def psnr_db(found: Array, expected: Array) -> float:
-    """Return the peak signal-to-noise ratio with white at 1 (bytes: 255), at most 200; -200 if not finite."""
-    white = 255.0 if found.dtype == "uint8" else 1.0
-    error = float((((found.astype("float64") - expected) / white) ** 2).mean())
-    if not math.isfinite(error):
-        return -200.0
-    return 200.0 if error == 0 else min(200.0, -10 * math.log10(error))

@@ -17,7 +17,9 @@ from torch.export import ExportedProgram
 
 from ..runtime.errors import CheckFailedError
 from ..runtime.photo import Array
-from .emulate import Int8Runner, psnr_db
+from ..runtime.pixels import psnr_db
+from ..runtime.progress import Progress
+from .emulate import Int8Runner
 from .evaluation_pairs import EvaluationPairs
 from .layers import Layer
 from .levels import LEVELS
@@ -25,7 +27,6 @@ from .mixed_precision import Bounds, LayerTime, MixedPrecision, Point, Times, Tr
 from .runner import Runner
 from .table import CalibrationTable, ProgramKey
 
-Progress = Callable[[int, int, str], None]
 CURVE = 14
 """Mixtures that are emulated whatever the bound, evenly from all layers in 8 bits to one."""
 RANKED = 3

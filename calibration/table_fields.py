@@ -118,10 +118,12 @@ def _statistics(value: Any, name: str) -> Statistics:
 
 
 def _layer(value: Any) -> Layer:
-    names = [f.name for f in dataclasses.fields(Layer) if f.name != "macs"]
-    return Layer(
-        **{name: _text(value[name], f"layer {name}") for name in names}, macs=_count(value["macs"], "macs")
-    )
+    names = [f.name for f in dataclasses.fields(Layer) if f.name not in ("macs", "weights_only")]
+    texts = {name: _text(value[name], f"layer {name}") for name in names}
+    weights_only = value["weights_only"]
+    if type(weights_only) is not bool:
+        raise wrong("layer weights_only", f"is {weights_only!r:.40}, not true or false")
+    return Layer(**texts, macs=_count(value["macs"], "macs"), weights_only=weights_only)
 
 
 def _number(value: Any, where: str) -> float:

@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...runtime import program
 from ...runtime.photo import Array
+from ...runtime.pixels import psnr_db
 from ...runtime.sessions import available_threads
 from .. import script
-from ..accuracy.metrics import psnr_db
 from ..timing.latency import Latency, measure_side_by_side
 from ..timing.machine import machine_info
 

@@ -10,7 +10,6 @@ import typer
 from .. import show
 from ..guard import complain
 from ..options import JsonOption, OverwriteOption, ThreadsOption
-from ..parsing import check_threads
 
 if TYPE_CHECKING:
     from ...runtime.deblur import FileResult, Progress
@@ -60,7 +59,6 @@ def deblur(
 
     A photo of any size goes through in tiles that blend into each other, in bounded memory.
     """
-    check_threads(threads)
     with show.working("opening the artifact") as step:
         from ...runtime.deblur import deblur_files
         from ...runtime.photo import DEFAULT_MAX_PIXELS

@@ -22,7 +22,7 @@ from ..options import (
     ThreadsOption,
     WeightsOption,
 )
-from ..parsing import check_photos, check_threads
+from ..parsing import check_photos
 
 if TYPE_CHECKING:
     from ...benchmarks.accuracy.parity import Parity
@@ -67,7 +67,6 @@ def verify(
     """
     from ...runtime.artifact import Artifact
 
-    check_threads(threads)
     if worst_case and (golden or not torch_is_here()):
         raise BadInputError("--worst-case needs PyTorch: the golden output covers one photo only")
     golden = golden or not torch_is_here()
@@ -146,11 +145,9 @@ def _caveats(session: Session) -> str:
 def _row(
     artifact: Artifact, parity: Parity, caveat: str, golden: bool, worst: WorstCase | None
 ) -> dict[str, Any]:
-    state = "verified" if parity.within_budget else "failed"
-    reason = "; ".join(parity.problems)
-    if not reason:
-        against = "against the golden output of one photo" if golden else ""
-        reason = "; ".join(part for part in (caveat, against) if part)
+    from ...benchmarks.accuracy.parity import GOLDEN_ONLY
+
+    state, reason = parity.verdict(caveat, GOLDEN_ONLY if golden else "")
     return {
         "path": str(artifact.path),
         "target": artifact.passport.target,

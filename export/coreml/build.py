@@ -60,7 +60,7 @@ def build(
 
     name = TARGETS["coreml"].model_file
     prepared = prepare(lowered.program)
-    kept = islands(lowered, prepared) if precision != "fp32" else {}
+    kept = islands(lowered, table if precision == "int8" else None) if precision != "fp32" else {}
     model = _convert(prepared, precision, kept)
     notes = [f"float32 in {path or 'the root module'}: {why}" for path, why in sorted(kept.items())]
     counts: dict[str, int] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -40,12 +40,14 @@ class LoweredProgram:
 
     ``program`` takes and returns what the original module does, computes in the same dtype, and holds no
     complex value, no ``torch.fft`` operator (unless a site was asked to stay ``native``), no symbolic shape
-    and no branch.
+    and no branch. ``samples`` returns inputs that show what the program is used on; where none
+    were given, those that it was traced with.
     """
 
     program: ExportedProgram
     plan: Plan
     audit: Audit
+    samples: Callable[[], Sequence[Tensor]]
 
     @cached_property
     def sha256(self) -> str:
@@ -128,7 +130,8 @@ def lower(
         program = reduce_ranks(program)
         check = _self_check(program, module, example_inputs, lowered)
     notes = (*_complex_ends(exported), *(f"constant: {line}" for line in baked))
-    return LoweredProgram(program, made, audit_program(program, made, check, fusions.records, notes))
+    audit = audit_program(program, made, check, fusions.records, notes)
+    return LoweredProgram(program, made, audit, samples=lambda: inputs[:1])
 
 
 def _self_check(

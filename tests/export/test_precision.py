@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from fdikp_edge.calibration.emulate import HalfRunner, Int8Runner, psnr_db
+from fdikp_edge.calibration.emulate import HalfRunner, Int8Runner
 from fdikp_edge.calibration.fp16_islands import decide
 from fdikp_edge.calibration.runner import Runner
 from fdikp_edge.calibration.samples import choose, shipped_photos
@@ -25,6 +25,7 @@ from fdikp_edge.export.onnx.quantise import SIGNED, quantise
 from fdikp_edge.export.roles import protected
 from fdikp_edge.runtime import processor
 from fdikp_edge.runtime.errors import CalibrationError
+from fdikp_edge.runtime.pixels import psnr_db
 from fdikp_edge.runtime.sessions import open_session
 from onnx import TensorProto, numpy_helper
 from spectral_net import SIZE, SpectralNet

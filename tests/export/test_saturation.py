@@ -15,10 +15,10 @@ from fdikp_edge.calibration.emulate import Int8Runner, psnr_db
 from fdikp_edge.calibration.levels import LEVELS, REDUCED_LEVELS
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.calibration.table import CalibrationTable
-from fdikp_edge.export import onnx as target
 from fdikp_edge.export.build import build_artifact
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.lowered import LoweredModel, lower_model
+from fdikp_edge.export.onnx import build as target
 from fdikp_edge.export.targets import get_target
 from fdikp_edge.runtime import processor
 from fdikp_edge.runtime.artifact import Artifact

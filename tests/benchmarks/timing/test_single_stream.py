@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_bundle as maker
-from fdikp_edge.benchmarks.device_profile import as_pixels, clocks, timed_query, verdict
+from fdikp_edge.benchmarks.device_profile import clocks, timed_query, verdict
 from fdikp_edge.benchmarks.telemetry import Reading, Sampler
 from fdikp_edge.benchmarks.timing import single_stream
 from fdikp_edge.benchmarks.timing.layers import (
@@ -24,6 +24,7 @@ from fdikp_edge.benchmarks.timing.layers import (
 )
 from fdikp_edge.benchmarks.timing.protocol import Protocol
 from fdikp_edge.benchmarks.timing.single_stream import Run, measure, protocol_dict
+from fdikp_edge.runtime.pixels import picture
 from fdikp_edge.runtime.sessions import open_session
 
 SHORT = Protocol(queries=40, seconds=0.01, idle_seconds=0, soak_seconds=0, warmup=2, interval_s=0.01)
@@ -128,7 +129,7 @@ def test_drift_is_flagged_over_many_queries_only() -> None:
 def test_a_session_is_timed_from_pixels_to_pixels(tmp_path: Path) -> None:
     with open_session(maker.make(tmp_path), threads=1) as session:
         image, _ = session.artifact.golden()
-        pixels = as_pixels(session, image)
+        pixels = picture(image, session.input)
         assert pixels.dtype == np.uint8 and pixels.shape == (32, 32, 3)
         assert np.abs(pixels.transpose(2, 0, 1) / 255 - image[0]).max() <= 0.5 / 255 + 1e-6
         took = timed_query(session, pixels)()

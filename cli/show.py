@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Step = Callable[[int, int, str], None]
-"""Told about progress: steps done, steps in all, what is being done now."""
+"""Called with progress: steps done, steps in total, message."""
 
 PIPED_WIDTH = 140
 _STATE_STYLES = {"verified": "green", "failed": "bold red", "unverified": "yellow", "unavailable": "yellow"}

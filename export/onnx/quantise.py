@@ -1,4 +1,4 @@
-"""Puts quantise and dequantise nodes into an ONNX graph, once, where a calibration table says so.
+"""Puts quantise and dequantise nodes into an ONNX graph, once, as a calibration table specifies.
 
 The scheme is what every runtime takes: symmetric, one step for each output channel of the weights, one for
 each tensor, biases in floats. Two dialects write the same numbers down:
@@ -48,7 +48,7 @@ def quantise(
 ) -> list[Layer]:
     """Quantise a float32 model in place, and return the layers that compute in 8 bits now.
 
-    Of layers that compute in floats the weights alone are stored in 8 bits, where the table says so.
+    Of layers that compute in floats the weights alone are stored in 8 bits, if the table specifies it.
 
     Raises:
         CalibrationError: the table was made for another program or profile.

@@ -124,9 +124,9 @@ def _with_model(path: Path, model: bytes, dest: Path) -> Path:
 def test_refusals(tmp_path: Path) -> None:
     good = maker.make(tmp_path / "one")
     out = tmp_path / "x.bundle"
-    with pytest.raises(UnknownNameError, match="there are: jetson"):
+    with pytest.raises(UnknownNameError, match="jetson"):
         make_bundle([good], out, device="toaster")
-    with pytest.raises(BadInputError, match="needs an artifact"):
+    with pytest.raises(BadInputError, match="at least one artifact"):
         make_bundle([], out)
     with pytest.raises(ArtifactError):
         make_bundle([tmp_path / "nothing"], out)

@@ -39,7 +39,7 @@ def timed_mixed_precision(
         samples: see :func:`fdikp_edge.export.calibrate.choose_mixed_precision`, as ``pairs``.
         pairs: photos to judge on.
         threads: processor threads; all that may be used when ``None``.
-        progress: told (steps done, steps in all, what is being done).
+        progress: called with (steps done, steps in total, message).
 
     Raises:
         TargetUnavailableError: the target cannot be timed here.

@@ -55,5 +55,5 @@ def in_turn(samples: Samples, radii: Sequence[float] = RADII) -> Samples:
     warnings = samples.warnings
     if left_out := radii[len(tiles) :]:
         said = ", ".join(f"{radius:g}" for radius in left_out)
-        warnings += (f"{len(tiles)} tiles for {len(radii)} radii: none is out of focus by {said} pixels",)
+        warnings += (f"{len(tiles)} tiles for {len(radii)} radii: radius {said} pixels is not used",)
     return dataclasses.replace(samples, tiles=tuple(tiles), warnings=warnings)

@@ -1,7 +1,7 @@
-"""Photos that a mixture is judged on: blurred ones, and what each should become.
+"""Photos on which mixed precision is evaluated: blurred ones, and the sharp photo of each.
 
-Real pairs are best. Where there are none, the calibration photos stand for the sharp ones, and are put out of
-focus here by a disk, in linear light.
+Real pairs are best. Without them, the calibration photos are the sharp ones, and are defocused by a disk in
+linear light.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .defocus import out_of_focus
 from .samples import Samples
 
 COUNT = 8
-"""Photos that each mixture is judged on; layers by themselves are ranked on the first few of them."""
+"""Photos on which each selection of layers is evaluated; single layers are ranked on the first few."""
 RADIUS = 3.0
 """Of the disk, in pixels; in the middle of what real pairs of a few megapixels show."""
 
@@ -56,13 +56,13 @@ def of_pairs(
     """Return the middles of pairs of photos, spread evenly over those in ``folder``.
 
     Args:
-        folder: holds ``blur`` and ``sharp`` with files of equal names, or folders of that kind.
+        folder: holds ``blur`` and ``sharp`` with files of equal names, or contains such folders.
         size: height and width of the program.
         dtype: as :func:`of_samples`.
         count: how many pairs at most.
 
     Raises:
-        BadInputError: no pairs there.
+        BadInputError: no pairs found.
         CalibrationError: a photo smaller than ``size``, or one of another size than its partner.
         ImageError: a photo that cannot be read.
     """

@@ -18,9 +18,9 @@ from torch.export.graph_signature import InputKind
 CONVOLUTION, LINEAR = "aten.conv2d.default", "aten.linear.default"
 LEAST_WORK = 100_000
 """Multiply-adds under which 8 bits save no time that could be measured."""
-RUN_TIME = "its weights are made at run time, by the kernel inversion"
-NO_FASTER = "a product, computed no faster in 8 bits here: its weights alone are stored in them"
-LITTLE_WORK = "too little work: no time to save"
+RUN_TIME = "its weights are computed at run time, by the kernel inversion"
+NO_FASTER = "a matrix product, no faster in int8 here: only its weights are stored in int8"
+LITTLE_WORK = "too little work for int8 to save time"
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def find_photos(paths: Sequence[str | Path]) -> list[Path]:
         elif entry.exists():
             found.append(entry)
         else:
-            raise CalibrationError(f"{entry}: there is no such photo or folder")
+            raise CalibrationError(f"{entry}: no such photo or folder")
     if not found:
         raise CalibrationError(f"no photo ({', '.join(FORMATS)}) in {', '.join(map(str, paths))}")
     return sorted(dict.fromkeys(found))
@@ -135,14 +135,14 @@ def choose(
     """
     if len(photos) < LEAST_PHOTOS:
         raise CalibrationError(
-            f"{len(photos)} photo to calibrate with: at least {LEAST_PHOTOS} are needed, and a dozen of "
-            "different scenes is good; leave them out to use the set that is shipped"
+            f"{len(photos)} photo to calibrate with: at least {LEAST_PHOTOS} are needed, and about "
+            "12 different scenes are recommended; give none to use the included photos"
         )
     warnings, tiles, black, small = [], [], [], []
     if len(photos) < FEW_PHOTOS:
         warnings.append(
-            f"only {len(photos)} photos: ranges follow these few scenes, and brighter or busier photos "
-            "will be clipped"
+            f"only {len(photos)} photos: ranges cover only these scenes; brighter or more detailed photos "
+            "may be clipped"
         )
     rng = np.random.default_rng(seed)
     for path in photos:
@@ -154,20 +154,17 @@ def choose(
             black.append(Path(path).name)
         tiles += cut
     if not tiles:
-        raise CalibrationError(
-            f"all {len(photos)} photos are black: every range would be zero and every layer would be clipped "
-            "to nothing"
-        )
+        raise CalibrationError(f"all {len(photos)} photos are black: all ranges would be zero")
     if black:
-        warnings.append(f"nothing but black in {_some(black)}: left out")
+        warnings.append(f"not used, all black: {_some(black)}")
     if small:
         warnings.append(
-            f"smaller than a tile of {size[0]}x{size[1]}: {_some(small)}, continued by the mirror image, "
-            "whose edges are smoother than a photo's"
+            f"smaller than a tile of {size[0]}x{size[1]}: {_some(small)}, extended by mirroring, "
+            "which has smoother edges than a real photo"
         )
     chosen = _farthest(tiles, count, rng)
     if len(chosen) < count:
-        warnings.append(f"the photos give {len(chosen)} different tiles of the {count} asked for")
+        warnings.append(f"the photos give only {len(chosen)} different tiles of {count} requested")
     return Samples(tuple(chosen), len(photos), len(tiles), tuple(warnings))
 
 

@@ -36,7 +36,7 @@ def read_section(
     for layer in layers:
         for verb, name in (("reads", layer.input), ("makes", layer.node)):
             if not layer.reason and name not in tensors:
-                raise wrong(f"layer {layer.node!r}", f"{verb} {name!r}, of which there is no range")
+                raise wrong(f"layer {layer.node!r}", f"{verb} {name!r}, which has no range")
     mixture = value.get("mixture")  # which only a search leaves
     return (
         tensors,
@@ -56,7 +56,7 @@ def _mixture(value: Any) -> MixedPrecision:
     chosen = _count(value["chosen"], "chosen")
     ranking = [_figures(Trial, entry, "ranking") for entry in value["ranking"]]
     if chosen >= len(points) or points[chosen].in_floats > len(ranking):
-        raise wrong("mixture.chosen", "is none of its points")
+        raise wrong("mixture.chosen", "is not the index of a point")
     return MixedPrecision(
         bounds=Bounds(
             **{

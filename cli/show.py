@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Step = Progress
+"""Called with progress: steps done, steps in total, message."""
 
 PIPED_WIDTH = 140
 _STATE_STYLES = {"verified": "green", "failed": "bold red", "unverified": "yellow", "unavailable": "yellow"}

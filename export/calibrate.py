@@ -63,8 +63,8 @@ def calibrate(
     protect_outliers: bool = False,
     progress: Progress | None = None,
 ) -> CalibrationTable:
-    """Take ranges of a network on photos, once for each program it was lowered to, and choose the layers of
-    each profile that it was lowered for.
+    """Collect a network's activation ranges on photos, once per lowered program, and choose the int8 layers
+    of each profile.
 
     Args:
         models: one network at one size, lowered for one or more profiles.
@@ -75,8 +75,8 @@ def calibrate(
         least_work: layers of fewer multiply-adds stay in floats.
         guarded: leave transforms, kernel inversion, and spectra where they cost the picture too much, in
             floats; without, to see what for.
-        protect_outliers: leave what hard pictures lose most by in floats as well (:func:`.roles.exposed`).
-        progress: told (steps done, steps in all, what is being done).
+        protect_outliers: also keep layers sensitive to hard test patterns in float (:func:`.roles.exposed`).
+        progress: called with (steps done, steps in total, message).
 
     Raises:
         CalibrationError: too few photos, nothing but black, or a network that returns NaN.
@@ -94,7 +94,7 @@ def calibrate(
 
         def told(tile: int, tiles: int, done: int = done, names: str = ", ".join(profiles)) -> None:
             if progress is not None:
-                progress(done * tiles + tile, len(programs) * tiles, f"taking ranges ({names})")
+                progress(done * tiles + tile, len(programs) * tiles, f"collecting ranges ({names})")
 
         lowered = next(iter(profiles.values()))
         found = calibrate_program(
@@ -147,7 +147,7 @@ def choose_samples(
 
 
 def default_radii(photos: Sequence[str | Path] | None) -> Sequence[float]:
-    """Return the radii in pixels that tiles of these photos are put out of focus by where nobody says any."""
+    """Return the default defocus radii, in pixels, for tiles of these photos."""
     return (0.0,) if photos else RADII
 
 
@@ -218,7 +218,7 @@ def choose_mixed_precision(
     pairs: str | Path | None = None,
     progress: Progress | None = None,
 ) -> CalibrationTable:
-    """Return the table with the layers in floats that the bounds ask for.
+    """Return the table with as many layers in float as the bounds require.
 
     See :func:`fdikp_edge.calibration.mixed_precision_search.search`.
 
@@ -230,10 +230,10 @@ def choose_mixed_precision(
         times: of its float and int8 files.
         samples: tiles to defocus and restore, where there are no pairs; of the shipped photos when ``None``.
         pairs: a folder of pairs of photos, see :func:`.evaluation_pairs.of_pairs`.
-        progress: told (steps done, steps in all, what is being done).
+        progress: called with (steps done, steps in total, message).
 
     Raises:
-        CheckFailedError: no mixture meets the bounds.
+        CheckFailedError: the bounds cannot be met.
         CalibrationError: the table is of another program or profile, or the pairs do not fit.
     """
     dtype = model.contracts[0].dtype
@@ -255,7 +255,7 @@ def choose_mixed_precision(
 
 
 def estimated(model: LoweredModel, table: CalibrationTable, times: Times) -> Times:
-    """Return times with an estimate by layer, where the runtime does not tell any."""
+    """Return times with an estimate per layer, for runtimes that report none."""
     section = table.section(model.lowered.key)
     nodes = [layer.node for layer in section.quantised()]
     return Times(**{**vars(times), "source": ESTIMATE, "layers": times_by_work(section.layers, nodes, times)})

@@ -56,8 +56,8 @@ def read_options(target: str, text: str, offered: Mapping[str, Option]) -> dict[
     """Return the options of ``target`` with those set in ``text``: ``name=value``, several by semicolon.
 
     Raises:
-        BadInputError: an option that the target has not, a value of another form, or one that is not
-            offered; lists those there are.
+        BadInputError: an option the target does not have, a malformed value, or a value that is not
+            allowed; the message lists the options.
     """
     values = {name: option.default for name, option in offered.items()}
     for part in filter(None, text.split(";")):
@@ -67,13 +67,13 @@ def read_options(target: str, text: str, offered: Mapping[str, Option]) -> dict[
             known = "; ".join(f"{n}={o.default} ({o.about})" for n, o in offered.items())
             raise BadInputError(
                 f"target {target} has no option {part.strip()!r:.60}; "
-                + (f"it has: {known}" if known else "it has none")
+                + (f"its options: {known}" if known else "it has none")
             )
         strange = [entry for entry in value.strip().split(",") if entry not in option.offered]
         if option.offered and strange:
             raise BadInputError(
-                f"target {target}: {name.strip()}: {', '.join(strange)} is not offered; "
-                f"there are: {', '.join(option.offered)}"
+                f"target {target}: {name.strip()}: {', '.join(strange)} is not allowed; "
+                f"expected: {', '.join(option.offered)}"
             )
         values[name.strip()] = value.strip()
     return values

@@ -32,12 +32,12 @@ from .spectral.graph import SITE
 from .spectral.sites import Kind
 
 TRANSFORM = "part of the transform {site} in {module}: its sums would lose the small coefficients"
-SPECTRUM = "computed on the spectrum of {module}, whose mean outweighs all else"
-LOWERING = "a constant of the lowering's own, not a layer of the network"
-KERNELS = "feeds the kernels made at run time, whose inversion enlarges what rounding adds"
-FIRST = "reads the picture: rounding its result would stay in every sum after it"
-LAST = "makes the picture: nothing after it smooths what rounding adds"
-PICTURE = "between the last upsampling and the picture: nothing smooths what rounding adds"
+SPECTRUM = "computed on the spectrum of {module}, whose mean is far larger than the other coefficients"
+LOWERING = "a constant added by the lowering, not a layer of the network"
+KERNELS = "feeds the kernels computed at run time, whose inversion amplifies rounding errors"
+FIRST = "reads the input image: its rounding error would remain in every later sum"
+LAST = "produces the output image: no later layer smooths its rounding error"
+PICTURE = "between the last upsampling and the output image: no later layer smooths its rounding error"
 ELEMENTWISE = ARITHMETIC | {"clamp", "round", "permute", "alias", "clone", "_to_copy"}
 READ_THROUGH = ELEMENTWISE | {"cat", "pixel_unshuffle"}
 MOVING = RESHAPES | SHUFFLES | {"cat", "select", "slice", "transpose"}

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from .spectral import LoweredProgram
 
 PRECISIONS: Mapping[str, str] = {
-    "fp32": "32-bit floats throughout",
-    "fp16": "16-bit floats, with what overflows or loses too much kept in 32-bit",
-    "int8": "8-bit convolutions from a calibration table, all else in floats",
+    "fp32": "32-bit float",
+    "fp16": "16-bit float; values that overflow or lose too much precision stay in 32-bit",
+    "int8": "8-bit convolutions from a calibration table; everything else in float",
 }
 """Every precision of the toolkit, in the order tables list them. A target offers some of them."""
 
@@ -89,11 +89,11 @@ class Target:
         """
         if precision not in PRECISIONS:
             raise UnknownNameError(
-                f"no precision is called {precision!r}; there are: {', '.join(PRECISIONS)}"
+                f"unknown precision {precision!r}; expected one of: {', '.join(PRECISIONS)}"
             )
         if precision not in self.precisions:
             raise TargetUnavailableError(
-                f"target {self.name} is not offered at {precision} yet, only at {', '.join(self.precisions)}"
+                f"target {self.name} does not support {precision}, only {', '.join(self.precisions)}"
             )
         found = capability(self)
         if not found.can_build:
@@ -244,7 +244,7 @@ TARGETS: dict[str, Target] = {
             builder=".coreml.build:build",
             build_needs=(_TORCH, Requirement("coremltools", "coremltools", "9.0", _COREML)),
             run_needs=(),  # the reference interpreter has NumPy alone
-            run_remark="off a Mac by the MIL reference interpreter: the numbers, not the speed",
+            run_remark="without a Mac: MIL reference interpreter, for numerical results, not for speed",
             profile="coreml",
             calibrated=("int8",),
             parts=".coreml.parts:open_parts",
@@ -324,7 +324,7 @@ def get_target(spec: str) -> Target:
     name, _, text = spec.partition(":")
     row = TARGETS.get(name)
     if row is None:
-        raise UnknownNameError(f"no target is called {name!r}; there are: {', '.join(TARGETS)}")
+        raise UnknownNameError(f"unknown target {name!r}; expected one of: {', '.join(TARGETS)}")
     if not text:
         return row
     chosen = read_options(name, text, row.options)
@@ -344,13 +344,13 @@ def select(names: Sequence[str], precisions: Sequence[str]) -> list[tuple[Target
 
     Raises:
         UnknownNameError: a name that does not exist.
-        BadInputError: an option that a target has not.
+        BadInputError: an option the target does not have.
     """
     asked = [get_target(name) for name in names if name != "all"]
     for precision in precisions:
         if precision != "all" and precision not in PRECISIONS:
             raise UnknownNameError(
-                f"no precision is called {precision!r}; there are: {', '.join(PRECISIONS)}, all"
+                f"unknown precision {precision!r}; expected one of: {', '.join(PRECISIONS)}, all"
             )
     pairs = []
     for row in TARGETS.values():

@@ -57,7 +57,7 @@ def bisect(
         photos: to look for the largest error on; its recorded photo alone when empty.
         budget: the artifact's own when ``None``.
         threads: processor threads; all that may be used when ``None``.
-        progress: told (probes done, probes expected, what is being done).
+        progress: called with (probes done, probes expected, message).
 
     Raises:
         BadInputError: the network does not fit the artifact, ``against`` takes other images, a photo cannot

@@ -99,7 +99,7 @@ def verify(
         session: an opened artifact; its passport's precision decides the budget.
         reference: the network in eager.
         photos: photographs or their paths; the samples of this package when empty.
-        progress: told (done, all, photo).
+        progress: called with (done, total, photo).
         seen: told the difference of each photo, and what the session and the float32 reference made of it
             (height x width x 3, float64, white at 1).
 

@@ -107,7 +107,7 @@ def find_worst(
         file: where the worst case is kept; tried first if it is there, and written when a worse one is found.
         evaluations: how many pictures to try at most; those made to be hard are a part of them.
         seed: of the search.
-        progress: told (done, all, what is tried).
+        progress: called with (done, total, image).
 
     Raises:
         ImageError: a photo, or the kept file, that cannot be read.

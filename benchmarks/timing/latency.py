@@ -153,7 +153,7 @@ def measure_side_by_side(
         min_samples: stop when every call has this many.
         max_seconds: stop then in any case, for each call; at least three samples of each are taken.
         settle: see above.
-        progress: told (samples so far, samples wanted, "").
+        progress: called with (samples so far, samples requested, "").
         clock: seconds; ``time.process_time`` leaves out what other processes took, and adds up threads.
     """
     samples: dict[str, list[float]] = {name: [] for name in calls}

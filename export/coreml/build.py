@@ -66,7 +66,7 @@ def build(
     counts: dict[str, int] = {}
     if precision == "int8":
         if table is None:
-            notes.append("int8: weights only, since there is no calibration table")
+            notes.append("int8: weights only, because no calibration table was given")
         else:
             with quiet():
                 model, counts["int8 layers"] = round_inputs(model, lowered, table)
@@ -99,8 +99,8 @@ def check(package: Package) -> dict[str, int]:
         weights = operation.inputs.get("weight", ()) if operation.type.startswith("conv") else ()
         if any(isinstance(name, str) and name not in stored for name in weights):
             raise LoweringError(
-                f"model.mlpackage: {operation} has kernels made at run time, which Core ML runs slowly or "
-                'not at all; lower the network with target="coreml"'
+                f"model.mlpackage: {operation} has kernels computed at run time, which Core ML runs slowly "
+                'or not at all; lower the network with target="coreml"'
             )
     found = Counter(operation.type for operation in package.program.operations if operation.type != "const")
     census = table_of(found)

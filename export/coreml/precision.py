@@ -45,11 +45,11 @@ def islands(lowered: LoweredProgram, table: CalibrationTable | None = None) -> d
         path = row.site.module_path
         if MARGIN * fed.get(path, 0.0) > row.fp16_input_limit:
             found[path] = (
-                f"its transform is safe up to {row.fp16_input_limit:.0f}, and is fed up to {fed[path]:.0f}"
+                f"its transform is safe up to {row.fp16_input_limit:.0f}, its inputs reach {fed[path]:.0f}"
             )
     for path, peak in made.items():
         if peak > PEAK and path not in found:
-            found[path] = f"makes values up to {peak:.0f}"
+            found[path] = f"produces values up to {peak:.0f}"
     return found
 
 

@@ -86,7 +86,7 @@ def make_bundle(
         OutputError: ``out`` exists or cannot be written.
     """
     if device not in DEVICES:
-        raise UnknownNameError(f"no bundle is made for {device!r}; there are: {', '.join(DEVICES)}")
+        raise UnknownNameError(f"unknown device type {device!r}; expected one of: {', '.join(DEVICES)}")
     path = Path(out)
     check_place(path, overwrite=overwrite)
     opened = _open(artifacts, DEVICES[device])
@@ -124,22 +124,22 @@ def _write(
 def _open(artifacts: Iterable[str | Path], targets: tuple[str, ...]) -> list[Artifact]:
     opened = [Artifact.open(path) for path in artifacts]
     if not opened:
-        raise BadInputError("a bundle needs an artifact")
+        raise BadInputError("a bundle needs at least one artifact")
     for artifact in opened:
         passport, name = artifact.passport, artifact.path.name
         if passport.target not in targets:
             raise BadInputError(
-                f"{artifact.path}: is for {passport.target}; a device builds from artifacts for "
+                f"{artifact.path}: is for target {passport.target}; a device bundle takes artifacts for "
                 f"{' or '.join(targets)}"
             )
         if passport.state == "failed":
-            raise BadInputError(f"{artifact.path}: failed its check: {passport.reason}")
+            raise BadInputError(f"{artifact.path}: failed verification: {passport.reason}")
         if ONNX_FILE not in passport.files:
             raise BadInputError(f"{artifact.path}: holds no {ONNX_FILE} to build from")
         if passport.golden is None:
-            raise BadInputError(f"{artifact.path}: has no golden input and output to check with on a device")
+            raise BadInputError(f"{artifact.path}: has no golden input and output for checks on the device")
         if not entry.plain_name(name):
-            raise BadInputError(f"{artifact.path}: give the folder a plain name")
+            raise BadInputError(f"{artifact.path}: rename the folder to a plain name")
     names = [artifact.path.name.casefold() for artifact in opened]
     if len(set(names)) != len(names):
         raise BadInputError("two artifacts have the same name; rename one of the folders")
@@ -165,13 +165,13 @@ def _for_device(artifact: Artifact, scratch: Path, tables: Sequence[CalibrationT
         notes = list(passport.notes)
         if restored:
             notes.append(
-                f"{restored} constants that the artifact stores in fewer bytes are plain here: releases of "
-                "TensorRT differ in what they make of such nodes"
+                f"{restored} compressed constants of the artifact are stored uncompressed here, because "
+                "TensorRT releases differ in how they handle such nodes"
             )
         if unsigned:
             signed(proto)
             notes.append(
-                "8-bit values are signed here, which TensorRT wants; they stand for the same numbers"
+                "8-bit values are stored signed, as TensorRT requires; they represent the same numbers"
             )
         if restored or unsigned:
             (writer.folder / ONNX_FILE).write_bytes(serialise(proto, ONNX_FILE))
@@ -214,7 +214,7 @@ def _tables(paths: Sequence[str | Path], opened: Sequence[Artifact]) -> list[tup
     for path in map(Path, paths):
         table = read_table(path)
         if table.sha256 not in used and not keys & set(table.sections):
-            raise BadInputError(f"{path}: none of these artifacts was made with this table")
+            raise BadInputError(f"{path}: none of these artifacts was built with this table")
         found.append((table, path))
     return found
 

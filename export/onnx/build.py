@@ -160,7 +160,7 @@ def convert_to(
         model, notes = convert(lowered.program, allowed)
         return finished(model), notes
     if table is None:
-        raise CalibrationError(f"{precision} needs a calibration table of this program, and none was given")
+        raise CalibrationError(f"{precision} needs a calibration table of this program")
     section = table.section(lowered.key)
     model, notes = convert(lowered.program, allowed, as_calibrated=precision == "int8")
     if precision == "fp16":
@@ -181,9 +181,7 @@ def serialise(model: onnx.ModelProto, name: str) -> bytes:
         LoweringError: more than the 2 GB that protobuf can hold in one file.
     """
     if model.ByteSize() >= 2**31:
-        raise LoweringError(
-            f"{name}: {model.ByteSize() / 1e9:.1f} GB; an ONNX file in one piece ends at 2 GB"
-        )
+        raise LoweringError(f"{name}: {model.ByteSize() / 1e9:.1f} GB; a single ONNX file is limited to 2 GB")
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 
@@ -293,11 +291,11 @@ def _simplified(model: onnx.ModelProto, notes: list[str], *, fold_weights: bool)
             simpler, _ = onnxsim.simplify(settled, check_n=0, initializers_as_constants=False)
     except Exception as error:
         notes.append(
-            f"onnxsim failed and was left out: {type(error).__name__}: {str(error).splitlines()[:1]}"
+            f"onnxsim failed and was not used: {type(error).__name__}: {str(error).splitlines()[:1]}"
         )
         return model
     if problem := _harm(model, simpler):
-        notes.append(f"onnxsim was left out: {problem}")
+        notes.append(f"onnxsim was not used: {problem}")
         return model
     result: onnx.ModelProto = simpler
     return result

@@ -1,4 +1,4 @@
-"""Puts quantise and dequantise nodes into an ONNX graph, once, where a calibration table says so.
+"""Puts quantise and dequantise nodes into an ONNX graph, once, as a calibration table specifies.
 
 The scheme is what every runtime takes: symmetric, one step for each output channel of the weights, one for
 each tensor, biases in floats. Two dialects write the same numbers down:
@@ -57,7 +57,7 @@ def quantise(
     """Quantise a float32 model in place, and return the layers that compute in 8 bits now.
 
     The largest weight of each of their output channels becomes ``weight_levels``. Of layers that compute in
-    floats the weights alone are stored in 8 bits, from -127 to 127, where the table says so.
+    floats the weights alone are stored in 8 bits, from -127 to 127, if the table specifies it.
 
     Raises:
         CalibrationError: the table was made for another program or profile.

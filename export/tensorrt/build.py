@@ -55,12 +55,12 @@ if TYPE_CHECKING:
 WORKER = (sys.executable, "-m", "fdikp_edge.export.tensorrt.worker")
 """The command that builds one engine, but for the folder that tells it what."""
 
-PADDED = "{count} in a group, which {title} pads to 4 in int8, by zeros of the map's size kept in the engine"
+PADDED = "{count} per group, which {title} pads to 4 in int8, with stored zeros of the feature map's size"
 """Why a grouped convolution stays in floats: seen in engines of 1.7.1, five megabytes for one of 96 maps of
 128x128, which the processor would read at every call."""
 
 SHIFTED = (
-    "what it reads is also cut into shifted parts, which {title} would put into one kernel with the rounding"
+    "its input is also cut into shifted parts, which {title} would fuse with the rounding into one kernel"
 )
 """Why a layer beside them stays in floats: engines hold their kernels as source, which the device compiles;
 three of these took 47 to 62 MB of it in base's (1.7.1)."""
@@ -219,7 +219,7 @@ def _run(request: Request, folder: Path, extras: Mapping[str, bytes]) -> tuple[A
                 )
             except subprocess.TimeoutExpired:
                 raise TargetUnavailableError(
-                    f"{title} was still building after {MAX_SECONDS / 60:.0f} minutes: given up"
+                    f"{title} did not finish building within {MAX_SECONDS / 60:.0f} minutes"
                 ) from None
         with (scratch / "log").open(encoding="utf-8", errors="replace") as lines:
             layers = engine_layers(lines)
@@ -240,7 +240,7 @@ def _run(request: Request, folder: Path, extras: Mapping[str, bytes]) -> tuple[A
         raise LoweringError(f"{title}'s parser refused {'; '.join(answer.refused[:5])}{more}")
     if answer.kind == "memory" or out_of_memory(done.returncode, said, answer.problem):
         raise TargetUnavailableError(
-            f"{title}: memory ran out while the engine was built (the builder left with {done.returncode}). "
+            f"{title}: out of memory while building the engine (exit code {done.returncode}). "
             "Close other programs, or build for fewer compute capabilities or a smaller size"
         )
     if answer.kind == "input":

@@ -92,12 +92,12 @@ def build_artifact(
     Raises:
         TargetUnavailableError: TensorRT, its libraries, a driver or a GPU is missing; says each.
         ArtifactError: TensorRT refuses the file; names operator and module.
-        CheckFailedError: the builder gave up, for want of memory or else.
+        CheckFailedError: the builder failed, for example because it ran out of memory.
         OutputError: ``dest`` exists or cannot be written.
     """
     settings = settings or Settings()
     if missing := problems():
-        raise TargetUnavailableError("no engine can be built here: " + "; ".join(missing))
+        raise TargetUnavailableError("TensorRT engines cannot be built here: " + "; ".join(missing))
     trt, device = tensorrt_module(), open_cuda().device()
     features = features_of_module(trt)
     check_external_data(source)
@@ -162,8 +162,8 @@ def build(
     layers_file = float32_layers_file(source)
     if settings.weak and (CACHE_FILE not in source.passport.files or layers_file is None):
         raise ArtifactError(
-            f"{source.path}: holds no {CACHE_FILE}, which types by flags need; it goes along where a bundle "
-            "is made of a float32 artifact with --table. Or build without --weak"
+            f"{source.path}: has no {CACHE_FILE}, which --weak needs: make the bundle from a float32 "
+            "artifact with --table, or build without --weak"
         )
     said: list[tuple[int, str]] = []
     logger = _logger(trt, said)
@@ -282,7 +282,11 @@ def _gave_up(
     errors = [text for severity, text in said if severity < _WARNING]
     if memory is None:
         memory = any(_MEMORY.search(text) for text in errors)
-    advice = "close other programs, or bound it with --workspace" if memory else "see --log for all it said"
+    advice = (
+        "close other programs, or limit it with --workspace"
+        if memory
+        else "run the command of --trtexec for the full log"
+    )
     first = printable(errors[0])[:300] if errors else "the builder gave no reason"
     what = "ran out of memory" if memory else "gave up"
     return CheckFailedError(f"{source.path}: TensorRT {what}: {first}; {advice}")

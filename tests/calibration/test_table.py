@@ -67,7 +67,7 @@ def test_another_program_is_refused(table: CalibrationTable) -> None:
 
 def test_a_target_that_a_table_was_not_made_for_is_named(table: CalibrationTable) -> None:
     ((_, profile),) = table.sections
-    with pytest.raises(CalibrationError, match=f"made for {profile}, not for coreml: .* --target names"):
+    with pytest.raises(CalibrationError, match=f"made for {profile}, not for coreml: .* --target"):
         table.section(("0" * 64, "coreml"))
 
 
@@ -84,7 +84,7 @@ def test_an_edit_by_hand_is_noticed(table: CalibrationTable, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda c: c.update(version=1), "version is 1; this release reads 2: calibrate anew"),
+        (lambda c: c.update(version=1), "version is 1; this release reads 2: calibrate again"),
         (lambda c: c.update(version=3), "version is 3"),
         (lambda c: c.update(format="other"), "format"),
         (lambda c: c.update(scheme="magic"), "scheme"),
@@ -164,7 +164,7 @@ def test_a_profile_that_the_table_was_not_made_for_is_refused_though_its_program
 ) -> None:
     _, made, _ = shared
     with pytest.raises(
-        CalibrationError, match=r"for onnx and openvino and coreml, not for tensorrt.*--target names"
+        CalibrationError, match=r"for onnx and openvino and coreml, not for tensorrt.*--target"
     ):
         made.section(lowered.for_profile("tensorrt").lowered.key)
 

@@ -37,6 +37,7 @@ def expand(graph_module: fx.GraphModule) -> None:
 
 
 def _needs_expansion(node: fx.Node) -> bool:
+    """Whether it is an operator on complex values that has no rule."""
     if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
         return False
     if is_transform(str(node.target)) or find(COMPLEX_RULES, node.target) is not None:
@@ -87,8 +88,8 @@ def _pieces(node: fx.Node) -> fx.GraphModule | None:
     except Exception:  # it has no definition for these arguments: the rewriter names it
         return None
     calls = [n for n in traced.graph.nodes if n.op == "call_function"]
-    if any(n.op == "get_attr" for n in traced.graph.nodes) or any(n.target is node.target for n in calls):
-        return None
+    if any(n.op == "get_attr" for n in traced.graph.nodes) or any(_needs_expansion(n) for n in calls):
+        return None  # refused by the name that the user knows
     return traced
 
 

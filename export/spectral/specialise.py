@@ -40,6 +40,8 @@ def users_frame(frames: traceback.StackSummary) -> traceback.FrameSummary | None
 class Specialise(TorchDispatchMode):
     """Follows the values of tensors that depend on no input; ``baked`` lists what Python read of them."""
 
+    supports_higher_order_operators = True  # a branch in the graph passes, to be refused by its own name
+
     def __init__(self, values: dict[str, Tensor]) -> None:
         """``values``: the module's parameters and buffers by name, before tracing makes them fake."""
         super().__init__()
@@ -60,6 +62,8 @@ class Specialise(TorchDispatchMode):
     ) -> Any:
         """Answer a read of a known tensor; run anything else as it is, and its real twin beside it."""
         kwargs = kwargs or {}
+        if not isinstance(func, torch._ops.OpOverload):
+            return func(*args, **kwargs)
         known = self._values((args, kwargs))
         if func in _READS and known is not None:
             with _real():

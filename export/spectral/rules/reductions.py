@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..pairs import Pair, multiply, promote
+from .functions import log_of_sum
 from .registry import Context, complex_rule
 
 
@@ -53,3 +54,14 @@ def _product(context: Context, z: Any, dim: int | None = None, keepdim: bool = F
     factors = [flat.map(lambda part, i=i: part.select(axis, i)) for i in range(count)]  # type: ignore[misc]
     result = reduce(multiply, factors)
     return result.map(lambda part: part.reshape(context.produced.shape))
+
+
+@complex_rule("logcumsumexp")
+def _running_log_of_sum(context: Context, z: Pair, dim: int) -> Pair:
+    if z.re.dim() == 0 or z.re.shape[dim] == 0:
+        return z
+    steps = [Pair(z.re.select(dim, i), z.im.select(dim, i)) for i in range(z.re.shape[dim])]
+    found = steps[:1]
+    for step in steps[1:]:
+        found.append(log_of_sum(found[-1], step))
+    return Pair(torch.stack([f.re for f in found], dim), torch.stack([f.im for f in found], dim))

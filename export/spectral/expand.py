@@ -79,8 +79,9 @@ def _pieces(node: fx.Node) -> fx.GraphModule | None:
         return operator(*args, **kwargs)
 
     functional: Any = torch.func.functionalize
+    first: Any = values[0]
     try:
-        with torch.no_grad(), values[0].fake_mode:
+        with torch.no_grad(), first.fake_mode:
             traced = make_fx(functional(call), decomposition_table=_definitions())(*values)
             traced = make_fx(functional(fx.Interpreter(traced).run))(
                 *values

@@ -204,6 +204,25 @@ def test_which_layers_store_their_weights_alone_is_a_field_and_not_a_reason(
         assert any(one.weights_only for one in layers) == expected, reason
 
 
+def test_tables_of_version_0_1_0_name_those_layers_by_the_reason(
+    table: CalibrationTable, tmp_path: Path
+) -> None:
+    path = tmp_path / "table.json"
+    reason = "a product, computed no faster in 8 bits here: its weights alone are stored in them"
+    for text, expected in ((reason, True), ("any other reason", False)):
+        table.write(path)
+        content = json.loads(path.read_text())
+        del content["sha256"]
+        last = quantised(content)
+        for one in section_of(content)["layers"]:
+            del one["weights_only"]
+        last["reason"] = text
+        content["sha256"] = strict_json.digest(content)
+        path.write_text(json.dumps(content))
+        layers = [one for section in read_table(path).sections.values() for one in section.layers]
+        assert any(one.weights_only for one in layers) == expected, text
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b'{"format": NaN}', b"3"])
 def test_files_that_are_no_table(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "table.json"

@@ -68,8 +68,8 @@ def _pieces(node: fx.Node) -> fx.GraphModule | None:
     leaves, spec = pytree.tree_flatten((node.args, node.kwargs))
     nodes = list(dict.fromkeys(leaf for leaf in leaves if isinstance(leaf, fx.Node)))
     values = [source.meta.get("val") for source in nodes]
-    if not all(isinstance(value, Tensor) for value in values):
-        return None
+    if not values or not all(isinstance(value, Tensor) for value in values):
+        return None  # it makes its value from numbers alone, or reads something else than tensors
     operator: Any = node.target
 
     def call(*tensors: Tensor) -> Any:

@@ -21,11 +21,12 @@ from ...runtime.errors import CalibrationError, LoweringError
 from ..contracts import INPUT_NAME, OUTPUT_NAME
 from ..forbidden import FORBIDDEN, check_census
 from ..storage import describe
-from ..targets import TARGETS, BuildResult
+from ..target import BuildResult
 from . import checks
 from .functions import define, inlined, translations
 from .quantise import census as layers_census
 from .storage import store
+from .target import ONNX
 
 if TYPE_CHECKING:
     import onnx
@@ -51,22 +52,20 @@ def build(
     table: CalibrationTable | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> BuildResult:
-    """Write ``model.onnx`` into ``folder``; see :class:`~fdikp_edge.export.targets.Builder`.
+    """Write ``model.onnx`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
     The input is called ``image`` and the output ``deblurred``. Each node carries the path of the module it
     came from in its metadata (``module``). The bytes follow from the program and the tools' versions alone.
     """
     # Unsigned: ONNX Runtime on x86 is slower in int8 than in float32 with the other form.
-    model, notes = convert_to(
-        lowered, precision, table, unsigned=TARGETS["onnx"].rounds_results, functions=True
-    )
+    model, notes = convert_to(lowered, precision, table, unsigned=ONNX.rounds_results, functions=True)
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     computed = checks.precisions(model)  # what only makes constants computes nothing in a call
     notes += describe(store(model))
     del model.graph.value_info[:]  # a runtime infers shapes itself
     checks.check(model, [])
     label(model, facts)
-    name = TARGETS["onnx"].model_file
+    name = ONNX.model_file
     data = serialise(model, name)
     (folder / name).write_bytes(data)
     census = checks.census(model)

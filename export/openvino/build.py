@@ -21,8 +21,9 @@ from ..onnx import build as onnx_target
 from ..onnx.checks import source_node
 from ..onnx.quantise import census as layers_census
 from ..storage import describe
-from ..targets import TARGETS, BuildResult
+from ..target import BuildResult
 from .storage import save, store
+from .target import OPENVINO
 
 if TYPE_CHECKING:
     import openvino
@@ -46,14 +47,14 @@ def build(
     table: CalibrationTable | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> BuildResult:
-    """Write ``model.xml`` and ``model.bin`` into ``folder``; see :class:`~fdikp_edge.export.targets.Builder`.
+    """Write ``model.xml`` and ``model.bin`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
     Weights are stored in the precision asked for, or in fewer bytes where these stand for the same numbers
     (see :mod:`.storage`). The input is ``image``, the output ``deblurred``.
     """
     import openvino
 
-    name = TARGETS["openvino"].model_file
+    name = OPENVINO.model_file
     graph, notes = onnx_target.convert_to(lowered, precision, table)
     model = convert(onnx_target.serialise(graph, name))
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}

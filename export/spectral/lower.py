@@ -73,7 +73,7 @@ def lower(
     Args:
         module: any ``nn.Module`` with static shapes, in ``eval`` mode.
         example_inputs: positional real tensors; their shapes and dtypes become the program's.
-        target: name of a runtime whose cost profile the planner uses (see ``planner.PROFILES``).
+        target: name of the cost profile that the planner uses (:attr:`..target.Target.profile`).
         plan: a plan made before, or patterns of sites to strategies; see :func:`.planner.make_plan`.
 
     Raises:

@@ -9,8 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from fdikp_edge.export.targets import PRECISIONS, TARGETS, Requirement, capability, get_target, select
+from fdikp_edge.export.targets import PRECISIONS, TARGETS, capability, get_target, select
 from fdikp_edge.runtime.errors import BadInputError, TargetUnavailableError, UnknownNameError
+from fdikp_edge.runtime.packages import Requirement
 from fdikp_edge.runtime.sessions import SESSIONS
 
 MISSING = Requirement("no_such_module_here", "no-such-module-here", "1", "pip install it")

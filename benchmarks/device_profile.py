@@ -17,7 +17,7 @@ from ..runtime.artifact import Artifact
 from ..runtime.errors import TargetUnavailableError
 from ..runtime.photo import Array
 from ..runtime.sessions import Session
-from ..runtime.tile_runner import TileRunner
+from ..runtime.tiles.runner import TileRunner
 from .accuracy.parity import verify_golden
 from .report.model import Row
 from .telemetry import Reading, Telemetry, find_sources, summary

@@ -8,26 +8,26 @@ from typing import Annotated
 import typer
 
 from ..runtime.program import prepare_streams, put
-from .bench import bench
-from .bisect import bisect
-from .bundle import bundle
-from .calibrate import calibrate
-from .deblur import deblur
-from .deploy import deploy
-from .doctor import doctor
-from .export import export
-from .gate import gate
+from .commands.bench import bench
+from .commands.bisect import bisect
+from .commands.bundle import bundle
+from .commands.calibrate import calibrate
+from .commands.deblur import deblur
+from .commands.deploy import deploy
+from .commands.doctor import doctor
+from .commands.export import export
+from .commands.gate import gate
+from .commands.inspect import inspect
+from .commands.profile import profile
+from .commands.report import merge
+from .commands.verify import verify
 from .guard import exit_on_terminate, guarded
-from .inspect import inspect
-from .profile import profile
-from .report import merge
-from .verify import verify
 
 # Rich draws our tables, but not the help: importing it would be half of the time that --help takes.
 app = typer.Typer(
     name="fdikp-edge",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .batch import FileResult, deblur_files, plan_files
 from .deblurrer import Deblurrer, Progress, ProgressCallback
-from .seams import SeamReport, compare
+from .tiles.seams import SeamReport, compare
 
 __all__ = [
     "Deblurrer",

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from .photo import Array, Photo
-from .seams import SeamReport, compare
 from .sessions.base import Session
-from .tile_runner import TileRunner
-from .tiling import Grid, blend
+from .tiles.runner import TileRunner
+from .tiles.seams import SeamReport, compare
+from .tiles.tiling import Grid, blend
 
 
 @dataclasses.dataclass(frozen=True)

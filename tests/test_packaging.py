@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,23 +19,27 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("runtime", "models", "calibration", "export", "benchmarks", "cli")
+PACKAGE = "package"
+"""The folder that is installed as `fdikp_edge` itself; every other room is a subpackage of its own name."""
+ROOMS = (PACKAGE, "runtime", "models", "calibration", "export", "benchmarks", "cli")
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def tracked_data_files() -> list[str]:
+def data_files() -> list[Path]:
     """Return the files of the rooms that are not Python and not made by running it."""
-    found = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.is_file()]
-    return sorted(
-        str(path.relative_to(ROOT))
-        for path in found
-        if path.suffix not in (".py", ".pyc") and path.name[0] != "."
-    )
+    files = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.is_file()]
+    return [path for path in files if path.suffix not in (".py", ".pyc") and path.name[0] != "."]
+
+
+def installed_as(path: Path) -> str:
+    """Return where a file or folder of the tree lies in an installation: ``fdikp_edge/...``."""
+    parts = path.relative_to(ROOT).parts
+    return "/".join(("fdikp_edge", *(parts[1:] if parts[0] == PACKAGE else parts)))
 
 
 def test_packages_list_is_the_tree() -> None:
     tree = {
-        "fdikp_edge." + ".".join(path.parent.relative_to(ROOT).parts)
+        installed_as(path.parent).replace("/", ".")
         for room in ROOMS
         for path in (ROOT / room).rglob("__init__.py")
     }
@@ -78,8 +83,8 @@ def test_wheel_holds_every_room_with_its_data_and_no_tests(wheel: Path) -> None:
         assert licence and archive.read(licence[0]) == (ROOT / "LICENSE").read_bytes()
         entry = next(name for name in names if name.endswith("entry_points.txt"))
         assert b"fdikp-edge = fdikp_edge.cli.start:run" in archive.read(entry)
-    expected = {f"fdikp_edge/{p.relative_to(ROOT)}" for room in ROOMS for p in (ROOT / room).rglob("*.py")}
-    expected |= {f"fdikp_edge/{name}" for name in tracked_data_files()}
+    expected = {installed_as(path) for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    expected |= {installed_as(path) for path in data_files()}
     assert expected - names == set()
     code = {name for name in names if ".dist-info/" not in name}
     assert code - expected == set()
@@ -110,6 +115,17 @@ def test_wheel_works_when_installed_alone(wheel: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(tmp_path / "fdikp_edge/cli/main.py"), "True"]
+    script = "import fdikp_edge as f, runpy; print(f.__file__); runpy.run_module('fdikp_edge')"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--version"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    version = PROJECT["project"]["version"]
+    assert done.stdout == f"{tmp_path / 'fdikp_edge/__init__.py'}\nfdikp-edge {version}\n", done.stderr
 
 
 def test_licence_is_complete() -> None:

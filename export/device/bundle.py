@@ -26,11 +26,11 @@ from ...runtime import samples
 from ...runtime.artifact import Artifact, ArtifactWriter
 from ...runtime.device import entry
 from ...runtime.device.build import TARGET as BUILT
-from ...runtime.engines import ONNX_FILE
 from ...runtime.errors import BadInputError, BundleError, LoweringError, UnknownNameError
 from ...runtime.fields import PASSPORT_NAME
 from ...runtime.files import check_place, replacing
 from ...runtime.images import read_photo
+from ...runtime.tensorrt.engines import ONNX_FILE
 from ..onnx.build import serialise
 from ..targets import all_targets, get_target
 from ..tensorrt.weak_typing import legacy_files

@@ -13,6 +13,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import fdikp_edge
+
 from ...runtime.device import entry
 
 PROGRAM = "fdikp_edge.cli.device"
@@ -21,7 +23,8 @@ PROGRAM = "fdikp_edge.cli.device"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o100644 << 16
 _LEVEL = 6
-_SITE = Path(__file__).parent.parent
+_SITE = Path(__file__).parents[2]
+"""The folder that holds the rooms: of a checkout, or of an installation."""
 
 
 def device_wheel() -> tuple[str, bytes]:
@@ -32,7 +35,9 @@ def device_wheel() -> tuple[str, bytes]:
     """
     version = f"{importlib.metadata.version('fdikp-edge').partition('+')[0]}+device"
     info = f"fdikp_edge-{version}.dist-info"
-    content = {f"fdikp_edge/{name}": (_SITE / name).read_bytes() for name in sorted(_device_files())}
+    # A folder without __init__.py would lose against an installed fdikp_edge, wherever it stands in sys.path.
+    content = {"fdikp_edge/__init__.py": Path(str(fdikp_edge.__file__)).read_bytes()}
+    content |= {f"fdikp_edge/{name}": (_SITE / name).read_bytes() for name in sorted(_device_files())}
     content[f"{info}/METADATA"] = (
         f"Metadata-Version: 2.1\nName: fdikp-edge\nVersion: {version}\nLicense: Apache-2.0\n"
         "Summary: What a device needs of fdikp-edge to open and measure artifacts.\n"
@@ -73,7 +78,7 @@ def _device_files() -> set[str]:
 
 
 def _file_of(module: str) -> str | None:
-    """Return the file of one of our modules, ``None`` for the namespace itself and for what is no module."""
+    """Return the file of one of our modules, ``None`` for ``fdikp_edge`` itself and for what is no module."""
     parts = module.split(".")[1:]
     for name in ("/".join(parts) + ".py", "/".join([*parts, "__init__.py"])):
         if parts and (_SITE / name).is_file():

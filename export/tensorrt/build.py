@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...calibration.layers import CONVOLUTION
 from ...runtime.caches import cache_folder
-from ...runtime.cuda import open_cuda
-from ...runtime.engines import (
+from ...runtime.errors import BadInputError, LoweringError, TargetUnavailableError
+from ...runtime.files import write_problem
+from ...runtime.onnx_nodes import onnx_nodes
+from ...runtime.tensorrt.cuda import open_cuda
+from ...runtime.tensorrt.engines import (
     ENGINE_FILE,
     FACTS_FILE,
     LOG_FILE,
@@ -31,10 +34,7 @@ from ...runtime.engines import (
     name_places,
     parse_capability,
 )
-from ...runtime.errors import BadInputError, LoweringError, TargetUnavailableError
-from ...runtime.files import write_problem
-from ...runtime.onnx_nodes import onnx_nodes
-from ...runtime.tensorrt_features import Product
+from ...runtime.tensorrt.features import Product
 from ..onnx import build as onnx_target
 from ..onnx import checks as onnx_checks
 from ..onnx.byte_ports import floats_inside

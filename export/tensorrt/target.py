@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ...runtime.packages import Requirement
-from ...runtime.tensorrt_features import RTX_CAPABILITIES
+from ...runtime.tensorrt.features import RTX_CAPABILITIES
 from ..onnx.target import BUILD_NEEDS
 from ..options import Option
 from ..profile import Profile
@@ -49,7 +49,7 @@ TENSORRT_RTX = Target(
     builder=".tensorrt.build:build_rtx",
     build_needs=(*BUILD_NEEDS, dataclasses.replace(POLYGRAPHY, extra="tensorrt-rtx"), RTX),
     run_needs=(RTX,),
-    run_probe="..runtime.cuda:gpu_problem",
+    run_probe="..runtime.tensorrt.cuda:gpu_problem",
     costs=COSTS,
     calibrated=("fp16", "int8"),
     options={
@@ -71,8 +71,8 @@ TENSORRT = Target(
     builder=".tensorrt.build:build_classic",
     build_needs=(*BUILD_NEEDS, POLYGRAPHY, CLASSIC),
     run_needs=(CLASSIC,),
-    run_probe="..runtime.cuda:gpu_problem",
-    build_probe="..runtime.cuda:gpu_problem",
+    run_probe="..runtime.tensorrt.cuda:gpu_problem",
+    build_probe="..runtime.tensorrt.cuda:gpu_problem",
     costs=COSTS,
     calibrated=("fp16", "int8"),
     options={

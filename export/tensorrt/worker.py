@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime.device.build import cached_calibrator
-from ...runtime.engines import Capability, refusals
 from ...runtime.errors import TargetUnavailableError
 from ...runtime.onnx_nodes import onnx_nodes
-from ...runtime.tensorrt_features import MODULES, Features, Product, features_of_module, mismatches
+from ...runtime.tensorrt.engines import Capability, refusals
+from ...runtime.tensorrt.features import MODULES, Features, Product, features_of_module, mismatches
 
 REQUEST, ANSWER = "request.json", "answer.json"
 

@@ -15,8 +15,12 @@ from typing import Any, Literal
 from .. import strict_json
 from ..artifact import Artifact, ArtifactWriter
 from ..caches import read_cache, write_cache
-from ..cuda import open_cuda
-from ..engines import (
+from ..errors import ArtifactError, CheckFailedError, DeviceError, TargetUnavailableError
+from ..onnx_nodes import OnnxNode, onnx_nodes
+from ..sessions.onnx_guard import check_external_data
+from ..strict_json import printable
+from ..tensorrt.cuda import open_cuda
+from ..tensorrt.engines import (
     ENGINE_FILE,
     FACTS_FILE,
     LOG_FILE,
@@ -26,11 +30,7 @@ from ..engines import (
     name_places,
     refusals,
 )
-from ..errors import ArtifactError, CheckFailedError, DeviceError, TargetUnavailableError
-from ..onnx_nodes import OnnxNode, onnx_nodes
-from ..sessions.onnx_guard import check_external_data
-from ..strict_json import printable
-from ..tensorrt_features import Features, features_of_module, product_of
+from ..tensorrt.features import Features, features_of_module, product_of
 from .missing import problems, tensorrt_module
 
 CACHE_FILE = "calibration.cache"

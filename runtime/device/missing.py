@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from ..cuda import gpu_problem
 from ..errors import TargetUnavailableError
+from ..tensorrt.cuda import gpu_problem
 
 _RELEASE = Path("/etc/nv_tegra_release")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .. import strict_json
 from ..artifact import Artifact
-from ..tensorrt_features import Features, features_of
+from ..tensorrt.features import Features, features_of
 from .build import CACHE_FILE, MAX_WIDE_BYTES, WIDE_FILE
 
 VERSIONS = ("10.3", "11.4")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ..artifact import Artifact
-from ..engines import ONNX_FILE
+from ..tensorrt.engines import ONNX_FILE
 from .onnxruntime_session import OnnxRuntimeSession
 
 

@@ -10,7 +10,7 @@ import pytest
 from fdikp_edge.benchmarks import deploy as matrix
 from fdikp_edge.benchmarks.report.model import Report
 from fdikp_edge.runtime.artifact import Artifact
-from fdikp_edge.runtime.cuda import gpu_problem
+from fdikp_edge.runtime.tensorrt.cuda import gpu_problem
 from torch import nn
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")

@@ -111,8 +111,8 @@ def test_a_wrong_photo_is_refused_before_the_network_is_read(
     def read(*args: object, **options: object) -> None:
         raise AssertionError("too early")
 
-    monkeypatch.setattr("fdikp_edge.cli.bisect.model_of", read)
-    monkeypatch.setattr("fdikp_edge.cli.verify.eager_of", read)
+    monkeypatch.setattr("fdikp_edge.cli.commands.bisect.model_of", read)
+    monkeypatch.setattr("fdikp_edge.cli.commands.verify.eager_of", read)
     (tmp_path / "notes.txt").write_text("no photo")
     for photo in ("none.jpg", "notes.txt", "."):
         for words in (["bisect"], ["verify"], ["verify", "--worst-case"]):
@@ -123,7 +123,7 @@ def test_a_wrong_photo_is_refused_before_the_network_is_read(
 def test_a_worst_case_that_could_not_be_kept_is_refused_before_the_search(
     report: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fdikp_edge.cli.verify.eager_of", None)
+    monkeypatch.setattr("fdikp_edge.cli.commands.verify.eager_of", None)
     (tmp_path / "file").write_text("in the way")
     done = cli("verify", report / "half", "--worst-case", "--worst-dir", tmp_path / "file")
     assert done.returncode == 2 and "file" in done.stderr

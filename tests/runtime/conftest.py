@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 from runtime_networks import network, passport, save_network
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from fdikp_edge.runtime.engines import name_places
 from fdikp_edge.runtime.onnx_nodes import MODULE_KEY, OnnxNode, onnx_nodes
+from fdikp_edge.runtime.tensorrt.engines import name_places
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

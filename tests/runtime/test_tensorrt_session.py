@@ -12,15 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fdikp_edge.runtime import cuda_library
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.caches import cache_folder, read_cache, write_cache
-from fdikp_edge.runtime.cuda import open_cuda
-from fdikp_edge.runtime.engines import ENGINE_FILE, FACTS_FILE, ONNX_FILE, EngineFacts, parse_capability
 from fdikp_edge.runtime.errors import ArtifactError, BadInputError, DeviceError, TargetUnavailableError
 from fdikp_edge.runtime.sessions import open_session, open_stand_in
+from fdikp_edge.runtime.tensorrt import cuda_library
+from fdikp_edge.runtime.tensorrt.cuda import open_cuda
+from fdikp_edge.runtime.tensorrt.engines import (
+    ENGINE_FILE,
+    FACTS_FILE,
+    ONNX_FILE,
+    EngineFacts,
+    parse_capability,
+)
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 from fake_cuda import fake_cudart, live
 from runtime_networks import network, passport, save_network
@@ -207,7 +213,7 @@ class TestFacts:
             EngineFacts.from_json(data)
 
     def test_the_other_product_is_refused(self) -> None:
-        from fdikp_edge.runtime.cuda import Device
+        from fdikp_edge.runtime.tensorrt.cuda import Device
 
         with pytest.raises(ArtifactError, match="for tensorrt, not for tensorrt-rtx"):
             FACTS.check("tensorrt-rtx", "10.3.0", Device(0, "x", (8, 7), 1))

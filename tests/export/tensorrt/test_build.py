@@ -22,14 +22,14 @@ from fdikp_edge.export.targets import BuildResult, get_target
 from fdikp_edge.export.tensorrt import build as tensorrt
 from fdikp_edge.export.tensorrt.log import KEPT_BYTES, condensed, out_of_memory, warnings_in
 from fdikp_edge.export.tensorrt.worker import Request
-from fdikp_edge.runtime import cuda_library
-from fdikp_edge.runtime.cuda import open_cuda
-from fdikp_edge.runtime.engines import EngineFacts
 from fdikp_edge.runtime.errors import BadInputError, LoweringError, TargetUnavailableError
+from fdikp_edge.runtime.tensorrt import cuda_library
+from fdikp_edge.runtime.tensorrt.cuda import open_cuda
+from fdikp_edge.runtime.tensorrt.engines import EngineFacts
 from onnx import TensorProto, helper
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "runtime"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "runtime" / "helpers"))
 
 from fake_cuda import fake_cudart
 

@@ -20,19 +20,19 @@ import small_bundle as maker
 from fdikp_edge.cli.device import parser
 from fdikp_edge.cli.device_work import COMMANDS
 from fdikp_edge.export.device.bundle import make_bundle
-from fdikp_edge.runtime import cuda_library
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.caches import read_cache
-from fdikp_edge.runtime.cuda import open_cuda
 from fdikp_edge.runtime.device import build as device_build
 from fdikp_edge.runtime.device import missing, trtexec
 from fdikp_edge.runtime.device.build import Settings, build, build_artifact
 from fdikp_edge.runtime.device.bundle import Bundle
-from fdikp_edge.runtime.engines import EngineFacts
 from fdikp_edge.runtime.errors import ArtifactError, CheckFailedError, OutputError, TargetUnavailableError
-from fdikp_edge.runtime.tensorrt_features import features_of, features_of_module
+from fdikp_edge.runtime.tensorrt import cuda_library
+from fdikp_edge.runtime.tensorrt.cuda import open_cuda
+from fdikp_edge.runtime.tensorrt.engines import EngineFacts
+from fdikp_edge.runtime.tensorrt.features import features_of, features_of_module
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 from fake_cuda import fake_cudart
 

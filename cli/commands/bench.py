@@ -1,0 +1,150 @@
+"""``fdikp-edge bench``: how long artifacts take, beside PyTorch eager in the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...runtime.errors import FdikpEdgeError, TargetUnavailableError
+from .. import show
+from ..eager import eager_of, torch_is_here
+from ..guard import complain
+from ..options import ArtifactsArgument, JsonOption, SaveOption, SeedOption, ThreadsOption, WeightsOption
+from ..parsing import check_threads
+
+if TYPE_CHECKING:
+    from ...export.reference import Reference
+    from ...runtime.artifact import Artifact
+    from ...runtime.sessions import Session
+
+
+def bench(
+    artifacts: ArtifactsArgument,
+    samples: Annotated[
+        int, typer.Option(metavar="N", min=3, max=1_000_000, help="How many runs to time.")
+    ] = 100,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, max=86400, help="Stop timing after this long.")
+    ] = 60.0,
+    warmup: Annotated[
+        int, typer.Option(metavar="N", min=0, max=10_000, help="Runs before the first that is timed.")
+    ] = 3,
+    eager: Annotated[
+        bool | None,
+        typer.Option("--eager/--no-eager", help="Time PyTorch too.", show_default="if it is installed"),
+    ] = None,
+    weights: WeightsOption = None,
+    seed: SeedOption = None,
+    threads: ThreadsOption = None,
+    save: SaveOption = True,
+    json: JsonOption = False,
+) -> int:
+    """Measure the latency of artifacts.
+
+    One tile, the recorded photograph, again and again. No sample is dropped. The result is written into the
+    passport.
+    """
+    from ...benchmarks.timing.machine import machine_info
+    from ...runtime.artifact import Artifact
+    from ...runtime.sessions import open_session
+
+    check_threads(threads)
+    with_eager = torch_is_here() if eager is None else eager
+    opened = [Artifact.open(path) for path in artifacts]
+    rows = []
+    with show.working("warming up") as step:
+        for artifact in opened:
+            with open_session(artifact, threads=threads) as session:
+                if session.caveat:
+                    raise TargetUnavailableError(
+                        f"{artifact.path}: is run here by the {session.caveat}: its time says nothing"
+                    )
+                reference = _eager(artifact, weights, seed, must=bool(eager)) if with_eager else None
+                figures = _measure(session, reference, warmup, samples, seconds, step)
+                rows.append(
+                    {"path": str(artifact.path), "session": session.describe(), "latency_ms": figures}
+                )
+    machine = machine_info()
+    if json:
+        show.as_json({"machine": machine, "artifacts": rows})
+    else:
+        _print(rows, machine)
+    if save:
+        for artifact, row in zip(opened, rows, strict=True):
+            artifact.amend(latency_ms=row["latency_ms"], measured_on=machine)
+    return 0
+
+
+def _eager(artifact: Artifact, weights: Path | None, seed: int | None, must: bool) -> Reference | None:
+    try:
+        return eager_of(artifact, weights, seed)
+    except FdikpEdgeError as error:
+        if must:
+            raise
+        complain(f"PyTorch is left out: {error}", kind="note")
+        return None
+
+
+def _measure(
+    session: Session, reference: Reference | None, warmup: int, samples: int, seconds: float, step: show.Step
+) -> dict[str, Any]:
+    """Return the figures of ``latency_ms``; ``eager_p50`` is there if PyTorch was timed by turns with it."""
+    from ...benchmarks.timing.latency import honest, measure_side_by_side
+    from ...benchmarks.timing.machine import Watch
+
+    image, _ = session.artifact.golden()
+    calls: dict[str, Callable[[], object]] = {"artifact": lambda: session.run(image)}
+    if reference is not None:
+        import torch
+
+        torch.set_num_threads(session.threads)
+        calls["eager"] = lambda: reference(image)
+    name = session.artifact.path.name
+    watch = Watch()
+    measured = measure_side_by_side(
+        calls,
+        warmup=warmup,
+        min_samples=samples,
+        max_seconds=seconds,
+        progress=lambda done, total, _: step(done, total, name),
+    )
+    figures = honest(measured["artifact"], watch.stop())
+    if "eager" in measured:
+        figures["eager_p50"] = measured["eager"].to_dict()["p50"]
+    return figures
+
+
+def _print(rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
+    columns = (
+        "artifact",
+        "min#",
+        "p50#",
+        "p90#",
+        "p99#",
+        "max#",
+        "runs#",
+        "eager p50#",
+        "faster#",
+        "threads#",
+    )
+    cells = []
+    for row in rows:
+        took = row["latency_ms"]
+        eager = took.get("eager_p50")
+        cells.append(
+            (
+                Path(row["path"]).name,
+                *(f"{took[key]:.1f}" for key in ("min", "p50", "p90", "p99", "max")),
+                str(took["n"]),
+                f"{eager:.1f}" if eager else "",
+                f"{eager / took['p50']:.2f}x" if eager else "",
+                str(row["session"]["threads"]),
+            )
+        )
+    show.table(f"Milliseconds per tile on {machine['cpu']}", columns, cells)
+    for row in rows:
+        if reasons := row["latency_ms"]["unstable_because"]:
+            complain(f"{Path(row['path']).name}: not a stable run: {'; '.join(reasons)}", kind="note")

@@ -1,0 +1,64 @@
+"""``fdikp-edge bundle``: one file that builds, checks, times and profiles itself on a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import show
+from ..options import NONE, ArtifactsArgument, JsonOption, OverwriteOption
+
+
+def bundle(
+    artifacts: ArtifactsArgument,
+    device: Annotated[
+        str, typer.Option("--for", metavar="NAME", help="The kind of device; jetson is the one there is.")
+    ] = "jetson",
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="The file to write.")] = Path(
+        "fdikp.bundle"
+    ),
+    table: Annotated[
+        list[Path],
+        typer.Option(
+            "--table",
+            metavar="PATH",
+            help="Calibration table to take along. Repeatable.",
+            show_default="none",
+        ),
+    ] = NONE,
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Pack artifacts into one file for a device.
+
+    The file holds the networks with their golden inputs and outputs, a photograph, and the program that runs
+    on the device: `python fdikp.bundle build`, then verify, bench, profile or deblur. Nothing needs to be
+    installed there but NumPy and TensorRT or ONNX Runtime.
+    """
+    from ...export.device.bundle import make_bundle
+
+    with show.working("packing"):
+        made = make_bundle(artifacts, out, device=device, tables=table, overwrite=overwrite)
+    if json:
+        show.as_json(
+            {
+                "path": str(made.path),
+                "sha256": made.sha256,
+                "bytes": made.bytes,
+                "artifacts": list(made.artifacts),
+            }
+        )
+        return 0
+    show.facts(
+        f"Bundle for {device}",
+        [
+            ("file", str(made.path)),
+            ("size", f"{made.bytes / 1e6:.1f} MB"),
+            ("sha256", made.sha256),
+            ("holds", ", ".join(made.artifacts)),
+        ],
+    )
+    show.line(f"On the device: python3 {made.path.name} build, then verify, bench, profile, deblur.")
+    return 0

@@ -1,0 +1,162 @@
+"""``fdikp-edge calibrate``: ranges of a network on photos, as one table for fp16 and int8 builds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...runtime.errors import BadInputError, TargetUnavailableError
+from .. import show
+from ..guard import complain
+from ..options import (
+    ALL,
+    ContractOption,
+    JsonOption,
+    MaxDropOption,
+    MinSpeedupOption,
+    ModelOption,
+    OverwriteOption,
+    PairsOption,
+    SeedOption,
+    SizeOption,
+    TargetsOption,
+    ThreadsOption,
+)
+from ..parsing import check_model, check_threads, parse_bounds, parse_contract, parse_radii, parse_size
+
+if TYPE_CHECKING:
+    from ...calibration.table import Key, Section
+
+
+def calibrate(
+    photos: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PHOTOS]...", help="Photos or folders; those shipped when left out."),
+    ] = None,
+    model: ModelOption = "tiny",
+    target: TargetsOption = ALL,
+    size: SizeOption = "256x256",
+    contract: ContractOption = "float",
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="File to write.")] = Path(
+        "table.json"
+    ),
+    tiles: Annotated[
+        int, typer.Option(metavar="N", min=2, max=256, help="Pieces of photos to take ranges from.")
+    ] = 24,
+    defocus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RADII",
+            help="Put the pieces out of focus by these radii in pixels, in turn: for photos in focus.",
+            show_default="0,1.5,3,5 for the photos shipped, 0 for yours",
+        ),
+    ] = None,
+    sturdy: Annotated[
+        bool,
+        typer.Option("--sturdy", help="Leave what hard pictures lose most by in floats too; slower."),
+    ] = False,
+    max_drop_db: MaxDropOption = None,
+    min_speedup: MinSpeedupOption = None,
+    pairs: PairsOption = None,
+    threads: ThreadsOption = None,
+    overwrite: OverwriteOption = False,
+    seed: SeedOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Take the ranges that fp16 and int8 builds need.
+
+    Chooses pieces of the photos for what they cover, runs the network on them, and writes one table for every
+    target. `deploy` does the same by itself with the photos that are shipped. With a bound, layers are timed
+    on this machine, and those that cost most of the picture for the time they save stay in floats.
+    """
+    from ...calibration.samples import choose, find_photos, shipped_photos
+    from ...export.targets import select
+    from ...runtime.files import check_place
+
+    height_width = parse_size(size)
+    image_contract = parse_contract(contract)
+    check_model(model, height_width)
+    bounds = parse_bounds(max_drop_db, min_speedup, pairs)
+    check_threads(threads)
+    radii = parse_radii(defocus)
+    rows = [row for row, _ in select(target, ["fp32"]) if row.calibrated]
+    profiles = dict.fromkeys(row.profile for row in rows)
+    if not profiles:
+        raise BadInputError(f"no calibration table is used for {', '.join(target)}; build it without one")
+    check_place(out, overwrite=overwrite)
+    unmixed: list[str] = []
+    in_focus = choose(find_photos(photos) if photos else shipped_photos(), height_width, count=tiles)
+    with show.working("reading the network") as step:
+        from ...calibration.defocus import in_turn
+        from ...export.calibrate import calibrate as run
+        from ...export.calibrate import default_radii
+        from ...export.lowered import load_model, lower_model
+
+        samples = in_turn(in_focus, radii or default_radii(photos))
+        step(0, 3, "lowering")
+        first, *others = profiles
+        lowered = lower_model(
+            load_model(model, seed=seed), height_width, contract=image_contract, profile=first
+        )
+        models = {first: lowered, **{name: lowered.for_profile(name) for name in others}}
+        table = run(list(models.values()), samples=samples, sturdy=sturdy, progress=step)
+        if bounds is not None:
+            from ...benchmarks.mixed_precision import mixed
+
+            # Targets of one profile share its section of the table: the first one decides.
+            deciding = {row.profile: row for row in reversed(rows)}
+            untimed = {}
+            for row in deciding.values():
+                how: dict[str, Any] = {"samples": in_focus, "pairs": pairs, "threads": threads}
+                try:
+                    table = mixed(models[row.profile], table, bounds, row, **how, progress=step)
+                except TargetUnavailableError as error:
+                    untimed[row.name] = error
+            if len(untimed) == len(deciding):
+                raise next(iter(untimed.values()))
+            unmixed = [f"{error}; its layers all stay in int8" for error in untimed.values()]
+        table.write(out)
+    for note in (*samples.warnings, *unmixed):
+        complain(note, kind="warning")
+    if json:
+        show.as_json(
+            {
+                "path": str(out),
+                "model": table.model,
+                "sha256": table.sha256,
+                "samples": dict(table.samples),
+                "warnings": [*samples.warnings, *unmixed],
+                "programs": [_program(*entry) for entry in table.sections.items()],
+            }
+        )
+        return 0
+    facts = [("model", table.model), ("table", table.sha256), ("tiles", f"{len(samples.tiles)}")]
+    facts.append(("out of focus by", _radii(table.samples["radii"])))
+    facts += [(name, f"{low:g} to {high:g}") for name, (low, high) in samples.coverage().items()]
+    for (_, profile), section in table.sections.items():
+        facts.append((profile, f"{len(section.quantised())} of {len(section.layers)} layers in int8"))
+        facts.append(("", f"float16 emulated: {section.half.emulated_db:.1f} dB"))
+        if section.mixture is not None:
+            facts.append(("", f"mixed: {section.mixture.summary()}"))
+    show.facts(str(out), facts)
+    return 0
+
+
+def _radii(radii: Sequence[float]) -> str:
+    return ", ".join(f"{radius:g}" for radius in radii) + " pixels"
+
+
+def _program(key: Key, section: Section) -> dict[str, Any]:
+    program_sha256, profile = key
+    mixture = section.mixture
+    return {
+        "profile": profile,
+        "program_sha256": program_sha256,
+        "layers": len(section.layers),
+        "int8_layers": len(section.quantised()),
+        "float16_emulated_db": section.half.emulated_db,
+        "mixture": None if mixture is None else mixture.to_dict(),
+    }

@@ -1,0 +1,125 @@
+"""``fdikp-edge deblur``: photos through an artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import show
+from ..guard import complain
+from ..options import JsonOption, OverwriteOption, ThreadsOption
+from ..parsing import check_threads
+
+if TYPE_CHECKING:
+    from ...runtime.deblur import FileResult, Progress
+
+
+def deblur(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Photos, or folders of photos.")],
+    artifact: Annotated[
+        Path, typer.Option("--artifact", "-a", metavar="PATH", help="The artifact folder to deblur with.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="PATH", help="Folder for the results; for a single photo also a file name."
+        ),
+    ] = Path("deblurred"),
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Look into folders of folders too.")
+    ] = False,
+    suffix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXT", help="Format of the results, such as .png.", show_default="that of each photo"
+        ),
+    ] = None,
+    halo: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Half the overlap of two tiles, in pixels.",
+            show_default="an eighth of the tile",
+        ),
+    ] = None,
+    quality: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Quality of JPEG and WebP.")] = 95,
+    megapixels: Annotated[
+        int | None,
+        typer.Option(
+            "--max-megapixels",
+            metavar="N",
+            min=1,
+            max=10_000,
+            help="Refuse larger photos.",
+            show_default="200",
+        ),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Deblur photos with an artifact.
+
+    A photo of any size goes through in tiles that blend into each other, in bounded memory.
+    """
+    check_threads(threads)
+    with show.working("opening the artifact") as step:
+        from ...runtime.deblur import deblur_files
+        from ...runtime.photo import DEFAULT_MAX_PIXELS
+        from ...runtime.sessions import open_session
+
+        with open_session(artifact, threads=threads) as session:
+            results = deblur_files(
+                images,
+                session,
+                out,
+                overwrite=overwrite,
+                recursive=recursive,
+                suffix=suffix,
+                halo=halo,
+                quality=quality,
+                max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
+                progress=lambda event: step(event.tile, event.tiles, _now(event)),
+            )
+            ran = session.describe()
+    for result in results:
+        if result.error is not None:
+            complain(str(result.error))
+        for note in result.notes:
+            complain(f"{result.source}: {note}", kind="note")
+    if json:
+        show.as_json({"session": ran, "photos": [_plain(result) for result in results]})
+    else:
+        show.table(
+            "Deblurred with {runtime} {version}, {threads} threads, {arithmetic}".format(**ran),
+            ("photo", "result", "size#", "tiles#", "seconds#"),
+            [_row(result) for result in results],
+        )
+    return max((result.error.exit_code for result in results if result.error is not None), default=0)
+
+
+def _now(event: Progress) -> str:
+    name = event.source.name if event.source else "photo"
+    return f"{name} ({event.photo + 1} of {event.photos})" if event.photos > 1 else name
+
+
+def _plain(result: FileResult) -> dict[str, Any]:
+    done = result.error is None
+    return {
+        "source": str(result.source),
+        "output": str(result.output) if done else None,
+        "error": None if done else str(result.error),
+        "size": [result.height, result.width] if done else None,
+        "tiles": result.tiles,
+        "seconds": round(result.seconds, 3),
+        "notes": list(result.notes),
+    }
+
+
+def _row(result: FileResult) -> tuple[str, ...]:
+    if result.error is not None:
+        return (str(result.source), "failed", "", "", "")
+    size = f"{result.height}x{result.width}"
+    return (str(result.source), str(result.output), size, str(result.tiles), f"{result.seconds:.2f}")

@@ -1,0 +1,160 @@
+"""``fdikp-edge deploy``: the main job, from a network to verified artifacts and a deblurred photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...runtime.errors import BadInputError
+from .. import show
+from ..guard import complain
+from ..options import (
+    ALL,
+    FP32,
+    ContractOption,
+    JsonOption,
+    MaxDropOption,
+    MinSpeedupOption,
+    ModelOption,
+    OverwriteOption,
+    PairsOption,
+    PrecisionsOption,
+    SeedOption,
+    SizeOption,
+    TableOption,
+    TargetsOption,
+    ThreadsOption,
+)
+from ..parsing import check_model, check_threads, parse_bounds, parse_contract, parse_size
+
+if TYPE_CHECKING:
+    from ...benchmarks.report.model import Report, Row
+
+
+def deploy(
+    model: ModelOption = "tiny",
+    target: TargetsOption = ALL,
+    precision: PrecisionsOption = FP32,
+    size: SizeOption = "256x256",
+    table: TableOption = None,
+    max_drop_db: MaxDropOption = None,
+    min_speedup: MinSpeedupOption = None,
+    pairs: PairsOption = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Folder for artifacts and report.")
+    ] = Path("fdikp-edge-out"),
+    photo: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Photograph to deblur and to check with.", show_default="a defocused sample"
+        ),
+    ] = None,
+    contract: ContractOption = "float",
+    samples: Annotated[
+        int, typer.Option(metavar="N", min=3, max=1_000_000, help="How many runs of each artifact to time.")
+    ] = 100,
+    seconds: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0.1, max=86400, help="Stop timing an artifact after this long."),
+    ] = 30.0,
+    overwrite: OverwriteOption = False,
+    threads: ThreadsOption = None,
+    seed: SeedOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Build, verify, measure, deblur a photo.
+
+    All at once: builds a network for edge runtimes, holds each artifact against PyTorch, measures both by
+    turns, deblurs a photograph with each, and writes a report.
+    """
+    from ...export.targets import select
+
+    height_width = parse_size(size)
+    image_contract = parse_contract(contract)
+    check_threads(threads)
+    check_model(model, height_width)
+    bounds = parse_bounds(max_drop_db, min_speedup, pairs)
+    chosen = select(target, precision)  # a wrong name is said now, not after seconds of loading torch
+    if bounds is not None and not any(p == "int8" for _, p in chosen):
+        raise BadInputError("--max-drop-db and --min-speedup are bounds on int8: add --precision int8")
+    with show.working("reading the network") as step:
+        from ...benchmarks.deploy import deploy as run
+        from ...calibration.table import read_table
+        from ...export.lowered import load_model
+
+        report = run(
+            load_model(model, seed=seed),
+            out,
+            targets=target,
+            precisions=precision,
+            size=height_width,
+            contract=image_contract,
+            source=(
+                *("--model", model),
+                *(() if seed is None else ("--seed", str(seed))),
+                *(() if table is None else ("--table", str(table))),
+            ),
+            photo=photo,
+            table=None if table is None else read_table(table),
+            bounds=bounds,
+            photo_pairs=pairs,
+            overwrite=overwrite,
+            threads=threads,
+            min_samples=samples,
+            max_seconds=seconds,
+            progress=step,
+        )
+    if json:
+        show.as_json(report.to_dict())
+    else:
+        _print(report)
+    for note in report.notes:
+        complain(note, kind="note")
+    states = {row.state for row in report.rows}
+    if "failed" in states:
+        return 1
+    return 0 if states & {"verified", "unverified"} else 2
+
+
+def _print(report: Report) -> None:
+    columns = (
+        "target",
+        "precision",
+        "state",
+        "max abs#",
+        "PSNR dB#",
+        "p50 ms#",
+        "p99 ms#",
+        "faster#",
+        "MB#",
+        "built s#",
+        "reason",
+    )
+    show.table(
+        f"{report.model['name']} in {report.folder}, on {report.machine['cpu']}",
+        columns,
+        [_row(row) for row in report.rows],
+    )
+    show.line("max abs and PSNR: against PyTorch. faster: than PyTorch here, in the same run.")
+    show.line("built: without the lowering, which artifacts of one target share (seconds in report.json).")
+    for row in report.rows:
+        if row.mixture is not None:
+            show.line(f"   mixed: {row.target}: {row.mixture['summary']}")
+        if row.path is not None:
+            show.line(f"artifact: {report.folder / row.path}")
+        if row.picture is not None:
+            show.line(f"   photo: {report.folder / row.picture}")
+    for name in ("report.html", "report.json"):
+        if (report.folder / name).exists():
+            show.line(f"  report: {report.folder / name}")
+
+
+def _row(row: Row) -> tuple[str, ...]:
+    parity = ("", "") if row.parity is None else (f"{row.parity.max_abs:.2e}", f"{row.parity.psnr_db:.1f}")
+    took = ("", "") if row.latency is None else (f"{row.latency.p50:.1f}", f"{row.latency.p99:.1f}")
+    faster = "" if row.latency is None or row.eager is None else f"{row.eager.p50 / row.latency.p50:.2f}x"
+    size = "" if row.bytes is None else f"{row.bytes / 1e6:.2f}"
+    seconds = f"{row.seconds['building']:.1f}" if "building" in row.seconds else ""
+    return (row.target, row.precision, row.state, *parity, *took, faster, size, seconds, row.reason)

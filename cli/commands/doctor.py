@@ -1,0 +1,136 @@
+"""``fdikp-edge doctor``: what this machine can build and run, and what would change that."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import platform
+from typing import Any
+
+from ...runtime.packages import JINJA2, TORCH
+from .. import show
+from ..options import JsonOption
+
+
+def doctor(json: JsonOption = False) -> int:
+    """Show what this machine can do.
+
+    What is installed, which targets can be built and run here, why not the others, and what would change
+    that.
+    """
+    with show.working("looking around"):
+        found = examine()
+    if json:
+        show.as_json(found)
+        return 0
+    machine = {"fdikp-edge": found["version"], **found["machine"]}
+    machine.pop("versions", None)  # the table of packages has them
+    show.facts("This machine", [(name.replace("_", " "), _text(value)) for name, value in machine.items()])
+    show.table(
+        "Targets",
+        ("target", "what it is", "precisions", "builds here", "runs here", "remarks"),
+        [
+            (
+                t["name"],
+                t["title"],
+                " ".join(t["precisions"]),
+                _yes(t["can_build"]),
+                _yes(t["can_run"]),
+                "; ".join(filter(None, (t["reason"], t["run_remark"] if t["can_run"] else ""))),
+            )
+            for t in found["targets"]
+        ],
+    )
+    show.table(
+        "Packages",
+        ("package", "version", "extra", "for"),
+        [
+            (p["name"], p["version"] or "not installed", p["extra"] or "none", p["for"])
+            for p in found["packages"]
+        ],
+    )
+    for problem in found["problems"]:
+        show.line(f"! {problem}")
+    for advice in found["advice"]:
+        show.line(f"- {advice}")
+    return 0
+
+
+def examine() -> dict[str, Any]:
+    """Return what :func:`doctor` shows, as plain values.
+
+    Keys: ``version``, ``machine``, ``targets``, ``packages``, ``problems`` and ``advice``.
+
+    ``problems`` are targets of other installed packages that cannot be used, each with its package and why.
+    """
+    from ...benchmarks.timing.machine import machine_info
+    from ...export.targets import capability, read_targets, required_packages
+
+    rows, problems = read_targets()
+    packages = [
+        {
+            "name": need.distribution,
+            "version": "version unknown" if need.version() == "" else need.version(),
+            "extra": need.extra,
+            "for": need.use,
+        }
+        for need in required_packages()
+    ]
+    targets = []
+    for target in rows.values():
+        here = capability(target)
+        reasons = [here.reason] if here.reason else []
+        # Only loading a runtime tells whether its native libraries fit this machine.
+        broken = (
+            [problem for need in target.run_needs if (problem := _load_problem(need.module))]
+            if here.can_run
+            else []
+        )
+        targets.append(
+            {
+                "name": target.name,
+                "title": target.title,
+                "precisions": list(target.precisions),
+                "can_build": here.can_build and not broken,
+                "can_run": here.can_run and not broken,
+                "reason": "; ".join(reasons + broken),
+                "run_remark": target.run_remark,
+            }
+        )
+    gains = [
+        (TORCH, "builds artifacts here (an artifact built elsewhere runs without it)"),
+        *((need, row.gain) for row in rows.values() if row.gain for need in row.run_needs),
+        (JINJA2, "adds report.html to deploy"),
+    ]
+    missing = {need.cure for need in required_packages() if need.version() is None}
+    advice = [f"{need.cure} {gain}" for need, gain in gains if need.cure in missing]
+    if not advice:
+        advice.append("Nothing is missing for the targets of this release. Try: fdikp-edge deploy")
+    return {
+        "version": importlib.metadata.version("fdikp-edge"),
+        "machine": machine_info(),
+        "targets": targets,
+        "packages": packages,
+        "problems": problems,
+        "advice": advice,
+    }
+
+
+def _load_problem(module: str) -> str | None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # whatever a native library raises when it does not fit this machine
+        return f"{module} is installed but does not load on this {platform.machine()}: {error}"
+    return None
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)

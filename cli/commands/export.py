@@ -1,0 +1,102 @@
+"""``fdikp-edge export``: build artifacts, without verifying or measuring them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...runtime.errors import TargetUnavailableError
+from .. import show
+from ..options import (
+    ALL,
+    FP32,
+    ContractOption,
+    JsonOption,
+    ModelOption,
+    OverwriteOption,
+    PrecisionsOption,
+    SeedOption,
+    SizeOption,
+    TableOption,
+    TargetsOption,
+)
+from ..parsing import check_model, parse_contract, parse_size
+
+if TYPE_CHECKING:
+    from ...export.targets import Target
+
+
+def export(
+    model: ModelOption = "tiny",
+    target: TargetsOption = ALL,
+    precision: PrecisionsOption = FP32,
+    size: SizeOption = "256x256",
+    table: TableOption = None,
+    contract: ContractOption = "float",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Folder to write artifact folders into.")
+    ] = Path("fdikp-edge-out"),
+    overwrite: OverwriteOption = False,
+    seed: SeedOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Build artifacts without verifying them.
+
+    Each is written whole or not at all, and verified later with `fdikp-edge verify`.
+    """
+    from ...benchmarks.deploy import artifact_name
+    from ...export.targets import select
+    from ...runtime.artifact import ArtifactWriter
+    from ...runtime.files import making_folder
+
+    height_width = parse_size(size)
+    image_contract = parse_contract(contract)
+    check_model(model, height_width)
+    chosen = select(target, precision)
+    rows = [_row(row, number_format) for row, number_format in chosen]
+    if all(row["state"] for row in rows):
+        raise TargetUnavailableError(
+            "; ".join(f"{r['target']} {r['precision']}: {r['reason']}" for r in rows)
+        )
+    with show.working("reading the network") as step, making_folder(out):
+        from ...calibration.table import read_table
+        from ...export.build import build_artifact
+        from ...export.lowered import lower_model
+        from ...models import zoo
+
+        ranges = None if table is None else read_table(table)
+        network = zoo.load(model, seed=seed)
+        name = network.variant.name
+        todo = []
+        for (row, number_format), entry in zip(chosen, rows, strict=True):
+            if not entry["state"]:
+                dest = out / artifact_name(name, row.name, number_format, height_width)
+                todo.append((row, number_format, dest, entry))
+                with ArtifactWriter(dest, overwrite=overwrite):
+                    pass  # finds out now, and not after the work, whether it may be written
+        step(1, len(todo) + 2, "lowering")
+        lowered = lower_model(network, height_width, contract=image_contract, profile=todo[0][0].profile)
+        for number, (row, number_format, dest, entry) in enumerate(todo):
+            step(number + 2, len(todo) + 2, f"building {row.name} {number_format}")
+            made = build_artifact(lowered, row, number_format, dest, table=ranges, overwrite=overwrite)
+            entry.update(path=str(dest), state=made.passport.state, reason=made.passport.reason)
+    if json:
+        show.as_json({"artifacts": rows})
+    else:
+        columns = ("target", "precision", "state", "path", "reason")
+        show.table("Exported", columns, [tuple(entry[column] for column in columns) for entry in rows])
+    return 0
+
+
+def _row(target: Target, precision: str) -> dict[str, str]:
+    """Return the line of one artifact; one that cannot be built here has its state already, and says why."""
+    from ...export.targets import capability
+
+    found = capability(target)
+    reason = "" if precision in target.precisions else f"not offered at {precision} yet"
+    if not found.can_build:
+        reason = found.reason
+    state = "unavailable" if reason else ""
+    return {"target": target.name, "precision": precision, "path": "", "state": state, "reason": reason}

@@ -1,0 +1,168 @@
+"""``fdikp-edge gate``: may what a report speaks of be released?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...runtime.errors import BadInputError, FdikpEdgeError, UnknownNameError
+from ...runtime.strict_json import printable
+from .. import show
+from ..guard import complain
+from ..options import JsonOption, ThreadsOption
+from ..parsing import check_threads
+
+if TYPE_CHECKING:
+    from ...benchmarks.gate.gate import Verdict
+
+
+def gate(
+    report: Annotated[
+        Path, typer.Argument(metavar="REPORT", help="report.json of a deploy, or the folder it is in.")
+    ],
+    baseline: Annotated[
+        Path, typer.Option("--baseline", "-b", metavar="FILE", help="The figures to hold it against.")
+    ],
+    update: Annotated[
+        bool, typer.Option("--update", help="Make the report the new baseline instead of judging it.")
+    ] = False,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why the baseline changes; kept in it. Needed by --update.")
+    ] = "",
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep/--no-keep",
+            help="Keep the artifacts beside the baseline too; latency and pictures are compared with them.",
+        ),
+    ] = True,
+    slowdown: Annotated[
+        float, typer.Option(metavar="PERCENT", min=1.0, max=1000.0, help="The slowdown that must not pass.")
+    ] = 5.0,
+    seconds: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=1.0, max=86400.0, help="Most time for the latency of one."),
+    ] = 120.0,
+    clock: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What latency counts: wall, or cpu (this process's processor time, for machines that others "
+            "use too; best with --threads 1).",
+        ),
+    ] = "wall",
+    latency: Annotated[
+        bool, typer.Option("--latency/--no-latency", help="Time old against new, by turns.")
+    ] = True,
+    memory: Annotated[
+        bool, typer.Option("--memory/--no-memory", help="Measure the memory of a process of its own.")
+    ] = True,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the checks as JUnit XML.", show_default="no")
+    ] = None,
+    github: Annotated[
+        bool | None,
+        typer.Option(
+            "--github/--no-github", help="Print annotations.", show_default="if it runs in GitHub Actions"
+        ),
+    ] = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Hold a report against a baseline.
+
+    Numbers and pictures against fixed budgets; size, memory and precisions against the baseline; latency by
+    timing the kept artifact and the new one by turns, until it is certain whether the new one is slower.
+    """
+    from ...benchmarks.gate.baseline import read_baseline
+    from ...benchmarks.gate.baseline import update as write_baseline
+    from ...benchmarks.gate.checks import CLOCKS
+    from ...benchmarks.report.model import REPORT_JSON
+    from ...benchmarks.report.read import read_report
+    from ...runtime.files import check_place
+
+    check_threads(threads)
+    if bool(reason.strip()) != update:
+        raise BadInputError(
+            "--update needs a --reason, which is kept in the baseline"
+            if update
+            else "--reason is for --update; without it nothing is written"
+        )
+    if clock not in CLOCKS:
+        raise UnknownNameError(f"no clock is called {clock!r}; there are: {', '.join(CLOCKS)}")
+    if junit is not None:
+        check_place(junit, overwrite=True)
+        read = (report / REPORT_JSON if report.is_dir() else report, baseline)
+        if junit.resolve() in {path.resolve() for path in read}:
+            raise BadInputError(f"--junit {junit}: is what the gate reads; choose another name")
+    annotated = github or (github is None and os.environ.get("GITHUB_ACTIONS") == "true")
+    try:
+        content = read_report(report)
+        folder = report if report.is_dir() else report.parent
+        before = None if update else read_baseline(baseline)
+        with show.working("opening") as step:
+            from ...benchmarks.gate import gate as gates
+
+            if before is None:
+                present = gates.built(content, folder)
+                figures = gates.measure(present, memory)
+                artifacts = {name: artifact for name, (artifact, _) in present.items()}
+                changes = write_baseline(baseline, figures, artifacts, reason, keep=keep)
+            else:
+                verdict = gates.gate(
+                    content,
+                    folder,
+                    before,
+                    baseline,
+                    slowdown=slowdown / 100,
+                    max_seconds=seconds,
+                    latency=latency,
+                    memory=memory,
+                    threads=threads,
+                    timer=CLOCKS[clock],
+                    progress=step,
+                )
+    except FdikpEdgeError as error:
+        # A build server shows what it is handed, and a run without results is easily taken for a green one.
+        _tell(error, junit, annotated=annotated, json=json)
+        raise
+    if before is None:
+        if json:
+            show.as_json({"baseline": str(baseline), "changes": changes})
+        else:
+            show.facts(str(baseline), [("changed", change) for change in changes] or [("changed", "nothing")])
+        return 0
+    if json:
+        show.as_json(verdict.to_dict())
+    else:
+        _print(verdict)
+    _tell(verdict, junit, annotated=annotated, json=json)
+    for check in verdict.failed:
+        complain(f"{check.artifact}: {check.name}: {check.message}", kind="failed")
+    return 0 if verdict.ok else 1
+
+
+def _tell(found: Verdict | FdikpEdgeError, junit: Path | None, *, annotated: bool, json: bool) -> None:
+    """Hand a verdict, or what was in the way of one, to the build server."""
+    from ...benchmarks.gate.formats import github_lines, write_junit
+
+    for line in github_lines(found) if annotated else ():
+        # GitHub reads both streams; with --json, stdout holds nothing else.
+        if json:
+            print(printable(line), file=sys.stderr, flush=True)
+        else:
+            show.line(line)
+    if junit is not None:
+        write_junit(found, junit)
+
+
+def _print(verdict: Verdict) -> None:
+    rows = [(check.artifact, check.name, check.outcome, check.message) for check in verdict.checks]
+    show.table("Gate", ("artifact", "check", "outcome", "what was found"), rows)
+    other = verdict.conditions.get("other_load")
+    if other is not None:
+        show.line(f"Meanwhile other processes kept {other:.1f} processors busy.")

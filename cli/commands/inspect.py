@@ -1,0 +1,130 @@
+"""``fdikp-edge inspect``: the passport of an artifact, or the manifest of a bundle, as a table."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import show
+from ..options import ArtifactArgument, JsonOption
+
+if TYPE_CHECKING:
+    from ...runtime.passport import Passport, TensorContract
+
+
+def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
+    """Show the passport of an artifact.
+
+    What it is, where it comes from, how each transform is computed, and what was measured of it. A bundle
+    for a device is checked without running anything in it, and its files are listed.
+    """
+    from ...runtime.artifact import Artifact
+
+    if artifact.is_file() and (artifact.suffix == ".bundle" or zipfile.is_zipfile(artifact)):
+        return _bundle(artifact, json)
+    opened = Artifact.open(artifact)
+    passport = opened.passport
+    if json:
+        show.as_json({"path": str(opened.path), "passport": passport.to_dict()})
+        return 0
+    show.facts(str(opened.path), _facts(passport))
+    if passport.plan:
+        title, columns, rows = _plan(passport.plan)
+        show.table(title, columns, rows)
+    _files(passport.files)
+    return 0
+
+
+def _bundle(path: Path, json: bool) -> int:
+    from ...runtime.device.bundle import check_bundle
+    from ...runtime.files import sha256_of
+
+    manifest = check_bundle(path)
+    digest = sha256_of(path)
+    if json:
+        show.as_json({"path": str(path), "sha256": digest, "manifest": manifest})
+        return 0
+    rows = [
+        ("bundle for", str(manifest["device"])),
+        ("sha256", digest),
+        ("made with", _figures(manifest["made_with"])),
+        ("artifacts", ", ".join(manifest["artifacts"])),
+    ]
+    show.facts(str(path), rows)
+    _files(manifest["files"])
+    return 0
+
+
+def _files(files: Mapping[str, Mapping[str, Any]]) -> None:
+    show.table(
+        "Files",
+        ("file", "bytes#", "SHA-256"),
+        [(name, f"{entry['bytes']:,}", entry["sha256"]) for name, entry in files.items()],
+    )
+
+
+def _facts(passport: Passport) -> list[tuple[str, str]]:
+    caveat = passport.reason if passport.state == "verified" else ""
+    rows = [
+        ("state", f"verified ({caveat})" if caveat else passport.state),
+        ("reason", "" if caveat else passport.reason),
+        ("model", passport.model),
+        ("target", passport.target),
+        ("precision", passport.precision),
+        ("input", contract_text(passport.input)),
+        ("output", contract_text(passport.output)),
+        ("parity", _figures(passport.parity)),
+        ("latency, ms", _figures(passport.latency_ms)),
+        ("measured on", _figures(passport.measured_on)),
+        ("arithmetic", _figures(passport.precision_census)),
+        ("built with", _figures(passport.toolchain)),
+        ("weights", passport.weights_sha256),
+        ("program", passport.program_sha256),
+        ("calibration", passport.calibration_sha256 or ""),
+        *(("note", note) for note in passport.notes),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def contract_text(contract: TensorContract) -> str:
+    """Say in one line how a tensor is laid out."""
+    low, high = contract.value_range
+    shape = "x".join(map(str, contract.shape))
+    layout = f"{contract.dtype} {shape} {contract.layout}"
+    return f"{contract.name}: {layout}, {low:g} to {high:g}, {contract.color_space}"
+
+
+def _figures(values: dict[str, Any] | None) -> str:
+    """Return ``name value, name value`` of the plain figures; longer values are in the JSON."""
+    if not values:
+        return "" if values is not None else "not measured"
+    parts = []
+    for name, value in values.items():
+        if isinstance(value, float):
+            parts.append(f"{name} {value:.4g}")
+        elif isinstance(value, (str, int)):
+            parts.append(f"{name} {value}")
+    return ", ".join(parts)
+
+
+def _plan(plan: list[dict[str, Any]]) -> tuple[str, list[str], list[tuple[str, ...]]]:
+    """Return title, columns and rows: whatever plain facts the planner recorded per site.
+
+    A fact that is the same for all sites is said once, in the title.
+    """
+    keys = [key for key, value in plan[0].items() if not isinstance(value, dict)]
+    cells = {key: [_cell(site.get(key)) for site in plan] for key in keys}
+    varying = [key for key in keys if len(plan) == 1 or len(set(cells[key])) > 1]
+    same = [f"{key}: {cells[key][0]}" for key in keys if key not in varying]
+    title = f"Plan of {len(plan)} transforms" + (f" ({'; '.join(same)})" if same else "")
+    return title, varying, list(zip(*(cells[key] for key in varying), strict=True))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return "x".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return "" if value is None else str(value)

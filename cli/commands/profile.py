@@ -1,0 +1,87 @@
+"""``fdikp-edge profile``: an artifact's time by three clocks, with this machine's sensors beside it."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...benchmarks.timing.protocol import SETTINGS, Protocol
+from .. import show
+from ..options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOption
+from ..parsing import check_threads
+
+_USUAL = Protocol()
+
+
+def _setting(name: str) -> Any:
+    """Return the option that sets a field of the protocol."""
+    known = SETTINGS[name]
+    return typer.Option(
+        f"--{known.option}",
+        metavar=known.metavar,
+        min=known.least,
+        max=known.most,
+        help=f"{known.help[0].upper()}{known.help[1:]}.",
+    )
+
+
+def profile(
+    artifacts: ArtifactsArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="The JSON to write.")] = Path(
+        "profile.json"
+    ),
+    queries: Annotated[int, _setting("queries")] = _USUAL.queries,
+    seconds: Annotated[float, _setting("seconds")] = _USUAL.seconds,
+    most_seconds: Annotated[float, _setting("most_seconds")] = _USUAL.most_seconds,
+    idle_seconds: Annotated[float, _setting("idle_seconds")] = _USUAL.idle_seconds,
+    soak_seconds: Annotated[float, _setting("soak_seconds")] = _USUAL.soak_seconds,
+    interval_s: Annotated[float, _setting("interval_s")] = _USUAL.interval_s,
+    replay: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A recording of tegrastats in place of sensors.")
+    ] = None,
+    layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Times per layer too.")] = True,
+    threads: ThreadsOption = None,
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Profile artifacts on this machine.
+
+    One query after another, none left out, at least 1024 of them and 60 seconds, after resting and soaking.
+    Power, temperatures, clocks and throttling come from tegrastats, jtop, NVML or sysfs, whichever is here;
+    what is absent is named. A shorter run says that it does not conform.
+    """
+    from ...benchmarks.device_profile import profile as measure
+    from ...benchmarks.device_profile import report, summary_lines
+    from ...runtime.artifact import Artifact
+    from ...runtime.files import check_place, replacing
+    from ...runtime.sessions import open_session
+
+    check_threads(threads)
+    check_place(out, overwrite=overwrite)
+    protocol = Protocol(queries, seconds, most_seconds, idle_seconds, soak_seconds, interval_s=interval_s)
+    opened = [Artifact.open(path) for path in artifacts]
+    rows = []
+    with show.working("opening") as step:
+        for artifact in opened:
+            with open_session(artifact, threads=threads) as session:
+                rows.append(measure(session, protocol=protocol, replay=replay, layers=layers, progress=step))
+    asked: dict[str, object] = {
+        **{setting.option: getattr(protocol, name) for name, setting in SETTINGS.items()},
+        "replay": replay,
+        "threads": threads,
+    }
+    command = ["fdikp-edge", "profile", *map(str, artifacts), *([] if layers else ["--no-layers"])]
+    command += [f"--{name}={value}" for name, value in asked.items() if value is not None]
+    found = report(rows, opened, command)
+    with replacing(out) as temporary:
+        temporary.write_text(json_module.dumps(found, allow_nan=False) + "\n", encoding="utf-8")
+    if json:
+        show.as_json(found)
+    else:
+        for line in summary_lines(found):
+            show.line(line)
+        show.line(f"report: {out}")
+    return 0 if all(row["state"] == "verified" for row in rows) else 1

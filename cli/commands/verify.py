@@ -1,0 +1,183 @@
+"""``fdikp-edge verify``: artifacts against PyTorch eager, or against their recorded output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...runtime.errors import BadInputError
+from .. import show
+from ..eager import eager_of, torch_is_here
+from ..guard import complain
+from ..options import (
+    NONE,
+    ArtifactsArgument,
+    JsonOption,
+    PhotosOption,
+    SaveOption,
+    SeedOption,
+    ThreadsOption,
+    WeightsOption,
+)
+from ..parsing import check_photos, check_threads
+
+if TYPE_CHECKING:
+    from ...benchmarks.accuracy.parity import Parity
+    from ...benchmarks.accuracy.worst_case import WorstCase
+    from ...runtime.artifact import Artifact
+    from ...runtime.photo import Photo
+
+
+def verify(
+    artifacts: ArtifactsArgument,
+    photo: PhotosOption = NONE,
+    weights: WeightsOption = None,
+    seed: SeedOption = None,
+    golden: Annotated[
+        bool, typer.Option("--golden", help="Check only against the output recorded in the artifact.")
+    ] = False,
+    worst_case: Annotated[
+        bool,
+        typer.Option("--worst-case", help="Look for the picture with the largest difference, and keep it."),
+    ] = False,
+    worst_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Folder of worst cases.", show_default="beside the artifact"),
+    ] = None,
+    tries: Annotated[
+        int, typer.Option(metavar="N", min=1, max=100_000, help="Pictures to try for the worst case.")
+    ] = 96,
+    threads: ThreadsOption = None,
+    save: SaveOption = True,
+    json: JsonOption = False,
+) -> int:
+    """Check artifacts against PyTorch.
+
+    Each is run on photographs beside PyTorch eager with its native FFT, and held to the budget of its
+    precision. The result is written into its passport.
+    """
+    from ...runtime.artifact import Artifact
+
+    check_threads(threads)
+    if worst_case and (golden or not torch_is_here()):
+        raise BadInputError("--worst-case needs PyTorch to compare with; the recorded output is of one photo")
+    golden = golden or not torch_is_here()
+    search = _Worst(worst_dir, tries) if worst_case else None
+    done: list[tuple[Artifact, Parity, str, WorstCase | None]] = []
+    opened = [Artifact.open(path) for path in artifacts]
+    check_photos(photo)
+    if search is not None:
+        from ...benchmarks.accuracy.worst_case import default_file
+        from ...runtime.files import check_place
+
+        for artifact in opened:
+            check_place(default_file(artifact.path, search.folder), overwrite=True)
+    with show.working("opening") as step:
+        for number, artifact in enumerate(opened):
+            step(number, len(opened), artifact.path.name)
+            done.append((artifact, *_check(artifact, photo, weights, seed, golden, threads, search, step)))
+    rows = [_row(artifact, parity, caveat, golden, worst) for artifact, parity, caveat, worst in done]
+    if json:
+        show.as_json({"artifacts": rows})
+    else:
+        _print(rows)
+    for (artifact, parity, *_), row in zip(done, rows, strict=True):
+        for problem in parity.problems:
+            complain(f"{artifact.path}: {problem} ({parity.worst_photo})", kind="failed")
+        if save:
+            _save(artifact, row)
+    return 0 if all(parity.within_budget for _, parity, *_ in done) else 1
+
+
+@dataclass(frozen=True)
+class _Worst:
+    folder: Path | None
+    tries: int
+
+
+def _check(
+    artifact: Artifact,
+    photos: list[Path],
+    weights: Path | None,
+    seed: int | None,
+    golden: bool,
+    threads: int | None,
+    search: _Worst | None,
+    step: show.Step,
+) -> tuple[Parity, str, WorstCase | None]:
+    from ...benchmarks.accuracy import parity
+    from ...runtime.samples import sample_photos
+    from ...runtime.sessions import open_session
+
+    with open_session(artifact, threads=threads) as session:
+        if golden:
+            return parity.verify_golden(session), session.caveat, None
+        reference = eager_of(artifact, weights, seed)
+        if search is None:
+            return parity.verify(session, reference, photos), session.caveat, None
+        from ...benchmarks.accuracy.worst_case import default_file, find_worst
+
+        worst = find_worst(
+            session,
+            reference,
+            photos,
+            file=default_file(artifact.path, search.folder),
+            evaluations=search.tries,
+            progress=step,
+        )
+        plain = photos or sample_photos()
+        everything: list[Photo | Path | str] = [*plain, worst.photo]
+        return parity.verify(session, reference, everything), session.caveat, worst
+
+
+def _row(
+    artifact: Artifact, parity: Parity, caveat: str, golden: bool, worst: WorstCase | None
+) -> dict[str, Any]:
+    state = "verified" if parity.within_budget else "failed"
+    reason = "; ".join(parity.problems)
+    if not reason:
+        against = "against the recorded output of one photo" if golden else ""
+        reason = "; ".join(part for part in (caveat, against) if part)
+    return {
+        "path": str(artifact.path),
+        "target": artifact.passport.target,
+        "precision": artifact.passport.precision,
+        "state": state,
+        "reason": reason,
+        "against": "golden" if golden else "eager",
+        "parity": parity.to_dict(),
+        **({} if worst is None else {"worst_case": worst.to_dict()}),
+    }
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    columns = ("artifact", "state", "max abs#", "mean abs#", "PSNR dB#", "SSIM#", "worst photo", "against")
+    cells = []
+    for row in rows:
+        parity = row["parity"]
+        figures = (f"{parity['max_abs']:.2e}", f"{parity['mean_abs']:.2e}", f"{parity['psnr_db']:.1f}")
+        name = Path(row["path"]).name
+        cells.append(
+            (name, row["state"], *figures, f"{parity['ssim']:.6f}", parity["worst_photo"], row["against"])
+        )
+    show.table("Parity: artifact against PyTorch", columns, cells)
+    for row in rows:
+        if worst := row.get("worst_case"):
+            show.line(
+                f"{Path(row['path']).name}: worst of {worst['tried']} pictures: {worst['name']}, "
+                f"{worst['max_abs']:.2e} against {worst['photos_max_abs']:.2e} on photos; {worst['file']}"
+            )
+            if (own := worst["own_psnr_db"]) is not None:
+                show.line(
+                    f"   there the network itself keeps {own:.1f} dB when its input moves by up to half an "
+                    "8-bit step (58.9 dB)"
+                )
+
+
+def _save(artifact: Artifact, row: dict[str, Any]) -> None:
+    from ...benchmarks.timing.machine import machine_info
+
+    artifact.amend(parity=row["parity"], state=row["state"], reason=row["reason"], measured_on=machine_info())

@@ -1,0 +1,88 @@
+"""Between a tile of a photo and what a network was exported to take: float or ``uint8``, NCHW or NHWC."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import BadInputError, CheckFailedError
+from ..photo import Array
+from ..sessions.base import Session
+
+
+class TileRunner:
+    """Runs a session on tiles of a photo.
+
+    A ``uint8`` network sees a 16-bit photo rounded to 8 bits. What it changed is then added to the 16-bit
+    tile, so the fine tones of the photo stay even though the network never saw them.
+    """
+
+    def __init__(self, session: Session) -> None:
+        """Check that the session maps one RGB picture to one of the same size.
+
+        Raises:
+            BadInputError: it does something else.
+        """
+        taken, given = session.input, session.output
+        for contract in (taken, given):
+            if contract.shape[0] != 1 or contract.channels != 3:
+                raise BadInputError(
+                    f"{session.artifact.path}: {contract.name} is {list(contract.shape)} "
+                    f"({contract.layout}); deblurring takes one RGB picture at a time"
+                )
+        if taken.size != given.size:
+            raise BadInputError(
+                f"{session.artifact.path}: turns {taken.size[0]}x{taken.size[1]} into "
+                f"{given.size[0]}x{given.size[1]}; deblurring keeps the size"
+            )
+        self.session = session
+        self.tile = taken.size
+        self._buffer = np.empty(taken.shape, taken.dtype)
+
+    def __call__(self, tile: Array) -> Array:
+        """Return the network's result for a ``uint8`` or ``uint16`` tile (height x width x 3).
+
+        Returns:
+            float32, 3 x height x width, from 0 to 1 (white).
+
+        Raises:
+            CheckFailedError: the network returned NaN or infinity.
+        """
+        taken, given = self.session.input, self.session.output
+        white = int(np.iinfo(tile.dtype).max)
+        inside = self._buffer[0].transpose(1, 2, 0) if taken.layout == "NCHW" else self._buffer[0]
+        if taken.dtype == "uint8":
+            inside[...] = tile if white == 255 else (tile.astype(np.uint32) + 128) // 257
+        else:
+            np.divide(tile, np.float32(white), out=inside, dtype=np.float32)
+            _from_unit(inside, taken.value_range)
+        result = self.session.run(self._buffer)[0]
+        planes = result if given.layout == "NCHW" else result.transpose(2, 0, 1)
+        shown: Array = planes.astype(np.float32, order="C")  # a copy, to work on
+        if given.dtype == "uint8":
+            shown /= np.float32(255)
+            if white != 255 and taken.dtype == "uint8":
+                seen = inside.transpose(2, 0, 1) / np.float32(255)
+                shown += tile.transpose(2, 0, 1) / np.float32(white) - seen
+        else:
+            _to_unit(shown, given.value_range)
+            if not np.isfinite(shown.sum(dtype=np.float64)):
+                raise CheckFailedError(
+                    f"{self.session.artifact.path}: the network returned values that are not finite numbers; "
+                    "verify the artifact, or export it with a higher precision"
+                )
+        np.clip(shown, 0, 1, out=shown)
+        return shown
+
+
+def _from_unit(values: Array, limits: tuple[float, float]) -> None:
+    """Stretch values from 0..1 to the limits, in place."""
+    if limits != (0.0, 1.0):
+        values *= np.float32(limits[1] - limits[0])
+        values += np.float32(limits[0])
+
+
+def _to_unit(values: Array, limits: tuple[float, float]) -> None:
+    """Bring values from the limits to 0..1, in place."""
+    if limits != (0.0, 1.0):
+        values -= np.float32(limits[0])
+        values /= np.float32(limits[1] - limits[0])

@@ -16,6 +16,7 @@ from .contracts import Deployable, image_contract, tensor_contracts
 from .reference import Reference
 from .spectral import LoweredProgram, Plan, lower
 from .spectral.planner import make_plan
+from .spectral.strategies import STRATEGIES
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,13 @@ def describe_model(model: LoweredModel) -> dict[str, Any]:
 
 
 def summarise(plan: Plan) -> str:
-    """Return one line about a plan: ``12 flat, 3 separable``."""
+    """Return one line about a plan, as model files carry it: ``12 flat, 3 separable``.
+
+    Transforms are counted by the products that compute them, whatever the layout: a window of a fused block
+    is flat. The passport has the strategies.
+    """
     counts: dict[str, int] = {}
     for choice in plan.choices:
-        counts[choice.strategy] = counts.get(choice.strategy, 0) + 1
+        product = STRATEGIES[choice.strategy].product or choice.strategy
+        counts[product] = counts.get(product, 0) + 1
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no transforms"

@@ -29,7 +29,7 @@ class Profile:
     operator_us: float
     channels_last: bool = False
     runtime_kernels: bool = True
-    automatic: tuple[str, ...] = ("flat", "separable", "factored")
+    automatic: tuple[str, ...] = ("flat", "separable", "factored", "window")
     int8_products: bool = True
     int8_first: bool = True
     int8_last: bool = True

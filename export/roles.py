@@ -26,7 +26,7 @@ from torch import fx
 
 from ..calibration.layers import CONVOLUTION, LINEAR, RUN_TIME, Layer, find_layers
 from .spectral import LoweredProgram
-from .spectral.rewriter import MODULE, SITE
+from .spectral.graph import MODULE, SITE
 from .spectral.sites import Kind
 
 TRANSFORM = "part of the transform {site} in {module}: its sums would lose the small coefficients"

@@ -300,14 +300,18 @@ def _program(
 ) -> tuple[Any, Callable[[Array], Array], list[str]]:
     """Lower the network as it was lowered for the artifact."""
     from ...export.lowered import LoweredModel, lower_model
+    from ...export.spectral.planner import follow
 
     passport = artifact.passport
     if isinstance(model, LoweredModel):
         lowered = model.for_profile(get_target(passport.target).profile)
         return lowered.lowered.program, lowered.reference, _changed(lowered, artifact)
-    plan = {str(site.get("site")): str(site.get("strategy")) for site in passport.plan}
-    if len(plan) != len(passport.plan):
-        raise BadInputError(f"{artifact.path}: its passport holds no plan that could be followed again")
+    try:
+        plan = follow(passport.plan)
+    except BadInputError as error:
+        raise BadInputError(
+            f"{artifact.path}: its passport holds no plan to follow again: {error}"
+        ) from error
     lowered = lower_model(
         model,
         passport.input.size,

@@ -50,7 +50,7 @@ def plans(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                 "strategies": strategies,
                 "audited": bool(audited),
                 "modules": [(module, list(groups.items())) for module, groups in modules.items()],
-                "summary": _summary(row["audit"]),
+                "summary": [*_summary(row["audit"]), *_declined(row["plan"]), *_fusions(row["audit"])],
             }
         )
     return found_plans
@@ -69,8 +69,34 @@ def _summary(audit: Mapping[str, Any]) -> list[tuple[str, str]]:
         for name, count in say.table(audit.get("operators")).items()
         if (text := say.figure(count, "{:,.0f}"))
     ]
-    rest = {key: value for key, value in audit.items() if key not in ("sites", "operators")}
+    rest = {key: value for key, value in audit.items() if key not in ("sites", "operators", "fusions")}
     return [*say.flat(rest), *([("operators", ", ".join(counts))] if counts else [])]
+
+
+def _declined(plan: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Why strategies cannot compute transforms, equal reasons once."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for entry in plan:
+        for strategy, value in say.table(entry.get("declined")).items():
+            if reason := say.words(value):
+                groups.setdefault((str(strategy), reason), []).append(say.words(entry.get("site")) or "?")
+    return [
+        (f"{strategy} declined", f"{reason} ({', '.join(sites)})")
+        for (strategy, reason), sites in list(groups.items())[: say.MOST_ROWS]
+    ]
+
+
+def _fusions(audit: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Which patterns were replaced by an equal computation, and why others were not."""
+    rows = []
+    for value in say.items(audit.get("fusions"))[: say.MOST_ROWS]:
+        entry = say.table(value)
+        nodes = [text for node in say.items(entry.get("nodes")) if (text := say.words(node))]
+        shown = ", ".join(nodes[:8]) + (", …" if len(nodes) > 8 else "")
+        fate = say.words(entry.get("declined"))
+        fate = "replaced" if fate is None else f"left: {fate}"
+        rows.append((f"pattern {say.words(entry.get('pattern')) or '?'}", f"{fate} ({len(nodes)}: {shown})"))
+    return rows
 
 
 def _predicted(value: Any, strategy: str) -> tuple[str | None, str]:

@@ -33,6 +33,8 @@ def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
     if passport.plan:
         title, columns, rows = _plan(passport.plan)
         show.table(title, columns, rows)
+        if declined := _declined(passport.plan):
+            show.table("Strategies that cannot compute a transform", ("strategy", "why", "sites"), declined)
     _files(passport.files)
     return 0
 
@@ -120,6 +122,16 @@ def _plan(plan: list[dict[str, Any]]) -> tuple[str, list[str], list[tuple[str, .
     same = [f"{key}: {cells[key][0]}" for key in keys if key not in varying]
     title = f"Plan of {len(plan)} transforms" + (f" ({'; '.join(same)})" if same else "")
     return title, varying, list(zip(*(cells[key] for key in varying), strict=True))
+
+
+def _declined(plan: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """Return strategy, reason and the sites it holds for; passports of older versions have none."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for site in plan:
+        reasons = site.get("declined")
+        for strategy, reason in reasons.items() if isinstance(reasons, dict) else ():
+            groups.setdefault((str(strategy), str(reason)), []).append(str(site.get("site")))
+    return [(strategy, reason, ", ".join(sites)) for (strategy, reason), sites in groups.items()]
 
 
 def _cell(value: object) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from ...runtime.errors import DynamicShapeError, LoweringError
+from .fuse.base import FusionRecord
+from .graph import SITE, shape_of
 from .planner import Plan
 from .sites import Site
-from .strategies import STRATEGIES
+from .strategies import STRATEGIES, Native
 from .strategies.custom import NAMESPACE
 
 FP16_MAX = 65504.0
@@ -24,6 +28,7 @@ UNIT_ROUNDOFF = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.float16
 class SiteAudit:
     """One transform: where it is, how it is computed, what it costs, and what its arithmetic can lose.
 
+    ``multiply_adds``: counted in the program's products for this site; products that nothing reads are gone.
     ``error_bound``: largest possible ``max|error| / (gain max|input|)`` in float32 (Higham, section 3.1).
     ``gain``: largest possible ``max|output| / max|input|``. ``fp16_input_limit``: inputs up to this magnitude
     can never overflow float16 in this transform, whatever they hold.
@@ -55,13 +60,18 @@ class SiteAudit:
 
 @dataclass(frozen=True)
 class Audit:
-    """All sites, and counts over the whole program; :func:`audit_program` makes it, or raises."""
+    """All sites, and counts over the whole program; :func:`audit_program` makes it, or raises.
+
+    ``native_sites`` counts the sites with a transform of ``torch.fft`` in the program. ``fusions`` says of
+    every pattern of :mod:`.fuse` that was looked for where it was replaced, and where not and why.
+    """
 
     rows: tuple[SiteAudit, ...]
     operators: dict[str, int]
     constants_bytes: int
     native_sites: int
     self_check: float | None
+    fusions: tuple[FusionRecord, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Ready for ``json.dump``."""
@@ -71,6 +81,7 @@ class Audit:
             "constants_bytes": self.constants_bytes,
             "native_sites": self.native_sites,
             "self_check_max_relative_error": self.self_check,
+            "fusions": _grouped(self.fusions),
         }
 
     def summary(self) -> str:
@@ -86,21 +97,23 @@ class Audit:
         )
 
 
-def audit_site(site: Site, strategy: str) -> SiteAudit:
-    """Figures of one site under its strategy."""
+def audit_site(site: Site, strategy: str, multiply_adds: int) -> SiteAudit:
+    """Figures of one site under its strategy, with the multiply-adds counted in the program."""
     chosen = STRATEGIES[strategy]
     peak = max(1.0, *site.gains)  # the input itself, or an intermediate larger than the result
     return SiteAudit(
         site=site,
         strategy=strategy,
-        multiply_adds=chosen.cost(site).macs,
+        multiply_adds=multiply_adds,
         error_bound=chosen.error_bound(site, UNIT_ROUNDOFF[torch.float32]),
         gain=site.gain,
         fp16_input_limit=FP16_MAX / peak,
     )
 
 
-def audit_program(program: ExportedProgram, plan: Plan, self_check: float | None) -> Audit:
+def audit_program(
+    program: ExportedProgram, plan: Plan, self_check: float | None, fusions: Sequence[FusionRecord] = ()
+) -> Audit:
     """Prove that no complex value, transform, dynamic shape or control flow is left, and collect the figures.
 
     Sites that the user asked to keep ``native`` are exempt from the first two.
@@ -109,29 +122,58 @@ def audit_program(program: ExportedProgram, plan: Plan, self_check: float | None
         LoweringError: something complex or a transform is left (a fault of the lowering; names the node).
         DynamicShapeError: a symbolic shape or a branch is left.
     """
-    native = sum(choice.strategy == "native" for choice in plan.choices)
+    exempt = {choice.site.name for choice in plan.choices if choice.strategy == Native.name}
+    native: set[str] = set()
+    counted: dict[str, int] = {}
     operators: dict[str, int] = {}
     for module in program.graph_module.modules():
         if not isinstance(module, torch.fx.GraphModule):
             continue
         for node in module.graph.nodes:
-            _check_value(node, allow_complex=native > 0)
+            _check_value(node, allow_complex=bool(exempt))
             if node.op != "call_function":
                 continue
             name = str(node.target)
             operators[name] = operators.get(name, 0) + 1
             if name.split(".")[0] == "higher_order" or type(node.target).__name__ == "HigherOrderOperator":
                 raise DynamicShapeError(f"control flow {name} is left in the program at {node.name}")
-            if ("fft" in name or "stft" in name) and not native and not name.startswith(f"{NAMESPACE}."):
-                raise LoweringError(f"transform {name} is left in the program at {node.name}")
+            site = str(node.meta.get("custom", {}).get(SITE, ""))
+            counted[site] = counted.get(site, 0) + _multiply_adds(node)
+            if ("fft" in name or "stft" in name) and not name.startswith(f"{NAMESPACE}."):
+                if site not in exempt:
+                    raise LoweringError(f"transform {name} is left in the program at {node.name}")
+                native.add(site)
     for name, tensor in program.state_dict.items():
         if tensor.dtype.is_complex:
             raise LoweringError(f"the stored tensor {name!r} of the lowered program is still complex")
     constants = sum(
         t.numel() * t.element_size() for name, t in program.state_dict.items() if name.startswith("spectral.")
     )
-    rows = tuple(audit_site(choice.site, choice.strategy) for choice in plan.choices)
-    return Audit(rows, dict(sorted(operators.items())), constants, native, self_check)
+    rows = tuple(
+        audit_site(choice.site, choice.strategy, counted.get(choice.site.name, 0)) for choice in plan.choices
+    )
+    found = dict(sorted(operators.items()))
+    return Audit(rows, found, constants, len(native), self_check, tuple(fusions))
+
+
+PRODUCTS = {f"aten.{name}" for name in ("matmul.default", "mm.default", "bmm.default", "linear.default")}
+
+
+def _multiply_adds(node: fx.Node) -> int:
+    """Multiply-adds of one product [..., n, k] by [..., k, m]; 0 for other operators."""
+    if str(node.target) not in PRODUCTS:
+        return 0
+    left = node.args[0]
+    assert isinstance(left, fx.Node)
+    return math.prod(shape_of(node)) * shape_of(left)[-1]
+
+
+def _grouped(records: Sequence[FusionRecord]) -> list[dict[str, Any]]:
+    """One entry per pattern and reason (``None``: replaced), with the nodes it holds for."""
+    groups: dict[tuple[str, str | None], list[str]] = {}
+    for record in records:
+        groups.setdefault((record.pattern, record.declined), []).append(record.node)
+    return [{"pattern": p, "declined": why, "nodes": nodes} for (p, why), nodes in groups.items()]
 
 
 def _check_value(node: torch.fx.Node, *, allow_complex: bool) -> None:

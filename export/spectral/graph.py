@@ -29,6 +29,32 @@ def shape_of(node: fx.Node) -> tuple[int, ...]:
     return tuple(node.meta["val"].shape)
 
 
+MODULE = "module"
+"""Key under which a trace keeps the original's module path, in the ``custom`` entry of a node's meta."""
+SITE = "site"
+"""Key, in the same entry, of the name of the transform site that a node belongs to; absent elsewhere."""
+SITE_NAME = "fdikp_site"
+"""Key in a node's ``meta``: the name of the network's own transform that the node now computes."""
+
+
+def site_name(node: fx.Node) -> str:
+    """Name of a transform's site: that of the network's own node, wherever a pattern has moved it."""
+    return str(node.meta.get(SITE_NAME, node.name))
+
+
+def module_path(node: fx.Node) -> str:
+    """Dotted path of the module whose ``forward`` made this node; empty for the root module."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values()]
+    return paths[-1].removeprefix("L['self'].") if paths else ""
+
+
+def where(node: fx.Node) -> str:
+    """A node's place in words, for messages."""
+    path = module_path(node)
+    return f"module {path!r}" if path else "the root module"
+
+
 def compute(node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
     """Call the node's operator with values in place of the nodes it reads."""
     args, kwargs = pytree.tree_map_only(fx.Node, lambda n: values[n], (node.args, node.kwargs))

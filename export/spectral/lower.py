@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,14 +19,14 @@ from torch.utils import _pytree as pytree
 
 from ...runtime.errors import BadInputError, DynamicShapeError, FdikpEdgeError, LoweringError
 from .audit import Audit, audit_program
-from .fuse import Fused, fuse
-from .graph import arguments, meta_value, shape_of
+from .fuse import Fused, Fusions, fuse
+from .graph import MODULE, arguments, meta_value, module_path, shape_of, site_name, where
 from .passes.absorb_projection import absorb_preparation
 from .passes.drop_zeros import drop_zeros
 from .passes.fold_constants import constant_values
 from .passes.limit_rank import reduce_ranks
-from .planner import Plan, make_plan, profile
-from .rewriter import MODULE, LoweredModule, module_path, store, where
+from .planner import Plan, choose, make_plan, profile, read_override
+from .rewriter import LoweredModule, store
 from .sites import Site, describe, is_transform
 
 
@@ -78,20 +80,25 @@ def lower(
 
     Raises:
         BadInputError: inputs that are not real tensors.
+        UnknownNameError: a target without a profile, a strategy that does not exist, or a pattern of ``plan``
+            that matches no site.
         DynamicShapeError: the network's shapes or branches depend on data.
         UnsupportedOperatorError: a complex operator without a rule; names it and its module.
-        LoweringError: anything else that cannot be lowered, with the place.
+        LoweringError: ``plan`` asks for a strategy at a site that it cannot compute, or anything else that
+            cannot be lowered, with the place.
     """
     _check_inputs(example_inputs)
+    rates, wanted = profile(target), read_override(plan)
     exported = _export(module, example_inputs)
     graph_module = exported.graph_module
     _check_static(graph_module)
     absorb_preparation(graph_module.graph)
     drop_zeros(graph_module.graph)
-    fuse(
+    fusions = fuse(
         graph_module.graph,
-        channels_last=profile(target).channels_last,
-        runtime_kernels=profile(target).runtime_kernels,
+        choose=functools.partial(choose, rates=rates, wanted=wanted),
+        channels_last=rates.channels_last,
+        runtime_kernels=rates.runtime_kernels,
         inputs=exported.graph_signature.user_inputs,
     )
     lowered = _assemble(exported)
@@ -101,7 +108,7 @@ def lower(
     for node, value in folded.items():
         store(lowered.spectral, folded_keys[node], value)
     live = _live_nodes(graph_module.graph, folded)
-    made = make_plan(_sites(graph_module.graph, live), target, plan)
+    made = make_plan(_sites(graph_module.graph, live, fusions), target, plan)
     lowered.prepare(made, placeholders, folded_keys, live)
     with torch.no_grad():
         lowered(*example_inputs)  # running it once fills the bank, which tracing only reads
@@ -111,7 +118,7 @@ def lower(
         _restore_modules(program)
         program = reduce_ranks(program)
         check = _relative_error(program.module()(*example_inputs), module(*example_inputs))
-    return LoweredProgram(program, made, audit_program(program, made, check))
+    return LoweredProgram(program, made, audit_program(program, made, check, fusions.records))
 
 
 def _check_inputs(inputs: Any) -> None:
@@ -220,17 +227,18 @@ def _live_nodes(graph: fx.Graph, folded: Mapping[fx.Node, Any]) -> set[fx.Node]:
     return live - set(folded)
 
 
-def _sites(graph: fx.Graph, live: set[fx.Node]) -> list[Site]:
+def _sites(graph: fx.Graph, live: set[fx.Node], fusions: Fusions) -> list[Site]:
     found = []
     for node in graph.nodes:
         if node in live and isinstance(node.target, Fused):
-            site = node.target.site(node.name, module_path(node))
-            found += [] if site is None else [site]
+            found += [] if node.target.site is None else [node.target.site]
         elif node in live and node.op == "call_function" and is_transform(str(node.target)):
             source, *args = arguments(node)
             is_real = not meta_value(source).dtype.is_complex
-            path, operator = module_path(node), str(node.target)
-            found.append(describe(node.name, path, operator, shape_of(source), is_real, tuple(args)))
+            name, path, operator = site_name(node), module_path(node), str(node.target)
+            site = describe(name, path, operator, shape_of(source), is_real, tuple(args))
+            partner, unfused = fusions.partners.get(name), fusions.unfused.get(name, site.unfused)
+            found.append(dataclasses.replace(site, partner=partner, unfused=unfused))
     return found
 
 

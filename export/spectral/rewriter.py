@@ -12,30 +12,13 @@ from torch.utils import _pytree as pytree
 
 from ...runtime.errors import LoweringError, UnsupportedOperatorError
 from .fuse import Fused
+from .graph import MODULE, SITE, module_path, site_name, where
 from .pairs import Interleaved, Pair, is_complex_value
-from .planner import Plan
+from .planner import Choice, Plan
 from .rules import COMPLEX_RULES, REAL_RULES, Context, find
 from .sites import is_transform
-from .strategies import STRATEGIES
+from .strategies import STRATEGIES, Window
 from .twiddles import ConstantBank
-
-MODULE = "module"
-"""Key under which a trace keeps the original's module path, in the ``custom`` entry of a node's meta."""
-SITE = "site"
-"""Key, in the same entry, of the name of the transform site that a node belongs to; absent elsewhere."""
-
-
-def module_path(node: fx.Node) -> str:
-    """Dotted path of the module whose ``forward`` made this node; empty for the root module."""
-    stack = node.meta.get("nn_module_stack") or {}
-    paths = [path for path, _ in stack.values()]
-    return paths[-1].removeprefix("L['self'].") if paths else ""
-
-
-def where(node: fx.Node) -> str:
-    """A node's place in words, for messages."""
-    path = module_path(node)
-    return f"module {path!r}" if path else "the root module"
 
 
 class Rewriter(fx.Interpreter):
@@ -75,11 +58,12 @@ class Rewriter(fx.Interpreter):
 
     def _provenance(self, node: fx.Node) -> dict[str, str]:
         """The module a node came from, and its site if it is a transform."""
-        path = module_path(node)
-        is_site = is_transform(str(node.target)) or (
-            isinstance(node.target, Fused) and node.target.site(node.name, path) is not None
-        )
-        return {MODULE: path, SITE: node.name} if is_site else {MODULE: path}
+        found = {MODULE: module_path(node)}
+        if is_transform(str(node.target)):
+            found[SITE] = site_name(node)
+        elif isinstance(node.target, Fused) and node.target.site is not None:
+            found[SITE] = node.target.site.name
+        return found
 
     def _call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         operator = str(node.target)
@@ -92,7 +76,8 @@ class Rewriter(fx.Interpreter):
                 Interleaved, Interleaved.materialize, (args, kwargs), is_leaf=_is_lazy
             )
         if is_transform(operator):
-            choice = self._plan[node.name]
+            choice = self._plan[site_name(node)]
+            self._check_layout(choice, fused=False)
             return STRATEGIES[choice.strategy].apply(choice.site, _as_float(args[0]), self._bank)
         if self._is_complex(node, args, kwargs):
             rule = find(COMPLEX_RULES, node.target)
@@ -106,12 +91,24 @@ class Rewriter(fx.Interpreter):
                 f"with @complex_rule({operator.removeprefix('aten.')!r})."
             )
         if isinstance(node.target, Fused):
+            if node.target.site is not None:
+                self._check_layout(self._plan[node.target.site.name], fused=True)
             return node.target.apply(self._bank, *args)
         rule = find(REAL_RULES, node.target)
         if rule is not None:
             return rule(Context(node, self._bank), *args, **kwargs)
         target: Any = node.target
         return target(*args, **kwargs)
+
+    @staticmethod
+    def _check_layout(choice: Choice, *, fused: bool) -> None:
+        """A block was rewritten before the plan was made: what the plan says must be what was done."""
+        if fused != (choice.strategy == Window.name):
+            done = "is part of a fused block" if fused else "is not part of a fused block"
+            raise LoweringError(
+                f"the plan computes {choice.site.name} as {choice.strategy!r}, but it {done}: a fault "
+                "of the lowering; report it with the network"
+            )
 
     @staticmethod
     def _is_complex(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

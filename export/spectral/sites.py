@@ -38,7 +38,11 @@ class Axis:
 
 @dataclass(frozen=True)
 class Site:
-    """A transform at one place of the program; ``sign`` is the exponent's (-1 forward, +1 inverse)."""
+    """A transform at one place of the program; ``sign`` is the exponent's (-1 forward, +1 inverse).
+
+    ``partner`` names the transform at the other end of a block of windows that can be computed as a whole
+    (see :mod:`.fuse.windows`); where it is ``None``, ``unfused`` says why there is no such block.
+    """
 
     name: str
     module_path: str
@@ -48,6 +52,9 @@ class Site:
     input_shape: tuple[int, ...]
     input_is_real: bool
     axes: tuple[Axis, ...]
+    norm: str = "backward"
+    partner: str | None = None
+    unfused: str = "it is not part of a block of windows"
 
     @property
     def half(self) -> Axis | None:
@@ -136,7 +143,8 @@ def describe(
             taken = min(here, length)
             kept = length // 2 + 1 if kind is Kind.R2C and last else length
         axes.append(Axis(dim, length, taken, kept, _scale(norm, forward, length)))
-    return Site(name, module_path, operator, kind, -1 if forward else 1, shape, is_real, tuple(axes))
+    sign = -1 if forward else 1
+    return Site(name, module_path, operator, kind, sign, shape, is_real, tuple(axes), norm)
 
 
 def _read_arguments(

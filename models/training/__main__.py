@@ -56,7 +56,13 @@ def main() -> None:
         "--seed", type=int, default=0, help="of the initial weights and the pairs (default: 0)"
     )
     parser.add_argument("--held-out", type=int, default=2, help="photos for validation only (default: 2)")
-    parser.add_argument("--from", dest="initial", type=Path, metavar="FILE", help="begin with these weights")
+    parser.add_argument(
+        "--from",
+        dest="initial",
+        type=Path,
+        metavar="FILE",
+        help="begin with these weights, or those of a smaller variant by file or name (tiny), widened",
+    )
     parser.add_argument(
         "--bfloat16",
         action=argparse.BooleanOptionalAction,

@@ -23,7 +23,7 @@ from .. import zoo
 from ..fdikp.blocks import FourierUnit
 from ..fdikp.dikp import KernelPredictor
 from ..fdikp.fdikp import FDIKP
-from ..fdikp.variants import get_variant
+from ..fdikp.variants import Variant, get_variant
 from .apertures import Aperture
 from .defocus import margin
 from .log import STEPS, VALIDATIONS, Table, draw
@@ -31,6 +31,7 @@ from .losses import Kind, multi_scale_loss
 from .photos import SharpPhoto, read_photos, split
 from .samples import DefocusPairs, Mixture, Recipe
 from .state import RunningMean, TrainingState
+from .widen import widened
 
 STATE, WEIGHTS, CURVE, RECORD = "state.safetensors", "weights.safetensors", "curve.png", "run.json"
 
@@ -113,7 +114,8 @@ def train(
         settings: how to train.
         photos_folder: sharp photographs.
         out: folder for the state, the log (CSV and PNG), the weights and a record of the run.
-        initial: weights to begin with instead of the variant's initial values.
+        initial: weights to begin with instead of the variant's initial values; those of a smaller variant are
+            widened (:mod:`.widen`).
         device: "cpu" or "cuda".
         workers: processes that make pairs; they change nothing but the speed.
         save_every: steps between two states on disk.
@@ -136,9 +138,7 @@ def train(
     for_training, for_validation = split(photos, settings.held_out)
     fixed = settings.fixed(photos)
 
-    model = FDIKP(variant, seed=settings.recipe.seed)
-    if initial is not None:
-        model.load_state_dict(zoo.load(initial, variant=variant.name).state_dict())
+    model = _initial(variant, settings.recipe.seed, initial)
     model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
@@ -212,6 +212,14 @@ def _averaged(model: FDIKP, average: RunningMean) -> FDIKP:
     copy = FDIKP(model.variant)
     copy.load_state_dict({name: value.cpu() for name, value in average.values.items()})
     return copy.eval()
+
+
+def _initial(variant: Variant, seed: int, weights: Path | None) -> FDIKP:
+    """Return the network that training begins with."""
+    if weights is None:
+        return FDIKP(variant, seed=seed)
+    model = zoo.load(weights)
+    return model if model.variant == variant else widened(model, variant, seed=seed)
 
 
 def _validation_pairs(settings: Settings, photos: Sequence[SharpPhoto]) -> list[tuple[Tensor, Tensor]]:

@@ -90,7 +90,14 @@ def make_artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
                     program_sha256="b" * 64,
                     target="onnx",
                     precision="fp32",
-                    plan=[{"site": "body.fft", "lengths": [8, 8], "predicted_us": {"flat": 1.5}}],
+                    plan=[
+                        {
+                            "site": "body.fft",
+                            "lengths": [8, 8],
+                            "predicted_us": {"flat": 1.5},
+                            "declined": {"window": "a window of 300 points"},
+                        }
+                    ],
                     input=ports[0],
                     output=ports[1],
                     model_file="model.onnx",

@@ -15,6 +15,7 @@ def test_table(cli: Any, artifact: Path) -> None:
         "image: float32 1x3x64x64 NCHW, 0 to 1",
         "model.onnx",
         "body.fft",
+        "a window of 300 points",
     ):
         assert text in done.stdout
 

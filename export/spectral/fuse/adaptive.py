@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch.nn.functional as F
@@ -13,7 +15,7 @@ from torch import Tensor, fx
 
 from ..graph import arguments, shape_of
 from ..twiddles import ConstantBank
-from .base import RESHAPES, Fused, before_reshapes, only_reader
+from .base import RESHAPES, Declined, Fused, before_reshapes, only_reader
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,44 @@ class KernelMixture(Fused):
         return spread.reshape(mixed * groups, sources * mixed, 1, 1)
 
 
-def rewrite_sum(graph: fx.Graph, node: fx.Node, *, channels_last: bool) -> fx.Node | None:
-    """Replace the sum at ``node`` by a pattern of this file; the new node, ``None`` where none fits."""
-    found = _neighbourhood_sum(node) or (_kernel_mixture(node) if channels_last else None)
-    if found is None:
-        return None
-    function, inputs = found
+def rewrite_neighbourhood_sum(graph: fx.Graph, node: fx.Node) -> fx.Node | Declined:
+    """Replace ``sum(mul(reshape(im2col(x)), weights), -3)``; the new node.
+
+    Numbered preconditions: (1) a sum over the third axis from the end of a product that only it reads; (2)
+    one factor is a reshape of an ``unfold``, both read once; (3) unpadded, and reshaped to [..., taps, h, w];
+    (4) the other factor has a weight per tap and pixel.
+    """
+    product = _summed_product(node)  # (1)
+    if isinstance(product, Declined):
+        return product
+    found = [_neighbourhood(*factors) for factors in permutations(arguments(product))]
+    return _replace(graph, node, found)
+
+
+def rewrite_kernel_mixture(graph: fx.Graph, node: fx.Node) -> fx.Node | Declined:
+    """Replace ``sum(mul(reshape(conv2d(x, kernels of the network's making, groups=G)), shares), -3)``.
+
+    Numbered preconditions: (1) a sum over the third axis from the end of a product that only it reads; (2)
+    one factor is a reshape of a convolution, both read once; (3) plain (no bias, padding or stride), a group
+    per channel, its kernels not stored; (4) of one image, reshaped to [1, ..., kernels, h, w]; (5) the other
+    factor has a share per kernel and pixel.
+    """
+    product = _summed_product(node)  # (1)
+    if isinstance(product, Declined):
+        return product
+    return _replace(graph, node, [_mixture(*factors) for factors in permutations(arguments(product))])
+
+
+_Found: TypeAlias = "tuple[Fused, tuple[fx.Node, ...]] | Declined"
+
+
+def _replace(graph: fx.Graph, node: fx.Node, found: Sequence[_Found]) -> fx.Node | Declined:
+    """Replace the sum by what fits, or give the reason of the factor that came furthest."""
+    fits = next((each for each in found if not isinstance(each, Declined)), None)
+    if fits is None:
+        reasons = [each for each in found if isinstance(each, Declined)]
+        return next((each for each in reasons if each not in (NO_UNFOLD, NO_CONVOLUTION)), reasons[0])
+    function, inputs = fits
     with graph.inserting_before(node):
         fused = graph.call_function(function, inputs)
     fused.meta = dict(node.meta)
@@ -108,59 +142,54 @@ def rewrite_sum(graph: fx.Graph, node: fx.Node, *, channels_last: bool) -> fx.No
     return fused
 
 
-def _neighbourhood_sum(node: fx.Node) -> tuple[Fused, tuple[fx.Node, ...]] | None:
-    """``sum(mul(reshape(im2col(x)), weights), -3)`` where only this chain reads the intermediates."""
-    product = _summed_product(node)
-    if product is None:
-        return None
-    for columns, weights in permutations(arguments(product)):
-        reshape = only_reader(columns, *RESHAPES)
-        unfold = only_reader(before_reshapes(reshape), "aten.im2col.default")
-        if reshape is None or unfold is None or not isinstance(weights, fx.Node):
-            continue
-        image, kernel, dilation, padding, stride = arguments(unfold)
-        *lead, taps, h, w = shape_of(reshape)
-        if any(padding) or taps != math.prod(kernel) or shape_of(weights)[-3:] != (taps, h, w):
-            continue
-        axes = zip(shape_of(image)[-2:], dilation, kernel, stride, strict=True)
-        if [h, w] != [(n - d * (k - 1) - 1) // s + 1 for n, d, k, s in axes]:
-            continue
-        taps_of = NeighbourhoodSum(tuple(kernel), tuple(dilation), tuple(stride), tuple(lead), (h, w))
-        return taps_of, (image, weights)
-    return None
+NO_UNFOLD = Declined("neither factor is a reshape of an unfold, both read once")
+NO_CONVOLUTION = Declined("neither factor is a reshape of a convolution, both read once")
 
 
-def _kernel_mixture(node: fx.Node) -> tuple[Fused, tuple[fx.Node, ...]] | None:
-    """``sum(mul(reshape(conv2d(x, weights of the network's making, groups=G)), shares), -3)``, batch 1."""
-    product = _summed_product(node)
-    if product is None:
-        return None
-    for columns, shares in permutations(arguments(product)):
-        reshape = only_reader(columns, *RESHAPES)
-        convolution = only_reader(before_reshapes(reshape), "aten.conv2d.default")
-        if reshape is None or convolution is None or not isinstance(shares, fx.Node):
-            continue
-        image, kernels, bias, stride, padding, dilation, groups = arguments(convolution)
-        plain = bias is None and not any(padding) and all(s == 1 for s in stride)
-        if not plain or kernels.op == "placeholder" or groups == 1 or shape_of(image)[1] != groups:
-            continue
-        batch, *shape, mixed, h, w = shape_of(reshape)
-        if batch != 1 or math.prod(shape) != groups or shape_of(kernels)[:2] != (groups * mixed, 1):
-            continue
-        copies, *lead, n, height, width = shape_of(shares)
-        if len(lead) != len(shape) or (copies, n, height, width) != (1, mixed, h, w):
-            continue
-        return KernelMixture(tuple(dilation), tuple(shape), tuple(lead), mixed), (image, kernels, shares)
-    return None
+def _neighbourhood(columns: Any, weights: Any) -> _Found:
+    reshape = only_reader(columns, *RESHAPES)
+    unfold = only_reader(before_reshapes(reshape), "aten.im2col.default")
+    if reshape is None or unfold is None:  # (2)
+        return NO_UNFOLD
+    image, kernel, dilation, padding, stride = arguments(unfold)
+    *lead, taps, h, w = shape_of(reshape)
+    axes = zip(shape_of(image)[-2:], dilation, kernel, stride, strict=True)
+    size = [(n - d * (k - 1) - 1) // s + 1 for n, d, k, s in axes]
+    if any(padding) or taps != math.prod(kernel) or [h, w] != size:  # (3)
+        return Declined("its unfold pads, or is not reshaped to [..., taps, height, width]")
+    if not isinstance(weights, fx.Node) or shape_of(weights)[-3:] != (taps, h, w):  # (4)
+        return Declined(f"the other factor does not end in [{taps}, {h}, {w}], a weight per tap and pixel")
+    function = NeighbourhoodSum(tuple(kernel), tuple(dilation), tuple(stride), tuple(lead), (h, w))
+    return function, (image, weights)
 
 
-def _summed_product(node: fx.Node) -> fx.Node | None:
+def _mixture(columns: Any, shares: Any) -> _Found:
+    reshape = only_reader(columns, *RESHAPES)
+    convolution = only_reader(before_reshapes(reshape), "aten.conv2d.default")
+    if reshape is None or convolution is None:  # (2)
+        return NO_CONVOLUTION
+    image, kernels, bias, stride, padding, dilation, groups = arguments(convolution)
+    plain = bias is None and not any(padding) and all(s == 1 for s in stride)
+    if not plain or kernels.op == "placeholder" or groups == 1 or shape_of(image)[1] != groups:  # (3)
+        return Declined("its convolution has stored kernels, a bias, padding, a stride, or shared channels")
+    batch, *shape, mixed, h, w = shape_of(reshape)
+    if batch != 1 or math.prod(shape) != groups or shape_of(kernels)[:2] != (groups * mixed, 1):  # (4)
+        return Declined("its convolution is not of one image, or not reshaped to [1, ..., kernels, h, w]")
+    if not isinstance(shares, fx.Node):
+        return Declined("the other factor is a number")
+    copies, *lead, n, height, width = shape_of(shares)
+    if len(lead) != len(shape) or (copies, n, height, width) != (1, mixed, h, w):  # (5)
+        return Declined(f"the other factor is not [1, ..., {mixed}, {h}, {w}], a share per kernel and pixel")
+    return KernelMixture(tuple(dilation), tuple(shape), tuple(lead), mixed), (image, kernels, shares)
+
+
+def _summed_product(node: fx.Node) -> fx.Node | Declined:
     """The product in ``sum(product, dim=-3)`` if only the sum reads it."""
-    if str(node.target) != "aten.sum.dim_IntList":
-        return None
     summand, dims, keep, _ = arguments(node)
     product = only_reader(summand, "aten.mul.Tensor")
     if product is None or keep:
-        return None
+        return Declined("it does not sum a product that nothing else reads, or keeps the summed axis")
     rank = len(shape_of(product))
-    return product if [d % rank for d in dims] == [rank - 3] else None
+    if [d % rank for d in dims] != [rank - 3]:
+        return Declined("it sums other axes than the third from the end")
+    return product

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, fx
@@ -16,8 +17,30 @@ from ..twiddles import ConstantBank
 RESHAPES = ("aten.view.default", "aten.reshape.default", "aten._unsafe_view.default")
 
 
+@dataclass(frozen=True)
+class Declined:
+    """Why a pattern was left as the network wrote it, in words."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class FusionRecord:
+    """What became of a pattern at one node: replaced (``declined`` is ``None``), or left alone and why."""
+
+    pattern: str
+    node: str
+    module_path: str
+    declined: str | None
+
+
 class Fused(ABC):
-    """A node's computation as a Python object; its constants go to the program's bank."""
+    """A node's computation as a Python object; its constants go to the program's bank.
+
+    ``site`` is the transform inside, if there is one: it is listed in the plan like any other.
+    """
+
+    site: Site | None = None
 
     @abstractmethod
     def apply(self, bank: ConstantBank, *inputs: Tensor) -> Tensor:
@@ -26,10 +49,6 @@ class Fused(ABC):
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Compute it with a bank of its own."""
         return self.apply(ConstantBank(), *inputs)
-
-    def site(self, name: str, module_path: str) -> Site | None:
-        """The transform inside, if there is one: it is listed in the plan like any other."""
-        return None
 
 
 def emit(

@@ -14,9 +14,8 @@ import numpy as np
 from torch import Tensor, fx
 
 from ..graph import arguments, shape_of
-from ..sites import is_transform
 from ..twiddles import ConstantBank
-from .base import RESHAPES, Fused, emit
+from .base import RESHAPES, Declined, Fused, emit
 
 MOST_CHANNELS = 256
 """The product costs channels squared a pixel; beyond this the runtime's own way is as fast."""
@@ -37,26 +36,26 @@ class PlanarCopy(Fused):
         return (identity @ pixels.transpose(1, 2)).reshape(1, c, h, w)
 
 
-def rewrite_planar(graph: fx.Graph, node: fx.Node) -> bool:
+def rewrite_planar(graph: fx.Graph, node: fx.Node) -> fx.Node | Declined:
     """Let ``node`` read a planar copy, where that is faster; run after the patterns that look for a reshape.
+
+    Returns ``node``.
 
     Numbered preconditions: (1) a reshape that changes the shape, or a transform; (2) of one image's maps,
     of more than one channel and not too many, (3) as a convolution left them.
     """
     name = str(node.target)
-    if name not in RESHAPES and not is_transform(name):  # (1)
-        return False
     maps = arguments(node)[0]
     shape = shape_of(maps)
-    if name in RESHAPES and shape_of(node) == shape:
-        return False
+    if name in RESHAPES and shape_of(node) == shape:  # (1)
+        return Declined("it keeps the shape")
     if len(shape) != 4 or shape[0] != 1 or not 1 < shape[1] <= MOST_CHANNELS:  # (2)
-        return False
+        return Declined(f"it does not read one image's 2 to {MOST_CHANNELS} maps")
     if str(maps.target) != "aten.conv2d.default":  # (3)
-        return False
+        return Declined("no convolution made the maps that it reads")
     copy = next((user for user in maps.users if isinstance(user.target, PlanarCopy)), None)
     if copy is None:
         with graph.inserting_before(node):
             copy = emit(graph, PlanarCopy(), (maps,), maps)
     node.replace_input_with(maps, copy)
-    return True
+    return node

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from ..graph import arguments, shape_of
 from ..twiddles import ConstantBank
-from .base import Fused, emit
+from .base import Declined, Fused, emit
 
 aten = torch.ops.aten
 
@@ -46,17 +46,17 @@ class ProductConvolution(Fused):
         return torch.matmul(rows, columns).reshape(1, out, h, w)
 
 
-def rewrite_runtime_kernels(graph: fx.Graph, node: fx.Node, inputs: Collection[str]) -> fx.Node | None:
-    """Replace the convolution at ``node`` if its kernels depend on ``inputs``; else return ``None``.
+def rewrite_runtime_kernels(graph: fx.Graph, node: fx.Node, inputs: Collection[str]) -> fx.Node | Declined:
+    """Replace the convolution at ``node`` if its kernels depend on ``inputs``; the new last node.
 
     Numbered preconditions: (1) a convolution of one image over two axes; (2) its kernels are not stored, nor
     computed from stored tensors alone.
     """
-    if str(node.target) != "aten.conv2d.default":
-        return None
     image, kernels, bias, stride, padding, dilation, groups = arguments(node)
-    if shape_of(image)[0] != 1 or not _depends(kernels, inputs):  # (1), (2)
-        return None
+    if shape_of(image)[0] != 1:  # (1)
+        return Declined(f"it filters {shape_of(image)[0]} images, not one")
+    if not _depends(kernels, inputs):  # (2)
+        return Declined("its kernels do not depend on the program's inputs")
     down, across = padding
     with graph.inserting_before(node):
         if down or across:

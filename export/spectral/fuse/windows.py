@@ -6,129 +6,147 @@ costs a six-dimensional permute of the whole map on each side and a change of la
 With channels fastest, a window is a [64, C] block: one product with an [80, 64] matrix from the left is the
 transform, its rows ordered (frequency, part) leave real and imaginary channels side by side, and the 1x1
 convolutions are products from the right. No intermediate has more than five dimensions.
+
+Whether a block that fits is rewritten is the planner's choice of the strategy ``window`` for both its ends.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor, fx
 
-from ..graph import arguments, shape_of
+from ..graph import arguments, module_path, shape_of, site_name
 from ..sites import Site, describe
-from ..strategies.dense import LARGEST_FLAT, flat_parts
-from ..twiddles import ConstantBank, Matrix
-from .base import RESHAPES, Fused, emit, only_reader
+from ..strategies import Window
+from ..strategies.dense import LARGEST_FLAT
+from ..twiddles import ConstantBank
+from .base import RESHAPES, Declined, Fused, emit, only_reader
 from .stacked import emit_pointwise, fft_args, pointwise_chain, single_user, stacked_parts, way_back
 
 GRID_BESIDE_WINDOW = [0, 1, 2, 4, 3, 5]
 """[1, C, rows, p, columns, q] to [1, C, rows, columns, p, q]; its own inverse."""
+MOST_POINTS = LARGEST_FLAT // 4
+"""Points of a window: one product with twice as many rows must stay small."""
 
 
 @dataclass(frozen=True)
 class WindowTransform(Fused):
-    """Forward: [1, C, H, W] to [windows * frequencies, 2 C]. Inverse: the same backwards."""
+    """One end of a block: [1, C, H, W] to [windows * frequencies, 2 C], or the same backwards."""
 
-    operator: str
-    norm: str | None
-    window: tuple[int, int]
-    grid: tuple[int, int]
-    channels: int
+    site: Site
     __name__ = "window_transform"
 
-    @property
-    def inverse(self) -> bool:
-        """Whether this is the transform back to the image."""
-        return "irfft" in self.operator
-
-    def site(self, name: str, module_path: str) -> Site:
-        """One transform per channel and window."""
-        p, q = self.window
-        shape = (1, self.channels, *self.grid, p, q // 2 + 1 if self.inverse else q)
-        args = (list(self.window) if self.inverse else None, [-2, -1], self.norm)
-        return describe(name, module_path, self.operator, shape, not self.inverse, args)
-
-    def matrix(self) -> Matrix:
-        """[(frequency, part), point] forward, [point, (frequency, part)] inverse."""
-        cos, sin = flat_parts(self.site("", ""))
-        if self.inverse:
-            return np.ascontiguousarray(np.stack([cos, sin], axis=1).reshape(-1, cos.shape[1]).T)
-        return np.stack([cos.T, sin.T], axis=1).reshape(-1, cos.shape[0])
-
     def apply(self, bank: ConstantBank, *inputs: Tensor) -> Tensor:
-        """Transform all windows by one batched product."""
+        """Transform all windows; see :class:`~..strategies.window.Window`."""
         (x,) = inputs
-        (p, q), (rows, columns), c = self.window, self.grid, self.channels
-        key = f"window_{'inverse' if self.inverse else 'forward'}_{p}x{q}_{self.norm}"
-        matrix = bank.get(key, self.matrix, x.dtype)
-        if not self.inverse:
-            blocks = x.permute(0, 2, 3, 1).reshape(rows, p, columns, q, c).permute(0, 2, 1, 3, 4)
-            return (matrix @ blocks.reshape(rows * columns, p * q, c)).reshape(-1, 2 * c)
-        blocks = (matrix @ x.reshape(rows * columns, -1, c)).reshape(rows, columns, p, q, c)
-        return blocks.permute(0, 2, 1, 3, 4).reshape(1, rows * p, columns * q, c).permute(0, 3, 1, 2)
+        return Window().apply(self.site, x, bank)
 
 
-def rewrite_windows(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
-    """Replace the block that starts at a forward window transform; the new last node, ``None`` for no fit.
+@dataclass(frozen=True)
+class WindowBlock:
+    """A block that fits: what it reads, its transforms, the layers between, and the node that ends it."""
+
+    image: fx.Node
+    forward: Site
+    inverse: Site
+    start: fx.Node
+    chain: tuple[fx.Node, ...]
+    end: fx.Node
+    last: fx.Node
+
+
+def match_windows(node: fx.Node) -> WindowBlock | Declined:
+    """Find the block that starts at the forward transform ``node``.
 
     Numbered preconditions: (1) the transform reads a window partition of [1, C, H, W]; (2) its real and
     imaginary part are only stacked as channels; (3) only reshapes, 1x1 convolutions and pointwise functions
     follow, each read once; (4) the result is split into parts again and transformed back; (5) the windows are
     put back in place.
     """
-    if str(node.target) != "aten.fft_rfft2.default":
-        return None
-    partition = _partition(node)  # (1)
+    image = _partitioned(node)  # (1)
+    if isinstance(image, Declined):
+        return image
     stacked = stacked_parts(node)  # (2)
-    if partition is None or stacked is None:
-        return None
-    image, forward = partition
+    if stacked is None:
+        return Declined("its real and imaginary part are not only stacked as channels")
     chain, end = pointwise_chain(stacked)  # (3)
     inverse = way_back(end)  # (4)
-    tail = None if inverse is None else _put_back(inverse, forward)  # (5)
-    if inverse is None or tail is None:
-        return None
-    back, last = tail
-    with graph.inserting_before(last):
-        value = emit(graph, forward, (image,), node)
-        for step in chain:
+    if inverse is None:
+        return Declined(
+            f"what follows {end.name} in its block is neither a 1x1 convolution or a pointwise function, nor "
+            "the two halves transformed back"
+        )
+    last = _put_back(inverse, node)  # (5)
+    if isinstance(last, Declined):
+        return last
+    ends = [_describe(n) for n in (node, inverse)]
+    forward, back = (
+        dataclasses.replace(site, partner=other.name)
+        for site, other in zip(ends, reversed(ends), strict=True)
+    )
+    return WindowBlock(image, forward, back, node, tuple(chain), inverse, last)
+
+
+def rewrite_windows(graph: fx.Graph, block: WindowBlock) -> fx.Node:
+    """Replace a block; returns the new last node."""
+    with graph.inserting_before(block.last):
+        value = emit(graph, WindowTransform(block.forward), (block.image,), block.start)
+        for step in block.chain:
             value = emit_pointwise(graph, step, value)
-        value = emit(graph, back, (value,), inverse)
-    last.replace_all_uses_with(value)
+        value = emit(graph, WindowTransform(block.inverse), (value,), block.end)
+    block.last.replace_all_uses_with(value)
     return value
 
 
-def _partition(transform: fx.Node) -> tuple[fx.Node, WindowTransform] | None:
+def _describe(node: fx.Node) -> Site:
+    source, *args = arguments(node)
+    forward = "irfft" not in str(node.target)
+    return describe(
+        site_name(node), module_path(node), str(node.target), shape_of(source), forward, tuple(args)
+    )
+
+
+def _partitioned(transform: fx.Node) -> fx.Node | Declined:
+    """The image whose windows the transform reads."""
     permute = only_reader(arguments(transform)[0], "aten.permute.default")
     reshape = only_reader(arguments(permute)[0], *RESHAPES) if permute is not None else None
     if permute is None or reshape is None or arguments(permute)[1] != GRID_BESIDE_WINDOW:
-        return None
+        return Declined(
+            "it reads no partition into windows: a reshape of [1, C, H, W] to [1, C, rows, p, columns, q], "
+            "then permute(0, 1, 2, 4, 3, 5), each read once"
+        )
     image: fx.Node = arguments(reshape)[0]
     shape = shape_of(reshape)
     if len(shape) != 6 or shape[0] != 1 or len(shape_of(image)) != 4:
-        return None
+        return Declined(f"its windows are cut from {list(shape_of(image))}, not from one image [1, C, H, W]")
     _, c, rows, p, columns, q = shape
-    if shape_of(image) != (1, c, rows * p, columns * q) or p * q > LARGEST_FLAT // 4:
-        return None
-    size, dims, norm = fft_args(transform)
+    if shape_of(image) != (1, c, rows * p, columns * q):
+        return Declined(f"its windows {list(shape)} are not cut row by row from {list(shape_of(image))}")
+    if p * q > MOST_POINTS:
+        return Declined(f"a window of {p * q} points is more than {MOST_POINTS}")
+    size, dims, _ = fft_args(transform)
     if size not in (None, [p, q]) or [d % 6 for d in dims] != [4, 5]:
-        return None
-    return image, WindowTransform(str(transform.target), norm, (p, q), (rows, columns), c)
+        return Declined("it transforms other axes than a window's two, or crops or pads them")
+    return image
 
 
-def _put_back(inverse: fx.Node, forward: WindowTransform) -> tuple[WindowTransform, fx.Node] | None:
-    """``irfft2`` -> permute -> reshape to [1, C', H, W]."""
+def _put_back(inverse: fx.Node, forward: fx.Node) -> fx.Node | Declined:
+    """``irfft2`` -> permute -> reshape to [1, C', H, W]; the reshape."""
     permute = single_user(inverse, "aten.permute.default")
     copied = single_user(permute, "aten.clone.default") or permute
     last = single_user(copied, *RESHAPES)
     if permute is None or last is None or arguments(permute)[1] != GRID_BESIDE_WINDOW:
-        return None
-    (p, q), (rows, columns) = forward.window, forward.grid
-    size, dims, norm = fft_args(inverse)
+        return Declined(
+            f"the windows that {inverse.name} makes are not put back at once: permute(0, 1, 2, 4, 3, 5), "
+            "then a reshape, each read once"
+        )
+    rows, columns, p, q = shape_of(arguments(forward)[0])[2:]
+    size, dims, _ = fft_args(inverse)
     _, channels, *frequencies = shape_of(arguments(inverse)[0])
     if frequencies != [rows, columns, p, q // 2 + 1] or size != [p, q] or [d % 6 for d in dims] != [4, 5]:
-        return None
+        return Declined(f"{inverse.name} does not make windows of {p} x {q} from all their frequencies")
     if shape_of(last) != (1, channels, rows * p, columns * q):
-        return None
-    return WindowTransform(str(inverse.target), norm, (p, q), (rows, columns), channels), last
+        return Declined(f"the windows that {inverse.name} makes are put together to {list(shape_of(last))}")
+    return last

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..pairs import Interleaved, Pair, promote
-from .registry import COMPLEX_RULES, Context, complex_rule, real_rule
+from .registry import Context, complex_rule, real_rule
 
 # Operators whose first argument alone holds values; their other arguments (masks, indices, sizes) go to both
 # parts as they are.
@@ -73,8 +73,7 @@ def componentwise(context: Context, *args: Any, **kwargs: Any) -> Any:
     return [Pair(r, i) for r, i in zip(re, im, strict=True)]
 
 
-for _name in COMPONENTWISE:
-    COMPLEX_RULES[_name] = componentwise
+complex_rule(*COMPONENTWISE)(componentwise)
 
 
 def _is_pair(value: Any) -> bool:

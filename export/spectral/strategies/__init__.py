@@ -7,7 +7,10 @@ from .custom import CustomOp
 from .dense import Flat, Separable
 from .factored import Factored
 from .native import Native
+from .window import Window
 
-STRATEGIES: dict[str, Strategy] = {s.name: s for s in (Flat(), Separable(), Factored(), Native(), CustomOp())}
+STRATEGIES: dict[str, Strategy] = {
+    s.name: s for s in (Flat(), Separable(), Factored(), Window(), Native(), CustomOp())
+}
 
-__all__ = ["STRATEGIES", "CustomOp", "Factored", "Flat", "Native", "Separable", "Strategy"]
+__all__ = ["STRATEGIES", "CustomOp", "Factored", "Flat", "Native", "Separable", "Strategy", "Window"]

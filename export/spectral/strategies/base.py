@@ -30,6 +30,8 @@ class Strategy(ABC):
     """One way to compute a site. Stateless; constants live in the program's bank."""
 
     name: str
+    product: str = ""
+    """The strategy whose products these are, in another layout; empty where they are its own."""
 
     @abstractmethod
     def declines(self, site: Site) -> str | None:

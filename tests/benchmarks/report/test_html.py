@@ -199,6 +199,27 @@ def test_what_the_audit_found_stands_beside_the_plan() -> None:
         assert expected in text
 
 
+def test_what_was_not_done_says_why_beside_the_plan() -> None:
+    data = report()
+    full = data["artifacts"][0]
+    full["plan"][0]["declined"] = {"window": "it reads <no> partition", "factored": 7}
+    full["audit"] = {
+        "fusions": [
+            {"pattern": "window", "declined": None, "nodes": ["fft_rfft2_5"]},
+            {"pattern": "map", "declined": "its parts are not only stacked", "nodes": ["fft_rfft2", "b"]},
+            {"pattern": ["x"], "declined": {}, "nodes": 3},
+            "nonsense",
+        ]
+    }
+    text = Page(render(data)).text
+    for expected in (
+        "it reads <no> partition (fft_rfft2)",
+        "replaced (1: fft_rfft2_5)",
+        "left: its parts are not only stacked (2: fft_rfft2, b)",
+    ):
+        assert expected in text
+
+
 def test_commands_are_quoted_and_none_is_invented() -> None:
     data = report()
     data["artifacts"][1]["path"] = "-a; rm -rf ~"

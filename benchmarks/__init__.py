@@ -1,1 +1,1 @@
-"""Parity, latency, budgets, the matrix of targets and precisions, and the report."""
+"""Parity, latency, budgets, deployment to all targets and precisions, and the report."""

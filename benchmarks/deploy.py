@@ -110,7 +110,7 @@ def deploy(
     """
     pairs = select(targets, precisions)
     if not pairs:
-        raise BadInputError("no target and precision to deploy to")
+        raise BadInputError("no target and precision to deploy")
     if table is not None:
         from ..export.calibrate import check_table
 
@@ -224,8 +224,8 @@ class _Run:
             lowered = self.prepared.lowered(target.profile)
             table = self.prepared.table_for(target, precision)
             if precision == "int8" and table is not None:
-                mixture = table.section(lowered.lowered.key).mixture
-                row.mixture = None if mixture is None else mixture.to_dict()
+                mixed = table.section(lowered.lowered.key).mixed_precision
+                row.mixed_precision = None if mixed is None else mixed.to_dict()
             began = time.perf_counter()
             row.artifact = build_artifact(
                 lowered,
@@ -341,7 +341,7 @@ def _possible(pairs: Sequence[tuple[Target, str]]) -> list[tuple[Target, str]]:
         else:
             found.append((target, precision))
     if not found:
-        raise TargetUnavailableError(f"nothing to build here: {'; '.join(problems)}")
+        raise TargetUnavailableError(f"nothing can be built here: {'; '.join(problems)}")
     return found
 
 

@@ -57,16 +57,16 @@ def profile(
         replay: a recording of tegrastats to take power, temperatures and clocks from, instead of sensors.
         replay_interval_s: between two lines of it, where they carry no time.
         layers: also run with the runtime's own profiler.
-        progress: told (queries so far, queries wanted, what is being done).
+        progress: called with (queries so far, queries wanted, message).
 
     Raises:
-        TargetUnavailableError: a stand-in runs the artifact, whose times say nothing.
+        TargetUnavailableError: a stand-in runs the artifact, so its latency is not that of the target.
         ArtifactError: it carries no golden input.
         BadInputError: the recording cannot be read.
     """
     if session.caveat:
         raise TargetUnavailableError(
-            f"{session.artifact.path}: is run here by the {session.caveat}: its time says nothing"
+            f"{session.artifact.path}: runs here on the {session.caveat}, not on the target; not timed"
         )
     recording = None if replay is None else read_recording(replay, replay_interval_s)
     telemetry = Telemetry() if recording is not None else find_sources()
@@ -83,7 +83,7 @@ def profile(
         precision=session.artifact.passport.precision,
         size=session.input.size,
         state="verified" if parity.within_budget else "failed",
-        reason="; ".join(parity.problems) or "against the recorded output of one photo",
+        reason="; ".join(parity.problems) or "against the golden output of one photo",
         path=session.artifact.path.name,
         artifact=session.artifact,
         session=session.describe(),
@@ -134,7 +134,7 @@ def report(
 
 
 def summary_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what people want to see of a report of profiles."""
+    """Yield a short text summary of a profile report."""
     for row in found["artifacts"]:
         made = row["profile"]
         yield f"{row['path']}: {row['state']} on {row['session']['runtime']}, {row['session']['device']}"
@@ -146,14 +146,14 @@ def summary_lines(found: Mapping[str, Any]) -> Iterator[str]:
             total = made["power"]["total"]
             yield f"  power: {total['mean_mw'] / 1000:.2f} W on {total['of']}"
         if made["energy_per_frame_mj"] is not None:
-            yield f"  energy: {made['energy_per_frame_mj']['net']} mJ a frame over idle"
+            yield f"  energy: {made['energy_per_frame_mj']['net']} mJ per frame above idle"
         for reason in made["throttle"]["reasons"]:
             yield f"  throttled: {reason}"
         if made["drift"]["flagged"]:
-            yield f"  drift: grew slower by {made['drift']['ratio']:.2f}x"
+            yield f"  drift: latency grew by a factor of {made['drift']['ratio']:.2f}"
         for problem in made["protocol"]["problems"]:
             yield f"  does not conform: {problem}"
-        yield "  absent: " + "; ".join(f"{name}: {why}" for name, why in made["absent"].items())
+        yield "  not available: " + "; ".join(f"{name}: {why}" for name, why in made["absent"].items())
 
 
 def timed_query(session: Session, tile: Array) -> Callable[[], Mapping[str, float]]:
@@ -263,18 +263,18 @@ def _absent(run: Run, telemetry: Telemetry, readings: Sequence[Reading], replaye
     """Name everything that a full profile would have and this one lacks."""
     found = dict(telemetry.absent)
     if replayed:
-        found["sensors"] = "not asked: a recording is replayed"
+        found["sensors"] = "not read: a recording is replayed"
     for source in telemetry.sources:
         if isinstance(source, SysfsSource) and source.notes:
             found[source.name] = "; ".join(source.notes)
     found.update(telemetry.missing(readings))
     for name in CLOCKS:
         if name not in run.times_ms:
-            found[f"{name} clock"] = "this runtime has no events of a device"
+            found[f"{name} clock"] = "this runtime provides no device events"
     if not replayed and not any(reading.power_mw for reading in run.idle):
-        found["energy"] = "no power was read"
+        found["energy"] = "no power reading"
     elif replayed:
-        found["energy"] = "power of a recording has nothing to do with this run"
+        found["energy"] = "the recorded power is not from this run"
     return found
 
 

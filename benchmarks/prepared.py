@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..export.targets import Target
 from ..runtime.errors import TargetUnavailableError
-from .mixed_precision import Bounds, mixed
+from .mixed_precision import Bounds, timed_mixed_precision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,7 +43,7 @@ class Prepared:
     seconds: dict[str, float] = field(default_factory=dict)
     """Of the lowering for each profile."""
     notes: dict[str, None] = field(default_factory=dict)
-    """What to tell of the photos and of mixtures, each once."""
+    """Notes on the photos and on mixed precision, each once."""
     _lowered: dict[str, LoweredModel] = field(default_factory=dict)
     _made: CalibrationTable | None = None
 
@@ -65,11 +65,11 @@ class Prepared:
         return self._lowered[profile]
 
     def table_for(self, target: Target, precision: str) -> CalibrationTable | None:
-        """Return what a target calibrates with, int8 mixed as the bounds ask; ``None`` if it needs no table.
+        """Return a target's table, with mixed precision if there are bounds; ``None`` if it needs no table.
 
         Raises:
-            CalibrationError: the network cannot be calibrated, or the user's table cannot be mixed for this.
-            CheckFailedError: no mixture keeps the bounds.
+            CalibrationError: the network cannot be calibrated, or the user's table does not fit.
+            CheckFailedError: the bounds cannot be met.
         """
         if precision not in target.calibrated:
             return None
@@ -79,9 +79,11 @@ class Prepared:
         self.notes |= dict.fromkeys(f"calibration photos: {note}" for note in table.notes)
         if precision == "int8" and self.bounds is not None:
             try:
-                return mixed(model, table, self.bounds, target, pairs=self.photo_pairs, threads=self.threads)
+                return timed_mixed_precision(
+                    model, table, self.bounds, target, pairs=self.photo_pairs, threads=self.threads
+                )
             except TargetUnavailableError as error:  # built all the same, as it would be without bounds
-                self.notes[f"{error}; its layers all stay in int8"] = None
+                self.notes[f"{error}; all of its int8 layers stay in int8"] = None
         return table
 
     def _calibrated(self) -> CalibrationTable:

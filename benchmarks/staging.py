@@ -32,9 +32,9 @@ class Stage:
             if not os.path.lexists(path):
                 continue
             if not self._overwrite:
-                raise OutputError(f"{path}: exists already; ask to overwrite it, or choose another folder")
+                raise OutputError(f"{path}: exists already; allow overwriting, or choose another folder")
             if path.is_dir() and not path.is_symlink() and not _ours(path):
-                raise OutputError(f"{path}: a folder that no run of this tool left is in the way")
+                raise OutputError(f"{path}: is in the way and was not written by this tool")
 
     def publish(self) -> None:
         """Move everything to ``out``; what it replaces goes away. An error or Ctrl-C midway undoes it all.

@@ -88,16 +88,16 @@ class Int8Runner(Runner):
 
 
 class HalfRunner(Runner):
-    """Runs a program with every value rounded to float16, but for those of the nodes kept ``wide``.
+    """Runs a program with every value rounded to float16, but for the nodes named in ``float32_layers``.
 
     Overflow gives infinity, as on a device. ``peaks`` holds the largest magnitude of each node, before
     rounding.
     """
 
-    def __init__(self, program: ExportedProgram, wide: Collection[str] = ()) -> None:
+    def __init__(self, program: ExportedProgram, float32_layers: Collection[str] = ()) -> None:
         """Hold what stays in float32: names of nodes, of stored tensors too."""
         super().__init__(program)
-        self.wide = set(wide)
+        self.float32_layers = set(float32_layers)
         self.peaks: dict[str, float] = {}
 
     def run_node(self, n: fx.Node) -> Any:
@@ -107,7 +107,7 @@ class HalfRunner(Runner):
             return value
         peak = float(value.abs().max()) if value.numel() else 0.0
         self.peaks[n.name] = max(peak, self.peaks.get(n.name, 0.0)) if math.isfinite(peak) else math.inf
-        return value if n.name in self.wide else value.half().float()
+        return value if n.name in self.float32_layers else value.half().float()
 
 
 def psnr_db(found: Array, expected: Array) -> float:

@@ -26,7 +26,7 @@ RADIUS = 3.0
 
 
 @dataclass(frozen=True, eq=False)
-class Exams:
+class EvaluationPairs:
     """``blurred`` and ``sharp`` as a program takes and returns them; ``words`` says what they are."""
 
     blurred: Sequence[Array]
@@ -34,7 +34,7 @@ class Exams:
     words: str
 
 
-def of_samples(samples: Samples, *, dtype: str = "float32", count: int = COUNT) -> Exams:
+def of_samples(samples: Samples, *, dtype: str = "float32", count: int = COUNT) -> EvaluationPairs:
     """Return calibration tiles and the same out of focus.
 
     Args:
@@ -44,12 +44,14 @@ def of_samples(samples: Samples, *, dtype: str = "float32", count: int = COUNT) 
     """
     sharp = [tile.pixels for tile in samples.tiles[:count]]
     blurred = [out_of_focus(pixels, RADIUS) for pixels in sharp]
-    return _exams(blurred, sharp, dtype, f"{len(sharp)} calibration tiles, defocused by {RADIUS:g} pixels")
+    return _as_inputs(
+        blurred, sharp, dtype, f"{len(sharp)} calibration tiles, defocused by {RADIUS:g} pixels"
+    )
 
 
 def of_pairs(
     folder: str | Path, size: tuple[int, int], *, dtype: str = "float32", count: int = COUNT
-) -> Exams:
+) -> EvaluationPairs:
     """Return the middles of pairs of photos, spread evenly over those in ``folder``.
 
     Args:
@@ -75,7 +77,7 @@ def of_pairs(
             )
         blurred.append(_middle(soft, size, pair.blurred))
         sharp.append(_middle(right, size, pair.sharp))
-    return _exams(blurred, sharp, dtype, f"{len(sharp)} pairs of {Path(folder).name}")
+    return _as_inputs(blurred, sharp, dtype, f"{len(sharp)} pairs of {Path(folder).name}")
 
 
 def _middle(pixels: Array, size: tuple[int, int], path: Path) -> Array:
@@ -86,10 +88,10 @@ def _middle(pixels: Array, size: tuple[int, int], path: Path) -> Array:
     return np.ascontiguousarray(pixels[top : top + size[0], left : left + size[1]])
 
 
-def _exams(blurred: Sequence[Array], sharp: Sequence[Array], dtype: str, words: str) -> Exams:
+def _as_inputs(blurred: Sequence[Array], sharp: Sequence[Array], dtype: str, words: str) -> EvaluationPairs:
     def as_input(pixels: Array) -> Array:
         if dtype == "uint8":
             return np.ascontiguousarray(pixels[None])
         return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255)
 
-    return Exams([as_input(p) for p in blurred], [as_input(p) for p in sharp], words)
+    return EvaluationPairs([as_input(p) for p in blurred], [as_input(p) for p in sharp], words)

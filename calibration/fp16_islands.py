@@ -3,14 +3,16 @@
 For each transform there is a certificate: how large its values can possibly get, from its matrices and the
 largest input seen on photos, and how large they did get. Then the program is run with every value rounded to
 float16 (:class:`~.emulate.HalfRunner`). Where the picture is not good enough, modules are ranked by what they
-alone lose, and the worst are kept wide until it is.
+alone lose, and the worst are kept in float32 until it is.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -62,14 +64,19 @@ class Certificate:
 class HalfPlan:
     """Which nodes stay in float32, and what came of it.
 
-    ``wide``: name of a node -> reason. ``emulated_db``: PSNR of the emulated program against float32 with
-    these islands; ``unguarded_db``: without any.
+    ``float32_layers``: name of a node -> reason. ``emulated_db``: PSNR of the emulated program against
+    float32 with these islands; ``unguarded_db``: without any.
     """
 
-    wide: Mapping[str, str]
+    float32_layers: Mapping[str, str]
     certificates: Sequence[Certificate]
     emulated_db: float
     unguarded_db: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, as the table's file holds them."""
+        values = dataclasses.asdict(self)
+        return {"wide": values.pop("float32_layers"), **values}
 
     def describe(self, counts: Mapping[str, int]) -> list[str]:
         """Say what was decided; ``counts``: float16 and float32 nodes and casts in the file."""
@@ -79,7 +86,7 @@ class HalfPlan:
             f"float32 ({self.unguarded_db:.1f} dB without islands), emulated: a processor computes it wider"
         ]
         held: dict[str, int] = {}
-        for reason in self.wide.values():
+        for reason in self.float32_layers.values():
             held[reason] = held.get(reason, 0) + 1
         return notes + [f"float32: {count} nodes: {reason}" for reason, count in held.items()]
 
@@ -91,7 +98,7 @@ def decide(
     expected = [Runner(program)(array) for array in arrays]
     peaks = _peaks(program, arrays)
     certificates = [_certify(transform, peaks) for transform in transforms]
-    wide = {
+    float32_layers = {
         node: f"transform {transform.site}: {certificate.decision}"
         for transform, certificate in zip(transforms, certificates, strict=True)
         if certificate.decision.startswith("float32")
@@ -99,13 +106,15 @@ def decide(
     }
     for name, peak in peaks.items():
         if peak * HEADROOM > HALF_MAX:
-            wide.setdefault(name, f"a peak of {peak:.3g} leaves no room under {HALF_MAX:g}")
-    wide |= {node: reason for node, reason in _constants(program).items() if node not in wide}
+            float32_layers.setdefault(name, f"a peak of {peak:.3g} leaves no room under {HALF_MAX:g}")
+    float32_layers |= {
+        node: reason for node, reason in _constants(program).items() if node not in float32_layers
+    }
     unguarded = _emulated(program, arrays, expected, ())
-    found = _emulated(program, arrays, expected, wide)
+    found = _emulated(program, arrays, expected, float32_layers)
     if found < WANTED_DB:
-        found = _widen(program, arrays, expected, wide, found)
-    return HalfPlan(wide, certificates, found, unguarded)
+        found = _widen(program, arrays, expected, float32_layers, found)
+    return HalfPlan(float32_layers, certificates, found, unguarded)
 
 
 def _certify(transform: Transform, peaks: Mapping[str, float]) -> Certificate:
@@ -168,9 +177,9 @@ def _emulated(
     program: ExportedProgram,
     arrays: Sequence[Array],
     expected: Sequence[Array],
-    wide: Collection[str],
+    float32_layers: Collection[str],
 ) -> float:
-    runner = HalfRunner(program, wide)
+    runner = HalfRunner(program, float32_layers)
     return min(psnr_db(runner(array), right) for array, right in zip(arrays, expected, strict=True))
 
 
@@ -178,23 +187,24 @@ def _widen(
     program: ExportedProgram,
     arrays: Sequence[Array],
     expected: Sequence[Array],
-    wide: dict[str, str],
+    float32_layers: dict[str, str],
     found: float,
 ) -> float:
-    """Keep the modules that lose most wide until the picture is good enough; returns its PSNR then."""
+    """Keep the modules that lose most in float32 until the output is good enough; returns its PSNR then."""
     modules: dict[str, set[str]] = {}
     for node in program.graph.nodes:
-        if node.op == "call_function" and node.name not in wide:
+        if node.op == "call_function" and node.name not in float32_layers:
             modules.setdefault(module_of(node), set()).add(node.name)
     everything = {name for names in modules.values() for name in names}
     first, right = arrays[:1], expected[:1]
     alone = {
-        m: _emulated(program, first, right, everything - names | set(wide)) for m, names in modules.items()
+        m: _emulated(program, first, right, everything - names | set(float32_layers))
+        for m, names in modules.items()
     }
     for module, lost in sorted(alone.items(), key=lambda item: item[1]):
         reason = f"module {module or 'root'} alone leaves {lost:.0f} dB in float16"
-        wide |= dict.fromkeys(modules[module], reason)
-        found = _emulated(program, arrays, expected, wide)
+        float32_layers |= dict.fromkeys(modules[module], reason)
+        found = _emulated(program, arrays, expected, float32_layers)
         if found >= WANTED_DB or not math.isfinite(lost):
             break
     return found

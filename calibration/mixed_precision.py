@@ -128,7 +128,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Mixture:
+class MixedPrecision:
     """The answer of a search, as the calibration table keeps it.
 
     ``photos`` says what was measured on; ``times`` holds the figures of the whole network (those by layer

@@ -18,17 +18,17 @@ from torch.export import ExportedProgram
 from ..runtime.errors import CheckFailedError
 from ..runtime.photo import Array
 from .emulate import Int8Runner, psnr_db
-from .evaluation_pairs import Exams
+from .evaluation_pairs import EvaluationPairs
 from .layers import Layer
-from .mixed_precision import Bounds, LayerTime, Mixture, Point, Times, Trial
+from .mixed_precision import Bounds, LayerTime, MixedPrecision, Point, Times, Trial
 from .runner import Runner
-from .table import CalibrationTable, Key
+from .table import CalibrationTable, ProgramKey
 
 Progress = Callable[[int, int, str], None]
 CURVE = 14
 """Mixtures that are emulated whatever the bound, evenly from all layers in 8 bits to one."""
 RANKED = 3
-"""Photos that each layer is tried on by itself, evenly over those of the exam."""
+"""Photos that each layer is tried on by itself, evenly over those of the evaluation pairs."""
 STEPS = 1000
 NO_TIME = "8 bits save no time in it, as timed for the mixture"
 COSTLY = "mixed precision: it loses more of the picture than the bound leaves room for"
@@ -37,8 +37,8 @@ COSTLY = "mixed precision: it loses more of the picture than the bound leaves ro
 def search(
     program: ExportedProgram,
     table: CalibrationTable,
-    key: Key,
-    exams: Exams,
+    key: ProgramKey,
+    pairs: EvaluationPairs,
     times: Times,
     bounds: Bounds,
     *,
@@ -49,13 +49,13 @@ def search(
 
     With a bound on the picture the fastest mixture that keeps it is taken; with one on the speed alone, the
     one with the best picture that is still as fast. The table's section holds the
-    :class:`.mixed_precision.Mixture`, and each layer that went back says why.
+    :class:`.mixed_precision.MixedPrecision`, and each layer that went back says why.
 
     Args:
         program: the lowered program.
         table: ranges, with every layer that may be quantised.
         key: of its section in the table.
-        exams: blurred photos and what each should become.
+        pairs: blurred photos and what each should become.
         times: of the network, whole and by layer.
         bounds: what to keep.
         rounded_results: whether the target rounds the results of layers too.
@@ -64,7 +64,7 @@ def search(
     Raises:
         CheckFailedError: no mixture meets the bounds; says the best that can be reached.
     """
-    bench = _Bench(program, table, key, exams, rounded_results)
+    bench = _Bench(program, table, key, pairs, rounded_results)
     layers = table.section(key).quantised()
     if not layers:
         raise CheckFailedError("there is no layer in 8 bits to mix: the table leaves all of them in floats")
@@ -80,7 +80,7 @@ def search(
     chosen = _choose(points, bounds)
     kept = {trial.node: _reason(trial) for trial in ranking[: points[chosen].in_floats]}
     whole = dataclasses.replace(times, layers={})
-    mixture = Mixture(bounds, exams.words, whole, ranking, points, chosen)
+    mixture = MixedPrecision(bounds, pairs.words, whole, ranking, points, chosen)
     return table.to_float(key, kept, mixture)
 
 
@@ -187,31 +187,31 @@ def times_by_work(
 
 
 class _Bench:
-    """Emulates mixtures on the photos of an exam and marks them."""
+    """Emulates mixtures on evaluation pairs and scores them."""
 
     def __init__(
         self,
         program: ExportedProgram,
         table: CalibrationTable,
-        key: Key,
-        exams: Exams,
+        key: ProgramKey,
+        pairs: EvaluationPairs,
         rounded_results: bool,
     ) -> None:
-        self.program, self.exams = program, exams
+        self.program, self.pairs = program, pairs
         section = table.section(key)
         scales = {name: table.scale(key, name) for name in section.tensors}
         self.layers = {layer.node: layer for layer in section.quantised()}
         self.runner = partial(Int8Runner, program, scales=scales, rounded_results=rounded_results)
         plain = Runner(program)
-        self.expected = [plain(array) for array in exams.blurred]
-        self.marks = [self._mark(f, sharp) for f, sharp in zip(self.expected, exams.sharp, strict=True)]
+        self.expected = [plain(array) for array in pairs.blurred]
+        self.marks = [self._mark(f, sharp) for f, sharp in zip(self.expected, pairs.sharp, strict=True)]
 
     def run(self, nodes: Sequence[str]) -> tuple[float, float]:
         """Return (worst PSNR against floats, most decibels lost against the sharp photo)."""
         runner = self.runner([self.layers[node] for node in nodes])
-        found = [runner(array) for array in self.exams.blurred]
+        found = [runner(array) for array in self.pairs.blurred]
         worst = min(psnr_db(f, right) for f, right in zip(found, self.expected, strict=True))
-        marks = [self._mark(f, sharp) for f, sharp in zip(found, self.exams.sharp, strict=True)]
+        marks = [self._mark(f, sharp) for f, sharp in zip(found, self.pairs.sharp, strict=True)]
         return worst, max(plain - mark for plain, mark in zip(self.marks, marks, strict=True))
 
     def alone(self, layers: Sequence[Layer], told: Callable[[float, str], None]) -> list[tuple[Layer, float]]:
@@ -220,7 +220,7 @@ class _Bench:
         places = sorted({round(place) for place in np.linspace(0, len(self.expected) - 1, RANKED)})
         photos = len(places)
         for photo, place in enumerate(places):
-            array, right = self.exams.blurred[place], self.expected[place]
+            array, right = self.pairs.blurred[place], self.expected[place]
             for index, (layer, found) in enumerate(self.runner(layers).each_alone(array)):
                 told((photo + index / len(layers)) / photos, f"photo {photo + 1}: {layer.label}")
                 worst[layer.node] = min(worst[layer.node], psnr_db(found, right))

@@ -26,7 +26,7 @@ TILES = 2
 """Tiles that the program is emulated on."""
 
 
-def admit(
+def refuse_lossy_layers(
     program: ExportedProgram,
     layers: Sequence[Layer],
     doubtful: Mapping[str, str],

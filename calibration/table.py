@@ -22,31 +22,31 @@ from ..runtime.errors import CalibrationError, FdikpEdgeError
 from ..runtime.files import replacing
 from .fp16_islands import HALF_TILES, HalfPlan, Transform, decide
 from .layers import LEAST_WORK, Layer, find_layers
-from .mixed_precision import Mixture
+from .mixed_precision import MixedPrecision
 from .ranges import DEFAULT_SCHEME, LEVELS, SCHEMES, Statistics, collect
 from .samples import Samples
-from .spectral_layers import TILES, admit
+from .spectral_layers import TILES, refuse_lossy_layers
 from .table_fields import read_key, read_section, wrong
 
 FORMAT = "fdikp-edge calibration table"
 VERSION = 2
 MAX_BYTES = 16 * 1024**2
-Key = tuple[str, str]
+ProgramKey = tuple[str, str]
 """Hash of a program, and the profile that it was lowered for."""
 
 
 @dataclass(frozen=True)
-class Section:
+class ProgramCalibration:
     """What the table holds of one program for one profile. ``tensors`` is keyed by node names, as are the
     layers; it has those that these layers read and make.
 
-    ``mixture`` says how the layers in floats were chosen, where a search for a bound did.
+    ``mixed_precision`` says how the layers in floats were chosen, where a search for a bound did.
     """
 
     tensors: Mapping[str, Statistics]
     layers: Sequence[Layer]
     half: HalfPlan
-    mixture: Mixture | None = None
+    mixed_precision: MixedPrecision | None = None
 
     def quantised(self) -> list[Layer]:
         """Return the layers that compute in 8 bits."""
@@ -57,8 +57,8 @@ class Section:
         return {
             "tensors": {name: dataclasses.asdict(seen) for name, seen in self.tensors.items()},
             "layers": [dataclasses.asdict(layer) for layer in self.layers],
-            "half": dataclasses.asdict(self.half),
-            **({} if self.mixture is None else {"mixture": dataclasses.asdict(self.mixture)}),
+            "half": self.half.to_dict(),
+            **({} if self.mixed_precision is None else {"mixture": dataclasses.asdict(self.mixed_precision)}),
         }
 
 
@@ -75,7 +75,7 @@ class CalibrationTable:
     weights_sha256: str
     size: tuple[int, int]
     samples: Mapping[str, Any]
-    sections: Mapping[Key, Section]
+    sections: Mapping[ProgramKey, ProgramCalibration]
     scheme: str = DEFAULT_SCHEME
     notes: Sequence[str] = field(default_factory=tuple)
 
@@ -99,7 +99,7 @@ class CalibrationTable:
         if size != self.size:
             raise CalibrationError(f"{made}, not for {size[0]}x{size[1]}: calibrate at that size")
 
-    def section(self, key: Key) -> Section:
+    def section(self, key: ProgramKey) -> ProgramCalibration:
         """Return what the table holds of a program for a profile.
 
         Raises:
@@ -128,34 +128,34 @@ class CalibrationTable:
             f"to be built ({profile} {program_sha256[:12]}); ranges fit one graph only: calibrate anew"
         )
 
-    def only(self, key: Key) -> CalibrationTable:
+    def only(self, key: ProgramKey) -> CalibrationTable:
         """Return the table that calibrating for this program and profile alone gives."""
         return dataclasses.replace(self, sections={key: self.section(key)})
 
-    def range_of(self, key: Key, tensor: str) -> float:
+    def range_of(self, key: ProgramKey, tensor: str) -> float:
         """Return the magnitude of ``tensor`` that 127 stands for."""
         return self.section(key).tensors[tensor].ranges[self.scheme]
 
-    def scale(self, key: Key, tensor: str) -> float:
+    def scale(self, key: ProgramKey, tensor: str) -> float:
         """Return what one step of int8 is worth in ``tensor``; 1 where it was always zero."""
         return step(self.range_of(key, tensor))
 
     def to_float(
-        self, key: Key, nodes: Mapping[str, str], mixture: Mixture | None = None
+        self, key: ProgramKey, nodes: Mapping[str, str], mixed_precision: MixedPrecision | None = None
     ) -> CalibrationTable:
         """Return the table with more layers of a program kept in floats for a profile.
 
         Args:
             key: of the section.
             nodes: name of a layer -> reason.
-            mixture: the search that chose them, if one did.
+            mixed_precision: the search that chose them, if one did.
         """
         section = self.section(key)
         layers = [
             dataclasses.replace(layer, reason=layer.reason or nodes.get(layer.node, ""))
             for layer in section.layers
         ]
-        changed = dataclasses.replace(section, layers=layers, mixture=mixture)
+        changed = dataclasses.replace(section, layers=layers, mixed_precision=mixed_precision)
         return dataclasses.replace(self, sections={**self.sections, key: changed})
 
     def write(self, path: str | Path) -> None:
@@ -169,7 +169,7 @@ class CalibrationTable:
         with replacing(Path(path)) as temporary:
             temporary.write_bytes(data + b"\n")
 
-    def write_tensorrt_cache(self, path: str | Path, key: Key, names: Mapping[str, str]) -> None:
+    def write_tensorrt_cache(self, path: str | Path, key: ProgramKey, names: Mapping[str, str]) -> None:
         """Write a TensorRT calibration cache, for builders that still take one (TensorRT 8.6 to 10).
 
         Each line is ``tensor: scale`` with the scale as the bits of a big-endian float32 in hexadecimal.
@@ -238,7 +238,7 @@ def _parse(content: Any) -> CalibrationTable:
     if content["scheme"] not in SCHEMES:
         raise wrong("scheme", f"is none of {', '.join(SCHEMES)}")
     sections = {
-        read_key(program, profile): Section(*read_section(section))
+        read_key(program, profile): ProgramCalibration(*read_section(section))
         for program, profiles in dict(content["programs"]).items()
         for profile, section in dict(profiles).items()
     }
@@ -266,7 +266,7 @@ def calibrate_program(
     least_work: int = LEAST_WORK,
     transforms: Sequence[Transform] = (),
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Section]:
+) -> dict[str, ProgramCalibration]:
     """Take the ranges of one program, once for all profiles that it was lowered for.
 
     Args:
@@ -274,7 +274,7 @@ def calibrate_program(
         samples: tiles of the program's size.
         leave_alone: profile -> name of a node -> why it must stay in floats there.
         doubtful: name of a node -> why it may have to; tried on the first tiles
-            (:func:`.spectral_layers.admit`).
+            (:func:`.spectral_layers.refuse_lossy_layers`).
         arrays: the tiles as the program takes them; float32 [1, 3, H, W] when ``None``.
         least_work: see :func:`.layers.find_layers`.
         transforms: the program's transforms, for the decision on float16.
@@ -294,9 +294,9 @@ def calibrate_program(
     scales = {tensor: step(entry.ranges[DEFAULT_SCHEME]) for tensor, entry in seen.items()}
     half = decide(program, given[:HALF_TILES], transforms)
     return {
-        name: Section(
+        name: ProgramCalibration(
             {tensor: seen[tensor] for tensor in wanted[name]},
-            admit(program, layers, doubtful or {}, scales, given[:TILES]),
+            refuse_lossy_layers(program, layers, doubtful or {}, scales, given[:TILES]),
             half,
         )
         for name, layers in found.items()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from ..runtime.errors import CalibrationError
 from .fp16_islands import Certificate, HalfPlan
 from .layers import Layer
-from .mixed_precision import Bounds, Mixture, Point, Times, Trial
+from .mixed_precision import Bounds, MixedPrecision, Point, Times, Trial
 from .ranges import SCHEMES, Statistics
 
 _T = TypeVar("_T")
@@ -25,8 +25,8 @@ def wrong(where: str, what: str) -> CalibrationError:
 
 def read_section(
     value: Any,
-) -> tuple[dict[str, Statistics], list[Layer], HalfPlan, Mixture | None]:
-    """Read what a table holds of one program for one profile, in the order of the fields of ``Section``.
+) -> tuple[dict[str, Statistics], list[Layer], HalfPlan, MixedPrecision | None]:
+    """Read a table's entry for one program and profile, in the order of the fields of ``ProgramCalibration``.
 
     Raises:
         CalibrationError: a value of the wrong type or out of bounds.
@@ -51,13 +51,13 @@ def read_key(program_sha256: Any, profile: Any) -> tuple[str, str]:
     return _text(program_sha256, "programs"), _text(profile, "programs: a profile")
 
 
-def _mixture(value: Any) -> Mixture:
+def _mixture(value: Any) -> MixedPrecision:
     times, points = value["times"], [_figures(Point, entry, "points") for entry in value["points"]]
     chosen = _count(value["chosen"], "chosen")
     ranking = [_figures(Trial, entry, "ranking") for entry in value["ranking"]]
     if chosen >= len(points) or points[chosen].in_floats > len(ranking):
         raise wrong("mixture.chosen", "is none of its points")
-    return Mixture(
+    return MixedPrecision(
         bounds=Bounds(
             **{
                 name: None if value["bounds"][name] is None else _number(value["bounds"][name], name)
@@ -98,7 +98,9 @@ def _half(value: Any) -> HalfPlan:
             )
         )
     return HalfPlan(
-        wide={_text(node, "node"): _text(reason, "reason") for node, reason in dict(value["wide"]).items()},
+        float32_layers={
+            _text(node, "node"): _text(reason, "reason") for node, reason in dict(value["wide"]).items()
+        },
         certificates=certificates,
         emulated_db=_number(value["emulated_db"], "emulated_db"),
         unguarded_db=_number(value["unguarded_db"], "unguarded_db"),

@@ -16,16 +16,16 @@ from ..runtime.program import run as run_program
 from .device_work import COMMANDS
 
 _WHAT = {
-    "info": "what is in the bundle",
+    "info": "show the bundle's contents",
     "build": "build an engine for this device from each artifact",
-    "verify": "hold each artifact against its golden output, within the budget of its precision",
-    "bench": "time each artifact",
-    "profile": "time one artifact by three clocks with the device's sensors beside it; writes JSON",
-    "deblur": "deblur a photo, the one in the bundle if none is given",
+    "verify": "check each artifact against its golden output and the budget of its precision",
+    "bench": "measure the latency of each artifact",
+    "profile": "measure latency on three clocks and read the device's sensors; writes JSON",
+    "deblur": "deblur a photo (default: the one in the bundle)",
 }
 _EPILOG = """\
-Where an engine was built it is what runs; else ONNX Runtime, where it is installed.
-Exit codes: 0 good, 1 a budget or check failed, 2 bad use, bad input, or something is missing here."""
+Runs the engine if it was built, otherwise the ONNX file in ONNX Runtime if that is installed.
+Exit codes: 0 success, 1 a budget or check failed, 2 wrong usage, bad input, or a missing package."""
 
 
 def run(folder: Path, bundle: Path) -> None:
@@ -39,9 +39,9 @@ def run(folder: Path, bundle: Path) -> None:
     def main() -> None:
         opened = Bundle.unpacked(folder, bundle)
         if not COMMANDS[options.command](opened, options):
-            raise CheckFailedError("not everything passed")
+            raise CheckFailedError("at least one check failed")
 
-    run_program(main, interrupted="stopped; nothing half written is left behind")
+    run_program(main, interrupted="stopped; no partial output is left")
     raise SystemExit(0)
 
 
@@ -53,57 +53,63 @@ def parser(name: str) -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     made = {word: commands.add_parser(word, help=text, description=text) for word, text in _WHAT.items()}
     for word, command in made.items():
-        command.add_argument("--json", action="store_true", help="print JSON instead of lines")
+        command.add_argument("--json", action="store_true", help="print JSON instead of text")
         if word != "info":
             _common(command)
     _build(made["build"])
     _bench(made["bench"])
     _profile(made["profile"])
-    made["deblur"].add_argument(
-        "photo", nargs="?", type=Path, help="a photo of yours; reading it takes Pillow"
-    )
-    made["deblur"].add_argument("--out", type=Path, default=Path("deblurred.png"), help="where to write")
-    made["deblur"].add_argument("--overwrite", action="store_true", help="replace what is there")
+    made["deblur"].add_argument("photo", nargs="?", type=Path, help="your own photo (needs Pillow)")
+    made["deblur"].add_argument("--out", type=Path, default=Path("deblurred.png"), help="output file")
+    made["deblur"].add_argument("--overwrite", action="store_true", help="replace existing output")
     return top
 
 
 def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--artifact", action="append", default=[], metavar="NAME", help="only this one (see info); repeatable"
+        "--artifact",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this artifact (see info); repeatable",
     )
     command.add_argument(
-        "--precision", action="append", default=[], metavar="NAME", help="only at this precision; repeatable"
+        "--precision", action="append", default=[], metavar="NAME", help="only this precision; repeatable"
     )
     command.add_argument(
-        "--engines", type=Path, metavar="DIR", help="where engines are (default: beside the bundle)"
+        "--engines", type=Path, metavar="DIR", help="folder of engines (default: next to the bundle)"
     )
-    command.add_argument("--threads", type=_COUNT, metavar="N", help="processor threads (default: all)")
+    command.add_argument("--threads", type=_COUNT, metavar="N", help="CPU threads (default: all)")
 
 
 def _build(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--trtexec", action="store_true", help="print trtexec lines for TensorRT 10 and 11, and build nothing"
+        "--trtexec",
+        action="store_true",
+        help="print trtexec commands for TensorRT 10 and 11 without building",
     )
     command.add_argument(
         "--weak",
         choices=("fp16", "int8"),
-        help="choose types by builder flags, from the float32 files (TensorRT before 11 only)",
+        help="set precision by builder flags, from the float32 files (only before TensorRT 11)",
     )
-    command.add_argument("--workspace", type=_COUNT, metavar="MIB", help="most memory for one layer")
-    command.add_argument("--overwrite", action="store_true", help="replace engines that are there")
+    command.add_argument("--workspace", type=_COUNT, metavar="MIB", help="memory limit for one layer")
+    command.add_argument("--overwrite", action="store_true", help="replace existing engines")
 
 
 def _bench(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--samples", type=_COUNT, default=100, metavar="N", help="runs to time (100)")
     command.add_argument(
-        "--seconds", type=_within(0.05, 86_400), default=60.0, metavar="S", help="stop after this (60)"
+        "--samples", type=_COUNT, default=100, metavar="N", help="number of timed runs (100)"
+    )
+    command.add_argument(
+        "--seconds", type=_within(0.05, 86_400), default=60.0, metavar="S", help="time limit (60)"
     )
 
 
 def _profile(command: argparse.ArgumentParser) -> None:
     add_profile_options(command.add_argument)
-    command.add_argument("--out", type=Path, default=Path("profile.json"), help="where to write the JSON")
-    command.add_argument("--overwrite", action="store_true", help="replace what is there")
+    command.add_argument("--out", type=Path, default=Path("profile.json"), help="output JSON file")
+    command.add_argument("--overwrite", action="store_true", help="replace existing output")
 
 
 def add_profile_options(add: Any) -> None:
@@ -119,8 +125,16 @@ def add_profile_options(add: Any) -> None:
             metavar=setting.metavar,
             help=f"{setting.help} ({default:g})",
         )
-    add("--replay", type=Path, metavar="FILE", help="recorded tegrastats in place of sensors")
-    add("--no-layers", action="store_true", help="leave out the times per layer")
+        if setting.former:
+            add(
+                f"--{setting.former}",
+                dest=name,
+                type=_within(setting.least, setting.most),
+                default=argparse.SUPPRESS,
+                help=argparse.SUPPRESS,
+            )
+    add("--replay", type=Path, metavar="FILE", help="recorded tegrastats log to read instead of the sensors")
+    add("--no-layers", action="store_true", help="do not measure time per layer")
 
 
 def _within(least: float, most: float, *, whole: bool = False) -> Callable[[str], float]:

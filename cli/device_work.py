@@ -53,13 +53,15 @@ def info(bundle: Bundle, options: Options) -> bool:
             f"{row['name']}: {row['precision']}, {row['size'][0]}x{row['size'][1]}, engine: {row['engine']}"
         )
     _line(
-        "engines can be built here" if not missing else "no engine can be built here: " + "; ".join(missing)
+        "TensorRT engines can be built here"
+        if not missing
+        else "TensorRT engines cannot be built here: " + "; ".join(missing)
     )
     return True
 
 
 def build(bundle: Bundle, options: Options) -> bool:
-    """Build an engine from each artifact, or print the lines that would."""
+    """Build an engine from each artifact, or print the trtexec commands."""
     # Flags choose types only where the file leaves them open.
     artifacts = bundle.artifacts(options.artifact, ["fp32"] if options.weak else options.precision)
     out = _engines(bundle, options)
@@ -81,13 +83,13 @@ def build(bundle: Bundle, options: Options) -> bool:
 
 
 def verify(bundle: Bundle, options: Options) -> bool:
-    """Hold each artifact, or its engine, against the golden output."""
+    """Check each artifact, or its engine, against the golden output."""
     rows = []
     for artifact in bundle.artifacts(options.artifact, options.precision):
         with _session(bundle, artifact, options) as session:
             parity = verify_golden(session)
             state = "verified" if parity.within_budget else "failed"
-            reason = "; ".join(parity.problems) or "against the recorded output of one photo"
+            reason = "; ".join(parity.problems) or "against the golden output of one photo"
             rows.append(
                 {
                     "path": session.artifact.path.name,
@@ -196,14 +198,14 @@ def _session(bundle: Bundle, artifact: Artifact, options: Options) -> Iterator[S
     if engine.is_dir():
         source = Artifact.open(engine)
         if source.passport.program_sha256 != artifact.passport.program_sha256:
-            raise ArtifactError(f"{engine}: was built from another bundle; build it again with --overwrite")
+            raise ArtifactError(f"{engine}: was built from another bundle; rebuild it with --overwrite")
     try:
         session = open_session(source, threads=options.threads)
     except TargetUnavailableError as error:
         if source is not artifact:
             raise
-        missing = "; ".join([str(error), "and no engine was built yet", *problems()])
-        raise TargetUnavailableError(f"{artifact.path.name}: nothing here can run it: {missing}") from error
+        missing = "; ".join([str(error), "no engine was built yet", *problems()])
+        raise TargetUnavailableError(f"{artifact.path.name}: cannot be run here: {missing}") from error
     with session:
         yield session
 

@@ -45,13 +45,13 @@ def model_of(
     passport = artifact.passport
     if weights is None and passport.model not in VARIANTS:
         raise UnknownNameError(
-            f"{artifact.path}: was made from {passport.model!r}, which is none of {', '.join(VARIANTS)}; "
-            "name its weights file with --weights"
+            f"{artifact.path}: was built from {passport.model!r}, no known variant ({', '.join(VARIANTS)}); "
+            "give its weights file with --weights"
         )
     model = load_model(str(weights or passport.model), seed=seed)
     if not other and weights_sha256(model) != passport.weights_sha256:
         given = f"{weights or passport.model}{'' if seed is None else f' with seed {seed}'}"
         raise BadInputError(
-            f"{artifact.path}: was not made from {given}; name what it was made from with --weights or --seed"
+            f"{artifact.path}: was not built from {given}; give its own weights with --weights or --seed"
         )
     return model

@@ -70,7 +70,7 @@ def _code_of(command: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> in
         complain(text if named else f"{text} (option --overwrite)")
         return error.exit_code
     except KeyboardInterrupt:
-        complain("stopped; nothing half written is left behind", kind="interrupted")
+        complain("stopped; no partial output is left", kind="interrupted")
         return INTERRUPTED
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]

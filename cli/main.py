@@ -33,14 +33,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="""\b
 Start here:
-  fdikp-edge deploy                        all of it with defaults, into ./fdikp-edge-out
+  fdikp-edge deploy                        everything with defaults, into ./fdikp-edge-out
   fdikp-edge deploy --target onnx --size 512x512 --out build
   fdikp-edge deblur photo.jpg --artifact build/tiny-onnx-fp32-512x512 --out sharp.png
   fdikp-edge doctor                        what this machine can build and run
 
 \b
-Exit codes: 0 good, 1 a budget or check failed, 2 bad use or bad input, 130 stopped by Ctrl-C.
-`fdikp-edge COMMAND --help` explains one command with examples.""",
+Exit codes: 0 success, 1 a budget or check failed, 2 wrong usage or bad input, 130 stopped by Ctrl-C.
+`fdikp-edge COMMAND --help` explains a command, with examples.""",
 )
 
 
@@ -55,13 +55,13 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _about(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Deploy FDIKP, a frequency-domain deblurring network, to edge runtimes, and prove every artifact.
+    """Deploy FDIKP, a frequency-domain deblurring network, to edge runtimes, and verify every artifact.
 
-    A network enters once, is made free of complex numbers and FFT operators once, and leaves as one folder
-    per runtime. Each folder carries a passport: hashes, plan, parity and latency as measured.
+    The network is lowered once: real matrix products replace complex numbers and FFT operators. Each runtime
+    gets one artifact folder. Its passport records hashes, the plan, and the measured parity and latency.
     """
 
 
@@ -75,7 +75,7 @@ Examples:
 
 \b
 Writes OUT/report.json, OUT/report.html and one folder per artifact, such as OUT/tiny-onnx-fp32-256x256.
-A target that this machine cannot build or run becomes a row that says why.""",
+A target that cannot be built or run on this machine is listed with the reason.""",
     calibrate: """\b
 Examples:
   fdikp-edge calibrate photos/ --model tiny --out table.json
@@ -83,7 +83,7 @@ Examples:
   fdikp-edge calibrate photos/ --target openvino --max-drop-db 0.1 --min-speedup 1.2 --out mixed.json
 
 \b
-The table fits one network, size and set of weights; builds of anything else refuse it.""",
+A table is valid for one network, size and set of weights; other builds reject it.""",
     export: """\b
 Examples:
   fdikp-edge export --target onnx
@@ -91,7 +91,7 @@ Examples:
   fdikp-edge export --target onnx --contract uint8 --overwrite
 
 \b
-Artifacts are written as OUT/MODEL-TARGET-PRECISION-HxW with state "unverified"; `verify` changes that.""",
+Artifacts are written as OUT/MODEL-TARGET-PRECISION-HxW with state "unverified"; `verify` updates it.""",
     verify: """\b
 Examples:
   fdikp-edge verify build/tiny-onnx-fp32-256x256
@@ -100,8 +100,8 @@ Examples:
   fdikp-edge verify build/tiny-onnx-int8-256x256 --worst-case
 
 \b
-Exits with 1 if the artifact misses the budget of its precision. On a device without torch, the artifact is
-checked against the golden output recorded in it.""",
+Exits with 1 if an artifact exceeds the budget of its precision. Without PyTorch, an artifact is checked
+against the golden output stored in it.""",
     bench: """\b
 Examples:
   fdikp-edge bench build/tiny-onnx-fp32-256x256
@@ -109,7 +109,7 @@ Examples:
   fdikp-edge bench build/tiny-onnx-fp32-256x256 --no-eager --json
 
 \b
-Every sample counts, the slow ones too: p99 is what a user waits for on a warm device.""",
+All samples count, slow ones included: p99 is the latency that 99 of 100 calls stay under.""",
     bisect: """\b
 Examples:
   fdikp-edge bisect build/tiny-onnx-fp32-256x256
@@ -117,7 +117,7 @@ Examples:
   fdikp-edge bisect new/tiny-onnx-fp32-256x256 --against old/tiny-onnx-fp32-256x256
 
 \b
-Exits with 1 if a module was found, 0 if the artifact keeps its budget.""",
+Exits with 1 if a faulty module was found, 0 if the artifact is within its budget.""",
     gate: """\b
 Examples:
   fdikp-edge gate build --baseline baseline.json --update --reason "first baseline"
@@ -125,8 +125,8 @@ Examples:
   fdikp-edge gate build/report.json --baseline baseline.json --slowdown 10 --seconds 300 --json
 
 \b
-Exits with 1 if a check failed. What could not be decided, or not be checked here, is said; it does not
-fail.""",
+Exits with 1 if a check failed. Checks that were skipped or left undecided are listed
+and do not fail.""",
     deblur: """\b
 Examples:
   fdikp-edge deblur photo.jpg --artifact build/tiny-onnx-fp32-256x256 --out sharp.png
@@ -135,7 +135,7 @@ Examples:
 
 \b
 JPEG, PNG, TIFF and WebP of any size. Depth, colour profile, orientation and transparency are kept. An input
-is replaced only if --overwrite is given and it is its own output.""",
+file is replaced only with --overwrite, and only if it is also the output.""",
     profile: """\b
 Examples:
   fdikp-edge profile build/tiny-onnx-fp32-256x256
@@ -143,14 +143,14 @@ Examples:
   fdikp-edge profile build/tiny-onnx-fp32-256x256 --replay tegrastats.log
 
 \b
-The JSON has the form of report.json. On a device, `python fdikp.bundle profile` does the same.""",
+The JSON has the format of report.json. On a device, use `python fdikp.bundle profile`.""",
     bundle: """\b
 Examples:
   fdikp-edge bundle build/tiny-onnx-fp32-512x512 build/tiny-onnx-fp16-512x512 --for jetson
   fdikp-edge bundle build/* --for jetson --table table.json --out fdikp.bundle --overwrite --json
 
 \b
-Copy the file to the device and run `python3 fdikp.bundle build` there; docs/jetson.md goes through it.""",
+Copy the file to the device and run `python3 fdikp.bundle build` there; docs/jetson.md shows each step.""",
     inspect: """\b
 Examples:
   fdikp-edge inspect build/tiny-onnx-fp32-256x256
@@ -158,7 +158,7 @@ Examples:
   fdikp-edge inspect fdikp.bundle
 
 \b
-Hashes are checked first: an artifact or a bundle that was altered is refused.""",
+Hashes are checked first: a modified artifact or bundle is rejected.""",
     doctor: """\b
 Examples:
   fdikp-edge doctor

@@ -13,7 +13,7 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="NAME",
-        help="Variant (tiny, small, base) or a weights file (.safetensors, .pth).",
+        help="Model variant (tiny, small, base) or weights file (.safetensors, .pth).",
     ),
 ]
 TargetsOption = Annotated[
@@ -22,7 +22,7 @@ TargetsOption = Annotated[
         "--target",
         "-t",
         metavar="NAME",
-        help="Runtime to build for, such as onnx (`doctor` lists them), or all. Repeatable.",
+        help="Target runtime, such as onnx (`doctor` lists them), or all. Repeatable.",
     ),
 ]
 PrecisionsOption = Annotated[
@@ -31,36 +31,32 @@ PrecisionsOption = Annotated[
         "--precision",
         "-p",
         metavar="NAME",
-        help="Number format (fp32, fp16, int8), or all that a target offers. Repeatable.",
+        help="Precision (fp32, fp16, int8), or all that the target supports. Repeatable.",
     ),
 ]
 SizeOption = Annotated[
     str,
-    typer.Option(
-        "--size", "-s", metavar="HxW", help="Height x width in pixels that the network is built for."
-    ),
+    typer.Option("--size", "-s", metavar="HxW", help="Input height x width in pixels."),
 ]
 ContractOption = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="What goes in and out: float (1x3xHxW, 0 to 1) or uint8 (1xHxWx3 bytes, as cameras deliver).",
+        help="Image format of input and output: float (1x3xHxW, 0 to 1) or uint8 (1xHxWx3, camera bytes).",
     ),
 ]
-OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what an earlier run wrote there.")
-]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Processor threads to use.", show_default="all this process may use"),
+    typer.Option(metavar="N", help="CPU threads to use.", show_default="all available"),
 ]
 TableOption = Annotated[
     Path | None,
     typer.Option(
         "--table",
         metavar="PATH",
-        help="Calibration table for fp16 and int8, as `calibrate` writes it.",
-        show_default="made from the photos that are shipped",
+        help="Calibration table for fp16 and int8, written by `calibrate`.",
+        show_default="computed from the included photos",
     ),
 ]
 MaxDropOption = Annotated[
@@ -68,8 +64,8 @@ MaxDropOption = Annotated[
     typer.Option(
         "--max-drop-db",
         metavar="DB",
-        help="Give int8 layers back to floats until this is all that is lost against the sharp photos.",
-        show_default="no bound",
+        help="Keep layers in float until the PSNR loss against the sharp photos is at most DB.",
+        show_default="no limit",
     ),
 ]
 MinSpeedupOption = Annotated[
@@ -77,8 +73,8 @@ MinSpeedupOption = Annotated[
     typer.Option(
         "--min-speedup",
         metavar="TIMES",
-        help="Keep enough int8 layers to stay this many times as fast as floats on this machine.",
-        show_default="no bound",
+        help="Keep enough layers in int8 to be at least TIMES as fast as fp32 on this machine.",
+        show_default="no limit",
     ),
 ]
 PairsOption = Annotated[
@@ -86,44 +82,46 @@ PairsOption = Annotated[
     typer.Option(
         "--pairs",
         metavar="DIR",
-        help="Blurred and sharp photos (folders blur and sharp) that a bound is judged on.",
-        show_default="calibration photos, defocused",
+        help="Photo pairs (folders blur and sharp) on which the PSNR loss is measured.",
+        show_default="defocused calibration photos",
     ),
 ]
 SeedOption = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Use the initial weights of this seed instead of trained ones.",
-        show_default="trained weights if shipped",
+        help="Use untrained weights initialised with this seed.",
+        show_default="trained weights, if included",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
 ArtifactArgument = Annotated[
-    Path, typer.Argument(metavar="ARTIFACT", help="An artifact folder, as deploy and export write it.")
+    Path, typer.Argument(metavar="ARTIFACT", help="Artifact folder, written by deploy or export.")
 ]
 ArtifactsArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="ARTIFACT", help="Artifact folders, as deploy and export write them."),
+    typer.Argument(metavar="ARTIFACT", help="Artifact folders, written by deploy or export."),
 ]
 PhotosOption = Annotated[
     list[Path],
     typer.Option(
         "--photo",
         metavar="PATH",
-        help="Photograph to check with; the worst counts. Repeatable.",
-        show_default="samples",
+        help="Photo to check with; the worst result counts. Repeatable.",
+        show_default="included samples",
     ),
 ]
 WeightsOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="PATH", help="Weights file the artifact was made from.", show_default="as its passport says"
+        metavar="PATH",
+        help="Weights file that the artifact was built from.",
+        show_default="as in its passport",
     ),
 ]
 SaveOption = Annotated[bool, typer.Option("--save/--no-save", help="Write the result into the passport.")]
 
-# Defaults of repeatable options. Named, since a list literal as a default is a trap elsewhere.
+# Defaults of repeatable options. Named, because a mutable default argument is error-prone elsewhere.
 ALL = ["all"]
 FP32 = ["fp32"]
 NONE: list[Path] = []

@@ -1,4 +1,4 @@
-"""Command-line text to values, with errors that show what would have been right."""
+"""Command-line text to values; errors show a valid value."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def parse_contract(text: str) -> str:
 
 
 def parse_bounds(max_drop_db: float | None, min_speedup: float | None, pairs: Path | None) -> Bounds | None:
-    """Return the bounds of a mixture of int8 and floats, or ``None`` where none is given.
+    """Return the bounds for mixed precision, or ``None`` if neither bound is given.
 
     Raises:
-        BadInputError: one that could not be met, pairs without a bound, or no such folder.
+        BadInputError: a bound out of range, pairs without a bound, or a missing folder.
     """
     from ..calibration.mixed_precision import Bounds
 
     if max_drop_db is None and min_speedup is None:
         if pairs is not None:
             raise BadInputError(
-                "--pairs is what a bound is judged on: give --max-drop-db or --min-speedup too"
+                "--pairs needs --max-drop-db or --min-speedup: the limit is measured on the pairs"
             )
         return None
     if pairs is not None and not pairs.is_dir():
-        raise BadInputError(f"--pairs {pairs}: there is no such folder")
+        raise BadInputError(f"--pairs {pairs}: no such folder")
     return Bounds(max_drop_db, min_speedup)
 
 

@@ -23,5 +23,5 @@ def run() -> None:
         run_commands()
     except KeyboardInterrupt:
         # Once a command runs it says so itself, and tidies up; here nothing has been begun.
-        os.write(2, b"fdikp-edge: interrupted: stopped before anything was begun\n")
+        os.write(2, b"fdikp-edge: interrupted: stopped before any work began\n")
         sys.exit(INTERRUPTED)

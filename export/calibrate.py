@@ -13,10 +13,16 @@ from ..calibration import evaluation_pairs
 from ..calibration.defocus import RADII, in_turn
 from ..calibration.fp16_islands import Transform
 from ..calibration.layers import LEAST_WORK, LINEAR, NO_FASTER
-from ..calibration.mixed_precision import Bounds, LayerTime, Mixture, Times
+from ..calibration.mixed_precision import Bounds, LayerTime, MixedPrecision, Times
 from ..calibration.mixed_precision_search import search, times_by_work
 from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
-from ..calibration.table import CalibrationTable, Key, Section, calibrate_program, describe_samples
+from ..calibration.table import (
+    CalibrationTable,
+    ProgramCalibration,
+    ProgramKey,
+    calibrate_program,
+    describe_samples,
+)
 from ..models import zoo
 from ..runtime.photo import Array
 from .lowered import LoweredModel
@@ -29,17 +35,17 @@ __all__ = [
     "Bounds",
     "CalibrationTable",
     "LayerTime",
-    "Mixture",
+    "MixedPrecision",
     "Samples",
     "Times",
     "calibrate",
     "check_table",
+    "choose_mixed_precision",
     "choose_samples",
     "default_radii",
     "estimated",
     "in_file",
     "inputs_of",
-    "mix",
     "transforms_of",
 ]
 
@@ -53,7 +59,7 @@ def calibrate(
     seed: int = 0,
     least_work: int = LEAST_WORK,
     guarded: bool = True,
-    sturdy: bool = False,
+    protect_outliers: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> CalibrationTable:
     """Take ranges of a network on photos, once for each program it was lowered to, and choose the layers of
@@ -68,7 +74,7 @@ def calibrate(
         least_work: layers of fewer multiply-adds stay in floats.
         guarded: leave transforms, kernel inversion, and spectra where they cost the picture too much, in
             floats; without, to see what for.
-        sturdy: leave what hard pictures lose most by in floats as well (:func:`.roles.exposed`).
+        protect_outliers: leave what hard pictures lose most by in floats as well (:func:`.roles.exposed`).
         progress: told (steps done, steps in all, what is being done).
 
     Raises:
@@ -82,7 +88,7 @@ def calibrate(
     programs: dict[str, dict[str, LoweredProgram]] = {}
     for program_sha256, profile, lowered in ((*model.lowered.key, model.lowered) for model in several):
         programs.setdefault(program_sha256, {})[profile] = lowered
-    sections: dict[Key, Section] = {}
+    sections: dict[ProgramKey, ProgramCalibration] = {}
     for done, (program_sha256, profiles) in enumerate(programs.items()):
 
         def told(tile: int, tiles: int, done: int = done, names: str = ", ".join(profiles)) -> None:
@@ -93,7 +99,10 @@ def calibrate(
         found = calibrate_program(
             lowered.program,
             chosen,
-            {name: _kept(own, sturdy=sturdy) if guarded else {} for name, own in profiles.items()},
+            {
+                name: _kept(own, protect_outliers=protect_outliers) if guarded else {}
+                for name, own in profiles.items()
+            },
             doubtful=protected(lowered)[1] if guarded else {},
             arrays=arrays,
             least_work=least_work,
@@ -148,12 +157,12 @@ def inputs_of(model: LoweredModel, samples: Samples) -> list[Array]:
     return samples.arrays()
 
 
-def _kept(lowered: LoweredProgram, *, sturdy: bool) -> dict[str, str]:
+def _kept(lowered: LoweredProgram, *, protect_outliers: bool) -> dict[str, str]:
     """Return name of a node -> why it stays in floats on the runtime that the program was lowered for."""
     costs = profile_of(lowered.plan.target)
     return {
         **ends(lowered, first=not costs.int8_first, last=not costs.int8_last),
-        **(exposed(lowered) if sturdy else {}),
+        **(exposed(lowered) if protect_outliers else {}),
         **({} if costs.int8_products else _products(lowered)),
         **protected(lowered)[0],
     }
@@ -199,7 +208,7 @@ _FUSED_INTO = {"Add", "Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Ta
 ESTIMATE = "an estimate by multiply-adds, not measured"
 
 
-def mix(
+def choose_mixed_precision(
     model: LoweredModel,
     table: CalibrationTable,
     bounds: Bounds,

@@ -29,7 +29,7 @@ def read_options(target: str, text: str, offered: Mapping[str, Option]) -> dict[
     """Return the options of ``target`` with those set in ``text``: ``name=value``, several by semicolon.
 
     Raises:
-        BadInputError: an option that the target has not, a value of another form, or one that is not
+        BadInputError: an option that the target does not have, a value of another form, or one that is not
             offered; lists those there are.
     """
     values = {name: option.default for name, option in offered.items()}

@@ -116,7 +116,7 @@ def select(names: Sequence[str], precisions: Sequence[str]) -> list[tuple[Target
     Raises:
         UnknownNameError: a name that does not exist.
         ExtensionError: a target by name that an installed package provides, and that cannot be used.
-        BadInputError: an option that a target has not.
+        BadInputError: an option that the target does not have.
     """
     asked = {target.name: target for target in (get_target(name) for name in names if name != "all")}
     for precision in precisions:

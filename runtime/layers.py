@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-LAYOUT = "(change of layout)"
-UNKNOWN = "(not known)"
+LAYOUT = "(layout change)"
+UNKNOWN = "(unknown)"
 _MADE_BY_RUNTIME = ("ReorderInput", "ReorderOutput", "Transpose", "Cast", "Memcpy")
 _NODE_OF_OUTPUT = "node_"  # how the exporter names a node after its output
 

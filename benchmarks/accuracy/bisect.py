@@ -27,7 +27,7 @@ from ...runtime.photo import Array, Photo
 from ...runtime.pixels import crop
 from ...runtime.sessions import available_threads
 from .budgets import Budget, budget_for
-from .first_departure import NOT_FINITE_DB, Bisection, Departure, Error
+from .first_departure import NOT_FINITE_DB, Bisection, Error, FirstDeparture
 from .metrics import psnr_db
 from .parity import as_picture
 
@@ -73,8 +73,8 @@ def bisect(
     row, count = get_target(passport.target), threads or available_threads()
     if against is not None and _images(against) != _images(artifact):
         raise BadInputError(
-            f"{against.path}: takes or returns another kind of image than {artifact.path}; compare with one "
-            "of the same size and contract"
+            f"{against.path}: its image contract or size differs from that of {artifact.path}; compare with "
+            "an artifact of the same contract and size"
         )
     inputs = _inputs(artifact, photos)
     say(0, 1, "reading the model")
@@ -98,8 +98,8 @@ def bisect(
         base = search.error(search.believed(x), expected)
         if search.over(base):
             raise CheckFailedError(
-                f"{artifact.path}: the lowered program itself differs from PyTorch ({base}): the plan is at "
-                "fault, not the artifact; choose other strategies"
+                f"{artifact.path}: the lowered program itself differs from PyTorch ({base}): the plan "
+                "causes the error, not the artifact; choose other strategies"
             )
         departure = search.run(x, expected, modules, whole)
     return Bisection(
@@ -139,7 +139,7 @@ class _Search:
         _, name, x, expected = max(found, key=lambda entry: entry[0])
         return name, x, expected
 
-    def run(self, x: Array, expected: Array, modules: Sequence[Cut], whole: Error) -> Departure:
+    def run(self, x: Array, expected: Array, modules: Sequence[Cut], whole: Error) -> FirstDeparture:
         """Search the modules, then the nodes of the one found."""
         from ...export.roles import is_layer
 
@@ -151,7 +151,7 @@ class _Search:
         nodes = self.partition.between(low, high)
         start, everything = modules[0], modules[-1]
         given = {self.partition.input: x}
-        self.say(self.probes, self.expected_probes, "repairing it")
+        self.say(self.probes, self.expected_probes, "repairing the module")
         right = self.partition.believed(given, low)
         alone = self.partition.believed(self.model(right, low, high), everything)
         reached = self.model(given, start, low)
@@ -160,12 +160,12 @@ class _Search:
         told = [precision for node in working if (precision := self.partition.precision(node))]
         # Of operators that share a value, a layer rather than the copies around it.
         main = next((node for node in working if is_layer(node)), working[0])
-        departure = Departure(
+        departure = FirstDeparture(
             module=_module_of(main),
             modules=paths,
             operator=", ".join(dict.fromkeys(str(node.target) for node in working)),
             nodes=tuple(node.name for node in nodes),
-            precision=", ".join(dict.fromkeys(told)) or "not told",
+            precision=", ".join(dict.fromkeys(told)) or "not known",
             site=str(main.meta.get("custom", {}).get("site") or ""),
             before=before,
             after=after,
@@ -245,35 +245,31 @@ class _Search:
         """Whether an error misses the budget."""
         return bool(self.budget.problems(error.max_abs, error.psnr_db))
 
-    def suggest(self, found: Departure) -> str:
+    def suggest(self, found: FirstDeparture) -> str:
         """Say what to try."""
         name = found.module or "the root module"
         if not self.over(found.alone):
             return (
-                f"{name} by itself keeps the budget ({found.alone}): errors add up until here; keep the "
-                "layers before it that lose most in float32, or accept a lower precision's budget"
+                f"{name} alone is within the budget ({found.alone}): errors add up until here; keep the "
+                "layers before it with the largest errors in float32, or use the budget of a lower precision"
             )
         calls = self.partition.modules.count(found.module)
         again = ""
         if self.over(found.repaired):
-            again = " Repairing it there alone is not enough: " + (
-                f"it is called {calls} times."
-                if calls > 1
-                else "something after it is wrong too; bisect again."
+            again = " Repairing this module alone is not enough: " + (
+                f"it is called {calls} times." if calls > 1 else "a later module is also wrong; bisect again."
             )
         if self.partition.against is not None:
-            return f"{name} computes something else than in the artifact believed: look at its change.{again}"
+            return f"{name} differs from the reference artifact: check what changed in it.{again}"
         if "int8" in found.precision:
-            return f"keep {name} in floats, or calibrate again on photos that cover its range.{again}"
+            return f"keep {name} in float, or calibrate with photos that cover its range.{again}"
         if "float16" in found.precision:
-            why = (
-                "it leaves float16's range" if not math.isfinite(found.alone.max_abs) else "it loses too much"
-            )
+            why = "it overflows" if not math.isfinite(found.alone.max_abs) else "its error is too large"
             return f"keep {name} in float32: {why} in float16.{again}"
         strategy = f"; or try another strategy for its transform {found.site}" if found.site else ""
         return (
-            f"rounding in {found.precision} does not explain this: {name} in the file is not what the "
-            "network says, or this runtime computes it wrongly; export it again, try another version"
+            f"rounding in {found.precision} does not explain this: {name} in the file differs from the "
+            "network, or this runtime computes it wrongly; export it again, or try another runtime version"
             f"{strategy}.{again}"
         )
 
@@ -309,9 +305,7 @@ def _program(
     try:
         plan = follow(passport.plan)
     except BadInputError as error:
-        raise BadInputError(
-            f"{artifact.path}: its passport holds no plan to follow again: {error}"
-        ) from error
+        raise BadInputError(f"{artifact.path}: its passport has no usable plan: {error}") from error
     lowered = lower_model(
         model,
         passport.input.size,
@@ -326,7 +320,7 @@ def _changed(lowered: LoweredModel, artifact: Artifact) -> list[str]:
     if lowered.lowered.sha256 == artifact.passport.program_sha256:
         return []
     return [
-        "the network lowers to another program now than the one this artifact was built from: a departure "
+        "the network now lowers to another program than the one this artifact was built from: a departure "
         "may be a change of the network"
     ]
 

@@ -36,7 +36,7 @@ class Error:
 
 
 @dataclass(frozen=True)
-class Departure:
+class FirstDeparture:
     """The module where the error passes the budget.
 
     ``module`` is its path, ``modules`` all of those between the two cuts (more than one only where the built
@@ -68,7 +68,7 @@ class Bisection:
     photo: str
     budget: Budget
     whole: Error
-    departure: Departure | None
+    departure: FirstDeparture | None
     modules: int
     cuts: int
     probes: int

@@ -137,7 +137,7 @@ class _Search:
         pictures = [photo.to_8bit().pixels for photo in photos]
         kept = self._kept(file)
         if kept is not None:
-            self.attempt("kept from before", kept)
+            self.attempt("kept from an earlier run", kept)
         plain = [self.attempt(f"photo {i + 1}", self.middle(p)) for i, p in enumerate(pictures)]
         for name, pixels in hard_cases(self.size, pictures):
             if self.done:
@@ -146,7 +146,7 @@ class _Search:
         while not self.done:
             self.attempt(*self.change(pictures))
         worst = max(self.tried, key=lambda one: one.spent)
-        if file is not None and (kept is None or worst.name != "kept from before"):
+        if file is not None and (kept is None or worst.name != "kept from an earlier run"):
             write_photo(file, Photo(worst.pixels))
         photos_max_abs = max(one.max_abs for one in plain)
         return WorstCase(worst, photos_max_abs, len(self.tried), file, self.own_psnr_db(worst.pixels))
@@ -241,5 +241,5 @@ class _Search:
             return None
         pixels = read_photo(file).to_8bit().pixels
         if pixels.shape[:2] != tuple(self.size):
-            raise ImageError(f"{file}: is no worst case of this artifact: it is of another size; remove it")
+            raise ImageError(f"{file}: is not a worst case of this artifact: its size differs; remove it")
         return pixels

@@ -60,7 +60,9 @@ class Figures:
         """
         values = {key: number(parity.get(key)) for key in ("max_abs", "psnr_db", "ssim")}
         if missing := [key for key, value in values.items() if value is None]:
-            raise BaselineError(f"{artifact.path.name}: the report holds no {missing[0]}: verify it first")
+            raise BaselineError(
+                f"{artifact.path.name}: no {missing[0]} in the report; verify the artifact first"
+            )
         passport = artifact.passport
         return cls(
             target=passport.target,
@@ -127,9 +129,7 @@ def read_baseline(path: Path) -> Baseline:
         BaselineError: it is missing (says how to make one), too large, damaged or of another version.
     """
     if not path.exists():
-        raise BaselineError(
-            f'{path}: there is no baseline yet; write one with --update --reason "first baseline"'
-        )
+        raise BaselineError(f'{path}: no baseline yet; write one with --update --reason "first baseline"')
     try:
         value = read_json(path, MAX_BYTES)
         if value.get("format_version") != FORMAT_VERSION:
@@ -146,7 +146,7 @@ def read_baseline(path: Path) -> Baseline:
             for i, entry in enumerate(read.items(keys["history"], "history"))
         )
     except (ReportError, ArtifactError) as error:
-        # The readers of single fields speak of passports, which this is not.
+        # The field readers name passports in their messages; this file is none.
         said = str(error).removeprefix(f"{read.PASSPORT_NAME}: ").removeprefix(f"{path}: ")
         raise BaselineError(f"{path}: {said}") from error
     return Baseline(artifacts, history)
@@ -160,7 +160,7 @@ def update(
     *,
     keep: bool = True,
 ) -> list[str]:
-    """Write a baseline of these figures, and keep the artifacts beside it; return what changed, in words.
+    """Write a baseline of these figures, and copy the artifacts next to it; return the changes as text.
 
     Without ``keep``, those kept for the figures before are removed.
 
@@ -170,7 +170,7 @@ def update(
     """
     reason = printable(reason).strip()
     if not reason or len(reason) > MAX_REASON:
-        raise BaselineError(f"give a reason for the new baseline, of 1 to {MAX_REASON} characters")
+        raise BaselineError(f"the reason for the new baseline must have 1 to {MAX_REASON} characters")
     before = read_baseline(path) if path.exists() else Baseline({})
     changes = differences(before.artifacts, figures)
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -198,7 +198,7 @@ def kept_artifact(path: Path, name: str, figures: Figures) -> Artifact | None:
 
     Raises:
         ArtifactError: it is damaged.
-        BaselineError: it is another one than the baseline speaks of.
+        BaselineError: it is not the artifact recorded in the baseline.
     """
     folder = kept_folder(path) / name
     if not folder.is_dir():
@@ -206,7 +206,7 @@ def kept_artifact(path: Path, name: str, figures: Figures) -> Artifact | None:
     artifact = Artifact.open(folder)
     found = {file: entry["sha256"] for file, entry in artifact.passport.files.items()}
     if found != figures.passport_files:
-        raise BaselineError(f"{folder}: is not the artifact that {path.name} was made of; update both")
+        raise BaselineError(f"{folder}: is not the artifact recorded in {path.name}; update both")
     return artifact
 
 
@@ -217,9 +217,9 @@ def model_bytes(artifact: Artifact) -> int:
 
 
 def differences(old: Mapping[str, Figures], new: Mapping[str, Figures]) -> list[str]:
-    """Say in words how figures differ from those before."""
+    """Return the changes between figures as text."""
     found = [f"{name}: new" for name in new if name not in old]
-    found += [f"{name}: gone" for name in old if name not in new]
+    found += [f"{name}: removed" for name in old if name not in new]
     for name in (name for name in new if name in old):
         for field in dataclasses.fields(Figures):
             before, after = getattr(old[name], field.name), getattr(new[name], field.name)

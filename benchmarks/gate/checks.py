@@ -62,15 +62,15 @@ class ArtifactChecks:
     timer: Callable[[], float]
 
     def add(self, name: str, outcome: Outcome, message: str, **figures: Any) -> None:
-        """Note an answer."""
+        """Record a result."""
         self.checks.append(Check(self.name, name, outcome, message, figures))
 
     def judge(self, name: str, problems: Sequence[str], good: str, **figures: Any) -> None:
-        """Note a failure for every problem together, or ``good``."""
+        """Record one failure that lists the problems, or a pass with the message ``good``."""
         self.add(name, "failed" if problems else "passed", "; ".join(problems) or good, **figures)
 
     def fixed(self) -> None:
-        """State, parity as reported, and the recorded output once more, against fixed budgets."""
+        """Check state, reported parity, and the golden output on this machine against fixed budgets."""
         state, reason = str(self.entry["state"]), str(self.entry.get("reason") or "")
         ok = state == "verified" or (state == "unverified" and "cannot run here" in reason)
         self.judge("state", [] if ok else [f"is {state}: {reason}"], f"is {state}")
@@ -78,21 +78,21 @@ class ArtifactChecks:
         parity = table(self.entry.get("parity"))
         max_abs, psnr = number(parity.get("max_abs")), number(parity.get("psnr_db"))
         if (max_abs is None or psnr is None) and state == "verified":
-            self.add("parity", "failed", "is called verified, but the report holds no figures for it")
+            self.add("parity", "failed", "is listed as verified, but the report has no parity figures for it")
         elif max_abs is None or psnr is None:
-            self.add("parity", "skipped", "was not verified where the report was made")
+            self.add("parity", "skipped", "was not verified on the machine of the report")
         else:
             problems = budget_for(passport.precision, passport.output.dtype).problems(max_abs, psnr)
-            self.judge("parity", problems, f"within its budget: {max_abs:.2e}, {psnr:.1f} dB")
+            self.judge("parity", problems, f"within budget: max abs {max_abs:.2e}, PSNR {psnr:.1f} dB")
         with self.session("golden", self.artifact) as session:
             if session is not None:
                 found = verify_golden(session)
                 self.judge(
-                    "golden", found.problems, f"its recorded output, here and now: {found.max_abs:.2e}"
+                    "golden", found.problems, f"golden output on this machine: max abs {found.max_abs:.2e}"
                 )
 
     def sizes(self, figures: Figures) -> None:
-        """Bytes of the model, and the mixture of precisions."""
+        """Check the size of the model and its operators per precision."""
         now, then = model_bytes(self.artifact), figures.model_bytes
         grown = f"{now / 1e6:.2f} MB, was {then / 1e6:.2f} MB"
         self.judge("size", [grown] if now > TOLERANCES["size"] * then else [], grown, now=now, before=then)
@@ -102,7 +102,7 @@ class ArtifactChecks:
             for kind, count in before.items()
             if kind not in WIDE and census.get(kind, 0) < count
         ]
-        told = ", ".join(f"{count} in {kind}" for kind, count in census.items()) or "no census"
+        told = ", ".join(f"{count} in {kind}" for kind, count in census.items()) or "no counts"
         self.judge("precision", lost, told, now=dict(census), before=dict(before))
         changed = [
             f"{tool} {figures.toolchain.get(tool, 'none')} -> {version}"
@@ -110,25 +110,25 @@ class ArtifactChecks:
             if figures.toolchain.get(tool) != version
         ]
         if changed:
-            self.add("toolchain", "undecided", f"built with other tools: {', '.join(changed)}")
+            self.add("toolchain", "undecided", f"built with different tools: {', '.join(changed)}")
 
     def memory(self, figures: Figures, old: Artifact | None) -> None:
-        """Peak memory of a process of its own, beside that of the old artifact where it is there."""
+        """Check the peak memory of a separate process against the old artifact's, or the recorded one."""
         now = peak_memory(self.artifact)
         then = peak_memory(old) if old is not None else figures.peak_mb
         if now is None or then is None:
-            self.add("memory", "skipped", "cannot be measured here, or was not before")
+            self.add("memory", "skipped", "cannot be measured here, or is not in the baseline")
             return
-        told = f"{now:.0f} MB at most, was {then:.0f} MB"
+        told = f"peak {now:.0f} MB, was {then:.0f} MB"
         over = now > TOLERANCES["memory"] * then + SLACK_MB
         self.judge("memory", [told] if over else [], told, now=now, before=then)
 
     def picture(self, old: Artifact) -> None:
-        """What the new artifact makes of the old one's recorded photo, against what the old network made."""
+        """Compare the new artifact's output for the old golden input with the old golden output."""
         x, recorded = old.golden()
         passport = self.artifact.passport
         if passport.input != old.passport.input or passport.output != old.passport.output:
-            self.add("picture", "failed", "takes or returns another kind of image than before")
+            self.add("picture", "failed", "input or output image contract differs from the baseline's")
             return
         with self.session("picture", self.artifact) as session:
             if session is None:
@@ -142,16 +142,16 @@ class ArtifactChecks:
             budget = budget_for(passport.precision, passport.output.dtype)
             problems = budget.problems(found.max_abs, found.psnr_db)
             if problems and passport.weights_sha256 != old.passport.weights_sha256:
-                problems.append("the weights are others than the baseline's")
+                problems.append("weights differ from the baseline")
             elif problems and passport.program_sha256 != old.passport.program_sha256:
-                problems.append("the network computes something else than the baseline's")
+                problems.append("the program differs from the baseline")
             if problems:
                 paths = shlex.quote(str(self.artifact.path)), shlex.quote(str(old.path))
-                problems.append(f"which module: fdikp-edge bisect {paths[0]} --against {paths[1]}")
+                problems.append(f"to find the module: fdikp-edge bisect {paths[0]} --against {paths[1]}")
             self.judge(
                 "picture",
                 problems,
-                f"as before: {found.max_abs:.2e}, {found.psnr_db:.1f} dB",
+                f"same as the baseline: max abs {found.max_abs:.2e}, PSNR {found.psnr_db:.1f} dB",
                 max_abs=found.max_abs,
                 psnr_db=found.psnr_db,
                 ssim=found.ssim,
@@ -160,15 +160,15 @@ class ArtifactChecks:
     def latency(
         self, old: Artifact, limit: float, max_seconds: float, progress: Callable[[str], None]
     ) -> None:
-        """Old and new by turns."""
+        """Compare the latency of old and new artifact in interleaved runs."""
         with self.session("latency", self.artifact) as session:
             if session is None:
                 return
             if session.caveat:
-                self.add("latency", "skipped", f"is run here by the {session.caveat}: its time says nothing")
+                self.add("latency", "skipped", f"runs here on the {session.caveat}, not on the target")
                 return
         if self.artifact.passport.input != old.passport.input:
-            self.add("latency", "skipped", "takes another image than before: the times cannot be compared")
+            self.add("latency", "skipped", "input image contract differs from the baseline's")
             return
         x, _ = self.artifact.golden()
         found = compare(
@@ -183,14 +183,14 @@ class ArtifactChecks:
         told = {
             "no slower": f"no slower: {found}",
             "slower": f"slower: {found}",
-            "undecided": f"could not be decided in {found.seconds:.0f} s on this machine: {found}",
+            "undecided": f"undecided after {found.seconds:.0f} s on this machine: {found}",
         }
         self.add("latency", outcome.get(found.verdict, "undecided"), told[found.verdict], **found.to_dict())
 
     @contextlib.contextmanager
     def session(self, check: str, artifact: Artifact) -> Iterator[Session | None]:
-        """Open the artifact for a check; where it cannot run here the check is skipped, where it is broken it
-        fails, and the block is handed ``None``."""
+        """Open the artifact for a check. If it cannot run here, the check is skipped; if it is broken, the
+        check fails. In both cases the block gets ``None``."""
         opened = None
         try:
             with open_session(artifact, threads=self.threads) as opened:
@@ -215,7 +215,7 @@ def opener(artifact: Artifact, x: Array, threads: int | None) -> Open:
 
 
 def peak_memory(artifact: Artifact) -> float | None:
-    """Return the most memory, in 10^6 bytes, of a process that deblurs one tile; ``None`` if not told."""
+    """Return the peak memory, in 10^6 bytes, of a process that deblurs one tile; ``None`` if unknown."""
     height, width = artifact.passport.input.size
     try:
         with tempfile.TemporaryDirectory() as scratch:

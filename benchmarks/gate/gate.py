@@ -1,9 +1,9 @@
-"""May this be released? One report held against fixed budgets and against a baseline, check by check.
+"""Release gate: checks a report against fixed budgets and against a baseline.
 
-Numbers and pictures have fixed budgets. Size, memory and the mixture of precisions may not become worse than
-the baseline's by more than :data:`.checks.TOLERANCES`. Latency is never read from a report: old and new are
-measured against each other, here and now (:mod:`.timing.paired`). What cannot be checked here is said, and
-does not fail.
+Accuracy has fixed budgets. Size, memory and the number of operators per precision may not become worse than
+the baseline's by more than :data:`.checks.TOLERANCES`. Latency is never read from a report: the old and the
+new artifact are measured together on this machine (:mod:`.timing.paired`). A check that cannot run here is
+listed as skipped and does not fail.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Verdict:
-    """All checks. Only a failed one closes the gate; the rest is there to be read."""
+    """All checks. The gate fails if one of them failed; skipped and undecided checks do not count."""
 
     checks: Sequence[Check]
     conditions: dict[str, Any]
@@ -53,7 +53,7 @@ class Verdict:
 
 
 def built(report: Mapping[str, Any], folder: Path) -> dict[str, tuple[Artifact, Mapping[str, Any]]]:
-    """Open the artifacts that a report in ``folder`` speaks of: name -> artifact and its entry.
+    """Open the artifacts listed in a report in ``folder``: name -> artifact and its entry.
 
     Raises:
         ReportError: an entry names a path outside the folder, or the report and an artifact disagree.
@@ -71,15 +71,15 @@ def built(report: Mapping[str, Any], folder: Path) -> dict[str, tuple[Artifact, 
         passport = artifact.passport
         files = entry.get("files", passport.files)
         if passport.weights_sha256 != entry.get("weights_sha256") or passport.files != files:
-            raise ReportError(f"{folder / name}: is not the artifact that the report speaks of; deploy again")
+            raise ReportError(f"{folder / name}: is not the artifact in the report; deploy again")
         found[name] = (artifact, entry)
     if not found:
-        raise ReportError(f"{folder}: the report speaks of no artifact that was built")
+        raise ReportError(f"{folder}: the report lists no artifact that was built")
     return found
 
 
 def measure(artifacts: Mapping[str, tuple[Artifact, Mapping[str, Any]]], memory: bool) -> dict[str, Figures]:
-    """Return the figures that a baseline of these artifacts holds.
+    """Return the figures of these artifacts for a baseline.
 
     Raises:
         BaselineError: the report holds no parity for one of them.
@@ -104,26 +104,26 @@ def gate(
     timer: Callable[[], float] = time.perf_counter,
     progress: Progress | None = None,
 ) -> Verdict:
-    """Hold a report against a baseline.
+    """Compare a report with a baseline.
 
     Args:
         report: as :func:`.report.read.read_report` returns it.
-        folder: where it lies, with its artifacts.
-        baseline: what to hold it against.
-        baseline_path: its file, beside which its artifacts are kept.
-        slowdown: the share by which an artifact must not be slower.
-        max_seconds: most time for the latency of one artifact.
-        latency: whether to measure it.
-        memory: whether to measure it.
-        threads: processor threads; all that may be used when ``None``.
-        timer: what times calls, in seconds.
-        progress: told (done, all, what is being done).
+        folder: the report's folder, with its artifacts.
+        baseline: to compare with.
+        baseline_path: its file; the artifacts are kept next to it.
+        slowdown: the slowdown to detect, as a share (0.05 is 5 %).
+        max_seconds: time limit for the latency of one artifact.
+        latency: whether to measure latency.
+        memory: whether to measure peak memory.
+        threads: CPU threads; all available when ``None``.
+        timer: clock used to time calls, in seconds.
+        progress: called with (done, total, message).
 
     Raises:
         ReportError, ArtifactError, BaselineError: the input cannot be used.
     """
     if not 0.0 < slowdown <= 10.0:
-        raise BadInputError(f"a slowdown of {slowdown:g} is none to look for; give a share such as 0.05")
+        raise BadInputError(f"slowdown {slowdown:g}: expected a share above 0 and at most 10, such as 0.05")
     present = built(report, folder)
     say = progress or (lambda done, total, now: None)
     checks: list[Check] = []
@@ -132,10 +132,10 @@ def gate(
     for done, name in enumerate(names):
         say(done, len(names), f"checking {name}")
         if name not in present:
-            checks.append(Check(name, "present", "failed", "is in the baseline, and is not there any more"))
+            checks.append(Check(name, "present", "failed", "is in the baseline but missing from the report"))
             continue
         if name not in baseline.artifacts:
-            checks.append(Check(name, "present", "undecided", "is not in the baseline yet: update it"))
+            checks.append(Check(name, "present", "undecided", "not in the baseline yet; update the baseline"))
         figures = baseline.artifacts.get(name)
         artifact, entry = present[name]
         one = ArtifactChecks(name, artifact, entry, figures, threads, checks, timer)
@@ -149,7 +149,7 @@ def gate(
             one.memory(figures, old)
         if old is None:
             for check in ("picture", *(("latency",) if latency else ())):
-                one.add(check, "skipped", "the artifact of the baseline was not kept, to compare with")
+                one.add(check, "skipped", "the baseline's artifact was not kept")
             continue
         one.picture(old)
         if latency:

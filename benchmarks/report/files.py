@@ -80,8 +80,8 @@ class _Reader:
             return None
         if not isinstance(self._record, Mapping):
             self.missing.append(
-                f"{self._device}: no pictures, since its report does not record their hashes; an earlier "
-                "release wrote it: deploy again there"
+                f"{self._device}: no pictures, because its report has no hashes of them; an earlier "
+                "release wrote it; deploy again there"
             )
             return None
         key = str(name)
@@ -97,7 +97,7 @@ class _Reader:
     def _verified(self, name: Any, record: Mapping[str, Any]) -> Path:
         safe = fields.safe_path(name, "a picture")
         if len(self._checked) >= MAX_PICTURES:
-            raise ReportError(f"more than {MAX_PICTURES} pictures; those after them are left out")
+            raise ReportError(f"more than {MAX_PICTURES} pictures; the rest are left out")
         if safe not in record:
             raise ReportError(f"no picture {safe}: the report does not record its hash")
         said = fields.record(record[safe], f"pictures[{safe}]", ["sha256", "bytes"])
@@ -105,11 +105,11 @@ class _Reader:
         digest = fields.sha256(said["sha256"], f"pictures[{safe}].sha256")
         path = self._folder / safe
         if not path.exists():
-            raise ReportError(f"no picture {safe}: it does not lie beside the report")
+            raise ReportError(f"no picture {safe}: it is not next to the report")
         if path.is_symlink() or not path.is_file() or size > MAX_BYTES:
             raise ReportError(f"no picture {safe}: not a plain file of at most {MAX_BYTES >> 20} MiB")
         if path.stat().st_size != size or sha256_of(path) != digest:
-            raise ReportError(f"no picture {safe}: it is not the file that the report speaks of")
+            raise ReportError(f"no picture {safe}: its hash differs from the report's")
         return path
 
 

@@ -30,20 +30,20 @@ from .verdict import verdict
 __all__ = ["Pictures", "ReportUnavailableError", "render"]
 
 SECTIONS = (
-    ("comparison", "Device by device"),
+    ("comparison", "Comparison of devices"),
     ("results", "Results"),
     ("pictures", "Before and after"),
-    ("errors", "Map of the error"),
+    ("errors", "Error maps"),
     ("bands", "Error by frequency"),
     ("latency", "Latency"),
     ("precision", "Precision"),
     ("mixture", "Mixed precision"),
-    ("plan", "Plan of the transforms"),
+    ("plan", "Transform plan"),
     ("environment", "Environment and hashes"),
     ("reproduce", "Reproduce"),
 )
 """The sections in their order: the name of the template in ``parts/``, and the heading. Those of a
-comparison of devices and of a search for a mixture of precisions are there if there was one."""
+device comparison and of mixed precision appear only if the report has them."""
 
 _FOLDER = Path(__file__).parent
 _MARKS = {"good": "✓", "bad": "✕", "unsure": "?", "off": "–"}

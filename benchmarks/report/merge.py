@@ -51,9 +51,9 @@ def merge(paths: Sequence[Path], names: Sequence[str] = ()) -> Merged:
         BadInputError: fewer than two reports, or another number of names.
     """
     if len(paths) < 2:
-        raise BadInputError("give two reports or more to merge")
+        raise BadInputError("give at least two reports to merge")
     if names and len(names) != len(paths):
-        raise BadInputError(f"{len(paths)} reports and {len(names)} names of devices; give one for each")
+        raise BadInputError(f"{len(paths)} reports and {len(names)} device names; give one name per report")
     reports = [read_report(path) for path in paths]
     devices = _devices(reports, paths, names)
     given = [
@@ -76,7 +76,7 @@ def merge(paths: Sequence[Path], names: Sequence[str] = ()) -> Merged:
     weights = {str(row["weights_sha256"]) for row in rows if row.get("weights_sha256")}
     notes = [f"{d}: {n}" for r, d in zip(reports, devices, strict=True) for n in _texts(r.get("notes"))]
     if len(weights) > 1:
-        notes.insert(0, "the reports are of different weights: figures of one are not those of the other")
+        notes.insert(0, "the reports are of different weights, so their figures are not comparable")
     report = {
         "version": importlib.metadata.version("fdikp-edge"),
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -105,7 +105,7 @@ def write_merged(merged: Merged, out: Path, *, overwrite: bool = False) -> list[
     from . import html
 
     if any(out.resolve() == folder.resolve() for folder in merged.sources):
-        raise OutputError(f"{out}: holds one of the reports to merge; choose another folder")
+        raise OutputError(f"{out}: contains one of the reports to merge; choose another folder")
     for name in (REPORT_JSON, REPORT_HTML):
         check_place(out / name, overwrite=overwrite)
     text = json.dumps(merged.report, indent=2, allow_nan=False, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""What the report shows of a search for a mixture of 8 bits and floats."""
+"""The mixed-precision search as the report shows it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def mixture_view(value: Any) -> dict[str, Any] | None:
         if saved is None or lost is None or not (math.isfinite(saved) and math.isfinite(lost)):
             continue
         floats = say.figure(point.get("in_floats"), "{:.0f}")
-        text = f"{floats} layers in floats: {saved:.1f} ms saved, {lost:.3f} dB lost"
+        text = f"{floats} layers in float: {saved:.1f} ms saved, {lost:.3f} dB lost"
         points.append((saved, lost, text))
     chosen = found.get("chosen")
     return {

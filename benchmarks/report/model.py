@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ...runtime.artifact import Artifact
 from ...runtime.strict_json import printable
 from ..accuracy.parity import Parity
-from ..timing.latency import Latency, honest
+from ..timing.latency import Latency, with_stability
 
 RowState = Literal["verified", "unverified", "failed", "unavailable"]
 
@@ -29,7 +29,7 @@ class Row:
     ``verified``. ``path``, ``picture`` (the deblurred photo) and the files of ``error_map`` (see
     :func:`fdikp_edge.benchmarks.accuracy.error_map.save`) are relative to the report's folder. ``seconds``
     holds how long "lowering" took, shared by all rows of a profile, and "building" this artifact.
-    ``mixture`` is the search behind a mixture of 8 bits and floats.
+    ``mixed_precision`` is the search that chose which layers compute in int8.
     """
 
     target: str
@@ -48,7 +48,7 @@ class Row:
     conditions: dict[str, Any] = field(default_factory=dict)
     audit: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
-    mixture: dict[str, Any] | None = None
+    mixed_precision: dict[str, Any] | None = None
     reproduce: list[str] = field(default_factory=list)
 
     @property
@@ -70,7 +70,7 @@ class Row:
         """Return the figures of ``latency_ms``, those of eager beside them; ``None`` if nothing was timed."""
         if self.latency is None:
             return None
-        figures = honest(self.latency, self.conditions)
+        figures = with_stability(self.latency, self.conditions)
         if self.eager is not None:
             figures |= {"eager_p50": round(self.eager.p50, 3), "eager_min": round(self.eager.min, 3)}
         return figures
@@ -94,7 +94,7 @@ class Row:
             "error_map": self.error_map,
             "session": self.session,
             "reproduce": self.reproduce,
-            **({} if self.mixture is None else {"mixture": self.mixture}),
+            **({} if self.mixed_precision is None else {"mixture": self.mixed_precision}),
         }
         if self.artifact is not None:
             passport = self.artifact.passport

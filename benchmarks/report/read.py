@@ -28,7 +28,7 @@ def read_report(path: str | Path) -> dict[str, Any]:
     value = read_json(file, MAX_BYTES)
     entries = value.get("artifacts")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ReportError(f"{file}: is no report: it has no list of artifacts")
+        raise ReportError(f"{file}: is not a report: it has no list of artifacts")
     if len(entries) > MAX_ARTIFACTS:
         raise ReportError(f"{file}: lists {len(entries)} artifacts, more than the {MAX_ARTIFACTS} allowed")
     for number, entry in enumerate(entries):

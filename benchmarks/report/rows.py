@@ -225,8 +225,8 @@ def _checks(path: str | None, threads: float | None) -> list[tuple[str, str]]:
     place = shlex.quote(f"./{path}" if path.startswith("-") else path)
     same = f" --threads {threads:.0f}" if threads is not None and 0 < threads < 1e6 else ""
     return [
-        ("Check this artifact against PyTorch again", f"fdikp-edge verify {place}{same}"),
-        ("Time it on another machine", f"fdikp-edge bench {place}{same}"),
+        ("Verify this artifact against PyTorch again", f"fdikp-edge verify {place}{same}"),
+        ("Measure its latency on another machine", f"fdikp-edge bench {place}{same}"),
     ]
 
 

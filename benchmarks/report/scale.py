@@ -32,7 +32,7 @@ class Scale:
 
 
 def scale(marks: Sequence[tuple[str, float]]) -> Scale:
-    """Lay out the scale with a mark at half a step of 8 bits, and at each error given (with white at 1)."""
+    """Lay out the scale with a mark at half an 8-bit step, and at each error given (with white at 1)."""
     colours = error_map.palette()
     width = 100 / len(colours)
     cells = tuple(
@@ -40,7 +40,7 @@ def scale(marks: Sequence[tuple[str, float]]) -> Scale:
     )
     powers = range(math.ceil(math.log10(error_map.LOWEST)), math.floor(math.log10(error_map.HIGHEST)) + 1)
     ticks = tuple(Tick(_percent(10.0**power, width), f"1e{power}" if power else "1") for power in powers)
-    named = sorted([("half a step of 8 bits", error_map.HALF_STEP), *marks], key=lambda mark: mark[1])
+    named = sorted([("half an 8-bit step", error_map.HALF_STEP), *marks], key=lambda mark: mark[1])
     drawn = (
         Mark(at, row, "start" if at < 50 else "end", text)
         for row, (text, error) in enumerate(named)

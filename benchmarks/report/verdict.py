@@ -1,4 +1,4 @@
-"""What a reader takes away in ten seconds: whether the artifacts are good, and which to take."""
+"""The head of the report: whether the artifacts pass, and which one is best in which respect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .words import counted, percent
 
 @dataclass(frozen=True)
 class Fact:
-    """One tile: what it is about, the answer, and what that rests on."""
+    """One tile: its title, the artifact, and the figure behind it."""
 
     title: str
     text: str
@@ -43,12 +43,12 @@ def verdict(rows: Sequence[dict[str, Any]]) -> Verdict:
     if bad:
         tone, text = "bad", f"{len(bad)} of {every} failed" if len(rows) > 1 else "The artifact failed"
     elif not good:
-        tone, text = "unsure", f"Not verified: {every}"
+        tone, text = "unsure", f"{every} not verified"
     elif open_:
-        tone, text = "unsure", f"{len(good)} of {every} verified, {len(open_)} not"
+        tone, text = "unsure", f"{len(good)} of {every} verified, {len(open_)} not verified"
     else:
-        which = f"All {len(rows)} artifacts do" if len(rows) > 1 else "The artifact does"
-        tone, text = "good", f"{which} what the network does, within budget"
+        verb = "matches" if len(rows) == 1 else "match"
+        tone, text = "good", f"{len(good)} of {every} {verb} PyTorch within budget"
     return Verdict(tone, text, tuple(details), tuple(_facts(good)))
 
 
@@ -58,22 +58,22 @@ def _facts(good: Sequence[dict[str, Any]]) -> list[Fact]:
     timed = [row for row in good if row["times"].get("p50")]
     if timed:
         best = min(timed, key=lambda row: row["times"]["p50"])
-        against = f", {best['ratio']} than PyTorch there" if best["ratio"] else ""
-        doubt = "; not a steady measurement" if best["steady"] is False else ""
-        facts.append(Fact("Fastest", best["name"], f"{best['p50']} ms at the median{against}{doubt}"))
+        against = f", {best['ratio']} than PyTorch eager" if best["ratio"] else ""
+        doubt = "; unstable measurement" if best["steady"] is False else ""
+        facts.append(Fact("Fastest", best["name"], f"median {best['p50']} ms{against}{doubt}"))
     weighed = [row for row in good if row["weight"]]
     if weighed:
         best = min(weighed, key=lambda row: row["weight"])
-        facts.append(Fact("Smallest", best["name"], f"{best['bytes']} to load"))
+        facts.append(Fact("Smallest", best["name"], f"{best['bytes']} on disk"))
     held = [row for row in good if row["share"] is not None]
     if held:
         worst = max(held, key=lambda row: row["share"])
         least = min(held, key=lambda row: row["share"])
-        facts.append(Fact("Most of its budget used", worst["name"], f"{percent(worst['share'])} of it"))
+        facts.append(Fact("Closest to its error budget", worst["name"], f"uses {percent(worst['share'])}"))
         exact = min(
             (row for row in held if row["max_abs"]), key=lambda row: float(row["max_abs"]), default=least
         )
         facts.append(
-            Fact("Most exact", exact["name"], f"differs by {exact['max_abs']} at most, white being 1")
+            Fact("Smallest error", exact["name"], f"largest difference {exact['max_abs']} on a 0 to 1 scale")
         )
     return facts

@@ -63,7 +63,7 @@ def compare(
         photos: to take ranges from; those shipped when ``None``.
         held_out: to compare pictures on; other tiles of the shipped photos when ``None``.
         tiles: number of tiles that ranges are taken from.
-        threads: of every contender.
+        threads: of every model.
         rounds: samples of each, fewer where ``seconds`` for each end before.
         seconds: see above.
         clock: ``wall`` or ``cpu``.
@@ -252,7 +252,7 @@ def main() -> None:
     parser.add_argument("--photos", type=_photos, help="folder to take ranges from (default: those shipped)")
     parser.add_argument("--held-out", type=_photos, help="folder to compare pictures on (default: as above)")
     parser.add_argument("--tiles", type=int, default=8, help="tiles that ranges are taken from (8)")
-    parser.add_argument("--threads", type=int, default=available_threads(), help="for every contender")
+    parser.add_argument("--threads", type=int, default=available_threads(), help="for every runner")
     parser.add_argument("--rounds", type=int, default=30, help="samples of each, at most (30)")
     parser.add_argument("--seconds", type=float, default=60.0, help="bound on the timing of each (60)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="what is counted (wall)")

@@ -27,7 +27,7 @@ from ...runtime.sessions import available_threads
 from .. import script
 from ..timing.latency import measure_side_by_side
 from ..timing.machine import machine_info
-from .runners import Contender, in_onnxruntime, in_openvino, rested
+from .runners import TimedModel, in_onnxruntime, in_openvino, rested
 
 TARGETS = ("onnx", "openvino")
 WARMUP = 2
@@ -128,10 +128,10 @@ def _row(case: Case, inverse: bool, target: str, threads: int, rounds: int, seco
             model, _ = onnx_target.convert(program)
             data = onnx_target.serialise(model, "model.onnx")
             if target == "onnx":
-                contender = in_onnxruntime(data, threads, Path(folder))
+                timed = in_onnxruntime(data, threads, Path(folder))
             else:
-                contender = in_openvino(data, threads)
-            calls[name] = _bound(contender, x)
+                timed = in_openvino(data, threads)
+            calls[name] = _bound(timed, x)
         times = measure_side_by_side(rested(calls), warmup=WARMUP, min_samples=rounds, max_seconds=seconds)
     strategies = {}
     for name, predicted in planned.predicted_us.items():
@@ -184,8 +184,8 @@ def _module(case: Case, inverse: bool) -> tuple[Any, Array]:
     return (Inverse() if inverse else Forward()).eval(), x
 
 
-def _bound(contender: Contender, x: Array) -> Callable[[], object]:
-    return lambda: contender.run(x)
+def _bound(timed: TimedModel, x: Array) -> Callable[[], object]:
+    return lambda: timed.run(x)
 
 
 def main() -> None:

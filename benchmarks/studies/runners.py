@@ -1,4 +1,4 @@
-"""The things that are timed beside each other: runtimes on ONNX bytes, with the options that sessions use."""
+"""Models for side-by-side timing: runtimes on ONNX bytes, with the options that sessions use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REST = 0.05
 
 
 @dataclass(frozen=True)
-class Contender:
+class TimedModel:
     """``run`` maps an input to an output; ``profile`` says where its time goes, if the runtime can."""
 
     run: Feed
@@ -51,7 +51,7 @@ def rested(calls: Mapping[str, Callable[[], object]]) -> dict[str, Callable[[], 
     return {name: rest_before(name, call) for name, call in calls.items()}
 
 
-def in_onnxruntime(model: bytes, threads: int, scratch: Path) -> Contender:
+def in_onnxruntime(model: bytes, threads: int, scratch: Path) -> TimedModel:
     """Return an ONNX model (one input, one output) in ONNX Runtime on the CPU; ``scratch`` is a folder."""
     import onnxruntime as ort
 
@@ -88,10 +88,10 @@ def in_onnxruntime(model: bytes, threads: int, scratch: Path) -> Contender:
             spent[event["args"]["op_name"]] += event["dur"] / 1e3 / runs
         return _sorted(spent)
 
-    return Contender(run, profile)
+    return TimedModel(run, profile)
 
 
-def in_openvino(model: bytes, threads: int) -> Contender:
+def in_openvino(model: bytes, threads: int) -> TimedModel:
     """Return an ONNX model (one input, one output) in OpenVINO on the CPU, converted as the target does."""
     import openvino as ov
 
@@ -127,7 +127,7 @@ def in_openvino(model: bytes, threads: int) -> Contender:
                 )
         return _sorted(spent)
 
-    return Contender(run, profile)
+    return TimedModel(run, profile)
 
 
 def matrix_rate(threads: int, scratch: Path, size: int = 1024) -> dict[str, float]:

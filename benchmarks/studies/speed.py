@@ -4,7 +4,7 @@
     python -m fdikp_edge.benchmarks.studies.speed --pair 64x128x128
 
 All are called by turns on the same input with the same number of threads, and no sample is dropped.
-``--seconds`` is about how long all timing takes together, warm-up included; slow contenders then get fewer
+``--seconds`` is about how long all timing takes together, warm-up included; slow runners then get fewer
 samples than ``--rounds``, but at least three, for which it may take longer. Building comes before (up to a
 minute for a whole network; notes on stderr say what is being done), a few calls of each for ``--profile``
 after it. Beside the times stand the network's multiply-adds and the rate this machine reaches in plain matrix
@@ -29,7 +29,7 @@ from ...runtime.sessions import available_threads
 from .. import script
 from ..timing.latency import Latency, measure_side_by_side
 from ..timing.machine import machine_info
-from .runners import Contender, in_onnxruntime, in_openvino, matrix_rate, multiply_adds, rested
+from .runners import TimedModel, in_onnxruntime, in_openvino, matrix_rate, multiply_adds, rested
 
 EAGER, NAIVE = "torch eager", "torch's exporter, ORT"
 
@@ -119,11 +119,11 @@ def compare(
     missing: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        runs = {EAGER: Contender(eager)}
+        runs = {EAGER: TimedModel(eager)}
         if naive:
             note("building torch's own export")
             _try(runs, missing, NAIVE, lambda: in_onnxruntime(_naive(model, image), threads, scratch))
-        note("building ours")
+        note("building this toolkit's artifacts")
         onnx, _ = onnx_target.convert(programs["onnx"])
         data = onnx_target.serialise(onnx, "model.onnx")
         _try(runs, missing, "onnx", lambda: in_onnxruntime(data, threads, scratch))
@@ -131,9 +131,9 @@ def compare(
         data_openvino = onnx_target.serialise(other, "model.onnx")
         _try(runs, missing, "openvino", lambda: in_openvino(data_openvino, threads))
         expected = eager(x)
-        errors = {key: float(np.abs(contender.run(x) - expected).max()) for key, contender in runs.items()}
+        errors = {key: float(np.abs(timed.run(x) - expected).max()) for key, timed in runs.items()}
         note(f"timing {len(runs)} by turns, {rounds} samples of each or {seconds:g} s")
-        calls = rested({key: _bound(contender, x) for key, contender in runs.items()})
+        calls = rested({key: _bound(timed, x) for key, timed in runs.items()})
         each = seconds / len(calls) / OVERHEAD
         times = measure_side_by_side(calls, warmup=WARMUP, min_samples=rounds, max_seconds=each)
         note("measuring the matrix rate")
@@ -162,7 +162,7 @@ def compare(
 
 def show(result: dict[str, Any]) -> str:
     """Return a result of :func:`compare` as text."""
-    columns = ("", "min ms", "p50 ms", "p90 ms", "n", "x eager", "x naive", "x limit", "max diff")
+    columns = ("", "min ms", "p50 ms", "p90 ms", "n", "vs eager", "vs exporter", "vs bound", "max diff")
     rows = [
         (
             r["name"],
@@ -178,17 +178,17 @@ def show(result: dict[str, Any]) -> str:
     lines = [
         f"{result['what']} on {machine['cpu']}, {result['threads']} threads, load {machine['load']}",
         script.table(columns, rows),
-        "x eager, x naive: how many times faster, by medians and (by the fastest calls). x limit: how many",
-        "times the limit the fastest call took.",
-        f"{result['multiply_adds'] / 1e9:.3f} G multiply-adds; a 1024x1024 product runs at, in G a second: "
-        f"{rates}; so no less than {result['limit_ms']:.2f} ms.",
+        "vs eager, vs exporter: speed-up by medians (and by the fastest calls). vs bound: the fastest call's",
+        "time divided by the lower bound.",
+        f"{result['multiply_adds'] / 1e9:.3f} G multiply-adds; rate of a 1024x1024 product, in G per second: "
+        f"{rates}; lower bound {result['limit_ms']:.2f} ms.",
         *_busy(machine, result["threads"]),
-        *(f"{name}: left out: {why}" for name, why in result["missing"].items()),
+        *(f"{name}: not timed: {why}" for name, why in result["missing"].items()),
     ]
     for name, spent in result["profile"].items():
         total = sum(spent.values()) or 1.0
         top = [(op, f"{ms:.2f}", f"{100 * ms / total:.0f} %") for op, ms in list(spent.items())[:15]]
-        lines += ["", script.table((f"{name}: where the time goes", "ms", "share"), top)]
+        lines += ["", script.table((f"{name}: time per operator", "ms", "share"), top)]
     lines += ["", _closing(result)]
     return "\n".join(lines)
 
@@ -219,15 +219,17 @@ def _busy(machine: dict[str, Any], threads: int) -> list[str]:
     load = machine["load"]
     if load is None or load < 0.25 * threads:
         return []
-    return [f"The machine was busy with {load} processes before this run: the fastest calls tell more."]
+    return [
+        f"The machine was busy with {load} processes before this run: the fastest calls are more reliable."
+    ]
 
 
-def _bound(contender: Contender, x: Array) -> Callable[[], object]:
-    return lambda: contender.run(x)
+def _bound(timed: TimedModel, x: Array) -> Callable[[], object]:
+    return lambda: timed.run(x)
 
 
 def _try(
-    runs: dict[str, Contender], missing: dict[str, str], name: str, make: Callable[[], Contender]
+    runs: dict[str, TimedModel], missing: dict[str, str], name: str, make: Callable[[], TimedModel]
 ) -> None:
     try:
         runs[name] = make()
@@ -277,11 +279,11 @@ def main() -> None:
     parser.add_argument("--variant", default="tiny", help="variant or weights file (default: tiny)")
     parser.add_argument("--size", type=script.numbers(2), default=(512, 512), help="height x width (512x512)")
     parser.add_argument("--pair", type=script.numbers(3), help="time rfft2 + irfft2 on CxHxW instead")
-    parser.add_argument("--threads", type=int, default=available_threads(), help="for every contender")
+    parser.add_argument("--threads", type=int, default=available_threads(), help="for every runner")
     parser.add_argument("--rounds", type=int, default=100, help="samples of each, at most (100)")
     parser.add_argument("--seconds", type=float, default=60.0, help="bound on all timing (default: 60)")
-    parser.add_argument("--no-naive", action="store_true", help="leave torch's own exporter out")
-    parser.add_argument("--profile", action="store_true", help="also show where the time goes, by operator")
+    parser.add_argument("--no-naive", action="store_true", help="do not time torch's own exporter")
+    parser.add_argument("--profile", action="store_true", help="also show time per operator, by operator")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
     options = {"seconds": given.seconds, "naive": not given.no_naive, "profile": given.profile}

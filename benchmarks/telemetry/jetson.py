@@ -87,7 +87,7 @@ def find_program(name: str) -> str:
     """
     found = shutil.which(name) or shutil.which(name, path=":".join(PLACES))
     if found is None:
-        raise TargetUnavailableError(f"{name} is not found (it comes with Jetson Linux)")
+        raise TargetUnavailableError(f"{name} not found (part of Jetson Linux)")
     return found
 
 
@@ -117,7 +117,7 @@ def parse_nvpmodel(text: str) -> dict[str, Any]:
         elif "ERROR" in line:
             found.setdefault("problem", line[:200])
     if "power_mode" not in found:
-        found.setdefault("problem", "nvpmodel named no power mode")
+        found.setdefault("problem", "nvpmodel reported no power mode")
     return found
 
 
@@ -138,7 +138,7 @@ def parse_jetson_clocks(text: str) -> dict[str, Any]:
             units[name.rstrip(":")] = pairs
     scaled = [unit for unit in units.values() if "MinFreq" in unit and "MaxFreq" in unit]
     if not scaled:
-        return {"problem": "jetson_clocks showed no clocks"}
+        return {"problem": "jetson_clocks reported no clocks"}
     found["locked"] = all(unit["MinFreq"] == unit["MaxFreq"] for unit in scaled)
     return found
 

@@ -35,7 +35,7 @@ class JtopSource:
         except Exception as error:  # the package's own errors, a permission, a socket
             self._jtop = None
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise TargetUnavailableError(f"jtop's service does not answer: {said[:160]}") from error
+            raise TargetUnavailableError(f"the jtop service does not respond: {said[:160]}") from error
 
     def read(self) -> Reading:
         """Return the newest figures."""

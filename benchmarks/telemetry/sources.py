@@ -17,10 +17,10 @@ ORDER: tuple[Callable[[], Source], ...] = (TegrastatsSource, JtopSource, NvmlSou
 
 @dataclass
 class Telemetry:
-    """The sources that work here, the first one first: where two tell the same, its word counts.
+    """The sources that work here, by priority: where two report the same quantity, the first one counts.
 
-    Of the first three the first that works is taken; sysfs adds what it lacks. ``absent`` says of every other
-    why it is not used.
+    Of the first three the first that works is taken; sysfs adds what it lacks. ``absent``
+    holds the reason for each of the others.
     """
 
     sources: list[Source] = field(default_factory=list)
@@ -39,10 +39,10 @@ class Telemetry:
             source.stop()
 
     def missing(self, readings: Sequence[Reading]) -> dict[str, str]:
-        """Return a word for every quantity that none of ``readings`` holds."""
+        """Return a reason for every quantity that no reading holds."""
         used = ", ".join(source.name for source in self.sources)
         return {
-            name: f"not told by {used}" if used else "told by no source"
+            name: f"not available from {used}" if used else "not available"
             for name in QUANTITIES
             if not any(getattr(reading, name) for reading in readings)
         }
@@ -54,7 +54,7 @@ def find_sources(order: Sequence[Callable[[], Source]] = ORDER) -> Telemetry:
     for make in order:
         source = make()
         if found.sources and source.name != SysfsSource.name:
-            found.absent[source.name] = f"not asked: {found.sources[0].name} answers"
+            found.absent[source.name] = f"not used: {found.sources[0].name} is available"
             continue
         try:
             source.start()

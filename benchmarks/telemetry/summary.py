@@ -88,7 +88,7 @@ def held_back(during: Sequence[Reading], limits_c: Mapping[str, float]) -> list[
         third = max(1, len(values) // 3)
         began, ended = statistics.median(values[:third]), statistics.median(values[-third:])
         if len(values) >= 3 and began > 0 and ended < CLOCK_FELL * began:
-            found.append(f"the clock of {name} fell from {began:.0f} to {ended:.0f} MHz")
+            found.append(f"clock {name} fell from {began:.0f} to {ended:.0f} MHz")
     for name, span in spans(during, "throttle").items():
         if "count" in name or name.startswith("oc"):
             if span["max"] > span["first"]:

@@ -38,12 +38,12 @@ class SysfsSource:
             TargetUnavailableError: not one sensor can be read.
         """
         if not (self.root / "sys").is_dir():
-            raise TargetUnavailableError("there is no /sys here (not Linux)")
+            raise TargetUnavailableError("no /sys (not Linux)")
         self.read()
         first = self.read()
         if not (first.temperature_c or first.clock_mhz or first.power_mw or self._energy):
             raise TargetUnavailableError(
-                "; ".join(("/sys shows no thermal zone, clock or power monitor", *self.notes))
+                "; ".join(("/sys has no thermal zone, clock or power monitor", *self.notes))
             )
 
     def read(self) -> Reading:

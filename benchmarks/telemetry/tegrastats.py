@@ -178,7 +178,7 @@ def read_recording(path: Path, interval_s: float = 1.0) -> list[Reading]:
     lines = [line for line in data.decode("utf-8", errors="replace").splitlines() if line.strip()]
     readings = [parse(line) for line in lines]
     if not any(reading.power_mw or reading.temperature_c or reading.clock_mhz for reading in readings):
-        raise BadInputError(f"{path}: holds no line of tegrastats")
+        raise BadInputError(f"{path}: contains no tegrastats line")
     return [reading.at(time) for reading, time in zip(readings, _times(lines, interval_s), strict=True)]
 
 

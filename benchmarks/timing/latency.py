@@ -88,10 +88,10 @@ def unstable(latency: Latency, conditions: Mapping[str, Any]) -> list[str]:
     if not 1 / MOST_DRIFT <= latency.drift <= MOST_DRIFT:
         reasons.append(f"the last quarter took {latency.drift:.2f} times as long as the first")
     if latency.p90 > MOST_SPREAD * latency.p50:
-        reasons.append(f"one call in ten took {latency.p90 / latency.p50:.2f} times the median or more")
+        reasons.append(f"the 90th percentile is {latency.p90 / latency.p50:.2f} times the median or more")
     other, steal, heat = (conditions.get(key) for key in ("other_load", "steal", "temperature_c"))
     if other is not None and other > MOST_OTHER_LOAD:
-        reasons.append(f"other processes kept {other:.1f} processors busy")
+        reasons.append(f"other processes used {other:.1f} processors")
     if steal is not None and steal > MOST_STEAL:
         reasons.append(f"the host of this virtual machine took {100 * steal:.0f} % of its time")
     if heat is not None and heat[1] - heat[0] > MOST_WARMING:
@@ -99,7 +99,7 @@ def unstable(latency: Latency, conditions: Mapping[str, Any]) -> list[str]:
     return reasons
 
 
-def honest(latency: Latency, conditions: Mapping[str, Any]) -> dict[str, Any]:
+def with_stability(latency: Latency, conditions: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of a report with what they are worth.
 
     ``stable`` is false, and ``unstable_because`` says why, where the machine was not; ``conditions`` holds

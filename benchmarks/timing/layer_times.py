@@ -47,7 +47,7 @@ class Stopwatch:
         here = capability(target)
         if not (here.can_build and here.can_run):
             raise TargetUnavailableError(
-                f"target {target.name} cannot be timed here ({here.reason}), so no speed-up can be promised"
+                f"target {target.name} cannot be timed here ({here.reason}), so its speed-up is not known"
             )
         self.model, self.target, self.threads = model, target, threads or available_threads()
         self._folder = tempfile.TemporaryDirectory(prefix="fdikp-edge-")
@@ -113,7 +113,7 @@ class Stopwatch:
         with open_session(self._plain, threads=self.threads) as session:
             if session.caveat:
                 raise TargetUnavailableError(
-                    f"target {self.target.name} runs here on the {session.caveat}, whose time says nothing"
+                    f"target {self.target.name} runs here on the {session.caveat}; not timed"
                 )
             what = session.describe()
         return f"{what['runtime']} {what['version']}"

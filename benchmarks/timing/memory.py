@@ -62,7 +62,7 @@ def measure_memory(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines()
-        raise CheckFailedError(f"the process that deblurs failed: {said[-1] if said else done.returncode}")
+        raise CheckFailedError(f"the deblurring process failed: {said[-1] if said else done.returncode}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
@@ -96,7 +96,7 @@ def peak_mb() -> float:
     try:
         import resource
     except ImportError as error:
-        raise TargetUnavailableError("this system does not tell a process how much memory it held") from error
+        raise TargetUnavailableError("this system does not report peak memory") from error
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
 
 

@@ -79,7 +79,7 @@ class Comparison:
         """Return the ratio with its interval, and the times, in words."""
         middle, low, high = (f"{100 * (value - 1):+.1f}" for value in (self.ratio, self.low, self.high))
         # A handful of blocks gives an interval that is right, and says nothing.
-        too_few = f"{self.blocks} of at least {FIRST_LOOK} blocks: no interval worth saying"
+        too_few = f"{self.blocks} of at least {FIRST_LOOK} blocks: too few for an interval"
         bounds = f"({low} to {high})" if self.high < 10 else f"({too_few})"
         return f"{middle} % {bounds}, {self.old_ms:.2f} to {self.new_ms:.2f} ms in {self.pairs} pairs"
 

@@ -1,6 +1,6 @@
-"""How long a profile measures, and how its settings are called on command lines.
+"""How long a profile measures, and the command-line options of its settings.
 
-Light on purpose: both command lines, the one on a device too, read it to show their help.
+Imports little, because both command lines (also the one on a device) read it to show their help.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ QUERIES, SECONDS = 1024, 60.0
 
 @dataclass(frozen=True)
 class Setting:
-    """How people set a field of :class:`Protocol`: ``--option METAVAR``, from ``least`` to ``most``."""
+    """The command-line option of a :class:`Protocol` field: ``--option METAVAR``, ``least`` to ``most``."""
 
     option: str
     metavar: str
     least: float
     most: float
     help: str
+    former: str = ""
+    """An old name of the option that command lines still accept."""
 
 
-def _set_by(option: str, metavar: str, least: float, most: float, help: str, default: Any) -> Any:
-    return dataclasses.field(
-        default=default, metadata={"setting": Setting(option, metavar, least, most, help)}
-    )
+def _set_by(
+    option: str, metavar: str, least: float, most: float, help: str, default: Any, former: str = ""
+) -> Any:
+    setting = Setting(option, metavar, least, most, help, former)
+    return dataclasses.field(default=default, metadata={"setting": setting})
 
 
 @dataclass(frozen=True)
@@ -36,22 +39,24 @@ class Protocol:
     """How long to measure.
 
     Attributes:
-        queries: least number of queries.
-        seconds: least time they take together.
-        most_seconds: stop then, whatever is still missing.
-        idle_seconds: rest before, to see what the machine draws.
-        soak_seconds: most time to wait for a steady state.
-        warmup: queries before anything else.
-        interval_s: between two looks at the sensors.
+        queries: minimum number of queries.
+        seconds: minimum measuring time, in seconds.
+        max_seconds: hard time limit, in seconds, even if the minimums are not reached.
+        idle_seconds: idle period at the start, to measure idle power.
+        soak_seconds: maximum time to wait for a steady state.
+        warmup: queries before all others, not recorded.
+        interval_s: sensor sampling period, in seconds.
     """
 
-    queries: int = _set_by("queries", "N", 1, 1_000_000, "least number of queries", QUERIES)
-    seconds: float = _set_by("seconds", "S", 0.05, 86_400, "least time they take together", SECONDS)
-    most_seconds: float = _set_by("most-seconds", "S", 0.05, 86_400, "stop then, whatever is missing", 1800.0)
-    idle_seconds: float = _set_by("idle", "S", 0, 86_400, "rest first, for the idle power", 10.0)
-    soak_seconds: float = _set_by("soak", "S", 0, 86_400, "most time to wait until steady", 180.0)
+    queries: int = _set_by("queries", "N", 1, 1_000_000, "minimum number of queries", QUERIES)
+    seconds: float = _set_by("seconds", "S", 0.05, 86_400, "minimum measuring time", SECONDS)
+    max_seconds: float = _set_by("max-seconds", "S", 0.05, 86_400, "hard time limit", 1800.0, "most-seconds")
+    idle_seconds: float = _set_by(
+        "idle", "S", 0, 86_400, "idle period before measuring, for idle power", 10.0
+    )
+    soak_seconds: float = _set_by("soak", "S", 0, 86_400, "maximum time to wait for a steady state", 180.0)
     warmup: int = 3
-    interval_s: float = _set_by("interval", "S", 0.05, 60, "between two looks at the sensors", 0.5)
+    interval_s: float = _set_by("interval", "S", 0.05, 60, "sensor sampling period", 0.5)
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -59,4 +64,4 @@ SETTINGS: Mapping[str, Setting] = {
     for field in dataclasses.fields(Protocol)
     if "setting" in field.metadata
 }
-"""Field -> how it is set."""
+"""Field -> its option."""

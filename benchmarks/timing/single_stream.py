@@ -26,9 +26,9 @@ WINDOWS = 3
 _WINDOW_S, _WINDOW_QUERIES = 2.0, 5
 
 CLOCKS = {
-    "kernel": "from the first to the last kernel, by events of the device",
-    "result": "from handing the input over to having the output, copies included",
-    "end_to_end": "from 8-bit pixels to pixels: conversion, the above, conversion back",
+    "kernel": "from the first to the last kernel, by device events",
+    "result": "from submitting the input to receiving the output, copies included",
+    "end_to_end": "from 8-bit pixels to 8-bit pixels, conversions included",
 }
 
 Query = Callable[[], Mapping[str, float]]
@@ -67,7 +67,7 @@ class Run:
         if self.seconds < SECONDS:
             found.append(f"{self.seconds:.1f} s, shorter than {SECONDS:.0f} s")
         if not self.stable:
-            found.append("the machine was not seen to be in a steady state before")
+            found.append("no steady state was reached before measuring")
         return found
 
     def reading_of(self) -> list[int]:
@@ -93,14 +93,14 @@ def measure(
         query: what to measure; must report ``end_to_end``.
         protocol: how long.
         read: looks at the sensors; called from a thread of its own.
-        progress: told (queries so far, queries wanted, what is being done).
+        progress: called with (queries so far, queries wanted, what is being done).
     """
     say = progress or (lambda done, total, now: None)
     run = Run(protocol)
     for _ in range(protocol.warmup):
         query()
     with Sampler(read, protocol.interval_s) as sampler:
-        say(0, protocol.queries, "resting")
+        say(0, protocol.queries, "idle")
         time.sleep(protocol.idle_seconds)
         rested = _now(sampler)
         say(0, protocol.queries, "soaking until steady")
@@ -114,7 +114,7 @@ def measure(
             run.seconds = _now(sampler) - began
             if run.n % 16 == 1:
                 say(min(run.n, protocol.queries), protocol.queries, "measuring")
-            if run.seconds > protocol.most_seconds:
+            if run.seconds > protocol.max_seconds:
                 break
         ended = _now(sampler)
     run.idle = sampler.between(0.0, rested)

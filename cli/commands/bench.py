@@ -24,17 +24,19 @@ if TYPE_CHECKING:
 def bench(
     artifacts: ArtifactsArgument,
     samples: Annotated[
-        int, typer.Option(metavar="N", min=3, max=1_000_000, help="How many runs to time.")
+        int, typer.Option(metavar="N", min=3, max=1_000_000, help="Number of timed runs.")
     ] = 100,
     seconds: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, max=86400, help="Stop timing after this long.")
+        float, typer.Option(metavar="SECONDS", min=0.1, max=86400, help="Time limit for timing.")
     ] = 60.0,
     warmup: Annotated[
-        int, typer.Option(metavar="N", min=0, max=10_000, help="Runs before the first that is timed.")
+        int, typer.Option(metavar="N", min=0, max=10_000, help="Warm-up runs before timing.")
     ] = 3,
     eager: Annotated[
         bool | None,
-        typer.Option("--eager/--no-eager", help="Time PyTorch too.", show_default="if it is installed"),
+        typer.Option(
+            "--eager/--no-eager", help="Also time PyTorch eager.", show_default="if it is installed"
+        ),
     ] = None,
     weights: WeightsOption = None,
     seed: SeedOption = None,
@@ -44,8 +46,7 @@ def bench(
 ) -> int:
     """Measure the latency of artifacts.
 
-    One tile, the recorded photograph, again and again. No sample is dropped. The result is written into the
-    passport.
+    Runs the golden input repeatedly. No sample is dropped. The result is written into the passport.
     """
     from ...benchmarks.timing.machine import machine_info
     from ...runtime.artifact import Artifact
@@ -60,7 +61,7 @@ def bench(
             with open_session(artifact, threads=threads) as session:
                 if session.caveat:
                     raise TargetUnavailableError(
-                        f"{artifact.path}: is run here by the {session.caveat}: its time says nothing"
+                        f"{artifact.path}: runs here on the {session.caveat}, not on the target; not timed"
                     )
                 reference = _eager(artifact, weights, seed, must=bool(eager)) if with_eager else None
                 figures = _measure(session, reference, warmup, samples, seconds, step)
@@ -84,7 +85,7 @@ def _eager(artifact: Artifact, weights: Path | None, seed: int | None, must: boo
     except FdikpEdgeError as error:
         if must:
             raise
-        complain(f"PyTorch is left out: {error}", kind="note")
+        complain(f"PyTorch is not timed: {error}", kind="note")
         return None
 
 
@@ -92,7 +93,7 @@ def _measure(
     session: Session, reference: Reference | None, warmup: int, samples: int, seconds: float, step: show.Step
 ) -> dict[str, Any]:
     """Return the figures of ``latency_ms``; ``eager_p50`` is there if PyTorch was timed by turns with it."""
-    from ...benchmarks.timing.latency import honest, measure_side_by_side
+    from ...benchmarks.timing.latency import measure_side_by_side, with_stability
     from ...benchmarks.timing.machine import Watch
 
     image, _ = session.artifact.golden()
@@ -111,7 +112,7 @@ def _measure(
         max_seconds=seconds,
         progress=lambda done, total, _: step(done, total, name),
     )
-    figures = honest(measured["artifact"], watch.stop())
+    figures = with_stability(measured["artifact"], watch.stop())
     if "eager" in measured:
         figures["eager_p50"] = measured["eager"].to_dict()["p50"]
     return figures
@@ -127,7 +128,7 @@ def _print(rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
         "max#",
         "runs#",
         "eager p50#",
-        "faster#",
+        "vs eager#",
         "threads#",
     )
     cells = []
@@ -147,4 +148,4 @@ def _print(rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
     show.table(f"Milliseconds per tile on {machine['cpu']}", columns, cells)
     for row in rows:
         if reasons := row["latency_ms"]["unstable_because"]:
-            complain(f"{Path(row['path']).name}: not a stable run: {'; '.join(reasons)}", kind="note")
+            complain(f"{Path(row['path']).name}: unstable measurement: {'; '.join(reasons)}", kind="note")

@@ -22,7 +22,9 @@ def bisect(
     against: Annotated[
         Path | None,
         typer.Option(
-            metavar="ARTIFACT", help="An artifact to believe, such as last week's.", show_default="PyTorch"
+            metavar="ARTIFACT",
+            help="Artifact to use as the reference, such as an earlier build.",
+            show_default="PyTorch",
         ),
     ] = None,
     photo: Annotated[
@@ -30,8 +32,8 @@ def bisect(
         typer.Option(
             "--photo",
             metavar="PATH",
-            help="Photograph to look for the error on; the worst counts. Repeatable.",
-            show_default="the recorded one",
+            help="Photo to search the error on; the worst result counts. Repeatable.",
+            show_default="the golden input",
         ),
     ] = NONE,
     max_abs: Annotated[
@@ -40,7 +42,7 @@ def bisect(
             metavar="X",
             min=0.0,
             max=1.0,
-            help="Largest difference allowed, white at 1.",
+            help="Largest difference allowed, on a 0 to 1 scale.",
             show_default="the budget of its precision",
         ),
     ] = None,
@@ -49,10 +51,10 @@ def bisect(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Find the module where an artifact goes wrong.
+    """Find the module that causes an artifact's error.
 
-    Lets the artifact compute a part of the network and PyTorch the rest, and halves the way between until it
-    is known which module takes the error over the budget, and which operator in it.
+    Runs one part of the network in the artifact and the rest in PyTorch, and searches by bisection for the
+    first module, and the operator in it, whose error exceeds the budget.
     """
     from ...runtime.artifact import Artifact
 
@@ -89,7 +91,7 @@ def _print(found: Bisection) -> None:
     ]
     departure = found.departure
     if departure is None:
-        rows.append(("departs", "nowhere: it keeps its budget"))
+        rows.append(("first departure", "none: the error is within the budget"))
     else:
         rows += [
             ("module", departure.module or "the root module"),
@@ -97,11 +99,11 @@ def _print(found: Bisection) -> None:
             ("precision", departure.precision),
             ("error before", str(departure.before)),
             ("error after", str(departure.after)),
-            ("it alone", str(departure.alone)),
-            ("all but it", str(departure.repaired)),
+            ("error alone", str(departure.alone)),
+            ("error without it", str(departure.repaired)),
             ("suggestion", departure.suggestion),
         ]
         if len(departure.modules) > 1:
-            rows.insert(3, ("one of", ", ".join(departure.modules)))
+            rows.insert(3, ("candidates", ", ".join(departure.modules)))
     rows.append(("search", f"{found.probes} probes over {found.modules} modules in {found.seconds:.0f} s"))
     show.facts(str(found.artifact), rows)

@@ -14,9 +14,9 @@ from ..options import NONE, ArtifactsArgument, JsonOption, OverwriteOption
 def bundle(
     artifacts: ArtifactsArgument,
     device: Annotated[
-        str, typer.Option("--for", metavar="NAME", help="The kind of device; jetson is the one there is.")
+        str, typer.Option("--for", metavar="NAME", help="Device type; only jetson is supported.")
     ] = "jetson",
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="The file to write.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Output file.")] = Path(
         "fdikp.bundle"
     ),
     table: Annotated[
@@ -24,7 +24,7 @@ def bundle(
         typer.Option(
             "--table",
             metavar="PATH",
-            help="Calibration table to take along. Repeatable.",
+            help="Calibration table to include. Repeatable.",
             show_default="none",
         ),
     ] = NONE,
@@ -33,9 +33,9 @@ def bundle(
 ) -> int:
     """Pack artifacts into one file for a device.
 
-    The file holds the networks with their golden inputs and outputs, a photograph, and the program that runs
-    on the device: `python fdikp.bundle build`, then verify, bench, profile or deblur. Nothing needs to be
-    installed there but NumPy and TensorRT or ONNX Runtime.
+    The file contains the models, their golden inputs and outputs, a photo, and the program for the device:
+    run `python fdikp.bundle build` there, then verify, bench, profile or deblur. The device needs only NumPy
+    and TensorRT or ONNX Runtime.
     """
     from ...export.device.bundle import make_bundle
 
@@ -57,7 +57,7 @@ def bundle(
             ("file", str(made.path)),
             ("size", f"{made.bytes / 1e6:.1f} MB"),
             ("sha256", made.sha256),
-            ("holds", ", ".join(made.artifacts)),
+            ("contents", ", ".join(made.artifacts)),
         ],
     )
     show.line(f"On the device: python3 {made.path.name} build, then verify, bench, profile, deblur.")

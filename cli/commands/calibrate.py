@@ -28,36 +28,39 @@ from ..options import (
 from ..parsing import check_model, check_threads, parse_bounds, parse_contract, parse_radii, parse_size
 
 if TYPE_CHECKING:
-    from ...calibration.table import Key, Section
+    from ...calibration.table import ProgramCalibration, ProgramKey
 
 
 def calibrate(
     photos: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PHOTOS]...", help="Photos or folders; those shipped when left out."),
+        typer.Argument(metavar="[PHOTOS]...", help="Photos or folders; the included photos if omitted."),
     ] = None,
     model: ModelOption = "tiny",
     target: TargetsOption = ALL,
     size: SizeOption = "256x256",
     contract: ContractOption = "float",
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="File to write.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Output file.")] = Path(
         "table.json"
     ),
     tiles: Annotated[
-        int, typer.Option(metavar="N", min=2, max=256, help="Pieces of photos to take ranges from.")
+        int, typer.Option(metavar="N", min=2, max=256, help="Number of photo tiles used for calibration.")
     ] = 24,
     defocus: Annotated[
         str | None,
         typer.Option(
             metavar="RADII",
-            help="Put the pieces out of focus by these radii in pixels, in turn: for photos in focus.",
-            show_default="0,1.5,3,5 for the photos shipped, 0 for yours",
+            help="Defocus radii in pixels, applied to the tiles in turn; for photos that are in focus.",
+            show_default="0,1.5,3,5 for the included photos, 0 for yours",
         ),
     ] = None,
-    sturdy: Annotated[
+    protect_outliers: Annotated[
         bool,
-        typer.Option("--sturdy", help="Leave what hard pictures lose most by in floats too; slower."),
+        typer.Option(
+            "--protect-outliers", help="Also keep layers sensitive to hard test patterns in float; slower."
+        ),
     ] = False,
+    sturdy: Annotated[bool, typer.Option("--sturdy", hidden=True)] = False,
     max_drop_db: MaxDropOption = None,
     min_speedup: MinSpeedupOption = None,
     pairs: PairsOption = None,
@@ -66,11 +69,11 @@ def calibrate(
     seed: SeedOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Take the ranges that fp16 and int8 builds need.
+    """Collect activation ranges for fp16 and int8.
 
-    Chooses pieces of the photos for what they cover, runs the network on them, and writes one table for every
-    target. `deploy` does the same by itself with the photos that are shipped. With a bound, layers are timed
-    on this machine, and those that cost most of the picture for the time they save stay in floats.
+    Selects varied tiles from the photos, runs the network on them, and writes one table for all targets.
+    `deploy` does this automatically with the included photos. With --max-drop-db or --min-speedup, layers are
+    timed on this machine, and the layers with the highest PSNR loss per millisecond saved stay in float.
     """
     from ...calibration.samples import choose, find_photos, shipped_photos
     from ...export.targets import select
@@ -85,7 +88,9 @@ def calibrate(
     rows = [row for row, _ in select(target, ["fp32"]) if row.calibrated]
     profiles = dict.fromkeys(row.profile for row in rows)
     if not profiles:
-        raise BadInputError(f"no calibration table is used for {', '.join(target)}; build it without one")
+        raise BadInputError(
+            f"these targets do not use a calibration table: {', '.join(target)}; export them without one"
+        )
     check_place(out, overwrite=overwrite)
     unmixed: list[str] = []
     in_focus = choose(find_photos(photos) if photos else shipped_photos(), height_width, count=tiles)
@@ -102,9 +107,11 @@ def calibrate(
             load_model(model, seed=seed), height_width, contract=image_contract, profile=first
         )
         models = {first: lowered, **{name: lowered.for_profile(name) for name in others}}
-        table = run(list(models.values()), samples=samples, sturdy=sturdy, progress=step)
+        table = run(
+            list(models.values()), samples=samples, protect_outliers=protect_outliers or sturdy, progress=step
+        )
         if bounds is not None:
-            from ...benchmarks.mixed_precision import mixed
+            from ...benchmarks.mixed_precision import timed_mixed_precision
 
             # Targets of one profile share its section of the table: the first one decides.
             deciding = {row.profile: row for row in reversed(rows)}
@@ -112,12 +119,14 @@ def calibrate(
             for row in deciding.values():
                 how: dict[str, Any] = {"samples": in_focus, "pairs": pairs, "threads": threads}
                 try:
-                    table = mixed(models[row.profile], table, bounds, row, **how, progress=step)
+                    table = timed_mixed_precision(
+                        models[row.profile], table, bounds, row, **how, progress=step
+                    )
                 except TargetUnavailableError as error:
                     untimed[row.name] = error
             if len(untimed) == len(deciding):
                 raise next(iter(untimed.values()))
-            unmixed = [f"{error}; its layers all stay in int8" for error in untimed.values()]
+            unmixed = [f"{error}; all of its int8 layers stay in int8" for error in untimed.values()]
         table.write(out)
     for note in (*samples.warnings, *unmixed):
         complain(note, kind="warning")
@@ -134,13 +143,13 @@ def calibrate(
         )
         return 0
     facts = [("model", table.model), ("table", table.sha256), ("tiles", f"{len(samples.tiles)}")]
-    facts.append(("out of focus by", _radii(table.samples["radii"])))
+    facts.append(("defocus radii", _radii(table.samples["radii"])))
     facts += [(name, f"{low:g} to {high:g}") for name, (low, high) in samples.coverage().items()]
     for (_, profile), section in table.sections.items():
         facts.append((profile, f"{len(section.quantised())} of {len(section.layers)} layers in int8"))
-        facts.append(("", f"float16 emulated: {section.half.emulated_db:.1f} dB"))
-        if section.mixture is not None:
-            facts.append(("", f"mixed: {section.mixture.summary()}"))
+        facts.append(("", f"float16, emulated PSNR: {section.half.emulated_db:.1f} dB"))
+        if section.mixed_precision is not None:
+            facts.append(("", f"mixed precision: {section.mixed_precision.summary()}"))
     show.facts(str(out), facts)
     return 0
 
@@ -149,9 +158,9 @@ def _radii(radii: Sequence[float]) -> str:
     return ", ".join(f"{radius:g}" for radius in radii) + " pixels"
 
 
-def _program(key: Key, section: Section) -> dict[str, Any]:
+def _program(key: ProgramKey, section: ProgramCalibration) -> dict[str, Any]:
     program_sha256, profile = key
-    mixture = section.mixture
+    mixture = section.mixed_precision
     return {
         "profile": profile,
         "program_sha256": program_sha256,

@@ -17,34 +17,30 @@ if TYPE_CHECKING:
 
 
 def deblur(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Photos, or folders of photos.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Photos or folders of photos.")],
     artifact: Annotated[
-        Path, typer.Option("--artifact", "-a", metavar="PATH", help="The artifact folder to deblur with.")
+        Path, typer.Option("--artifact", "-a", metavar="PATH", help="Artifact folder to run.")
     ],
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", metavar="PATH", help="Folder for the results; for a single photo also a file name."
+            "--out", "-o", metavar="PATH", help="Output folder; for a single photo, also a file name."
         ),
     ] = Path("deblurred"),
-    recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Look into folders of folders too.")
-    ] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also search subfolders.")] = False,
     suffix: Annotated[
         str | None,
-        typer.Option(
-            metavar="EXT", help="Format of the results, such as .png.", show_default="that of each photo"
-        ),
+        typer.Option(metavar="EXT", help="Output format, such as .png.", show_default="format of each photo"),
     ] = None,
     halo: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Half the overlap of two tiles, in pixels.",
-            show_default="an eighth of the tile",
+            help="Half the overlap of neighbouring tiles, in pixels.",
+            show_default="an eighth of the tile size",
         ),
     ] = None,
-    quality: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Quality of JPEG and WebP.")] = 95,
+    quality: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="JPEG and WebP quality.")] = 95,
     megapixels: Annotated[
         int | None,
         typer.Option(
@@ -52,7 +48,7 @@ def deblur(
             metavar="N",
             min=1,
             max=10_000,
-            help="Refuse larger photos.",
+            help="Reject larger photos.",
             show_default="200",
         ),
     ] = None,

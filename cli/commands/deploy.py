@@ -43,21 +43,23 @@ def deploy(
     min_speedup: MinSpeedupOption = None,
     pairs: PairsOption = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="PATH", help="Folder for artifacts and report.")
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Output folder for artifacts and report.")
     ] = Path("fdikp-edge-out"),
     photo: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", help="Photograph to deblur and to check with.", show_default="a defocused sample"
+            metavar="PATH",
+            help="Photo to verify with and to deblur.",
+            show_default="an included defocused photo",
         ),
     ] = None,
     contract: ContractOption = "float",
     samples: Annotated[
-        int, typer.Option(metavar="N", min=3, max=1_000_000, help="How many runs of each artifact to time.")
+        int, typer.Option(metavar="N", min=3, max=1_000_000, help="Number of timed runs per artifact.")
     ] = 100,
     seconds: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=0.1, max=86400, help="Stop timing an artifact after this long."),
+        typer.Option(metavar="SECONDS", min=0.1, max=86400, help="Time limit for timing one artifact."),
     ] = 30.0,
     overwrite: OverwriteOption = False,
     threads: ThreadsOption = None,
@@ -78,7 +80,7 @@ def deploy(
     bounds = parse_bounds(max_drop_db, min_speedup, pairs)
     chosen = select(target, precision)  # a wrong name is said now, not after seconds of loading torch
     if bounds is not None and not any(p == "int8" for _, p in chosen):
-        raise BadInputError("--max-drop-db and --min-speedup are bounds on int8: add --precision int8")
+        raise BadInputError("--max-drop-db and --min-speedup apply to int8: add --precision int8")
     with show.working("reading the network") as step:
         from ...benchmarks.deploy import deploy as run
         from ...calibration.table import read_table
@@ -127,9 +129,9 @@ def _print(report: Report) -> None:
         "PSNR dB#",
         "p50 ms#",
         "p99 ms#",
-        "faster#",
+        "vs eager#",
         "MB#",
-        "built s#",
+        "build s#",
         "reason",
     )
     show.table(
@@ -137,11 +139,13 @@ def _print(report: Report) -> None:
         columns,
         [_row(row) for row in report.rows],
     )
-    show.line("max abs and PSNR: against PyTorch. faster: than PyTorch here, in the same run.")
-    show.line("built: without the lowering, which artifacts of one target share (seconds in report.json).")
+    show.line(
+        "max abs, PSNR: difference from PyTorch. vs eager: speed-up over PyTorch eager in the same run."
+    )
+    show.line("build s: excludes lowering, which artifacts of one target share (see seconds in report.json).")
     for row in report.rows:
-        if row.mixture is not None:
-            show.line(f"   mixed: {row.target}: {row.mixture['summary']}")
+        if row.mixed_precision is not None:
+            show.line(f"   mixed precision: {row.target}: {row.mixed_precision['summary']}")
         if row.path is not None:
             show.line(f"artifact: {report.folder / row.path}")
         if row.picture is not None:

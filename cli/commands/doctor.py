@@ -13,12 +13,12 @@ from ..options import JsonOption
 
 
 def doctor(json: JsonOption = False) -> int:
-    """Show what this machine can do.
+    """Show what this machine can build and run.
 
-    What is installed, which targets can be built and run here, why not the others, and what would change
-    that.
+    Lists installed packages, the targets that can be built and run here, the reason for each one that cannot,
+    and what to install.
     """
-    with show.working("looking around"):
+    with show.working("examining this machine"):
         found = examine()
     if json:
         show.as_json(found)
@@ -28,7 +28,7 @@ def doctor(json: JsonOption = False) -> int:
     show.facts("This machine", [(name.replace("_", " "), _text(value)) for name, value in machine.items()])
     show.table(
         "Targets",
-        ("target", "what it is", "precisions", "builds here", "runs here", "remarks"),
+        ("target", "description", "precisions", "can build", "can run", "remarks"),
         [
             (
                 t["name"],

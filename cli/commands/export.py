@@ -36,7 +36,7 @@ def export(
     table: TableOption = None,
     contract: ContractOption = "float",
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="PATH", help="Folder to write artifact folders into.")
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Output folder for artifact folders.")
     ] = Path("fdikp-edge-out"),
     overwrite: OverwriteOption = False,
     seed: SeedOption = None,
@@ -44,7 +44,7 @@ def export(
 ) -> int:
     """Build artifacts without verifying them.
 
-    Each is written whole or not at all, and verified later with `fdikp-edge verify`.
+    Each artifact is written completely or not at all. Verify it later with `fdikp-edge verify`.
     """
     from ...benchmarks.deploy import artifact_name
     from ...export.targets import select
@@ -95,7 +95,7 @@ def _row(target: Target, precision: str) -> dict[str, str]:
     from ...export.targets import capability
 
     found = capability(target)
-    reason = "" if precision in target.precisions else f"not offered at {precision} yet"
+    reason = "" if precision in target.precisions else f"{precision} is not supported by this target"
     if not found.can_build:
         reason = found.reason
     state = "unavailable" if reason else ""

@@ -22,61 +22,75 @@ if TYPE_CHECKING:
 
 def gate(
     report: Annotated[
-        Path, typer.Argument(metavar="REPORT", help="report.json of a deploy, or the folder it is in.")
+        Path, typer.Argument(metavar="REPORT", help="report.json written by deploy, or its folder.")
     ],
     baseline: Annotated[
-        Path, typer.Option("--baseline", "-b", metavar="FILE", help="The figures to hold it against.")
+        Path, typer.Option("--baseline", "-b", metavar="FILE", help="Baseline file to compare with.")
     ],
     update: Annotated[
-        bool, typer.Option("--update", help="Make the report the new baseline instead of judging it.")
+        bool, typer.Option("--update", help="Write the report as the new baseline instead of checking it.")
     ] = False,
     reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="Why the baseline changes; kept in it. Needed by --update.")
+        str,
+        typer.Option(
+            metavar="TEXT", help="Why the baseline changes; stored in the baseline. Required by --update."
+        ),
     ] = "",
     keep: Annotated[
         bool,
         typer.Option(
             "--keep/--no-keep",
-            help="Keep the artifacts beside the baseline too; latency and pictures are compared with them.",
+            help="Also copy the artifacts next to the baseline, to compare latency and images with them.",
         ),
     ] = True,
     slowdown: Annotated[
-        float, typer.Option(metavar="PERCENT", min=1.0, max=1000.0, help="The slowdown that must not pass.")
+        float,
+        typer.Option(
+            metavar="PERCENT",
+            min=1.0,
+            max=1000.0,
+            help="Slowdown, in percent, that the latency check must detect.",
+        ),
     ] = 5.0,
     seconds: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=1.0, max=86400.0, help="Most time for the latency of one."),
+        typer.Option(
+            metavar="SECONDS", min=1.0, max=86400.0, help="Time limit per artifact for the latency check."
+        ),
     ] = 120.0,
     clock: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="What latency counts: wall, or cpu (this process's processor time, for machines that others "
+            help="Latency clock: wall, or cpu (this process's processor time, for machines that others "
             "use too; best with --threads 1).",
         ),
     ] = "wall",
     latency: Annotated[
-        bool, typer.Option("--latency/--no-latency", help="Time old against new, by turns.")
+        bool,
+        typer.Option(
+            "--latency/--no-latency", help="Compare latency with the baseline artifact, in interleaved runs."
+        ),
     ] = True,
     memory: Annotated[
-        bool, typer.Option("--memory/--no-memory", help="Measure the memory of a process of its own.")
+        bool, typer.Option("--memory/--no-memory", help="Measure peak memory, in a separate process.")
     ] = True,
     junit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the checks as JUnit XML.", show_default="no")
+        Path | None, typer.Option(metavar="FILE", help="Write the checks as JUnit XML.", show_default="none")
     ] = None,
     github: Annotated[
         bool | None,
         typer.Option(
-            "--github/--no-github", help="Print annotations.", show_default="if it runs in GitHub Actions"
+            "--github/--no-github", help="Print GitHub annotations.", show_default="in GitHub Actions"
         ),
     ] = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Hold a report against a baseline.
+    """Compare a report with a baseline.
 
-    Numbers and pictures against fixed budgets; size, memory and precisions against the baseline; latency by
-    timing the kept artifact and the new one by turns, until it is certain whether the new one is slower.
+    Accuracy is checked against fixed budgets; size, memory and precisions against the baseline. For latency,
+    baseline and new artifact run interleaved until it is decided whether the new one is slower.
     """
     from ...benchmarks.gate.baseline import read_baseline
     from ...benchmarks.gate.baseline import update as write_baseline
@@ -88,17 +102,17 @@ def gate(
     check_threads(threads)
     if bool(reason.strip()) != update:
         raise BadInputError(
-            "--update needs a --reason, which is kept in the baseline"
+            "--update needs --reason, which is stored in the baseline"
             if update
-            else "--reason is for --update; without it nothing is written"
+            else "--reason is only valid with --update"
         )
     if clock not in CLOCKS:
-        raise UnknownNameError(f"no clock is called {clock!r}; there are: {', '.join(CLOCKS)}")
+        raise UnknownNameError(f"unknown clock {clock!r}; expected one of: {', '.join(CLOCKS)}")
     if junit is not None:
         check_place(junit, overwrite=True)
         read = (report / REPORT_JSON if report.is_dir() else report, baseline)
         if junit.resolve() in {path.resolve() for path in read}:
-            raise BadInputError(f"--junit {junit}: is what the gate reads; choose another name")
+            raise BadInputError(f"--junit {junit}: is one of the files the gate reads; choose another name")
     annotated = github or (github is None and os.environ.get("GITHUB_ACTIONS") == "true")
     try:
         content = read_report(report)
@@ -162,7 +176,7 @@ def _tell(found: Verdict | FdikpEdgeError, junit: Path | None, *, annotated: boo
 
 def _print(verdict: Verdict) -> None:
     rows = [(check.artifact, check.name, check.outcome, check.message) for check in verdict.checks]
-    show.table("Gate", ("artifact", "check", "outcome", "what was found"), rows)
+    show.table("Gate", ("artifact", "check", "outcome", "result"), rows)
     other = verdict.conditions.get("other_load")
     if other is not None:
-        show.line(f"Meanwhile other processes kept {other:.1f} processors busy.")
+        show.line(f"Other processes used {other:.1f} processors during the run.")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
     """Show the passport of an artifact.
 
-    What it is, where it comes from, how each transform is computed, and what was measured of it. A bundle
-    for a device is checked without running anything in it, and its files are listed.
+    Shows origin, plan of the transforms, and measured parity and latency. A device bundle is checked without
+    running anything in it, and its files are listed.
     """
     from ...runtime.artifact import Artifact
 
@@ -51,7 +51,7 @@ def _bundle(path: Path, json: bool) -> int:
     rows = [
         ("bundle for", str(manifest["device"])),
         ("sha256", digest),
-        ("made with", _figures(manifest["made_with"])),
+        ("built with", _figures(manifest["made_with"])),
         ("artifacts", ", ".join(manifest["artifacts"])),
     ]
     show.facts(str(path), rows)
@@ -114,7 +114,7 @@ def _figures(values: dict[str, Any] | None) -> str:
 def _plan(plan: list[dict[str, Any]]) -> tuple[str, list[str], list[tuple[str, ...]]]:
     """Return title, columns and rows: whatever plain facts the planner recorded per site.
 
-    A fact that is the same for all sites is said once, in the title.
+    A fact that is the same for all sites appears once, in the title.
     """
     keys = [key for key, value in plan[0].items() if not isinstance(value, dict)]
     cells = {key: [_cell(site.get(key)) for site in plan] for key in keys}

@@ -16,11 +16,12 @@ from ..parsing import check_threads
 _USUAL = Protocol()
 
 
-def _setting(name: str) -> Any:
-    """Return the option that sets a field of the protocol."""
+def _setting(name: str, *, alias: bool = False) -> Any:
+    """Return the option that sets a field of the protocol, or the hidden one with its former name."""
     known = SETTINGS[name]
     return typer.Option(
-        f"--{known.option}",
+        f"--{known.former if alias else known.option}",
+        hidden=alias,
         metavar=known.metavar,
         min=known.least,
         max=known.most,
@@ -30,28 +31,30 @@ def _setting(name: str) -> Any:
 
 def profile(
     artifacts: ArtifactsArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="The JSON to write.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Output JSON file.")] = Path(
         "profile.json"
     ),
     queries: Annotated[int, _setting("queries")] = _USUAL.queries,
     seconds: Annotated[float, _setting("seconds")] = _USUAL.seconds,
-    most_seconds: Annotated[float, _setting("most_seconds")] = _USUAL.most_seconds,
+    max_seconds: Annotated[float, _setting("max_seconds")] = _USUAL.max_seconds,
+    most_seconds: Annotated[float | None, _setting("max_seconds", alias=True)] = None,
     idle_seconds: Annotated[float, _setting("idle_seconds")] = _USUAL.idle_seconds,
     soak_seconds: Annotated[float, _setting("soak_seconds")] = _USUAL.soak_seconds,
     interval_s: Annotated[float, _setting("interval_s")] = _USUAL.interval_s,
     replay: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A recording of tegrastats in place of sensors.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Recorded tegrastats log to read instead of the sensors."),
     ] = None,
-    layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Times per layer too.")] = True,
+    layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Also measure time per layer.")] = True,
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> int:
     """Profile artifacts on this machine.
 
-    One query after another, none left out, at least 1024 of them and 60 seconds, after resting and soaking.
-    Power, temperatures, clocks and throttling come from tegrastats, jtop, NVML or sysfs, whichever is here;
-    what is absent is named. A shorter run says that it does not conform.
+    Runs at least 1024 queries and 60 seconds, one at a time, none dropped, after an idle period and a soak.
+    Power, temperatures, clocks and throttling are read from tegrastats, jtop, NVML or sysfs; missing sensors
+    are listed. A shorter run is marked as not conforming.
     """
     from ...benchmarks.device_profile import profile as measure
     from ...benchmarks.device_profile import report, summary_lines
@@ -61,7 +64,8 @@ def profile(
 
     check_threads(threads)
     check_place(out, overwrite=overwrite)
-    protocol = Protocol(queries, seconds, most_seconds, idle_seconds, soak_seconds, interval_s=interval_s)
+    limit = max_seconds if most_seconds is None else most_seconds
+    protocol = Protocol(queries, seconds, limit, idle_seconds, soak_seconds, interval_s=interval_s)
     opened = [Artifact.open(path) for path in artifacts]
     rows = []
     with show.working("opening") as step:

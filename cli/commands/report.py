@@ -19,17 +19,15 @@ NO_NAMES: list[str] = []
 
 def merge(
     reports: Annotated[
-        list[Path], typer.Argument(metavar="REPORT", help="report.json of each device, or their folders.")
+        list[Path], typer.Argument(metavar="REPORT", help="report.json of each device, or its folder.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Folder for the result.")] = Path(
-        "merged"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Output folder.")] = Path("merged"),
     name: Annotated[
         list[str],
         typer.Option(
             "--name",
             metavar="TEXT",
-            help="What to call a device, in the order of the reports. Repeatable.",
+            help="Device name, in the order of the reports. Repeatable.",
             show_default="its processor",
         ),
     ] = NO_NAMES,
@@ -38,7 +36,7 @@ def merge(
 ) -> int:
     """Join the reports of several devices.
 
-    Writes report.json and report.html with all of their artifacts, each named with its device.
+    Writes report.json and report.html with all artifacts, each labelled with its device.
     """
     from ...benchmarks.report.merge import merge as join
     from ...benchmarks.report.merge import write_merged

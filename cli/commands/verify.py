@@ -37,18 +37,23 @@ def verify(
     weights: WeightsOption = None,
     seed: SeedOption = None,
     golden: Annotated[
-        bool, typer.Option("--golden", help="Check only against the output recorded in the artifact.")
+        bool, typer.Option("--golden", help="Check only against the golden output stored in the artifact.")
     ] = False,
     worst_case: Annotated[
         bool,
-        typer.Option("--worst-case", help="Look for the picture with the largest difference, and keep it."),
+        typer.Option("--worst-case", help="Search for the image with the largest difference and save it."),
     ] = False,
     worst_dir: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="Folder of worst cases.", show_default="beside the artifact"),
+        typer.Option(
+            metavar="PATH", help="Folder for worst-case images.", show_default="next to the artifact"
+        ),
     ] = None,
     tries: Annotated[
-        int, typer.Option(metavar="N", min=1, max=100_000, help="Pictures to try for the worst case.")
+        int,
+        typer.Option(
+            metavar="N", min=1, max=100_000, help="Number of images to try in the worst-case search."
+        ),
     ] = 96,
     threads: ThreadsOption = None,
     save: SaveOption = True,
@@ -56,14 +61,14 @@ def verify(
 ) -> int:
     """Check artifacts against PyTorch.
 
-    Each is run on photographs beside PyTorch eager with its native FFT, and held to the budget of its
-    precision. The result is written into its passport.
+    Compares each artifact with PyTorch eager (native FFT) on photos and checks the budget of its precision.
+    The result is written into the passport.
     """
     from ...runtime.artifact import Artifact
 
     check_threads(threads)
     if worst_case and (golden or not torch_is_here()):
-        raise BadInputError("--worst-case needs PyTorch to compare with; the recorded output is of one photo")
+        raise BadInputError("--worst-case needs PyTorch: the golden output covers one photo only")
     golden = golden or not torch_is_here()
     search = _Worst(worst_dir, tries) if worst_case else None
     done: list[tuple[Artifact, Parity, str, WorstCase | None]] = []
@@ -139,7 +144,7 @@ def _row(
     state = "verified" if parity.within_budget else "failed"
     reason = "; ".join(parity.problems)
     if not reason:
-        against = "against the recorded output of one photo" if golden else ""
+        against = "against the golden output of one photo" if golden else ""
         reason = "; ".join(part for part in (caveat, against) if part)
     return {
         "path": str(artifact.path),
@@ -172,8 +177,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
             )
             if (own := worst["own_psnr_db"]) is not None:
                 show.line(
-                    f"   there the network itself keeps {own:.1f} dB when its input moves by up to half an "
-                    "8-bit step (58.9 dB)"
+                    f"   PyTorch's own output keeps {own:.1f} dB PSNR there if its input changes by up to "
+                    "half an 8-bit step (58.9 dB)"
                 )
 
 

@@ -37,7 +37,7 @@ from ..tensorrt.weak_typing import legacy_files
 from .wheel import PROGRAM, add_entry, device_wheel
 
 if TYPE_CHECKING:
-    from ...calibration.table import CalibrationTable, Key
+    from ...calibration.table import CalibrationTable, ProgramKey
     from ...runtime.passport import Passport
 
 DEVICES: Mapping[str, str] = {"jetson": BUILT}
@@ -191,7 +191,7 @@ def _for_device(
         )
 
 
-def _keys(passport: Passport, device: str) -> list[Key]:
+def _keys(passport: Passport, device: str) -> list[ProgramKey]:
     """Return the sections of a table that tell a weakly typed build of an artifact what to do, best first:
     that of the target which is built on the device; else that of the artifact's own target."""
     profiles = dict.fromkeys(get_target(name).profile for name in (DEVICES[device], passport.target))

@@ -150,7 +150,7 @@ def convert_to(
     section = table.section(lowered.key)
     model, notes = convert(lowered.program, allowed, as_calibrated=precision == "int8")
     if precision == "fp16":
-        counts = narrow(model, section.half.wide)
+        counts = narrow(model, section.half.float32_layers)
         notes += section.half.describe(counts)
     else:
         quantise(model, table, lowered.key, UNSIGNED if unsigned else SIGNED)
@@ -274,7 +274,7 @@ def _simplified(model: onnx.ModelProto, notes: list[str], *, fold_weights: bool)
         if fold_weights:
             simpler, _ = onnxsim.simplify(model, check_n=0)
         else:
-            # What follows from stored tensors alone (a slice of a weight) first; then weights are taboo.
+            # First fold what depends on stored tensors alone (a slice of a weight); then keep the weights.
             settled, _ = onnxsim.simplify(model, check_n=0, perform_optimization=False)
             simpler, _ = onnxsim.simplify(settled, check_n=0, initializers_as_constants=False)
     except Exception as error:

@@ -21,26 +21,26 @@ FLOAT, HALF = 1, 10
 _FIXED = {"Resize": (1, 2)}
 
 
-def narrow(model: onnx.ModelProto, wide: Collection[str]) -> dict[str, int]:
+def narrow(model: onnx.ModelProto, float32_layers: Collection[str]) -> dict[str, int]:
     """Turn a float32 model into float16 in place.
 
     Args:
         model: float32, shapes inferable.
-        wide: names of nodes of the program that stay in float32.
+        float32_layers: names of nodes of the program that stay in float32.
 
     Returns:
         How many nodes compute in float16 and in float32, and how many casts stand between.
     """
-    return _Caster(model, set(wide)).run()
+    return _Caster(model, set(float32_layers)).run()
 
 
 class _Caster:
-    def __init__(self, model: onnx.ModelProto, wide: set[str]) -> None:
+    def __init__(self, model: onnx.ModelProto, float32_layers: set[str]) -> None:
         import onnx
 
         self.model = model
         self.graph = model.graph
-        self.wide = wide
+        self.float32_layers = float32_layers
         self.constants = {tensor.name: tensor for tensor in self.graph.initializer}
         inferred = onnx.shape_inference.infer_shapes(model)
         values = [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
@@ -56,7 +56,7 @@ class _Caster:
             floats = [name for name in node.output if self.kinds.get(name) == FLOAT]
             # Runtimes that have a transform of their own have it in float32, and not all of them in float16.
             transform = node.op_type == "DFT" or node.domain not in ("", "ai.onnx")
-            kind = FLOAT if transform or source_node(node) in self.wide else HALF
+            kind = FLOAT if transform or source_node(node) in self.float32_layers else HALF
             if floats:
                 counts["float32" if kind == FLOAT else "float16"] += 1
                 self._inputs(node, kind)

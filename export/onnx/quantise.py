@@ -20,7 +20,7 @@ import numpy as np
 
 from ...calibration.layers import Layer
 from ...calibration.ranges import LEVELS
-from ...calibration.table import CalibrationTable, Key, Section
+from ...calibration.table import CalibrationTable, ProgramCalibration, ProgramKey
 from ...runtime.errors import LoweringError
 from .checks import source_node
 
@@ -43,7 +43,9 @@ SIGNED = Dialect(np.int8, 0, results=False)
 UNSIGNED = Dialect(np.uint8, 128, results=True)
 
 
-def quantise(model: onnx.ModelProto, table: CalibrationTable, key: Key, dialect: Dialect) -> list[Layer]:
+def quantise(
+    model: onnx.ModelProto, table: CalibrationTable, key: ProgramKey, dialect: Dialect
+) -> list[Layer]:
     """Quantise a float32 model in place, and return the layers that compute in 8 bits now.
 
     Of layers that compute in floats the weights alone are stored in 8 bits, where the table says so.
@@ -61,14 +63,14 @@ def quantise(model: onnx.ModelProto, table: CalibrationTable, key: Key, dialect:
     return layers
 
 
-def census(table: CalibrationTable | None, key: Key, precision: str) -> dict[str, int]:
+def census(table: CalibrationTable | None, key: ProgramKey, precision: str) -> dict[str, int]:
     """Return how many layers compute in 8 bits, which the types of a file's values do not show."""
     if precision != "int8" or table is None:
         return {}
     return {"int8 layers": len(table.section(key).quantised())}
 
 
-def describe(section: Section) -> list[str]:
+def describe(section: ProgramCalibration) -> list[str]:
     """Say which layers compute in 8 bits and, by reason, which do not."""
     quantised = section.quantised()
     share = sum(layer.macs for layer in quantised) / max(1, sum(layer.macs for layer in section.layers))

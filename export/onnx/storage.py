@@ -36,8 +36,8 @@ def store(model: onnx.ModelProto) -> list[Stored]:
     for tensor in model.graph.initializer:
         reading = readers.get(tensor.name, [])
         # Scales and what a kernel of a runtime's own reads must be there before anything is folded.
-        taboo = any(n.op_type in _QUANTISING or n.domain not in ("", "ai.onnx") for n in reading)
-        stored = None if taboo else choose(numpy_helper.to_array(tensor))
+        pinned = any(n.op_type in _QUANTISING or n.domain not in ("", "ai.onnx") for n in reading)
+        stored = None if pinned else choose(numpy_helper.to_array(tensor))
         if stored is None:
             kept.append(tensor)
             continue

@@ -26,8 +26,8 @@ def store(model: openvino.Model) -> list[Stored]:
         port = op.output(0)
         readers = port.get_target_inputs()
         # Ranges and steps must be constants before anything is folded.
-        taboo = any(reader.get_node().get_type_name() == "FakeQuantize" for reader in readers)
-        stored = None if taboo else choose(np.array(op.data))
+        pinned = any(reader.get_node().get_type_name() == "FakeQuantize" for reader in readers)
+        stored = None if pinned else choose(np.array(op.data))
         if stored is None:
             continue
         made = _made(op.get_friendly_name(), stored).output(0)

@@ -159,9 +159,9 @@ def _build(
         notes.append(f"{title}: weakly typed, {precision} by flags of the builder; {ONNX_FILE} is float32")
     if layers and table is not None:
         section = table.section(lowered.key)
-        fates = layer_report.census(layers, model, section, precision)
-        (folder / LAYERS_FILE).write_bytes(layer_report.to_json(fates))
-        notes += layer_report.describe(fates, precision)
+        outcomes = layer_report.census(layers, model, section, precision)
+        (folder / LAYERS_FILE).write_bytes(layer_report.to_json(outcomes))
+        notes += layer_report.describe(outcomes, precision)
     notes += warnings_in((folder / LOG_FILE).read_text(encoding="utf-8"), title)
     versions = {
         **onnx_target.toolchain(),
@@ -175,7 +175,7 @@ def _build(
 def _fitting(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTable:
     """Return the table without int8 in layers that TensorRT-RTX makes larger by it than in floats."""
     title, layers = TITLES["tensorrt-rtx"], {entry.node for entry in table.section(lowered.key).layers}
-    wide = {}
+    in_float = {}
     for node in lowered.program.graph.nodes:
         if node.name not in layers:
             continue
@@ -184,21 +184,21 @@ def _fitting(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTab
         grouped = str(node.target) == CONVOLUTION and mine < source.meta["val"].shape[1]
         if grouped and mine % 4:
             count = f"{mine} channels" if mine > 1 else "one channel"
-            wide[node.name] = PADDED.format(count=count, title=title)
+            in_float[node.name] = PADDED.format(count=count, title=title)
         elif any(str(user.target) in _CUTS for user in source.users):
-            wide[node.name] = SHIFTED.format(title=title)
-    return table.to_float(lowered.key, wide, table.section(lowered.key).mixture)
+            in_float[node.name] = SHIFTED.format(title=title)
+    return table.to_float(lowered.key, in_float, table.section(lowered.key).mixed_precision)
 
 
 def _weak_extras(
     model: onnx.ModelProto, lowered: LoweredProgram, table: CalibrationTable | None, precision: str
 ) -> dict[str, Any]:
-    """Return what weak typing is told beside the file: layers to keep wide, and the ranges of tensors."""
+    """Return what a weakly typed build gets beside the file: layers to keep in float32, tensor ranges."""
     if precision == "fp32" or table is None:
         return {}
-    wide = set(table.section(lowered.key).half.wide)
+    sources = set(table.section(lowered.key).half.float32_layers)
     nodes = [(onnx_checks.source_node(node), node) for node in model.graph.node]
-    extras: dict[str, Any] = {"wide": [node.name for source, node in nodes if source in wide]}
+    extras: dict[str, Any] = {"float32_layers": [node.name for source, node in nodes if source in sources]}
     if precision == "int8":
         # Where a node of the program became several of the file, its value is that of the last.
         names = {source: node.output[0] for source, node in nodes if source}
@@ -216,7 +216,7 @@ def _run(request: Request, folder: Path, extras: Mapping[str, Any]) -> tuple[Ans
             **asdict(request),
             "onnx": str((folder / ONNX_FILE).resolve()),
             "engine": str((folder / ENGINE_FILE).resolve()),
-            "wide": extras.get("wide", ()),
+            "float32_layers": extras.get("float32_layers", ()),
         }
         if "table" in extras:
             table, key, names = extras["table"]

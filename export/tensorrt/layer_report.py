@@ -1,4 +1,4 @@
-"""Which layers of a TensorRT engine compute in few bits, which stayed wide, and why. Needs no GPU.
+"""Which layers of a TensorRT engine compute in few bits, which stayed in float, and why. Needs no GPU.
 
 An engine tells its layers through an inspector that must load it, for which a GPU is needed. But a builder
 that is asked for detailed profiling lists them in its log as well, with the type of each input and the ONNX
@@ -18,7 +18,7 @@ from ...runtime import strict_json
 if TYPE_CHECKING:
     import onnx
 
-    from ...calibration.table import Section
+    from ...calibration.table import ProgramCalibration
 
 LAYERS_FILE = "layers.json"
 
@@ -43,7 +43,7 @@ class EngineLayer:
 
 
 @dataclass(frozen=True)
-class Fate:
+class LayerOutcome:
     """What became of one layer of the network.
 
     ``node`` and ``module`` as in the calibration table. ``wanted`` is the artifact's precision, or ``float``,
@@ -76,8 +76,8 @@ def engine_layers(log: Iterable[str]) -> list[EngineLayer]:
 
 
 def census(
-    layers: Sequence[EngineLayer], model: onnx.ModelProto, section: Section, precision: str
-) -> list[Fate]:
+    layers: Sequence[EngineLayer], model: onnx.ModelProto, section: ProgramCalibration, precision: str
+) -> list[LayerOutcome]:
     """Join the layers of an engine with those of a calibration table.
 
     Args:
@@ -103,40 +103,40 @@ def census(
             own.setdefault(name, []).append(layer)
         for name in layer.nodes:
             part.setdefault(name, []).append(layer)
-    fates = []
+    outcomes = []
     for entry in section.layers:
         name = named.get(entry.node, "")
         alone = own.get(name, [])
         found = tuple(sorted({layer.dtype for layer in alone or part.get(name, [])} - {""}))
-        reason = entry.reason if precision == "int8" else section.half.wide.get(entry.node, "")
+        reason = entry.reason if precision == "int8" else section.half.float32_layers.get(entry.node, "")
         wanted = "float" if reason else precision
         narrow = found == (_NARROW[precision],)
         if not reason and not narrow:
-            reason = "TensorRT kept it wide" if found else "not in the engine under its name"
+            reason = "TensorRT kept it in float" if found else "not in the engine under its name"
         why = "" if narrow else reason
-        fates.append(Fate(entry.node, entry.module, wanted, found, bool(alone), narrow, why))
-    return fates
+        outcomes.append(LayerOutcome(entry.node, entry.module, wanted, found, bool(alone), narrow, why))
+    return outcomes
 
 
-def describe(fates: Sequence[Fate], precision: str) -> list[str]:
+def describe(outcomes: Sequence[LayerOutcome], precision: str) -> list[str]:
     """Say how many layers compute in few bits and, by reason, which do not, as an artifact's notes."""
-    wanted = [fate for fate in fates if fate.wanted == precision]
-    narrow = [fate for fate in fates if fate.narrow]
+    wanted = [outcome for outcome in outcomes if outcome.wanted == precision]
+    narrow = [outcome for outcome in outcomes if outcome.narrow]
     notes = [
-        f"engine: {len(narrow)} of {len(fates)} layers compute in {precision}, of {len(wanted)} that the "
+        f"engine: {len(narrow)} of {len(outcomes)} layers compute in {precision}, of {len(wanted)} that the "
         "table asks for"
     ]
-    held: dict[str, list[Fate]] = {}
-    for fate in fates:
-        if not fate.narrow:
-            held.setdefault(fate.reason, []).append(fate)
+    held: dict[str, list[LayerOutcome]] = {}
+    for outcome in outcomes:
+        if not outcome.narrow:
+            held.setdefault(outcome.reason, []).append(outcome)
     for reason, those in held.items():
-        modules = list(dict.fromkeys(fate.module or "the root module" for fate in those))
+        modules = list(dict.fromkeys(outcome.module or "the root module" for outcome in those))
         more = f" and {len(modules) - 4} more" if len(modules) > 4 else ""
-        notes.append(f"engine: {len(those)} layers wide ({', '.join(modules[:4])}{more}): {reason}")
+        notes.append(f"engine: {len(those)} layers in float ({', '.join(modules[:4])}{more}): {reason}")
     return notes
 
 
-def to_json(fates: Sequence[Fate]) -> bytes:
+def to_json(outcomes: Sequence[LayerOutcome]) -> bytes:
     """Return the bytes of :data:`LAYERS_FILE`: what became of each layer."""
-    return strict_json.canonical({"layers": [asdict(fate) for fate in fates]}) + b"\n"
+    return strict_json.canonical({"layers": [asdict(outcome) for outcome in outcomes]}) + b"\n"

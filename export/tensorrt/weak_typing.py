@@ -11,16 +11,16 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...runtime.device.build import CACHE_FILE, WIDE_FILE
+from ...runtime.device.build import CACHE_FILE, FLOAT32_LAYERS_FILE
 from ..onnx.checks import source_node
 
 if TYPE_CHECKING:
     import onnx
 
-    from ...calibration.table import CalibrationTable, Key
+    from ...calibration.table import CalibrationTable, ProgramKey
 
 
-def legacy_files(model: onnx.ModelProto, table: CalibrationTable, key: Key) -> dict[str, bytes]:
+def legacy_files(model: onnx.ModelProto, table: CalibrationTable, key: ProgramKey) -> dict[str, bytes]:
     """Return file name -> bytes for a float32 model of the program of a section of ``table``."""
     section = table.section(key)
     nodes = [(source_node(node), node) for node in model.graph.node]
@@ -29,9 +29,9 @@ def legacy_files(model: onnx.ModelProto, table: CalibrationTable, key: Key) -> d
     inputs = [name for name in section.tensors if name not in names]
     if len(inputs) == 1:  # the one value that no node makes
         names[inputs[0]] = model.graph.input[0].name
-    wide = [node.name for source, node in nodes if source in section.half.wide]
+    float32_layers = [node.name for source, node in nodes if source in section.half.float32_layers]
     with tempfile.TemporaryDirectory(prefix="fdikp-cache-") as folder:
         file = Path(folder) / CACHE_FILE
         table.write_tensorrt_cache(file, key, names)
         cache = file.read_bytes()
-    return {CACHE_FILE: cache, WIDE_FILE: json.dumps(wide, indent=0).encode("ascii")}
+    return {CACHE_FILE: cache, FLOAT32_LAYERS_FILE: json.dumps(float32_layers, indent=0).encode("ascii")}

@@ -32,7 +32,7 @@ class Request:
 
     ``onnx`` and ``engine`` are paths to read and to write. ``capabilities`` is for a TensorRT that builds
     ahead of time; empty means the processor of this machine. ``weak`` asks for types chosen under builder
-    flags, at ``precision``, with the layers named in ``wide`` in float32 and ranges from the file
+    flags, at ``precision``, with the layers named in ``float32_layers`` in float32 and ranges from the file
     ``calibration``. ``native``: the file holds transforms.
     """
 
@@ -43,7 +43,7 @@ class Request:
     capabilities: tuple[Capability, ...] = ()
     weak: bool = False
     native: bool = False
-    wide: tuple[str, ...] = ()
+    float32_layers: tuple[str, ...] = ()
     calibration: str | None = None
     timing_cache: str | None = None
 
@@ -66,7 +66,7 @@ def main(folder: Path) -> int:
     content["capabilities"] = tuple(map(tuple, content["capabilities"]))
     answer = Answer()
     try:
-        build(Request(**{**content, "wide": tuple(content["wide"])}), answer)
+        build(Request(**{**content, "float32_layers": tuple(content["float32_layers"])}), answer)
     except TargetUnavailableError as error:
         answer.problem, answer.unavailable = str(error), True
     except MemoryError:
@@ -155,9 +155,9 @@ def _config(request: Request, features: Features, trt: Any) -> Any:
             fp16=request.precision in ("fp16", "int8"),
             int8=request.precision == "int8",
             calibrator=cached_calibrator(trt, ranges) if request.precision == "int8" else None,
-            precision_constraints="prefer" if request.wide else None,
+            precision_constraints="prefer" if request.float32_layers else None,
         ),
-        dict.fromkeys(request.wide, trt.DataType.FLOAT),
+        dict.fromkeys(request.float32_layers, trt.DataType.FLOAT),
     )
 
 

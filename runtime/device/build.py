@@ -34,9 +34,11 @@ from ..tensorrt.features import Features, features_of_module, product_of
 from .missing import problems, tensorrt_module
 
 CACHE_FILE = "calibration.cache"
-WIDE_FILE = "wide.json"
+FLOAT32_LAYERS_FILE = "float32_layers.json"
 """What an artifact in float32 carries for weakly typed builds: ranges, and layers to keep in float32."""
-MAX_WIDE_BYTES = 1 << 24
+_FORMER_NAME = "wide.json"
+"""Of :data:`FLOAT32_LAYERS_FILE` in older bundles."""
+MAX_LAYERS_BYTES = 1 << 24
 
 TARGET = "tensorrt"
 MAX_LOG_LINES = 20_000
@@ -135,6 +137,12 @@ def build_artifact(
         )
 
 
+def float32_layers_file(source: Artifact) -> str | None:
+    """Return the name of the file that lists the layers to keep in float32, if the artifact has one."""
+    names = (FLOAT32_LAYERS_FILE, _FORMER_NAME)
+    return next((name for name in names if name in source.passport.files), None)
+
+
 def build(
     trt: Any,
     features: Features,
@@ -148,7 +156,8 @@ def build(
         raise TargetUnavailableError(
             f"{features.product} {features.version} has no weak typing; build without --weak"
         )
-    if settings.weak and not {CACHE_FILE, WIDE_FILE} <= set(source.passport.files):
+    layers_file = float32_layers_file(source)
+    if settings.weak and (CACHE_FILE not in source.passport.files or layers_file is None):
         raise ArtifactError(
             f"{source.path}: holds no {CACHE_FILE}, which types by flags need; it goes along where a bundle "
             "is made of a float32 artifact with --table. Or build without --weak"
@@ -166,8 +175,9 @@ def build(
         raise ArtifactError(f"{source.path}: TensorRT {features.version} refuses {'; '.join(refused[:5])}")
     config = builder.create_builder_config()
     keep = _configure(trt, features, config, source, settings, timing)
-    if settings.weak:
-        keep_wide(trt, network, config, strict_json.parse(source.read(WIDE_FILE, MAX_WIDE_BYTES)))
+    if settings.weak and layers_file is not None:
+        names = strict_json.parse(source.read(layers_file, MAX_LAYERS_BYTES))
+        keep_in_float32(trt, network, config, names)
     try:
         engine = builder.build_serialized_network(network, config)
     except (MemoryError, DeviceError) as error:
@@ -209,7 +219,7 @@ def _configure(
     return keep
 
 
-def keep_wide(trt: Any, network: Any, config: Any, names: list[str]) -> None:
+def keep_in_float32(trt: Any, network: Any, config: Any, names: list[str]) -> None:
     """Ask a weakly typed builder to leave layers in float32."""
     wanted = set(names)
     for index in range(network.num_layers):

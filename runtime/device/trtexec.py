@@ -20,7 +20,7 @@ from pathlib import Path
 from .. import strict_json
 from ..artifact import Artifact
 from ..tensorrt.features import Features, features_of
-from .build import CACHE_FILE, MAX_WIDE_BYTES, WIDE_FILE
+from .build import CACHE_FILE, MAX_LAYERS_BYTES, float32_layers_file
 
 VERSIONS = ("10.3", "11.4")
 """What lines are shown for where no TensorRT is at hand: JetPack 6's, and the newest known."""
@@ -88,11 +88,11 @@ def _flags(artifact: Artifact, weak: str) -> list[str]:
     flags = ["--fp16"]
     if weak == "int8":
         flags += ["--int8", f"--calib={artifact.path / CACHE_FILE}"]
-    if WIDE_FILE in artifact.passport.files:
-        wide = strict_json.parse(artifact.read(WIDE_FILE, MAX_WIDE_BYTES))
-        if wide:
+    if (file := float32_layers_file(artifact)) is not None:
+        float32_layers = strict_json.parse(artifact.read(file, MAX_LAYERS_BYTES))
+        if float32_layers:
             flags.append("--precisionConstraints=prefer")
-            flags.append("--layerPrecisions=" + ",".join(f"{name}:fp32" for name in wide))
+            flags.append("--layerPrecisions=" + ",".join(f"{name}:fp32" for name in float32_layers))
     return flags
 
 

@@ -86,7 +86,7 @@ class Session(ABC):
             TargetUnavailableError: this session reads no times per layer.
         """
         target = self.artifact.passport.target
-        raise TargetUnavailableError(f"times per layer are not read from the target {target}")
+        raise TargetUnavailableError(f"times per layer are not available for target {target}")
 
     @abstractmethod
     def describe(self) -> dict[str, str | int]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fdikp_edge.benchmarks import deploy as matrix
+from fdikp_edge.benchmarks import deploy as deploy_module
 from fdikp_edge.benchmarks.accuracy.error_map import read_map
 from fdikp_edge.benchmarks.mixed_precision import Bounds
 from fdikp_edge.benchmarks.report.model import Report
@@ -46,7 +46,7 @@ Blend = Callable[..., nn.Module]
 def deploy(model: nn.Module, out: Path, **options: Any) -> Report:
     """Deploy for ONNX Runtime alone, timing next to nothing, unless told otherwise."""
     quick: dict[str, Any] = {"targets": ["onnx"], "size": SIZE, "min_samples": 3, "max_seconds": 0.5}
-    return matrix.deploy(model, out, **{**quick, **options})
+    return deploy_module.deploy(model, out, **{**quick, **options})
 
 
 @pytest.fixture(scope="module")
@@ -299,9 +299,9 @@ def test_ctrl_c_at_any_step_leaves_nothing(step: str, blend: Blend, photo: Path,
 
 
 def test_names_of_artifacts_are_safe_folder_names() -> None:
-    assert matrix.artifact_name("tiny", "onnx", "fp32", (256, 384)) == "tiny-onnx-fp32-256x384"
-    assert matrix.artifact_name("../a b/ü", "onnx", "fp32", (1, 2)) == "a-b-onnx-fp32-1x2"
-    assert matrix.artifact_name("..", "onnx", "fp32", (1, 2)) == "model-onnx-fp32-1x2"
+    assert deploy_module.artifact_name("tiny", "onnx", "fp32", (256, 384)) == "tiny-onnx-fp32-256x384"
+    assert deploy_module.artifact_name("../a b/ü", "onnx", "fp32", (1, 2)) == "a-b-onnx-fp32-1x2"
+    assert deploy_module.artifact_name("..", "onnx", "fp32", (1, 2)) == "model-onnx-fp32-1x2"
 
 
 def test_a_reason_names_the_folder_where_the_artifact_ends_up(
@@ -310,6 +310,6 @@ def test_a_reason_names_the_folder_where_the_artifact_ends_up(
     def broken(session: Session, *_: Any, **__: Any) -> Any:
         raise CheckFailedError(f"{session.artifact.path}: broke")
 
-    monkeypatch.setattr(matrix, "verify", broken)
+    monkeypatch.setattr(deploy_module, "verify", broken)
     (row,) = deploy(blend(), tmp_path / "out", photo=photo).rows
     assert row.state == "failed" and row.reason == f"{tmp_path / 'out' / str(row.path)}: broke"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fdikp_edge.benchmarks import deploy as matrix
+from fdikp_edge.benchmarks import deploy as deploy_module
 from fdikp_edge.benchmarks.report.model import Report
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.tensorrt.cuda import gpu_problem
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(gpu_problem() is None, reason="this machine has 
 
 @pytest.fixture(scope="module")
 def report(blend: Callable[..., nn.Module], tmp_path_factory: pytest.TempPathFactory) -> Report:
-    return matrix.deploy(
+    return deploy_module.deploy(
         blend(),
         tmp_path_factory.mktemp("rtx") / "out",
         targets=["tensorrt-rtx:capabilities=8.6,12.0"],
@@ -72,7 +72,7 @@ def test_a_stand_in_over_the_budget_fails_the_row(
         return made
 
     monkeypatch.setattr(build.LoweredModel, "reference", property(wrong))
-    (row,) = matrix.deploy(
+    (row,) = deploy_module.deploy(
         blend(), tmp_path / "out", targets=["tensorrt-rtx:capabilities=8.6"], size=(32, 48)
     ).rows
     assert row.state == "failed" and "ONNX Runtime" in row.reason

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from fdikp_edge.benchmarks import deploy as matrix
-from fdikp_edge.benchmarks.mixed_precision import Bounds, mixed
+from fdikp_edge.benchmarks import deploy as deploy_module
+from fdikp_edge.benchmarks.mixed_precision import Bounds, timed_mixed_precision
 from fdikp_edge.benchmarks.timing.layer_times import Stopwatch
 from fdikp_edge.calibration.samples import shipped_photos
 from fdikp_edge.export import calibrate as mixing
@@ -92,14 +92,14 @@ def test_every_layer_is_found_in_the_runtimes_own_profile(
 def test_a_mixture_holds_what_it_was_asked_for(made: tuple[LoweredModel, Any, CalibrationTable]) -> None:
     model, target, table = made
     key = model.lowered.key
-    found = mixed(model, table, Bounds(max_drop_db=100.0), target, threads=1)
-    mixture = found.section(key).mixture
+    found = timed_mixed_precision(model, table, Bounds(max_drop_db=100.0), target, threads=1)
+    mixture = found.section(key).mixed_precision
     assert mixture is not None and mixture.confirmed_speedup > 0
     point = mixture.points[mixture.chosen]
     assert len(found.section(key).quantised()) == len(mixture.ranking) - point.in_floats
     assert mixture.times.machine in mixture.summary()
     with pytest.raises(CheckFailedError, match="the fastest reaches"):
-        mixed(model, table, Bounds(min_speedup=1e6), target, threads=1)
+        timed_mixed_precision(model, table, Bounds(min_speedup=1e6), target, threads=1)
 
 
 @pytest.mark.usefixtures("clock")
@@ -109,9 +109,9 @@ def test_targets_that_share_a_program_are_mixed_each_for_itself(lowered: Lowered
     assert len({model.lowered.sha256 for model in models.values()}) == 1
     plain = found = calibrate(list(models.values()), count=2, least_work=0)
     for name, model in models.items():
-        found = mixed(model, found, Bounds(max_drop_db=100.0), get_target(name), threads=1)
+        found = timed_mixed_precision(model, found, Bounds(max_drop_db=100.0), get_target(name), threads=1)
     for model in models.values():
-        mixture = found.section(model.lowered.key).mixture
+        mixture = found.section(model.lowered.key).mixed_precision
         assert mixture is not None
         own = {layer.node for layer in plain.section(model.lowered.key).quantised()}
         assert {trial.node for trial in mixture.ranking} == own
@@ -152,7 +152,7 @@ def test_names_that_runtimes_give(name: str, plain: str) -> None:
 
 @pytest.mark.usefixtures("clock")
 def test_deploy_mixes_and_shows_the_curve(tmp_path: Path) -> None:
-    report = matrix.deploy(
+    report = deploy_module.deploy(
         Stack().eval(),
         tmp_path / "out",
         targets=["onnx"],
@@ -180,7 +180,7 @@ def test_deploy_says_what_is_wrong_with_the_photos_of_its_table(
 ) -> None:
     few = calibrate(lowered.for_profile("onnx"), shipped_photos()[:2], count=40)
     assert len(few.notes) == 2
-    report = matrix.deploy(
+    report = deploy_module.deploy(
         Stack().eval(), tmp_path / "out", targets=["onnx"], precisions=["int8"], size=SIZE,
         table=few, threads=1, min_samples=3, max_seconds=0.5,
     )  # fmt: skip
@@ -188,4 +188,6 @@ def test_deploy_says_what_is_wrong_with_the_photos_of_its_table(
     other = Stack().eval()
     other.head.weight.data.mul_(2)
     with pytest.raises(CalibrationError, match="other weights"):
-        matrix.deploy(other, tmp_path / "other", targets=["onnx"], precisions=["int8"], size=SIZE, table=few)
+        deploy_module.deploy(
+            other, tmp_path / "other", targets=["onnx"], precisions=["int8"], size=SIZE, table=few
+        )

@@ -10,9 +10,10 @@ from fdikp_edge.calibration.defocus import RADII, in_turn, out_of_focus
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.export.calibrate import choose_samples
 from fdikp_edge.export.lowered import LoweredModel
-from fdikp_edge.tests.calibration.conftest import SIZE
 from hypothesis import given
 from hypothesis import strategies as st
+
+from .conftest import SIZE
 
 
 def srgb(linear: float) -> float:

@@ -69,5 +69,5 @@ def test_float16_overflows_on_a_white_wall_without_its_island(photos: list[np.nd
     wall = np.ones((1, 3, *SIZE), np.float32)
     assert not np.isfinite(HalfRunner(program)(wall)).all(), "256 x 256 x 1 is more than 65504"
     plan = decide(program, photos[:1], transforms_of(model.lowered))  # which are half as bright
-    assert plan.wide
-    assert psnr_db(HalfRunner(program, plan.wide)(wall), Runner(program)(wall)) > 60
+    assert plan.float32_layers
+    assert psnr_db(HalfRunner(program, plan.float32_layers)(wall), Runner(program)(wall)) > 60

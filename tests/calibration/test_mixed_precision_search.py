@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from fdikp_edge.calibration import evaluation_pairs
 from fdikp_edge.calibration.emulate import Int8Runner, psnr_db
-from fdikp_edge.calibration.evaluation_pairs import Exams
-from fdikp_edge.calibration.mixed_precision import Bounds, LayerTime, Mixture, Times
+from fdikp_edge.calibration.evaluation_pairs import EvaluationPairs
+from fdikp_edge.calibration.mixed_precision import Bounds, LayerTime, MixedPrecision, Times
 from fdikp_edge.calibration.mixed_precision_search import search, times_by_work
 from fdikp_edge.calibration.runner import Runner
 from fdikp_edge.calibration.samples import choose, shipped_photos
@@ -29,13 +29,13 @@ SIZE = (64, 64)
 
 
 @pytest.fixture(scope="module")
-def judged(lowered: LoweredModel) -> Exams:
+def judged(lowered: LoweredModel) -> EvaluationPairs:
     """Tiles, and for each what the float program makes of it with a little noise: 40 dB to lose from."""
     arrays = choose(shipped_photos(), SIZE, count=3).arrays()
     rng = np.random.default_rng(0)
     plain = [Runner(lowered.lowered.program)(array) for array in arrays]
     sharp = [np.clip(p + rng.normal(0, 0.01, p.shape), 0, 1).astype(np.float32) for p in plain]
-    return Exams(arrays, sharp, "3 tiles")
+    return EvaluationPairs(arrays, sharp, "3 tiles")
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +53,17 @@ def times(lowered: LoweredModel, table: CalibrationTable) -> Times:
 
 
 def run(
-    lowered: LoweredModel, table: CalibrationTable, judged: Exams, times: Times, bounds: Bounds
-) -> tuple[CalibrationTable, Mixture]:
+    lowered: LoweredModel, table: CalibrationTable, judged: EvaluationPairs, times: Times, bounds: Bounds
+) -> tuple[CalibrationTable, MixedPrecision]:
     model = lowered.lowered
     found = search(model.program, table, model.key, judged, times, bounds)
-    mixture = found.section(model.key).mixture
+    mixture = found.section(model.key).mixed_precision
     assert mixture is not None
     return found, mixture
 
 
 def test_layers_on_the_spectrum_rank_first(
-    lowered: LoweredModel, table: CalibrationTable, judged: Exams, times: Times
+    lowered: LoweredModel, table: CalibrationTable, judged: EvaluationPairs, times: Times
 ) -> None:
     _, mixture = run(lowered, table, judged, times, Bounds(max_drop_db=50.0))
     ranking = mixture.ranking
@@ -73,7 +73,7 @@ def test_layers_on_the_spectrum_rank_first(
 
 
 def test_each_layer_alone_is_what_a_run_with_only_that_layer_gives(
-    lowered: LoweredModel, table: CalibrationTable, judged: Exams
+    lowered: LoweredModel, table: CalibrationTable, judged: EvaluationPairs
 ) -> None:
     program, key = lowered.lowered.program, lowered.lowered.key
     section = table.section(key)
@@ -89,7 +89,7 @@ def test_each_layer_alone_is_what_a_run_with_only_that_layer_gives(
 
 
 def test_layers_that_save_nothing_go_to_floats_whatever_the_bound(
-    lowered: LoweredModel, table: CalibrationTable, judged: Exams, times: Times
+    lowered: LoweredModel, table: CalibrationTable, judged: EvaluationPairs, times: Times
 ) -> None:
     key = lowered.lowered.key
     head = next(x for x in table.section(key).quantised() if x.module.endswith("head"))
@@ -107,7 +107,7 @@ def test_layers_that_save_nothing_go_to_floats_whatever_the_bound(
 
 
 def test_the_answer_of_a_bound_on_the_picture_meets_it_and_the_one_before_does_not(
-    lowered: LoweredModel, table: CalibrationTable, judged: Exams, times: Times
+    lowered: LoweredModel, table: CalibrationTable, judged: EvaluationPairs, times: Times
 ) -> None:
     program, key = lowered.lowered.program, lowered.lowered.key
     found, mixture = run(lowered, table, judged, times, Bounds(max_drop_db=0.1))
@@ -131,7 +131,7 @@ def test_the_answer_of_a_bound_on_the_picture_meets_it_and_the_one_before_does_n
 
 
 def test_a_bound_on_the_speed_takes_the_best_picture_that_is_as_fast(
-    lowered: LoweredModel, table: CalibrationTable, judged: Exams, times: Times
+    lowered: LoweredModel, table: CalibrationTable, judged: EvaluationPairs, times: Times
 ) -> None:
     _, mixture = run(lowered, table, judged, times, Bounds(min_speedup=1.5))
     chosen = mixture.points[mixture.chosen]
@@ -145,14 +145,14 @@ def test_a_bound_on_the_speed_takes_the_best_picture_that_is_as_fast(
     [Bounds(min_speedup=9.0), Bounds(max_drop_db=0.0, min_speedup=3.9), Bounds(0.001, 9.0)],
 )
 def test_bounds_that_cannot_be_met_say_the_best_that_can(
-    lowered: LoweredModel, table: CalibrationTable, judged: Exams, times: Times, bounds: Bounds
+    lowered: LoweredModel, table: CalibrationTable, judged: EvaluationPairs, times: Times, bounds: Bounds
 ) -> None:
     with pytest.raises(CheckFailedError, match=r"no mixture .* the fastest reaches 4\.00 times"):
         run(lowered, table, judged, times, bounds)
 
 
 def test_a_mixture_that_is_no_faster_than_floats_is_no_answer(
-    lowered: LoweredModel, table: CalibrationTable, judged: Exams, times: Times
+    lowered: LoweredModel, table: CalibrationTable, judged: EvaluationPairs, times: Times
 ) -> None:
     slow = dataclasses.replace(times, int8_ms=2 * times.float_ms)
     with pytest.raises(CheckFailedError, match=r"loses at most 50 dB: the fastest reaches 0\.\d\d times"):
@@ -200,7 +200,7 @@ def test_estimated_times_follow_the_work(
 
 
 def test_a_mixture_comes_back_from_the_file_as_it_was(
-    lowered: LoweredModel, table: CalibrationTable, judged: Exams, times: Times, tmp_path: Path
+    lowered: LoweredModel, table: CalibrationTable, judged: EvaluationPairs, times: Times, tmp_path: Path
 ) -> None:
     found, mixture = run(lowered, table, judged, times, Bounds(max_drop_db=0.1))
     found.write(tmp_path / "table.json")

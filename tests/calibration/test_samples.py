@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from fdikp_edge.calibration.samples import choose, describe, find_photos, noise, shipped_photos
 from fdikp_edge.runtime.errors import CalibrationError
-from fdikp_edge.tests.calibration.conftest import SIZE, MakePhotos
+
+from .conftest import SIZE, MakePhotos
 
 
 def test_equal_seeds_choose_equal_tiles_and_others_do_not(make_photos: MakePhotos) -> None:

@@ -47,7 +47,7 @@ def test_during_the_first_imports(tmp_path: Path) -> None:
         [sys.executable, "-c", script, "doctor"], capture_output=True, text=True, cwd=tmp_path, timeout=60
     )
     assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr == "fdikp-edge: interrupted: stopped before anything was begun\n"
+    assert done.stderr == "fdikp-edge: interrupted: stopped before any work began\n"
 
 
 def test_export_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -122,11 +122,11 @@ def test_the_layer_that_makes_the_picture_is_seen_through_what_only_moves_its_va
 
 
 def test_what_feeds_kernels_and_what_follows_the_last_upsampling_is_exposed() -> None:
-    plain, sturdy = (reasons(lowered(MakesKernels), sturdy=sturdy) for sturdy in (False, True))
+    plain, protected = (reasons(lowered(MakesKernels), protect_outliers=protect) for protect in (False, True))
     assert {name for name, kept in plain.items() if kept == {""}} >= {"head", "body", "up", "tail"}
-    assert sturdy["head"] == sturdy["kernels"] == {KERNELS}
-    assert sturdy["body"] == sturdy["up"] == {""}
-    assert sturdy["tail"] == {PICTURE}
+    assert protected["head"] == protected["kernels"] == {KERNELS}
+    assert protected["body"] == protected["up"] == {""}
+    assert protected["tail"] == {PICTURE}
 
 
 def test_without_kernels_made_at_run_time_nothing_is_exposed() -> None:

@@ -55,7 +55,7 @@ def test_a_fault_that_photos_do_not_show_is_found_and_kept(clipped: Any, tmp_pat
     assert found.tried <= 60 and found.file == file
     # The file holds exactly what was run.
     np.testing.assert_array_equal(read_photo(file).pixels, found.worst.pixels)
-    assert again.worst.name == "kept from before" and again.worst.max_abs == found.worst.max_abs
+    assert again.worst.name == "kept from an earlier run" and again.worst.max_abs == found.worst.max_abs
     assert not with_it.within_budget and with_it.worst_photo == "worst.png"
 
 
@@ -64,7 +64,7 @@ def test_a_worse_one_takes_the_place_of_the_kept(clipped: Any, tmp_path: Path) -
     write_photo(file, Photo(np.full((32, 48, 3), 7, np.uint8)))
     with open_session(clipped, threads=1) as session:
         found = find_worst(session, identity, file=file, evaluations=40)
-    assert found.worst.name != "kept from before"
+    assert found.worst.name != "kept from an earlier run"
     np.testing.assert_array_equal(read_photo(file).pixels, found.worst.pixels)
 
 

@@ -148,8 +148,8 @@ def recorded(value: Any) -> Change:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda folder, content: write_photo(folder / X, flat(3)), "not the file that the report speaks of"),
-        (lambda folder, content: (folder / X).unlink(), "does not lie beside the report"),
+        (lambda folder, content: write_photo(folder / X, flat(3)), "its hash differs"),
+        (lambda folder, content: (folder / X).unlink(), "not next to the report"),
         (lambda folder, content: content["pictures"].pop(X), "does not record its hash"),
         (lambda folder, content: content["artifacts"][0].update(picture="../../etc/passwd"), "plain path"),
         (lambda folder, content: content["artifacts"][0].update(picture=["x"]), "expected text"),
@@ -230,7 +230,7 @@ def test_a_report_is_not_replaced_by_what_was_made_of_it(tmp_path: Path) -> None
     a = write(tmp_path, "a", report("A", ("onnx", "fp32", 1.0)))
     b = write(tmp_path, "b", report("B", ("onnx", "fp32", 1.0)))
     before = b.read_bytes()
-    with pytest.raises(OutputError, match="holds one of the reports"):
+    with pytest.raises(OutputError, match="one of the reports"):
         write_merged(merge([a, b]), tmp_path / "a" / ".." / "b", overwrite=True)
     assert b.read_bytes() == before
 
@@ -262,7 +262,7 @@ def test_bad_use_is_said(tmp_path: Path) -> None:
     a = write(tmp_path, "a", report("A", ("onnx", "fp32", 1.0)))
     with pytest.raises(BadInputError, match="two reports"):
         merge([a])
-    with pytest.raises(BadInputError, match="one for each"):
+    with pytest.raises(BadInputError, match="one name per report"):
         merge([a, a], ["x"])
     with pytest.raises(ReportError):
         merge([a, tmp_path / "none.json"])

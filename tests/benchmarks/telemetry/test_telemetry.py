@@ -242,7 +242,7 @@ def test_sources_are_tried_in_order_and_the_absent_named() -> None:
 
     found = find_sources((Never, Works, Later))
     assert [source.name for source in found.sources] == ["works"]
-    assert found.absent == {"never": "is not here", "later": "not asked: works answers"}
+    assert found.absent == {"never": "is not here", "later": "not used: works is available"}
     assert found.read().temperature_c == {"tj": 40}
     assert "power_mw" in found.missing([found.read()])
 
@@ -320,7 +320,7 @@ def test_recordings_keep_their_time(tmp_path: Path) -> None:
 def test_other_files_are_no_recording(content: str, tmp_path: Path) -> None:
     file = tmp_path / "x.log"
     file.write_text(content, encoding="utf-8")
-    with pytest.raises(BadInputError, match="no line of tegrastats"):
+    with pytest.raises(BadInputError, match="no tegrastats line"):
         read_recording(file)
     with pytest.raises(BadInputError, match="cannot be read"):
         read_recording(tmp_path / "missing.log")
@@ -350,7 +350,7 @@ def test_a_falling_clock_is_throttling_only_while_its_unit_works() -> None:
         clocks = [1300.0] * 4 + [900.0] * 4
         return [Reading(clock_mhz={"GR3D": clock}, load_percent={"GR3D": load}) for clock in clocks]
 
-    assert summary.held_back(run(99), {}) == ["the clock of GR3D fell from 1300 to 900 MHz"]
+    assert summary.held_back(run(99), {}) == ["clock GR3D fell from 1300 to 900 MHz"]
     assert summary.held_back(run(5), {}) == []
 
 

@@ -10,13 +10,13 @@ from fdikp_edge.benchmarks.timing import machine
 from fdikp_edge.benchmarks.timing.latency import (
     BURST,
     Latency,
-    honest,
     measure,
     measure_side_by_side,
     quantile,
     ratio,
     spread,
     unstable,
+    with_stability,
 )
 
 
@@ -101,7 +101,7 @@ def steady(n: int = 40) -> Latency:
 
 def test_a_calm_run_is_stable() -> None:
     assert unstable(steady(), CALM) == [] == unstable(steady(), {})
-    told = honest(steady(), CALM)
+    told = with_stability(steady(), CALM)
     assert told["stable"] is True and told["unstable_because"] == [] and told["conditions"] == CALM
     assert told["p50"] == steady().to_dict()["p50"]
 
@@ -111,8 +111,8 @@ def test_a_calm_run_is_stable() -> None:
     [
         (steady(8), {}, "only 8 samples"),
         (Latency(tuple(10.0 + 0.1 * i for i in range(40)), True), {}, "last quarter"),
-        (Latency((10.0,) * 34 + (20.0,) * 6, True), {}, "one call in ten"),
-        (steady(), {"other_load": 0.9}, "other processes kept 0.9"),
+        (Latency((10.0,) * 34 + (20.0,) * 6, True), {}, "90th percentile"),
+        (steady(), {"other_load": 0.9}, "other processes used 0.9"),
         (steady(), {"steal": 0.1}, "host of this virtual machine took 10 %"),
         (steady(), {"temperature_c": [50.0, 75.0]}, "warmed from 50 to 75"),
     ],
@@ -121,7 +121,7 @@ def test_what_makes_a_run_unstable_is_said(
     latency: Latency, conditions: dict[str, object], word: str
 ) -> None:
     assert any(word in reason for reason in unstable(latency, conditions))
-    assert honest(latency, conditions)["stable"] is False
+    assert with_stability(latency, conditions)["stable"] is False
 
 
 def test_drift_compares_quarters() -> None:
@@ -144,7 +144,7 @@ def test_a_watch_reads_this_machine() -> None:
     found = machine.Watch().stop()
     assert set(found) == {"seconds", "threads", "other_load", "steal", "governor", "temperature_c"}
     assert found["threads"] >= 1 and found["seconds"] < 60
-    assert honest(steady(), found)["conditions"] == found
+    assert with_stability(steady(), found)["conditions"] == found
 
 
 def test_a_system_that_tells_nothing_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:

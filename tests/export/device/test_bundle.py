@@ -152,9 +152,9 @@ def test_refusals(tmp_path: Path) -> None:
 def test_a_table_that_fits_goes_along_and_another_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from fdikp_edge.calibration.fp16_islands import HalfPlan
-    from fdikp_edge.calibration.table import CalibrationTable, Section
+    from fdikp_edge.calibration.table import CalibrationTable, ProgramCalibration
 
-    section = Section({}, (), HalfPlan({}, (), 90.0, 60.0))
+    section = ProgramCalibration({}, (), HalfPlan({}, (), 90.0, 60.0))
     table = CalibrationTable("half", "a" * 64, (32, 32), {}, {("d" * 64, "onnx"): section})
     table.write(tmp_path / "table.json")
     stranger = maker.make(tmp_path / "stranger", "int8")
@@ -177,13 +177,13 @@ def test_a_float32_artifact_takes_along_the_ranges_of_tensorrt_or_else_of_its_ow
     pytest.importorskip("torch")
     from fdikp_edge.calibration.fp16_islands import HalfPlan
     from fdikp_edge.calibration.ranges import SCHEMES, Statistics
-    from fdikp_edge.calibration.table import CalibrationTable, Section
+    from fdikp_edge.calibration.table import CalibrationTable, ProgramCalibration
 
     sections = {}
     for profile in profiles:
         peak = 127.0 * (2 if profile == "tensorrt" else 1)
         seen = Statistics(0.0, peak, 64.0, 70.0, 10, dict.fromkeys(SCHEMES, peak), 40.0)
-        sections["b" * 64, profile] = Section({"mul": seen}, (), HalfPlan({}, (), 90.0, 60.0))
+        sections["b" * 64, profile] = ProgramCalibration({"mul": seen}, (), HalfPlan({}, (), 90.0, 60.0))
     CalibrationTable("half", "a" * 64, (32, 32), {}, sections).write(tmp_path / "table.json")
     source, out = maker.make(tmp_path), tmp_path / "x.bundle"
     if ranges is None:

@@ -16,7 +16,7 @@ from fdikp_edge.export.spectral import LoweredProgram, lower
 from fdikp_edge.export.spectral.planner import follow, make_plan, profile
 from fdikp_edge.export.spectral.rules import COMPLEX_RULES, shape
 from fdikp_edge.export.spectral.strategies import STRATEGIES
-from fdikp_edge.models.blocks import FourierUnit, WindowedFourierUnit
+from fdikp_edge.models.fdikp.blocks import FourierUnit, WindowedFourierUnit
 from fdikp_edge.runtime.errors import BadInputError, LoweringError, UnknownNameError
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -84,7 +84,7 @@ class TestRtx:
         assert str(folder) not in log and "site-packages" not in log
         assert "Profiling Verbosity    | ProfilingVerbosity.DETAILED" in log and "LayerType" not in log
 
-    def test_notes_say_which_layers_stayed_wide_and_why(self, built: tuple[str, Path, BuildResult]) -> None:
+    def test_notes_name_the_layers_in_float_and_why(self, built: tuple[str, Path, BuildResult]) -> None:
         precision, folder, result = built
         notes = [note for note in result.notes if note.startswith("engine: ")]
         if precision == "fp32":

@@ -55,8 +55,8 @@ def table(model: LoweredModel) -> CalibrationTable:
     found = calibrate(model, count=2, least_work=0)
     layers = found.section(model.lowered.key).layers
     # Said here, so that it does not hang on what calibration found out by trying.
-    wide = {layer.node: "on the spectrum" for layer in layers if layer.module.endswith("mix")}
-    return found.to_float(model.lowered.key, wide)
+    in_float = {layer.node: "on the spectrum" for layer in layers if layer.module.endswith("mix")}
+    return found.to_float(model.lowered.key, in_float)
 
 
 @pytest.fixture(scope="module", params=["int8", "fp16"])
@@ -86,13 +86,13 @@ def test_the_target_says_what_became_of_each_layer_of_the_table(
     if precision == "fp16":
         assert types == {name: ["Half"] for name in types} and not any(reasons.values())
         return
-    narrow, wide = ["Int8"], ["Float"]
+    narrow, in_float = ["Int8"], ["Float"]
     assert types == {
         "head": narrow,
-        "beside": wide,
-        "each": wide,
+        "beside": in_float,
+        "each": in_float,
         "fours": narrow,
-        "mix": wide,
+        "mix": in_float,
         "tail": narrow,
     }
     assert "spectrum" in reasons["mix"] and "one channel in a group, which TensorRT-RTX" in reasons["each"]
@@ -119,12 +119,14 @@ def test_the_census_follows_the_engine_and_not_the_table(
         EngineLayer(f"{node.name}_myl0_{number}", "correlation", "Float", (node.name,))
         for number, node in enumerate(graph.graph.node)
     ]
-    wide = census(layers, graph, section, "int8")
-    assert {(fate.found, fate.narrow) for fate in wide} == {(("Float",), False)}
-    reasons = {fate.reason for fate in wide if fate.wanted == "int8"}
-    assert reasons == {"TensorRT kept it wide"}
+    in_float = census(layers, graph, section, "int8")
+    assert {(outcome.found, outcome.narrow) for outcome in in_float} == {(("Float",), False)}
+    reasons = {outcome.reason for outcome in in_float if outcome.wanted == "int8"}
+    assert reasons == {"TensorRT kept it in float"}
     lost = census([], graph, section, "int8")
-    assert {fate.reason for fate in lost if fate.wanted == "int8"} == {"not in the engine under its name"}
+    assert {outcome.reason for outcome in lost if outcome.wanted == "int8"} == {
+        "not in the engine under its name"
+    }
     assert describe(lost, "int8")[0].startswith(f"engine: 0 of {len(lost)} layers compute in int8, ")
 
 

@@ -58,12 +58,12 @@ def weak_artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     pytest.importorskip("torch", reason="reading a calibration table needs torch")
     from fdikp_edge.calibration.fp16_islands import HalfPlan
     from fdikp_edge.calibration.ranges import SCHEMES, Statistics
-    from fdikp_edge.calibration.table import CalibrationTable, Section
+    from fdikp_edge.calibration.table import CalibrationTable, ProgramCalibration
 
     folder = tmp_path_factory.mktemp("weak")
     source = maker.make(folder)
     seen = Statistics(0.0, 127.0, 64.0, 70.0, 10, dict.fromkeys(SCHEMES, 127.0), 40.0)
-    section = Section({"x": seen, "mul": seen}, (), HalfPlan({"mul": "a reason"}, (), 90.0, 60.0))
+    section = ProgramCalibration({"x": seen, "mul": seen}, (), HalfPlan({"mul": "a reason"}, (), 90.0, 60.0))
     table = CalibrationTable("half", "a" * 64, (32, 32), {}, {("b" * 64, "onnx"): section})
     table.write(folder / "table.json")
     bundle = make_bundle([source], folder / "weak.bundle", tables=[folder / "table.json"])
@@ -222,6 +222,21 @@ def test_an_engine_of_another_bundle_is_not_run(
     options = parser("x").parse_args(["verify", "--engines", str(tmp_path / "engines")])
     with pytest.raises(ArtifactError, match="another bundle"):
         COMMANDS["verify"](Bundle.open(small_bundle, tmp_path / "cache"), options)
+
+
+def test_the_former_name_of_the_list_of_float32_layers_is_still_read(
+    classic: Callable[[str], Any], weak_artifact: Artifact, tmp_path: Path
+) -> None:
+    files = {name: (weak_artifact.path / name).read_bytes() for name in weak_artifact.passport.files}
+    files["wide.json"] = files.pop(device_build.FLOAT32_LAYERS_FILE)
+    with ArtifactWriter(tmp_path / "older") as writer:
+        for name, content in files.items():
+            (writer.folder / name).write_bytes(content)
+        writer.commit(weak_artifact.passport)
+    classic("10.3.0")
+    built = build_artifact(Artifact.open(tmp_path / "older"), tmp_path / "engine", Settings(weak="fp16"))
+    asked = json.loads((built.path / "model.engine").read_bytes().partition(b"\n")[0])
+    assert asked["wide"] == ["node_deblurred"]
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])

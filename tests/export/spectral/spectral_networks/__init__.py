@@ -3,14 +3,14 @@
 Everything is of our own writing, after the published idea each docstring names.
 """
 
-from fdikp_edge.tests.export.spectral.spectral_networks import (
+from . import (
     algebra,
     operators,
     optics,
     restoration,
     signals,
 )
-from fdikp_edge.tests.export.spectral.spectral_networks.case import Network, to_double
+from .case import Network, to_double
 
 NETWORKS: tuple[Network, ...] = (
     *restoration.NETWORKS,

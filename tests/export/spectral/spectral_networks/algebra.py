@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from fdikp_edge.tests.export.spectral.spectral_networks.case import Network
 from torch import Tensor, nn
+
+from .case import Network
 
 
 class VolumeFilter(nn.Module):

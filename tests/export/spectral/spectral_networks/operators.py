@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from fdikp_edge.tests.export.spectral.spectral_networks.case import Network
 from torch import Tensor, nn
+
+from .case import Network
 
 
 class GlobalFilter(nn.Module):

@@ -6,8 +6,9 @@ import math
 
 import torch
 import torch.nn.functional as F
-from fdikp_edge.tests.export.spectral.spectral_networks.case import Network
 from torch import Tensor, nn
+
+from .case import Network
 
 
 class HilbertEnvelope(nn.Module):

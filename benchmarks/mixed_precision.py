@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..export.calibrate import Bounds, choose_mixed_precision
 from ..export.targets import Target
+from ..runtime.progress import Progress
 from .timing.layer_times import Stopwatch
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def timed_mixed_precision(
     samples: Samples | None = None,
     pairs: str | Path | None = None,
     threads: int | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> CalibrationTable:
     """Return the table of the int8 and float layers that meet the bounds on a target, timed on this machine.
 
@@ -39,7 +39,7 @@ def timed_mixed_precision(
         samples: see :func:`fdikp_edge.export.calibrate.choose_mixed_precision`, as ``pairs``.
         pairs: photos to judge on.
         threads: processor threads; all that may be used when ``None``.
-        progress: told (steps done, steps in all, what is being done).
+        progress: called with (steps done, steps in total, message).
 
     Raises:
         TargetUnavailableError: the target cannot be timed here.

@@ -1,7 +1,7 @@
-"""Photos that a mixture is judged on: blurred ones, and what each should become.
+"""Photos on which mixed precision is evaluated: blurred ones, and the sharp photo of each.
 
-Real pairs are best. Where there are none, the calibration photos stand for the sharp ones, and are put out of
-focus here by a disk, in linear light.
+Real pairs are best. Without them, the calibration photos are the sharp ones, and are defocused by a disk in
+linear light.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from ..runtime.errors import CalibrationError
 from ..runtime.images import read_photo
 from ..runtime.pairs import find_pairs
 from ..runtime.photo import Array
+from ..runtime.pixels import middle, planes
 from .defocus import out_of_focus
 from .samples import Samples
 
 COUNT = 8
-"""Photos that each mixture is judged on; layers by themselves are ranked on the first few of them."""
+"""Photos on which each selection of layers is evaluated; single layers are ranked on the first few."""
 RADIUS = 3.0
 """Of the disk, in pixels; in the middle of what real pairs of a few megapixels show."""
 
@@ -55,13 +56,13 @@ def of_pairs(
     """Return the middles of pairs of photos, spread evenly over those in ``folder``.
 
     Args:
-        folder: holds ``blur`` and ``sharp`` with files of equal names, or folders of that kind.
+        folder: holds ``blur`` and ``sharp`` with files of equal names, or contains such folders.
         size: height and width of the program.
         dtype: as :func:`of_samples`.
         count: how many pairs at most.
 
     Raises:
-        BadInputError: no pairs there.
+        BadInputError: no pairs found.
         CalibrationError: a photo smaller than ``size``, or one of another size than its partner.
         ImageError: a photo that cannot be read.
     """
@@ -84,14 +85,11 @@ def _middle(pixels: Array, size: tuple[int, int], path: Path) -> Array:
     height, width = pixels.shape[:2]
     if height < size[0] or width < size[1]:
         raise CalibrationError(f"{path}: {height}x{width} pixels, smaller than a tile of {size[0]}x{size[1]}")
-    top, left = (height - size[0]) // 2, (width - size[1]) // 2
-    return np.ascontiguousarray(pixels[top : top + size[0], left : left + size[1]])
+    return np.ascontiguousarray(middle(pixels, size))
 
 
 def _as_inputs(blurred: Sequence[Array], sharp: Sequence[Array], dtype: str, words: str) -> EvaluationPairs:
     def as_input(pixels: Array) -> Array:
-        if dtype == "uint8":
-            return np.ascontiguousarray(pixels[None])
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+        return np.ascontiguousarray(pixels[None]) if dtype == "uint8" else planes(pixels)
 
     return EvaluationPairs([as_input(p) for p in blurred], [as_input(p) for p in sharp], words)

@@ -19,7 +19,8 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from ..runtime.photo import Array
-from .emulate import HalfRunner, psnr_db
+from ..runtime.pixels import psnr_db
+from .emulate import HalfRunner
 from .layers import module_of
 from .runner import Runner
 
@@ -59,6 +60,11 @@ class Certificate:
     peak: float
     decision: str
 
+    @property
+    def overflows(self) -> bool:
+        """Whether the transform must stay in float32."""
+        return not (self.bound <= HALF_MAX or self.peak * HEADROOM <= HALF_MAX)  # also where one is NaN
+
 
 @dataclass(frozen=True)
 class HalfPlan:
@@ -79,11 +85,12 @@ class HalfPlan:
         return {"wide": values.pop("float32_layers"), **values}
 
     def describe(self, counts: Mapping[str, int]) -> list[str]:
-        """Say what was decided; ``counts``: float16 and float32 nodes and casts in the file."""
+        """Return notes on the decisions; ``counts``: float16 and float32 nodes and casts in the file."""
         notes = [
             f"fp16: {counts['float16']} nodes in float16, {counts['float32']} in float32, "
             f"{counts['casts']} casts; with every value rounded to float16 {self.emulated_db:.1f} dB against "
-            f"float32 ({self.unguarded_db:.1f} dB without islands), emulated: a processor computes it wider"
+            f"float32 ({self.unguarded_db:.1f} dB without islands); emulated, "
+            "hardware may accumulate in higher precision"
         ]
         held: dict[str, int] = {}
         for reason in self.float32_layers.values():
@@ -101,12 +108,14 @@ def decide(
     float32_layers = {
         node: f"transform {transform.site}: {certificate.decision}"
         for transform, certificate in zip(transforms, certificates, strict=True)
-        if certificate.decision.startswith("float32")
+        if certificate.overflows
         for node in transform.nodes
     }
     for name, peak in peaks.items():
         if peak * HEADROOM > HALF_MAX:
-            float32_layers.setdefault(name, f"a peak of {peak:.3g} leaves no room under {HALF_MAX:g}")
+            float32_layers.setdefault(
+                name, f"its peak of {peak:.3g} is too close to the float16 maximum {HALF_MAX:g}"
+            )
     float32_layers |= {
         node: reason for node, reason in _constants(program).items() if node not in float32_layers
     }
@@ -122,13 +131,13 @@ def _certify(transform: Transform, peaks: Mapping[str, float]) -> Certificate:
     peak = max((peaks.get(name, 0.0) for name in transform.nodes), default=0.0)
     bound = transform.gain * entering
     if bound <= HALF_MAX:
-        decision = "float16: no input as large as those seen can overflow"
+        decision = "float16: inputs up to the largest one seen cannot overflow"
     elif peak * HEADROOM <= HALF_MAX:
         decision = (
-            f"float16: the bound is not met on photos, whose peak leaves {HALF_MAX / peak:.0f} times room"
+            f"float16: the peak on photos is {HALF_MAX / peak:.0f} times below overflow, unlike the bound"
         )
     else:
-        decision = "float32: it would overflow"
+        decision = "float32: would overflow"
     return Certificate(transform.site, transform.module, transform.gain, entering, bound, peak, decision)
 
 
@@ -160,11 +169,11 @@ def _constants(program: ExportedProgram) -> dict[str, str]:
             continue
         for value in node.args:
             if isinstance(value, float) and value and _loss(torch.tensor(value)) > 2.0**-11:
-                found[node.name] = f"the constant {value:g} is not a float16"
+                found[node.name] = f"the constant {value:g} is not representable in float16"
     for name, tensor in Runner(program).stored.items():
         if tensor.is_floating_point() and tensor.numel() and _loss(tensor) > 2.0**-11:
             for user in (n for n in program.graph.nodes if n.name == name):
-                found |= {reader.name: f"{name} rounds badly to float16" for reader in user.users}
+                found |= {reader.name: f"{name} loses too much precision in float16" for reader in user.users}
     return found
 
 
@@ -202,7 +211,7 @@ def _widen(
         for m, names in modules.items()
     }
     for module, lost in sorted(alone.items(), key=lambda item: item[1]):
-        reason = f"module {module or 'root'} alone leaves {lost:.0f} dB in float16"
+        reason = f"module {module or 'root'} alone reduces the PSNR to {lost:.0f} dB in float16"
         float32_layers |= dict.fromkeys(modules[module], reason)
         found = _emulated(program, arrays, expected, float32_layers)
         if found >= WANTED_DB or not math.isfinite(lost):

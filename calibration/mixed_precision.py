@@ -1,4 +1,4 @@
-"""What a search for a mixture of 8 bits and floats was asked, what it measured, and what it found."""
+"""Bounds, measurements and result of a mixed-precision search (int8 and float layers)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..runtime.errors import BadInputError
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a mixture must keep: at most ``max_drop_db`` lost against the sharp photos, at least
+    """What a selection of layers must meet: at most ``max_drop_db`` lost against the sharp photos, at least
     ``min_speedup`` times the speed of floats; ``None`` for no bound.
 
     Raises:
@@ -27,33 +27,31 @@ class Bounds:
         drop, speedup = self.max_drop_db, self.min_speedup
         if drop is None and speedup is None:
             raise BadInputError(
-                "a mixture needs a bound: the decibels it may lose, or the speed it must reach"
+                "mixed precision needs a bound: the maximum PSNR loss or the minimum speed-up"
             )
         if drop is not None and not 0 <= drop < math.inf:
-            raise BadInputError(f"max_drop_db {drop}: expected decibels, 0 or more")
+            raise BadInputError(f"max_drop_db {drop}: expected 0 dB or more")
         if speedup is not None and not 0 < speedup < math.inf:
-            raise BadInputError(f"min_speedup {speedup}: expected how many times the speed, more than 0")
+            raise BadInputError(f"min_speedup {speedup}: expected a factor above 0")
 
     def met(self, point: Point) -> bool:
-        """Whether a mixture keeps both."""
+        """Whether a selection of layers meets both bounds."""
         return (self.max_drop_db is None or point.drop_db <= self.max_drop_db) and self.fast(point)
 
     def fast(self, point: Point) -> bool:
-        """Whether a mixture keeps the bound on speed."""
+        """Whether a selection of layers meets the bound on speed."""
         return self.min_speedup is None or point.speedup >= self.min_speedup
 
     def words(self) -> str:
-        """The bounds in words."""
+        """The bounds as text."""
         drop = "" if self.max_drop_db is None else f"loses at most {self.max_drop_db:g} dB"
-        speed = (
-            "" if self.min_speedup is None else f"is at least {self.min_speedup:g} times as fast as floats"
-        )
+        speed = "" if self.min_speedup is None else f"is at least {self.min_speedup:g} times as fast as float"
         return " and ".join(filter(None, (drop, speed)))
 
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Milliseconds of one layer in floats and in 8 bits, as the runtime's own profile tells."""
+    """Milliseconds of one layer in float and in int8, from the runtime's own profile."""
 
     float_ms: float
     int8_ms: float
@@ -129,12 +127,12 @@ class Point:
 
 @dataclass(frozen=True)
 class MixedPrecision:
-    """The answer of a search, as the calibration table keeps it.
+    """The result of a search, as stored in the calibration table.
 
     ``photos`` says what was measured on; ``times`` holds the figures of the whole network (those by layer
     are in ``ranking``, the most costly layer first). ``points`` is the curve, from all layers in 8 bits on;
     ``chosen`` the index of the point that the table holds. ``confirmed_speedup`` is how many times faster
-    than floats the mixture itself was, built and timed side by side; 0 if it was not timed.
+    than the float model the result was, built and timed side by side; 0 if it was not timed.
     """
 
     bounds: Bounds
@@ -150,14 +148,16 @@ class MixedPrecision:
         return {**asdict(self), "summary": self.summary()}
 
     def summary(self) -> str:
-        """Say in one line what stays in floats, and what that gives."""
+        """Return one line: the layers kept in float, and the resulting accuracy and speed."""
         point = self.points[self.chosen]
         kept = [trial.label for trial in self.ranking[: point.in_floats]]
         more = f" and {len(kept) - 6} more" if len(kept) > 6 else ""
-        what = f"{', '.join(kept[:6])}{more} back in floats" if kept else "every layer stays in int8"
-        timed = f", {self.confirmed_speedup:.2f} times as built" if self.confirmed_speedup else ""
+        what = f"{', '.join(kept[:6])}{more} kept in float" if kept else "all layers in int8"
+        timed = (
+            f", {self.confirmed_speedup:.2f} times measured after building" if self.confirmed_speedup else ""
+        )
         return (
-            f"{what}: {point.psnr_db:.1f} dB against floats, {point.drop_db:.3f} dB lost on {self.photos}, "
-            f"{point.speedup:.2f} times the speed of floats{timed} ({self.times.runtime}, "
-            f"{self.times.threads} threads, {self.times.machine}; by layer: {self.times.source})"
+            f"{what}: {point.psnr_db:.1f} dB PSNR against float, {point.drop_db:.3f} dB lost on "
+            f"{self.photos}, {point.speedup:.2f} times as fast as float{timed} ({self.times.runtime}, "
+            f"{self.times.threads} threads, {self.times.machine}; time per layer: {self.times.source})"
         )

@@ -1,4 +1,4 @@
-"""Which layers are worth their 8 bits, and the best mixture that meets a bound.
+"""Which layers to compute in int8: the best selection that meets a bound.
 
 Layers are ranked by what they alone lose in the picture (emulated, on photos, in the order of the program)
 per millisecond they save. The search starts with every layer in 8 bits and gives floats back to the layers
@@ -17,21 +17,23 @@ from torch.export import ExportedProgram
 
 from ..runtime.errors import CheckFailedError
 from ..runtime.photo import Array
-from .emulate import Int8Runner, psnr_db
+from ..runtime.pixels import psnr_db
+from ..runtime.progress import Progress
+from .emulate import Int8Runner
 from .evaluation_pairs import EvaluationPairs
 from .layers import Layer
+from .levels import LEVELS
 from .mixed_precision import Bounds, LayerTime, MixedPrecision, Point, Times, Trial
 from .runner import Runner
 from .table import CalibrationTable, ProgramKey
 
-Progress = Callable[[int, int, str], None]
 CURVE = 14
 """Mixtures that are emulated whatever the bound, evenly from all layers in 8 bits to one."""
 RANKED = 3
 """Photos that each layer is tried on by itself, evenly over those of the evaluation pairs."""
 STEPS = 1000
-NO_TIME = "8 bits save no time in it, as timed for the mixture"
-COSTLY = "mixed precision: it loses more of the picture than the bound leaves room for"
+NO_TIME = "int8 saves no time in it, as timed for mixed precision"
+COSTLY = "mixed precision: its PSNR loss does not fit the bound"
 
 
 def search(
@@ -43,12 +45,13 @@ def search(
     bounds: Bounds,
     *,
     rounded_results: bool = False,
+    weight_levels: int = LEVELS,
     progress: Progress | None = None,
 ) -> CalibrationTable:
-    """Give layers back to floats until the bounds are met, and return the table of the mixture.
+    """Move layers to float until the bounds are met, and return the resulting table.
 
-    With a bound on the picture the fastest mixture that keeps it is taken; with one on the speed alone, the
-    one with the best picture that is still as fast. The table's section holds the
+    With a bound on the PSNR loss, the fastest selection within it is taken; with a bound on speed alone,
+    the one with the smallest loss that is fast enough. The table's section holds the
     :class:`.mixed_precision.MixedPrecision`, and each layer that went back says why.
 
     Args:
@@ -59,15 +62,16 @@ def search(
         times: of the network, whole and by layer.
         bounds: what to keep.
         rounded_results: whether the target rounds the results of layers too.
-        progress: told (steps done, steps in all at most, what is being done).
+        weight_levels: the largest 8-bit value of a weight in the target's files.
+        progress: called with (steps done, maximum steps, message).
 
     Raises:
-        CheckFailedError: no mixture meets the bounds; says the best that can be reached.
+        CheckFailedError: the bounds cannot be met; the message gives the best result.
     """
-    bench = _Bench(program, table, key, pairs, rounded_results)
+    bench = _Bench(program, table, key, pairs, rounded_results, weight_levels)
     layers = table.section(key).quantised()
     if not layers:
-        raise CheckFailedError("there is no layer in 8 bits to mix: the table leaves all of them in floats")
+        raise CheckFailedError("no int8 layers to choose from: the table keeps all layers in float")
     saved = times.saved_ms([layer.node for layer in layers])
     trials = [
         Trial(layer.node, layer.module, psnr, took.float_ms, took.int8_ms, saved[layer.node])
@@ -101,14 +105,14 @@ def _curve(
     bounds: Bounds,
     told: Callable[[float, str], None],
 ) -> list[Point]:
-    """Emulate mixtures from all layers in 8 bits to one, closer together around the bound."""
+    """Emulate selections from all int8 layers down to one, with smaller steps around the bound."""
     count = len(ranking)
     useless = sum(trial.saved_ms <= 0 for trial in ranking)
     found: dict[int, Point] = {}
 
     def at(widened: int) -> Point:
         if widened not in found:
-            told(min(1.0, len(found) / (CURVE + 6)), f"{widened} of {count} layers in floats")
+            told(min(1.0, len(found) / (CURVE + 6)), f"{widened} of {count} layers in float")
             psnr, drop = bench.run([trial.node for trial in ranking[widened:]])
             gain = saved(widened)
             last = ranking[widened - 1].label if widened else ""
@@ -142,7 +146,7 @@ def _choose(points: Sequence[Point], bounds: Bounds) -> int:
     Raises:
         CheckFailedError: none meets the bounds.
     """
-    # A mixture that is no faster than floats is no answer, whatever its picture.
+    # A selection that is no faster than float is useless, whatever its accuracy.
     good = [index for index, point in enumerate(points) if bounds.met(point) and point.speedup > 1]
     if good and bounds.max_drop_db is not None:
         return max(good, key=lambda index: points[index].speedup)
@@ -153,11 +157,11 @@ def _choose(points: Sequence[Point], bounds: Bounds) -> int:
     best = min(fast or points, key=lambda point: point.drop_db)
     reach = f"the fastest reaches {fastest.speedup:.2f} times and loses {fastest.drop_db:.3f} dB"
     if bounds.max_drop_db is not None:
-        reach += f"; the best picture{' at that speed' if fast else ''} loses {best.drop_db:.3f} dB at "
+        reach += f"; the smallest loss{' at that speed' if fast else ''} is {best.drop_db:.3f} dB at "
         reach += f"{best.speedup:.2f} times"
     raise CheckFailedError(
-        f"no mixture of int8 and floats {bounds.words()}: {reach}. Floats alone lose nothing, at the "
-        "speed of fp32"
+        f"no selection of int8 layers {bounds.words()}: {reach}. Without int8 there is no loss, at "
+        "the speed of fp32"
     )
 
 
@@ -187,7 +191,7 @@ def times_by_work(
 
 
 class _Bench:
-    """Emulates mixtures on evaluation pairs and scores them."""
+    """Emulates selections of int8 layers on evaluation pairs and scores them."""
 
     def __init__(
         self,
@@ -196,12 +200,15 @@ class _Bench:
         key: ProgramKey,
         pairs: EvaluationPairs,
         rounded_results: bool,
+        weight_levels: int,
     ) -> None:
         self.program, self.pairs = program, pairs
         section = table.section(key)
         scales = {name: table.scale(key, name) for name in section.tensors}
         self.layers = {layer.node: layer for layer in section.quantised()}
-        self.runner = partial(Int8Runner, program, scales=scales, rounded_results=rounded_results)
+        self.runner = partial(
+            Int8Runner, program, scales=scales, rounded_results=rounded_results, weight_levels=weight_levels
+        )
         plain = Runner(program)
         self.expected = [plain(array) for array in pairs.blurred]
         self.marks = [self._mark(f, sharp) for f, sharp in zip(self.expected, pairs.sharp, strict=True)]

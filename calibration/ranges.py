@@ -26,13 +26,13 @@ from torch.export import ExportedProgram
 from ..runtime.errors import CalibrationError
 from ..runtime.photo import Array
 from .layers import module_of
+from .levels import LEVELS
 from .runner import Runner
 
 SCHEMES = ("minmax", "percentile", "mse", "entropy")
 DEFAULT_SCHEME = "percentile"
 """What keeps most of the picture, on pairs of photos: layers that follow forgive a clipped value sooner than
 coarser steps for all others."""
-LEVELS = 127
 BINS = 2048
 PERCENTILE = 0.9997
 """Measured: with 99.99 % steps are coarser than they need to be on pairs of photos, with 99.95 % photos in
@@ -183,7 +183,7 @@ def collect(
                 where = f" of module {path!r}" if (path := module_of(node)) else ""
                 raise CalibrationError(
                     f"tensor {node.name!r}{where} holds NaN or infinity on calibration tile {index}: the "
-                    "network or its weights are broken, and no range could be right"
+                    "network or its weights are broken, so no range would be valid"
                 )
             histograms.setdefault(node.name, Histogram()).add(value)
         return value
@@ -194,5 +194,5 @@ def collect(
             progress(index, len(inputs))
         runner(array)
     if missing := sorted(wanted - set(histograms)):
-        raise CalibrationError(f"the program has no tensor {missing[0]!r} to take a range of")
+        raise CalibrationError(f"the program has no tensor {missing[0]!r}")
     return {name: histograms[name].statistics() for name in tensors}

@@ -53,7 +53,7 @@ class Runner(fx.Interpreter):
             self.step(node)
         outputs = self.env[node]
         if len(outputs) != 1:
-            raise CalibrationError(f"a program with one output is needed; this one has {len(outputs)}")
+            raise CalibrationError(f"expected a program with one output; this one has {len(outputs)}")
         result: Array = outputs[0].contiguous().numpy()
         return result
 

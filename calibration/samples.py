@@ -20,6 +20,7 @@ import numpy as np
 from ..runtime.errors import CalibrationError
 from ..runtime.images import FORMATS, read_photo
 from ..runtime.photo import Array, Photo
+from ..runtime.pixels import middle_of, planes
 
 DEFAULT_COUNT = 24
 """Tiles that ranges are taken from."""
@@ -82,10 +83,7 @@ class Samples:
 
     def arrays(self) -> list[Array]:
         """Return the tiles as float32 [1, 3, H, W] in [0, 1]."""
-        return [
-            np.ascontiguousarray(tile.pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255)
-            for tile in self.tiles
-        ]
+        return [planes(tile.pixels) for tile in self.tiles]
 
     def coverage(self) -> dict[str, list[float]]:
         """Return feature -> [lowest, highest] over the tiles."""
@@ -118,7 +116,7 @@ def find_photos(paths: Sequence[str | Path]) -> list[Path]:
         elif entry.exists():
             found.append(entry)
         else:
-            raise CalibrationError(f"{entry}: there is no such photo or folder")
+            raise CalibrationError(f"{entry}: no such photo or folder")
     if not found:
         raise CalibrationError(f"no photo ({', '.join(FORMATS)}) in {', '.join(map(str, paths))}")
     return sorted(dict.fromkeys(found))
@@ -137,14 +135,14 @@ def choose(
     """
     if len(photos) < LEAST_PHOTOS:
         raise CalibrationError(
-            f"{len(photos)} photo to calibrate with: at least {LEAST_PHOTOS} are needed, and a dozen of "
-            "different scenes is good; leave them out to use the set that is shipped"
+            f"{len(photos)} photo to calibrate with: at least {LEAST_PHOTOS} are needed, and about "
+            "12 different scenes are recommended; give none to use the included photos"
         )
     warnings, tiles, black, small = [], [], [], []
     if len(photos) < FEW_PHOTOS:
         warnings.append(
-            f"only {len(photos)} photos: ranges follow these few scenes, and brighter or busier photos "
-            "will be clipped"
+            f"only {len(photos)} photos: ranges cover only these scenes; brighter or more detailed photos "
+            "may be clipped"
         )
     rng = np.random.default_rng(seed)
     for path in photos:
@@ -156,20 +154,17 @@ def choose(
             black.append(Path(path).name)
         tiles += cut
     if not tiles:
-        raise CalibrationError(
-            f"all {len(photos)} photos are black: every range would be zero and every layer would be clipped "
-            "to nothing"
-        )
+        raise CalibrationError(f"all {len(photos)} photos are black: all ranges would be zero")
     if black:
-        warnings.append(f"nothing but black in {_some(black)}: left out")
+        warnings.append(f"not used, all black: {_some(black)}")
     if small:
         warnings.append(
-            f"smaller than a tile of {size[0]}x{size[1]}: {_some(small)}, continued by the mirror image, "
-            "whose edges are smoother than a photo's"
+            f"smaller than a tile of {size[0]}x{size[1]}: {_some(small)}, extended by mirroring, "
+            "which has smoother edges than a real photo"
         )
     chosen = _farthest(tiles, count, rng)
     if len(chosen) < count:
-        warnings.append(f"the photos give {len(chosen)} different tiles of the {count} asked for")
+        warnings.append(f"the photos give only {len(chosen)} different tiles of {count} requested")
     return Samples(tuple(chosen), len(photos), len(tiles), tuple(warnings))
 
 
@@ -212,7 +207,7 @@ def _tiles(photo: Photo, name: str, size: tuple[int, int], rng: Any) -> list[Til
     if any(missing):
         pixels = np.pad(pixels, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")
     rows, columns = pixels.shape[0] - size[0], pixels.shape[1] - size[1]
-    places = {(rows // 2, columns // 2)}
+    places = {(middle_of(pixels.shape[0], size[0]).start, middle_of(pixels.shape[1], size[1]).start)}
     for _ in range(4 * CANDIDATES_PER_PHOTO):
         if len(places) >= CANDIDATES_PER_PHOTO:
             break

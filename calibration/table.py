@@ -22,8 +22,9 @@ from ..runtime.errors import CalibrationError, FdikpEdgeError
 from ..runtime.files import replacing
 from .fp16_islands import HALF_TILES, HalfPlan, Transform, decide
 from .layers import LEAST_WORK, Layer, find_layers
+from .levels import LEVELS
 from .mixed_precision import MixedPrecision
-from .ranges import DEFAULT_SCHEME, LEVELS, SCHEMES, Statistics, collect
+from .ranges import DEFAULT_SCHEME, SCHEMES, Statistics, collect
 from .samples import Samples
 from .spectral_layers import TILES, refuse_lossy_layers
 from .table_fields import read_key, read_section, wrong
@@ -93,9 +94,7 @@ class CalibrationTable:
         made = f"this calibration table was made for {self.model}, weights {self.weights_sha256[:12]}, "
         made += f"{self.size[0]}x{self.size[1]}"
         if weights_sha256 != self.weights_sha256:
-            raise CalibrationError(
-                f"{made}, and these are other weights ({weights_sha256[:12]}): calibrate anew"
-            )
+            raise CalibrationError(f"{made}, but the weights are now {weights_sha256[:12]}: calibrate again")
         if size != self.size:
             raise CalibrationError(f"{made}, not for {size[0]}x{size[1]}: calibrate at that size")
 
@@ -112,20 +111,20 @@ class CalibrationTable:
         if others:
             raise CalibrationError(
                 f"this calibration table was made for {' and '.join(others)}, not for {profile}, which "
-                "lowers to the same program but may want other layers in 8 bits: calibrate anew, with this "
-                "target among those that --target names"
+                "lowers to the same program but may need other int8 layers: calibrate again and include "
+                "this target in --target"
             )
         others = list(dict.fromkeys(other for _, other in self.sections))
         if profile not in others:
             raise CalibrationError(
                 f"this calibration table was made for {' and '.join(others)}, not for {profile}: calibrate "
-                "anew, with this target among those that --target names"
+                "again and include this target in --target"
             )
         made = ", ".join(f"{other} {program[:12]}" for program, other in self.sections)
         raise CalibrationError(
-            f"this calibration table was made for other programs ({self.model}, "
+            f"this table was made for other programs ({self.model}, "
             f"weights {self.weights_sha256[:12]}, {self.size[0]}x{self.size[1]}: {made}) than the one "
-            f"to be built ({profile} {program_sha256[:12]}); ranges fit one graph only: calibrate anew"
+            f"to be built ({profile} {program_sha256[:12]}); ranges fit one graph only: calibrate again"
         )
 
     def only(self, key: ProgramKey) -> CalibrationTable:
@@ -230,11 +229,11 @@ def _parse(content: Any) -> CalibrationTable:
         raise wrong("format", f"is not {FORMAT!r}")
     if content.get("version") != VERSION:
         raise wrong(
-            "version", f"is {content.get('version')!r:.20}; this release reads {VERSION}: calibrate anew"
+            "version", f"is {content.get('version')!r:.20}; this release reads {VERSION}: calibrate again"
         )
     said = content.pop("sha256", None)
     if said != strict_json.digest(content):
-        raise wrong("sha256", "does not match the content: edited by hand or damaged; make the table anew")
+        raise wrong("sha256", "does not match the content: edited by hand or damaged; calibrate again")
     if content["scheme"] not in SCHEMES:
         raise wrong("scheme", f"is none of {', '.join(SCHEMES)}")
     sections = {
@@ -243,7 +242,7 @@ def _parse(content: Any) -> CalibrationTable:
         for profile, section in dict(profiles).items()
     }
     if not sections:
-        raise wrong("programs", "holds no program")
+        raise wrong("programs", "contains no program")
     height, width = (int(n) for n in content["size"])
     return CalibrationTable(
         model=str(content["model"]),
@@ -278,7 +277,7 @@ def calibrate_program(
         arrays: the tiles as the program takes them; float32 [1, 3, H, W] when ``None``.
         least_work: see :func:`.layers.find_layers`.
         transforms: the program's transforms, for the decision on float16.
-        progress: told (tiles done, tiles in all).
+        progress: called with (tiles done, tiles in total).
 
     Returns:
         Profile -> its section.

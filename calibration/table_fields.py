@@ -36,7 +36,7 @@ def read_section(
     for layer in layers:
         for verb, name in (("reads", layer.input), ("makes", layer.node)):
             if not layer.reason and name not in tensors:
-                raise wrong(f"layer {layer.node!r}", f"{verb} {name!r}, of which there is no range")
+                raise wrong(f"layer {layer.node!r}", f"{verb} {name!r}, which has no range")
     mixture = value.get("mixture")  # which only a search leaves
     return (
         tensors,
@@ -56,7 +56,7 @@ def _mixture(value: Any) -> MixedPrecision:
     chosen = _count(value["chosen"], "chosen")
     ranking = [_figures(Trial, entry, "ranking") for entry in value["ranking"]]
     if chosen >= len(points) or points[chosen].in_floats > len(ranking):
-        raise wrong("mixture.chosen", "is none of its points")
+        raise wrong("mixture.chosen", "is not the index of a point")
     return MixedPrecision(
         bounds=Bounds(
             **{
@@ -118,10 +118,12 @@ def _statistics(value: Any, name: str) -> Statistics:
 
 
 def _layer(value: Any) -> Layer:
-    names = [f.name for f in dataclasses.fields(Layer) if f.name != "macs"]
-    return Layer(
-        **{name: _text(value[name], f"layer {name}") for name in names}, macs=_count(value["macs"], "macs")
-    )
+    names = [f.name for f in dataclasses.fields(Layer) if f.name not in ("macs", "weights_only")]
+    texts = {name: _text(value[name], f"layer {name}") for name in names}
+    weights_only = value["weights_only"]
+    if type(weights_only) is not bool:
+        raise wrong("layer weights_only", f"is {weights_only!r:.40}, not true or false")
+    return Layer(**texts, macs=_count(value["macs"], "macs"), weights_only=weights_only)
 
 
 def _number(value: Any, where: str) -> float:

@@ -17,7 +17,7 @@ from typing import ParamSpec
 
 import typer
 
-from ..runtime.errors import FdikpEdgeError
+from ..runtime.errors import FdikpEdgeError, OutputExistsError
 from ..runtime.packages import Requirement
 from ..runtime.program import finish
 from ..runtime.strict_json import printable
@@ -63,11 +63,11 @@ def _code_of(command: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> in
         code = command(*args, **kwargs)
         finish()
         return code
+    except OutputExistsError as error:
+        complain(f"{error} (option --overwrite)")  # the rooms do not know what the option is called here
+        return error.exit_code
     except FdikpEdgeError as error:
-        text = str(error)
-        # The rooms do not know what the option is called here.
-        named = "overwrite" not in text or "--overwrite" in text
-        complain(text if named else f"{text} (option --overwrite)")
+        complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         complain("stopped; no partial output is left", kind="interrupted")

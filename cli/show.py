@@ -6,17 +6,18 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..runtime.program import put
+from ..runtime.progress import Progress
 from ..runtime.strict_json import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-Step = Callable[[int, int, str], None]
-"""Told about progress: steps done, steps in all, what is being done now."""
+Step = Progress
+"""Called with progress: steps done, steps in total, message."""
 
 PIPED_WIDTH = 140
 _STATE_STYLES = {"verified": "green", "failed": "bold red", "unverified": "yellow", "unavailable": "yellow"}

@@ -22,6 +22,6 @@ def run() -> None:
 
         run_commands()
     except KeyboardInterrupt:
-        # Once a command runs it says so itself, and tidies up; here nothing has been begun.
+        # A running command reports this itself and cleans up; here no work has begun.
         os.write(2, b"fdikp-edge: interrupted: stopped before any work began\n")
         sys.exit(INTERRUPTED)

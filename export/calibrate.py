@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
 from ..calibration import evaluation_pairs
 from ..calibration.defocus import RADII, in_turn
 from ..calibration.fp16_islands import Transform
-from ..calibration.layers import LEAST_WORK, LINEAR, NO_FASTER
+from ..calibration.layers import LEAST_WORK, LINEAR, NO_FASTER, module_of
 from ..calibration.mixed_precision import Bounds, LayerTime, MixedPrecision, Times
 from ..calibration.mixed_precision_search import search, times_by_work
 from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
@@ -25,8 +24,10 @@ from ..calibration.table import (
 )
 from ..models import zoo
 from ..runtime.photo import Array
+from ..runtime.pixels import as_input
+from ..runtime.progress import Progress
 from .lowered import LoweredModel
-from .roles import ends, exposed, module_of, protected, sites_of
+from .roles import ends, exposed, protected, sites_of
 from .spectral import LoweredProgram
 from .spectral.planner import profile as profile_of
 from .target import Target
@@ -60,10 +61,10 @@ def calibrate(
     least_work: int = LEAST_WORK,
     guarded: bool = True,
     protect_outliers: bool = False,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> CalibrationTable:
-    """Take ranges of a network on photos, once for each program it was lowered to, and choose the layers of
-    each profile that it was lowered for.
+    """Collect a network's activation ranges on photos, once per lowered program, and choose the int8 layers
+    of each profile.
 
     Args:
         models: one network at one size, lowered for one or more profiles.
@@ -74,8 +75,8 @@ def calibrate(
         least_work: layers of fewer multiply-adds stay in floats.
         guarded: leave transforms, kernel inversion, and spectra where they cost the picture too much, in
             floats; without, to see what for.
-        protect_outliers: leave what hard pictures lose most by in floats as well (:func:`.roles.exposed`).
-        progress: told (steps done, steps in all, what is being done).
+        protect_outliers: also keep layers sensitive to hard test patterns in float (:func:`.roles.exposed`).
+        progress: called with (steps done, steps in total, message).
 
     Raises:
         CalibrationError: too few photos, nothing but black, or a network that returns NaN.
@@ -93,7 +94,7 @@ def calibrate(
 
         def told(tile: int, tiles: int, done: int = done, names: str = ", ".join(profiles)) -> None:
             if progress is not None:
-                progress(done * tiles + tile, len(programs) * tiles, f"taking ranges ({names})")
+                progress(done * tiles + tile, len(programs) * tiles, f"collecting ranges ({names})")
 
         lowered = next(iter(profiles.values()))
         found = calibrate_program(
@@ -146,15 +147,13 @@ def choose_samples(
 
 
 def default_radii(photos: Sequence[str | Path] | None) -> Sequence[float]:
-    """Return the radii in pixels that tiles of these photos are put out of focus by where nobody says any."""
+    """Return the default defocus radii, in pixels, for tiles of these photos."""
     return (0.0,) if photos else RADII
 
 
 def inputs_of(model: LoweredModel, samples: Samples) -> list[Array]:
     """Return tiles as a model's program takes them."""
-    if model.contracts[0].dtype == "uint8":
-        return [np.ascontiguousarray(tile.pixels[None]) for tile in samples.tiles]
-    return samples.arrays()
+    return [as_input(tile.pixels, model.contracts[0]) for tile in samples.tiles]
 
 
 def _kept(lowered: LoweredProgram, *, protect_outliers: bool) -> dict[str, str]:
@@ -217,9 +216,9 @@ def choose_mixed_precision(
     *,
     samples: Samples | None = None,
     pairs: str | Path | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> CalibrationTable:
-    """Return the table with the layers in floats that the bounds ask for.
+    """Return the table with as many layers in float as the bounds require.
 
     See :func:`fdikp_edge.calibration.mixed_precision_search.search`.
 
@@ -231,10 +230,10 @@ def choose_mixed_precision(
         times: of its float and int8 files.
         samples: tiles to defocus and restore, where there are no pairs; of the shipped photos when ``None``.
         pairs: a folder of pairs of photos, see :func:`.evaluation_pairs.of_pairs`.
-        progress: told (steps done, steps in all, what is being done).
+        progress: called with (steps done, steps in total, message).
 
     Raises:
-        CheckFailedError: no mixture meets the bounds.
+        CheckFailedError: the bounds cannot be met.
         CalibrationError: the table is of another program or profile, or the pairs do not fit.
     """
     dtype = model.contracts[0].dtype
@@ -250,12 +249,13 @@ def choose_mixed_precision(
         times,
         bounds,
         rounded_results=target.rounds_results,
+        weight_levels=target.weight_levels,
         progress=progress,
     )
 
 
 def estimated(model: LoweredModel, table: CalibrationTable, times: Times) -> Times:
-    """Return times with an estimate by layer, where the runtime does not tell any."""
+    """Return times with an estimate per layer, for runtimes that report none."""
     section = table.section(model.lowered.key)
     nodes = [layer.node for layer in section.quantised()]
     return Times(**{**vars(times), "source": ESTIMATE, "layers": times_by_work(section.layers, nodes, times)})

@@ -21,7 +21,7 @@ def image_contract(name: str) -> ImageContract:
     """Return ``name`` if it is an image contract; :class:`UnknownNameError` lists those that exist."""
     if name not in IMAGE_CONTRACTS:
         raise UnknownNameError(
-            f"no image contract is called {name!r}; there are: {', '.join(IMAGE_CONTRACTS)}"
+            f"unknown image contract {name!r}; expected one of: {', '.join(IMAGE_CONTRACTS)}"
         )
     return name
 

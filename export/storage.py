@@ -30,8 +30,8 @@ _SAMPLE = 4096
 _WORDS = {2: np.uint16, 4: np.uint32}
 _SAID: Mapping[Form, str] = {
     "same": "{} as one value",
-    "whole": "{} as whole numbers of 8 bits",
-    "few": "{} as a table of values and places in it",
+    "whole": "{} as 8-bit integers",
+    "few": "{} as a table of values with indices",
 }
 
 
@@ -79,15 +79,15 @@ def choose(value: Array) -> Stored | None:
 
 
 def describe(stored: Sequence[Stored]) -> list[str]:
-    """Say how many constants are stored how, and what that saves; nothing where none is."""
+    """Return a note on the compressed constants and the bytes saved; empty if there are none."""
     if not stored:
         return []
     counts: Counter[Form] = Counter(entry.form for entry in stored)
     parts = ", ".join(words.format(counts[form]) for form, words in _SAID.items() if form in counts)
     saved = sum(entry.saved for entry in stored)
     return [
-        f"storage: {saved / 1000:.0f} kB less for the same constants to the bit ({parts}), which the runtime "
-        "makes of them when it loads the file"
+        f"storage: {saved / 1000:.0f} kB saved: constants stored compressed, restored bit-exactly on load "
+        f"({parts})"
     ]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from ..runtime.errors import BadInputError, TargetUnavailableError, UnknownNameError
 from ..runtime.packages import Requirement
-from .options import Option, read_options
+from .options import Option, read_options, weight_levels
 from .profile import Profile
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from .spectral import LoweredProgram
 
 PRECISIONS: Mapping[str, str] = {
-    "fp32": "32-bit floats throughout",
-    "fp16": "16-bit floats, with what overflows or loses too much kept in 32-bit",
-    "int8": "8-bit convolutions from a calibration table, all else in floats",
+    "fp32": "32-bit float",
+    "fp16": "16-bit float; values that overflow or lose too much precision stay in 32-bit",
+    "int8": "8-bit convolutions from a calibration table; everything else in float",
 }
 """Every precision of the toolkit, in the order tables list them. A target offers some of them."""
 
@@ -113,7 +113,7 @@ class Target:
             wrong = (
                 f"no precision is called {', '.join(sorted(unknown))}" if unknown else "offers no precision"
             )
-            raise BadInputError(f"target {self.name}: {wrong}; there are: {', '.join(PRECISIONS)}")
+            raise BadInputError(f"target {self.name}: {wrong}; expected: {', '.join(PRECISIONS)}")
 
     @property
     def profile(self) -> str:
@@ -130,6 +130,11 @@ class Target:
         """Every profile that a program for this target can be lowered for, each once."""
         optional = (profile for option in self.options.values() for profile in option.profiles.values())
         return tuple(dict.fromkeys((self.costs, *optional, *self.profiles)))
+
+    @property
+    def weight_levels(self) -> int:
+        """The largest 8-bit value of a weight in int8 files."""
+        return weight_levels(self.chosen)
 
     @property
     def spec(self) -> str:
@@ -149,11 +154,11 @@ class Target:
         """
         if precision not in PRECISIONS:
             raise UnknownNameError(
-                f"no precision is called {precision!r}; there are: {', '.join(PRECISIONS)}"
+                f"unknown precision {precision!r}; expected one of: {', '.join(PRECISIONS)}"
             )
         if precision not in self.precisions:
             raise TargetUnavailableError(
-                f"target {self.name} is not offered at {precision} yet, only at {', '.join(self.precisions)}"
+                f"target {self.name} does not support {precision}, only {', '.join(self.precisions)}"
             )
         found = capability(self)
         if not found.can_build:

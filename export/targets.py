@@ -75,7 +75,7 @@ def get_target(spec: str) -> Target:
     provided = entry_points.names(entry_points.TARGETS) if name not in TARGETS else []
     if name not in TARGETS and name not in provided:
         raise UnknownNameError(
-            f"no target is called {name!r}; there are: {', '.join(dict.fromkeys((*TARGETS, *provided)))}"
+            f"unknown target {name!r}; expected one of: " + ", ".join(dict.fromkeys((*TARGETS, *provided)))
         )
     row = TARGETS.get(name) or _provided(name)
     if not text:
@@ -116,13 +116,13 @@ def select(names: Sequence[str], precisions: Sequence[str]) -> list[tuple[Target
     Raises:
         UnknownNameError: a name that does not exist.
         ExtensionError: a target by name that an installed package provides, and that cannot be used.
-        BadInputError: an option that the target does not have.
+        BadInputError: an option the target does not have.
     """
     asked = {target.name: target for target in (get_target(name) for name in names if name != "all")}
     for precision in precisions:
         if precision != "all" and precision not in PRECISIONS:
             raise UnknownNameError(
-                f"no precision is called {precision!r}; there are: {', '.join(PRECISIONS)}, all"
+                f"unknown precision {precision!r}; expected one of: {', '.join(PRECISIONS)}, all"
             )
     everything = "all" in names
     pairs = []

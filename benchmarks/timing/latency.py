@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...runtime.progress import Progress
+
 Call = Callable[[], object]
 
 BURST = 3
@@ -137,7 +139,7 @@ def measure_side_by_side(
     min_samples: int = 100,
     max_seconds: float = 60.0,
     settle: bool = True,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Latency]:
     """Time several calls by turns in one run, so that what else the machine does meets all of them alike.
@@ -151,7 +153,7 @@ def measure_side_by_side(
         min_samples: stop when every call has this many.
         max_seconds: stop then in any case, for each call; at least three samples of each are taken.
         settle: see above.
-        progress: told (samples so far, samples wanted, "").
+        progress: called with (samples so far, samples requested, "").
         clock: seconds; ``time.process_time`` leaves out what other processes took, and adds up threads.
     """
     samples: dict[str, list[float]] = {name: [] for name in calls}

@@ -108,7 +108,7 @@ def compare(
         timer: seconds, for the calls; ``clock`` when ``None``. ``time.process_time`` is blind to waiting, and
             so to what else a machine does.
         seed: of the random order.
-        progress: told (blocks so far, the ratio so far in words).
+        progress: called with (blocks so far, text of the ratio so far).
 
     Returns:
         ``no slower`` where the interval ends below the limit, ``slower`` where it lies above 1 and its middle

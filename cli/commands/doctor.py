@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import platform
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from ...runtime.packages import JINJA2, TORCH
 from .. import show
 from ..options import JsonOption
+
+if TYPE_CHECKING:
+    from ...export.target import Target
 
 
 def doctor(json: JsonOption = False) -> int:
@@ -104,7 +108,8 @@ def examine() -> dict[str, Any]:
     ]
     missing = {need.cure for need in required_packages() if need.version() is None}
     advice = [f"{need.cure} {gain}" for need, gain in gains if need.cure in missing]
-    if not advice:
+    advice += _about_int8(rows.values())
+    if not missing:
         advice.append("Nothing is missing for the targets of this release. Try: fdikp-edge deploy")
     return {
         "version": importlib.metadata.version("fdikp-edge"),
@@ -114,6 +119,23 @@ def examine() -> dict[str, Any]:
         "problems": problems,
         "advice": advice,
     }
+
+
+def _about_int8(rows: Iterable[Target]) -> list[str]:
+    """Say what int8 lacks on this processor; nothing where it has what it needs, or is unknown."""
+    from ...export.options import WEIGHTS
+    from ...runtime.processor import has_dot_product, saturates
+
+    names = [row.name for row in rows if WEIGHTS in row.options.values()]
+    if saturates() and names:
+        commands = ", ".join(f"--target {name}:weights=7bit" for name in names)
+        return [
+            "This processor has no 8-bit dot product (VNNI): sums of int8 artifacts for "
+            f"{' and '.join(names)} saturate. Build those for it with {commands}"
+        ]
+    if has_dot_product() is False:
+        return ["This processor has no 8-bit dot product (asimddp): measure whether int8 is faster here"]
+    return []
 
 
 def _load_problem(module: str) -> str | None:

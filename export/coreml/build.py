@@ -61,13 +61,13 @@ def build(
 
     name = COREML.model_file
     prepared = prepare(lowered.program)
-    kept = islands(lowered, prepared) if precision != "fp32" else {}
+    kept = islands(lowered, table if precision == "int8" else None) if precision != "fp32" else {}
     model = _convert(prepared, precision, kept)
     notes = [f"float32 in {path or 'the root module'}: {why}" for path, why in sorted(kept.items())]
     counts: dict[str, int] = {}
     if precision == "int8":
         if table is None:
-            notes.append("int8: weights only, since there is no calibration table")
+            notes.append("int8: weights only, because no calibration table was given")
         else:
             with quiet():
                 model, counts["int8 layers"] = round_inputs(model, lowered, table)
@@ -100,8 +100,8 @@ def check(package: Package) -> dict[str, int]:
         weights = operation.inputs.get("weight", ()) if operation.type.startswith("conv") else ()
         if any(isinstance(name, str) and name not in stored for name in weights):
             raise LoweringError(
-                f"model.mlpackage: {operation} has kernels made at run time, which Core ML runs slowly or "
-                'not at all; lower the network with target="coreml"'
+                f"model.mlpackage: {operation} has kernels computed at run time, which Core ML runs slowly "
+                'or not at all; lower the network with target="coreml"'
             )
     found = Counter(operation.type for operation in package.program.operations if operation.type != "const")
     census = table_of(found)

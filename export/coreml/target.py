@@ -23,7 +23,7 @@ COREML = Target(
         ),
     ),
     run_needs=(),  # the reference interpreter has NumPy alone
-    run_remark="off a Mac by the MIL reference interpreter: the numbers, not the speed",
+    run_remark="without a Mac: MIL reference interpreter, for numerical results, not for speed",
     costs=Profile("coreml", macs_per_us=55_000, moved_per_us=2_500, operator_us=15, runtime_kernels=False),
     calibrated=("int8",),
     parts=".coreml.parts:open_parts",

@@ -87,7 +87,7 @@ def make_bundle(
         OutputError: ``out`` exists or cannot be written.
     """
     if device not in DEVICES:
-        raise UnknownNameError(f"no bundle is made for {device!r}; there are: {', '.join(DEVICES)}")
+        raise UnknownNameError(f"unknown device type {device!r}; expected one of: {', '.join(DEVICES)}")
     path = Path(out)
     check_place(path, overwrite=overwrite)
     opened = _open(artifacts, [row.name for row in all_targets().values() if device in row.devices])
@@ -125,22 +125,22 @@ def _write(
 def _open(artifacts: Iterable[str | Path], targets: Sequence[str]) -> list[Artifact]:
     opened = [Artifact.open(path) for path in artifacts]
     if not opened:
-        raise BadInputError("a bundle needs an artifact")
+        raise BadInputError("a bundle needs at least one artifact")
     for artifact in opened:
         passport, name = artifact.passport, artifact.path.name
         if passport.target not in targets:
             raise BadInputError(
-                f"{artifact.path}: is for {passport.target}; a device builds from artifacts for "
+                f"{artifact.path}: is for target {passport.target}; a device bundle takes artifacts for "
                 f"{' or '.join(targets)}"
             )
         if passport.state == "failed":
-            raise BadInputError(f"{artifact.path}: failed its check: {passport.reason}")
+            raise BadInputError(f"{artifact.path}: failed verification: {passport.reason}")
         if ONNX_FILE not in passport.files:
             raise BadInputError(f"{artifact.path}: holds no {ONNX_FILE} to build from")
         if passport.golden is None:
-            raise BadInputError(f"{artifact.path}: has no golden input and output to check with on a device")
+            raise BadInputError(f"{artifact.path}: has no golden input and output for checks on the device")
         if not entry.plain_name(name):
-            raise BadInputError(f"{artifact.path}: give the folder a plain name")
+            raise BadInputError(f"{artifact.path}: rename the folder to a plain name")
     names = [artifact.path.name.casefold() for artifact in opened]
     if len(set(names)) != len(names):
         raise BadInputError("two artifacts have the same name; rename one of the folders")
@@ -209,7 +209,7 @@ def _tables(
     for path in map(Path, paths):
         table = read_table(path)
         if table.sha256 not in used and not keys & set(table.sections):
-            raise BadInputError(f"{path}: none of these artifacts was made with this table")
+            raise BadInputError(f"{path}: none of these artifacts was built with this table")
         found.append((table, path))
     return found
 

@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from ...calibration.levels import LEVELS
 from ...runtime.errors import CalibrationError, LoweringError
 from ..contracts import INPUT_NAME, OUTPUT_NAME
 from ..forbidden import FORBIDDEN, check_census
+from ..options import weight_levels
 from ..storage import describe
 from ..target import BuildResult
 from . import checks
 from .functions import define, inlined, translations
 from .quantise import census as layers_census
+from .quantise import describe_weights
 from .storage import store
 from .target import ONNX
 
@@ -51,14 +54,25 @@ def build(
     *,
     table: CalibrationTable | None = None,
     provenance: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> BuildResult:
     """Write ``model.onnx`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
+    ``options``: ``weights`` is ``8bit`` or ``7bit``, the range of weights in int8.
     The input is called ``image`` and the output ``deblurred``. Each node carries the path of the module it
     came from in its metadata (``module``). The bytes follow from the program and the tools' versions alone.
     """
+    levels = weight_levels(options)
     # Unsigned: ONNX Runtime on x86 is slower in int8 than in float32 with the other form.
-    model, notes = convert_to(lowered, precision, table, unsigned=ONNX.rounds_results, functions=True)
+    model, notes = convert_to(
+        lowered,
+        precision,
+        table,
+        unsigned=ONNX.rounds_results,
+        weight_levels=levels,
+        functions=True,
+    )
+    notes += describe_weights(precision, levels)
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     computed = checks.precisions(model)  # what only makes constants computes nothing in a call
     notes += describe(store(model))
@@ -69,7 +83,7 @@ def build(
     data = serialise(model, name)
     (folder / name).write_bytes(data)
     census = checks.census(model)
-    precisions = {**computed, **layers_census(table, lowered.key, precision)}
+    precisions = {**computed, **layers_census(table, lowered.key, precision, levels)}
     return BuildResult(name, toolchain(), census, precisions, notes)
 
 
@@ -117,6 +131,7 @@ def convert_to(
     table: CalibrationTable | None,
     *,
     unsigned: bool = False,
+    weight_levels: int = LEVELS,
     functions: bool = False,
     allowed: Collection[str] = (),
 ) -> tuple[onnx.ModelProto, list[str]]:
@@ -128,6 +143,7 @@ def convert_to(
         table: made for this very program and profile; not needed for ``fp32``.
         unsigned: write int8 as uint8 with zero point 128, and round results too; see
             :mod:`.quantise`.
+        weight_levels: the largest 8-bit value of a weight in int8.
         functions: keep the operators of our own domain, defined by functions in the file.
         allowed: as :func:`convert` takes it.
 
@@ -146,14 +162,14 @@ def convert_to(
         model, notes = convert(lowered.program, allowed)
         return finished(model), notes
     if table is None:
-        raise CalibrationError(f"{precision} needs a calibration table of this program, and none was given")
+        raise CalibrationError(f"{precision} needs a calibration table of this program")
     section = table.section(lowered.key)
     model, notes = convert(lowered.program, allowed, as_calibrated=precision == "int8")
     if precision == "fp16":
         counts = narrow(model, section.half.float32_layers)
         notes += section.half.describe(counts)
     else:
-        quantise(model, table, lowered.key, UNSIGNED if unsigned else SIGNED)
+        quantise(model, table, lowered.key, UNSIGNED if unsigned else SIGNED, weight_levels)
         notes += describe_layers(section)
     model = finished(model)
     checks.check(model, [], allowed)
@@ -167,9 +183,7 @@ def serialise(model: onnx.ModelProto, name: str) -> bytes:
         LoweringError: more than the 2 GB that protobuf can hold in one file.
     """
     if model.ByteSize() >= 2**31:
-        raise LoweringError(
-            f"{name}: {model.ByteSize() / 1e9:.1f} GB; an ONNX file in one piece ends at 2 GB"
-        )
+        raise LoweringError(f"{name}: {model.ByteSize() / 1e9:.1f} GB; a single ONNX file is limited to 2 GB")
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 
@@ -279,11 +293,11 @@ def _simplified(model: onnx.ModelProto, notes: list[str], *, fold_weights: bool)
             simpler, _ = onnxsim.simplify(settled, check_n=0, initializers_as_constants=False)
     except Exception as error:
         notes.append(
-            f"onnxsim failed and was left out: {type(error).__name__}: {str(error).splitlines()[:1]}"
+            f"onnxsim failed and was not used: {type(error).__name__}: {str(error).splitlines()[:1]}"
         )
         return model
     if problem := _harm(model, simpler):
-        notes.append(f"onnxsim was left out: {problem}")
+        notes.append(f"onnxsim was not used: {problem}")
         return model
     result: onnx.ModelProto = simpler
     return result

@@ -93,7 +93,7 @@ def check(model: onnx.ModelProto, notes: list[str], allowed: Collection[str] = (
         counts = ", ".join(
             f"{count} {name}" for name, count in table(Counter(n.op_type for n in wasted)).items()
         )
-        notes.append(f"model.onnx: computes constants anew at every run: {counts}")
+        notes.append(f"model.onnx: recomputes constants on every run: {counts}")
 
 
 def constant_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -196,4 +196,4 @@ def _check_values(model: Any) -> None:
         if not tensor.HasField("shape") or open_sizes:
             raise LoweringError(f"model.onnx: the size of {info.name!r} is not fixed")
     if found := [name for name, kind in kinds if kind in complex_types]:
-        raise LoweringError(f"model.onnx: complex values are left: {', '.join(found[:5])}")
+        raise LoweringError(f"model.onnx: complex values remain: {', '.join(found[:5])}")

@@ -16,10 +16,10 @@ def change(model: onnx.ModelProto, precision: str) -> list[str]:
     notes = []
     if restored := restore(model):
         notes.append(
-            f"{restored} constants that the artifact stores in fewer bytes are plain here: releases of "
-            "TensorRT differ in what they make of such nodes"
+            f"{restored} compressed constants of the artifact are stored uncompressed here, because "
+            "TensorRT releases differ in how they handle such nodes"
         )
     if precision.startswith("int8"):
         signed(model)
-        notes.append("8-bit values are signed here, which TensorRT wants; they stand for the same numbers")
+        notes.append("8-bit values are stored signed, as TensorRT requires; they represent the same numbers")
     return notes

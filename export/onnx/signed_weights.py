@@ -41,7 +41,7 @@ def signed(model: onnx.ModelProto) -> int:
         zero = numpy_helper.to_array(constants[node.input[2]])
         if (zero != _UNSIGNED_ZERO).any():
             raise LoweringError(
-                f"model.onnx: {node.name} has the zero point {zero.tolist()}; TensorRT wants 0"
+                f"model.onnx: {node.name} has the zero point {zero.tolist()}; TensorRT requires 0"
             )
         if node.op_type == "DequantizeLinear" and node.input[0] not in made:
             raise LoweringError(f"model.onnx: {node.name} reads 8-bit values that are stored unsigned")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...runtime import packages
+from ..options import WEIGHTS
 from ..profile import Profile
 from ..target import Target
 
@@ -31,6 +32,7 @@ ONNX = Target(
     run_needs=(packages.ONNXRUNTIME,),
     costs=COSTS,
     calibrated=("fp16", "int8"),
+    options={"weights": WEIGHTS},
     rounds_results=True,
     parts=".onnx.parts:open_parts",
     layer_runs=".onnx.layer_runs:open_layer_runs",

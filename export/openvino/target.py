@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...runtime.packages import Requirement
 from ..onnx.target import BUILD_NEEDS
+from ..options import WEIGHTS
 from ..profile import Profile
 from ..target import Target
 
@@ -33,6 +34,7 @@ OPENVINO = Target(
     ),
     gain="adds the openvino target, often the fastest on an Intel or AMD processor",
     calibrated=("fp16", "int8"),
+    options={"weights": WEIGHTS},
     parts=".openvino.parts:open_parts",
     layer_runs=".openvino.layer_runs:open_layer_runs",
 )

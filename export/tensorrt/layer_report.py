@@ -112,7 +112,7 @@ def census(
         wanted = "float" if reason else precision
         narrow = found == (_NARROW[precision],)
         if not reason and not narrow:
-            reason = "TensorRT kept it in float" if found else "not in the engine under its name"
+            reason = "TensorRT kept it in float" if found else "not found in the engine by name"
         why = "" if narrow else reason
         outcomes.append(LayerOutcome(entry.node, entry.module, wanted, found, bool(alone), narrow, why))
     return outcomes

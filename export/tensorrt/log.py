@@ -13,8 +13,8 @@ KEPT_BYTES = 96 * 1024
 """How much of the start and of the end of a log is kept."""
 
 _EXPLAINED = {
-    "layernorm nodes in FP16": "what overflows or loses too much in float16 was measured on photos and stays "
-    "in float32; this one did not",
+    "layernorm nodes in FP16": "layers that overflow or lose too much precision in float16 on photos stay "
+    "in float32; this one does not",
     "Running layernorm after self-attention": "as above",
 }
 """Part of a warning -> why it is expected. Other warnings go into the artifact's notes as they are."""
@@ -71,12 +71,15 @@ def warnings_in(log: str, title: str) -> list[str]:
 
 
 def cause(log: str, problem: str, returncode: int) -> str:
-    """Return what a builder that failed said of it: its errors, or else its last words."""
+    """Return why a builder failed: its error messages, or else its last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     said = [line for line in lines if line.startswith("[E]")][:3] or ([] if problem else lines[-1:])
-    return "; ".join(filter(None, dict.fromkeys([*said, problem]))) or f"the builder left with {returncode}"
+    return (
+        "; ".join(filter(None, dict.fromkeys([*said, problem])))
+        or f"the builder exited with code {returncode}"
+    )
 
 
 def out_of_memory(returncode: int, log: str, problem: str) -> bool:
-    """Whether a builder that failed did so for want of memory: killed by the system, or by its own word."""
+    """Whether a builder failed because it ran out of memory: killed by the system, or by its own message."""
     return returncode in (-9, 137) or bool(_MEMORY.search(problem)) or bool(_MEMORY.search(log))

@@ -331,7 +331,7 @@ def main(bundle: Path) -> None:
     except RefusedError as error:
         raise SystemExit(_complain(f"error: {bundle}: {error}", 2)) from None
     except KeyboardInterrupt:
-        raise SystemExit(_complain("stopped; nothing is left behind", 130)) from None
+        raise SystemExit(_complain("stopped; no partial output is left", 130)) from None
     sys.dont_write_bytecode = True  # the folder is checked at every start, and must not grow
     sys.path.insert(0, str(folder / SITE))
     try:

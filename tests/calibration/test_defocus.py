@@ -59,7 +59,7 @@ def test_radii_that_no_tile_is_left_for_are_told() -> None:
     sharp = choose(shipped_photos(), SIZE, count=2)
     assert in_turn(sharp, (0, 3)).warnings == sharp.warnings == ()
     (warning,) = in_turn(sharp, (0, 1.5, 3, 5)).warnings
-    assert warning == "2 tiles for 4 radii: none is out of focus by 3, 5 pixels"
+    assert warning == "2 tiles for 4 radii: radius 3, 5 pixels is not used"
 
 
 def test_shipped_photos_take_turns_and_the_users_stay(lowered: LoweredModel) -> None:

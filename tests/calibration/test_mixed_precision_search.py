@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fdikp_edge.calibration import evaluation_pairs
-from fdikp_edge.calibration.emulate import Int8Runner, psnr_db
+from fdikp_edge.calibration.emulate import Int8Runner
 from fdikp_edge.calibration.evaluation_pairs import EvaluationPairs
 from fdikp_edge.calibration.mixed_precision import Bounds, LayerTime, MixedPrecision, Times
 from fdikp_edge.calibration.mixed_precision_search import search, times_by_work
@@ -22,6 +22,7 @@ from fdikp_edge.runtime import strict_json
 from fdikp_edge.runtime.errors import BadInputError, CalibrationError, CheckFailedError
 from fdikp_edge.runtime.images import write_photo
 from fdikp_edge.runtime.photo import Photo
+from fdikp_edge.runtime.pixels import psnr_db
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -147,7 +148,7 @@ def test_a_bound_on_the_speed_takes_the_best_picture_that_is_as_fast(
 def test_bounds_that_cannot_be_met_say_the_best_that_can(
     lowered: LoweredModel, table: CalibrationTable, judged: EvaluationPairs, times: Times, bounds: Bounds
 ) -> None:
-    with pytest.raises(CheckFailedError, match=r"no mixture .* the fastest reaches 4\.00 times"):
+    with pytest.raises(CheckFailedError, match=r"int8 layers .* the fastest reaches 4\.00 times"):
         run(lowered, table, judged, times, bounds)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fdikp_edge.calibration.layers import NO_FASTER
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.calibration.table import CalibrationTable, calibrate_program, read_table
 from fdikp_edge.export.calibrate import calibrate
@@ -66,7 +67,7 @@ def test_another_program_is_refused(table: CalibrationTable) -> None:
 
 def test_a_target_that_a_table_was_not_made_for_is_named(table: CalibrationTable) -> None:
     ((_, profile),) = table.sections
-    with pytest.raises(CalibrationError, match=f"made for {profile}, not for coreml: .* --target names"):
+    with pytest.raises(CalibrationError, match=f"made for {profile}, not for coreml: .* --target"):
         table.section(("0" * 64, "coreml"))
 
 
@@ -83,7 +84,7 @@ def test_an_edit_by_hand_is_noticed(table: CalibrationTable, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda c: c.update(version=1), "version is 1; this release reads 2: calibrate anew"),
+        (lambda c: c.update(version=1), "version is 1; this release reads 2: calibrate again"),
         (lambda c: c.update(version=3), "version is 3"),
         (lambda c: c.update(format="other"), "format"),
         (lambda c: c.update(scheme="magic"), "scheme"),
@@ -163,7 +164,7 @@ def test_a_profile_that_the_table_was_not_made_for_is_refused_though_its_program
 ) -> None:
     _, made, _ = shared
     with pytest.raises(
-        CalibrationError, match=r"for onnx and openvino and coreml, not for tensorrt.*--target names"
+        CalibrationError, match=r"for onnx and openvino and coreml, not for tensorrt.*--target"
     ):
         made.section(lowered.for_profile("tensorrt").lowered.key)
 
@@ -184,6 +185,23 @@ def test_whatever_each_leaves_alone_ranges_taken_together_are_those_taken_apart(
         apart = calibrate_program(program, samples, {name: recipe}, least_work=0)
         assert together[name] == apart[name]
         assert {layer.node for layer in apart[name].quantised()}.isdisjoint(recipe)
+
+
+def test_which_layers_store_their_weights_alone_is_a_field_and_not_a_reason(
+    table: CalibrationTable, tmp_path: Path
+) -> None:
+    path = tmp_path / "table.json"
+    for reason, field, expected in (("in any words", True, True), (NO_FASTER, False, False)):
+        table.write(path)
+        content = json.loads(path.read_text())
+        del content["sha256"]
+        layer = quantised(content)
+        assert layer["weights_only"] is False
+        layer |= {"reason": reason, "weights_only": field}
+        content["sha256"] = strict_json.digest(content)
+        path.write_text(json.dumps(content))
+        layers = [one for section in read_table(path).sections.values() for one in section.layers]
+        assert any(one.weights_only for one in layers) == expected, reason
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b'{"format": NaN}', b"3"])

@@ -103,7 +103,7 @@ def test_bounds_are_for_int8(cli: Any) -> None:
         (b'{"format": "fdikp-edge calibration table", "version": 99}', "version is 99"),
         (b'"' + b"x" * (MAX_BYTES + 10) + b'"', "larger than 16 MB"),
         (b'{"format": "fdikp-edge calibration table", "version": 2, "sha256": "0"}', "edited by hand"),
-        (b'{"format": "fdikp-edge calibration table", "version": 1}', "reads 2: calibrate anew"),
+        (b'{"format": "fdikp-edge calibration table", "version": 1}', "reads 2: calibrate again"),
     ],
 )
 def test_tables_that_are_none(content: bytes | None, message: str, cli: Any, tmp_path: Path) -> None:

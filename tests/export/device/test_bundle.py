@@ -91,7 +91,7 @@ def test_constants_in_fewer_bytes_are_plain_for_a_device(precision: str, tmp_pat
     assert "Gather" not in {node.op_type for node in graph.node}
     (found,) = (t for t in graph.initializer if t.name == "half")
     assert onnx.numpy_helper.to_array(found).tobytes() == matrix.tobytes()
-    assert any("plain here" in note for note in after.passport.notes)
+    assert any("stored uncompressed here" in note for note in after.passport.notes)
     image = np.random.default_rng(1).random(maker.SHAPE, dtype=np.float32)
     with open_session(stored, threads=1) as old, open_session(after, threads=1) as new:
         assert (old.run(image) == new.run(image)).all()
@@ -124,9 +124,9 @@ def _with_model(path: Path, model: bytes, dest: Path) -> Path:
 def test_refusals(tmp_path: Path) -> None:
     good = maker.make(tmp_path / "one")
     out = tmp_path / "x.bundle"
-    with pytest.raises(UnknownNameError, match="there are: jetson"):
+    with pytest.raises(UnknownNameError, match="jetson"):
         make_bundle([good], out, device="toaster")
-    with pytest.raises(BadInputError, match="needs an artifact"):
+    with pytest.raises(BadInputError, match="at least one artifact"):
         make_bundle([], out)
     with pytest.raises(ArtifactError):
         make_bundle([tmp_path / "nothing"], out)

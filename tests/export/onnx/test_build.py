@@ -244,7 +244,7 @@ def test_an_open_size_is_refused() -> None:
 
 def test_a_complex_constant_is_refused() -> None:
     tensors = [numpy_helper.from_array(np.ones(2, np.complex64), "c")]
-    with pytest.raises(LoweringError, match="complex values are left: c"):
+    with pytest.raises(LoweringError, match="complex values remain: c"):
         onnx_checks.check(planted(helper.make_node("Relu", ["x"], ["y"]), tensors=tensors), [])
 
 
@@ -268,7 +268,7 @@ def test_constants_computed_at_every_run_are_noted() -> None:
         helper.make_node("Add", ["x", "n"], ["y"]),
     ]
     onnx_checks.check(planted(*nodes), notes)
-    assert notes == ["model.onnx: computes constants anew at every run: 1 Cos, 1 Neg"]
+    assert notes == ["model.onnx: recomputes constants on every run: 1 Cos, 1 Neg"]
 
 
 def test_a_simplified_model_that_does_harm_is_left_out() -> None:

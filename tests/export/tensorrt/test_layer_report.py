@@ -95,7 +95,7 @@ def test_the_target_says_what_became_of_each_layer_of_the_table(
         "mix": in_float,
         "tail": narrow,
     }
-    assert "spectrum" in reasons["mix"] and "one channel in a group, which TensorRT-RTX" in reasons["each"]
+    assert "spectrum" in reasons["mix"] and "one channel per group, which TensorRT-RTX" in reasons["each"]
     assert "cut into shifted parts, which TensorRT-RTX" in reasons["beside"]
     assert not (reasons["head"] or reasons["fours"] or reasons["tail"])
     notes = [note for note in result.notes if note.startswith("engine: ")]
@@ -125,7 +125,7 @@ def test_the_census_follows_the_engine_and_not_the_table(
     assert reasons == {"TensorRT kept it in float"}
     lost = census([], graph, section, "int8")
     assert {outcome.reason for outcome in lost if outcome.wanted == "int8"} == {
-        "not in the engine under its name"
+        "not found in the engine by name"
     }
     assert describe(lost, "int8")[0].startswith(f"engine: 0 of {len(lost)} layers compute in int8, ")
 

@@ -37,6 +37,7 @@ def expand(graph_module: fx.GraphModule) -> None:
 
 
 def _needs_expansion(node: fx.Node) -> bool:
+    """Whether it is an operator on complex values that has no rule."""
     if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
         return False
     if is_transform(str(node.target)) or find(COMPLEX_RULES, node.target) is not None:
@@ -78,8 +79,9 @@ def _pieces(node: fx.Node) -> fx.GraphModule | None:
         return operator(*args, **kwargs)
 
     functional: Any = torch.func.functionalize
+    first: Any = values[0]
     try:
-        with torch.no_grad(), values[0].fake_mode:
+        with torch.no_grad(), first.fake_mode:
             traced = make_fx(functional(call), decomposition_table=_definitions())(*values)
             traced = make_fx(functional(fx.Interpreter(traced).run))(
                 *values
@@ -87,8 +89,8 @@ def _pieces(node: fx.Node) -> fx.GraphModule | None:
     except Exception:  # it has no definition for these arguments: the rewriter names it
         return None
     calls = [n for n in traced.graph.nodes if n.op == "call_function"]
-    if any(n.op == "get_attr" for n in traced.graph.nodes) or any(n.target is node.target for n in calls):
-        return None
+    if any(n.op == "get_attr" for n in traced.graph.nodes) or any(_needs_expansion(n) for n in calls):
+        return None  # refused by the name that the user knows
     return traced
 
 

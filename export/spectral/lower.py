@@ -298,7 +298,7 @@ def _drop_aliases(program: ExportedProgram) -> None:
 def _rename_output(program: ExportedProgram, old: str, new: str) -> None:
     for spec in program.graph_signature.output_specs:
         if getattr(spec.arg, "name", None) == old:
-            spec.arg.name = new  # type: ignore[union-attr]
+            spec.arg.name = new
 
 
 def _without_unused(program: ExportedProgram) -> ExportedProgram:

@@ -215,7 +215,7 @@ def _restrict(graph: fx.Graph, node: Any, places: Places) -> fx.Node:
         source, dim, first, _ = cut
         moved = tuple(tuple(i + first for i in p) if d == dim else p for d, p in enumerate(places))
         return _restrict(graph, source, moved)
-    found = node
+    found: fx.Node = node
     for dim, wanted in enumerate(places):
         if len(wanted) < shape_of(found)[dim]:
             runs = [

@@ -208,8 +208,8 @@ class LoweredModule(nn.Module):
         outputs = rewriter.run(*values)
         flat = []
         for output in outputs:
-            whole = Interleaved(output) if isinstance(output, Pair) else output
-            flat.append(whole.materialize() if isinstance(whole, Interleaved) else whole)
+            value = Interleaved(output) if isinstance(output, Pair) else output
+            flat.append(value.materialize() if isinstance(value, Interleaved) else value)
         return pytree.tree_unflatten(flat, self._out_spec)
 
     def _tensor(self, name: str) -> Tensor | Pair:

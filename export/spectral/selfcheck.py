@@ -107,7 +107,8 @@ def is_random(graph: fx.Graph) -> bool:
 def own_error(module: nn.Module, inputs: tuple[Tensor, ...], expected: Any) -> float:
     """How far the network itself, in eager PyTorch, is from its result in double precision; 0 if unknown."""
     try:
-        wide = copy.deepcopy(module)._apply(_widen)
+        copied: Any = copy.deepcopy(module)
+        wide = copied._apply(_widen)
         return relative_error(expected, wide(*(_widen(value) for value in inputs)))
     except Exception:  # a network that fixes a dtype in its code cannot run in double precision
         return 0.0

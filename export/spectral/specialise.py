@@ -37,16 +37,18 @@ def users_frame(frames: traceback.StackSummary) -> traceback.FrameSummary | None
     return None
 
 
-class Specialise(TorchDispatchMode):
+class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows the values of tensors that depend on no input; ``baked`` lists what Python read of them."""
+
+    supports_higher_order_operators = True  # a branch in the graph passes, to be refused by its own name
 
     def __init__(self, values: dict[str, Tensor]) -> None:
         """``values``: the module's parameters and buffers by name, before tracing makes them fake."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.baked: list[str] = []
         self._stored = values
         self._storages = {value.untyped_storage().data_ptr() for value in values.values() if value.numel()}
-        self._known = WeakTensorKeyDictionary()
+        self._known: Any = WeakTensorKeyDictionary()
 
     def know(self, module: nn.Module) -> None:
         """Match the module's tensors, fake by now, with their values."""
@@ -60,6 +62,8 @@ class Specialise(TorchDispatchMode):
     ) -> Any:
         """Answer a read of a known tensor; run anything else as it is, and its real twin beside it."""
         kwargs = kwargs or {}
+        if not isinstance(func, torch._ops.OpOverload):
+            return func(*args, **kwargs)
         known = self._values((args, kwargs))
         if func in _READS and known is not None:
             with _real():
@@ -163,10 +167,10 @@ def specialised(module: nn.Module) -> Iterator[list[str]]:
     }
     values = {name: value.detach() for name, value in values.items() if type(value) in (Tensor, nn.Parameter)}
     baked: list[str] = []
-    open_modes: list[Specialise] = []
+    open_modes: list[Any] = []  # torch leaves their methods without types
 
     def enter(called: nn.Module, inputs: Any) -> None:
-        mode = Specialise(values)
+        mode: Any = Specialise(values)
         mode.know(called)
         mode.__enter__()
         open_modes.append(mode)

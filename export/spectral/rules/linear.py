@@ -69,9 +69,8 @@ def _convolution(
     result = bilinear(lambda a, w: context.operator(a, w, None, *args), x, weight)
     if bias is None:
         return result
-    trailing = [1] * (
-        (weight.re if isinstance(weight, Pair) else weight).dim() - 2
-    )  # the batch may be absent
+    kernel: Any = parts(weight)[0]
+    trailing = [1] * (kernel.dim() - 2)  # not of the result, whose batch may be absent
     if isinstance(bias, Pair):
         return add(result, bias.map(lambda part: part.reshape(-1, *trailing)))
     return add(result, bias.reshape(-1, *trailing))

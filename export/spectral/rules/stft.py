@@ -52,7 +52,7 @@ class Frame:
         values = np.ones(self.win_length) if re is None else re.detach().double().numpy()
         if im is not None:
             values = values + 1j * im.detach().double().numpy()
-        return cast("NDArray[Any]", np.pad(values, self.margin))
+        return np.pad(values, self.margin)
 
     def runtime_window(self) -> Value:
         """The window of an input, padded to ``n_fft``."""
@@ -118,7 +118,10 @@ def _istft(context: Context, spectrum: Pair, *given: Any, **named: Any) -> Tenso
         frames = _synthesise(turned, rows, lambda w, x: _product_any(torch.matmul, x, w), to_complex)
         window = frame.runtime_window()
         eye = context.bank.get(f"frames_of_{n_fft}", lambda: np.eye(n_fft)[:, None, :], dtype)
-        place = lambda p: conv_transpose1d(p.transpose(1, 2), eye, stride=frame.hop)  # noqa: E731
+
+        def place(p: Tensor) -> Tensor:
+            return conv_transpose1d(p.transpose(1, 2), eye, stride=frame.hop)
+
         squares = _each(multiply_any(window, window), lambda p: p.expand(1, count, n_fft))
         signal = _each(multiply_any(frames, window), lambda p: place(p).narrow(2, start, kept))
         signal = _divide_any(signal, _each(squares, lambda p: place(p).narrow(2, start, kept)))

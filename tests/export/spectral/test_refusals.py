@@ -40,7 +40,7 @@ class Of(nn.Module):
 
 WITHOUT_A_RULE: list[tuple[str, Callable[[Tensor], Tensor]]] = [
     ("aten.cholesky", lambda x: torch.cholesky(torch.fft.fft2(x)).abs()),
-    ("aten.logcumsumexp", lambda x: torch.logcumsumexp(torch.fft.fft2(x), -1).abs()),
+    ("aten.linalg_qr", lambda x: torch.linalg.qr(torch.fft.fft2(x))[1].abs()),
     ("aten.linalg_eigvals", lambda x: torch.linalg.eigvals(x).abs()),
     ("aten.linalg_inv", lambda x: torch.linalg.inv(torch.fft.fft2(x.repeat(1, 1, 2, 2))).abs()),
 ]

@@ -135,7 +135,7 @@ def test_gate(run: Run) -> None:
 
 def test_what_cannot_be_done_with_it_is_said(run: Run) -> None:
     done = run("bundle", ARTIFACT, "--out", "toy.bundle")
-    assert done.returncode == 2 and "is for toy" in done.stderr
+    assert done.returncode == 2 and "is for target toy" in done.stderr
     done = run("bisect", ARTIFACT)
     assert done.returncode == 2 and "toy: its models cannot be cut into parts" in done.stderr
 

@@ -18,7 +18,7 @@ from typing import ParamSpec
 import typer
 
 from ..runtime.errors import FdikpEdgeError, OutputExistsError
-from ..runtime.packages import Requirement
+from ..runtime.installed.packages import Requirement
 from ..runtime.program import finish
 from ..runtime.strict_json import printable
 

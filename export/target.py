@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ..runtime.errors import BadInputError, TargetUnavailableError, UnknownNameError
-from ..runtime.packages import Requirement
+from ..runtime.installed.packages import Requirement
 from .options import Option, read_options, weight_levels
 from .profile import Profile
 

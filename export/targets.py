@@ -11,8 +11,8 @@ import dataclasses
 import warnings
 from collections.abc import Iterable, Sequence
 
-from ..runtime import entry_points, packages
 from ..runtime.errors import ExtensionError, ExtensionWarning, UnknownNameError
+from ..runtime.installed import entry_points, packages
 from .coreml.target import COREML
 from .onnx.target import ONNX
 from .openvino.target import OPENVINO

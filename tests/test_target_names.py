@@ -19,7 +19,7 @@ HOMES = {f"export/{row.builder.split('.')[1]}/" for row in TARGETS.values()} | {
 """The targets' own folders, and the table of sessions that a device has."""
 
 ALLOWED: dict[str, tuple[set[str], str]] = {
-    "runtime/packages.py": ({"onnx"}, "the Python package of this name"),
+    "runtime/installed/packages.py": ({"onnx"}, "the Python package of this name"),
     "runtime/tensorrt/features.py": ({"tensorrt", "tensorrt-rtx"}, "NVIDIA's two products"),
     "runtime/device/build.py": ({"tensorrt"}, "a device builds with its TensorRT, and has no target table"),
     "runtime/device/missing.py": ({"tensorrt"}, "the Python module that a device builds with"),

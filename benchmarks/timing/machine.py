@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ...runtime import packages, processor
+from ...runtime import processor
+from ...runtime.installed import packages
 from ...runtime.sessions import available_threads
 
 

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ...runtime.packages import JINJA2, TORCH
+from ...runtime.installed.packages import JINJA2, TORCH
 from .. import show
 from ..options import JsonOption
 

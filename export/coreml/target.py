@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...runtime.packages import TORCH, Requirement
+from ...runtime.installed.packages import TORCH, Requirement
 from ..profile import Profile
 from ..target import Target
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...runtime import packages
+from ...runtime.installed import packages
 from ..options import WEIGHTS
 from ..profile import Profile
 from ..target import Target

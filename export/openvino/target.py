@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...runtime.packages import Requirement
+from ...runtime.installed.packages import Requirement
 from ..onnx.target import BUILD_NEEDS
 from ..options import WEIGHTS
 from ..profile import Profile

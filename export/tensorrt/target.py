@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ...runtime.packages import Requirement
+from ...runtime.installed.packages import Requirement
 from ...runtime.tensorrt.features import RTX_CAPABILITIES
 from ..onnx.target import BUILD_NEEDS
 from ..options import Option

@@ -6,9 +6,9 @@ import importlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from .. import entry_points
 from ..artifact import Artifact
 from ..errors import BadInputError, ExtensionError, TargetUnavailableError
+from ..installed import entry_points
 from .base import Session, available_threads
 
 __all__ = ["SESSIONS", "STAND_INS", "Session", "available_threads", "open_session", "open_stand_in"]
@@ -23,7 +23,7 @@ SESSIONS = {
 """Target name -> ``module:Class``, relative to this package.
 
 For a target that is not here, the class is read from the row that another installed package provides
-(:mod:`..entry_points`)."""
+(:mod:`..installed.entry_points`)."""
 
 STAND_INS = {
     "tensorrt-rtx": ".stand_in:OnnxStandIn",

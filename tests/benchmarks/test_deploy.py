@@ -33,7 +33,7 @@ from fdikp_edge.runtime.errors import (
 )
 from fdikp_edge.runtime.files import sha256_of
 from fdikp_edge.runtime.images import read_photo, write_photo
-from fdikp_edge.runtime.packages import Requirement
+from fdikp_edge.runtime.installed.packages import Requirement
 from fdikp_edge.runtime.photo import Photo
 from fdikp_edge.runtime.samples import sample_photo
 from fdikp_edge.runtime.sessions import Session

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fdikp_edge.export.targets import PRECISIONS, TARGETS, capability, get_target, select
 from fdikp_edge.runtime.errors import BadInputError, TargetUnavailableError, UnknownNameError
-from fdikp_edge.runtime.packages import Requirement
+from fdikp_edge.runtime.installed.packages import Requirement
 from fdikp_edge.runtime.sessions import SESSIONS
 
 MISSING = Requirement("no_such_module_here", "no-such-module-here", "1", "pip install it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fdikp_edge.export.profile import Profile
 from fdikp_edge.export.target import Target
-from fdikp_edge.runtime.packages import ONNX, ONNXSCRIPT, TORCH, Requirement
+from fdikp_edge.runtime.installed.packages import ONNX, ONNXSCRIPT, TORCH, Requirement
 
 RUNTIME = Requirement("onnxruntime", "onnxruntime", "1.23", use="running toy artifacts")
 

@@ -11,7 +11,7 @@ import functools
 import importlib.metadata
 import sys
 
-from .errors import ExtensionError
+from ..errors import ExtensionError
 
 TARGETS = "fdikp_edge.targets"
 """The group whose entries each load to a :class:`fdikp_edge.export.target.Target`."""

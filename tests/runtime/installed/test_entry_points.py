@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from fdikp_edge.runtime import entry_points
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.errors import ArtifactError, ExtensionError
+from fdikp_edge.runtime.installed import entry_points
 from fdikp_edge.runtime.sessions import open_session, open_stand_in
 from runtime_networks import passport
 

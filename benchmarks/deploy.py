@@ -272,7 +272,9 @@ class _Run:
             row.state, row.reason = row.parity.verdict(session.caveat, session.remark)
             row.reason_code = "" if row.state == "verified" else "over_budget"
             if session.is_stand_in:
-                row.reason = "; ".join(filter(None, [*row.parity.problems, why_not, session.caveat]))
+                remarks = [*row.parity.problems, why_not, session.caveat]
+                remarks += [] if row.parity.problems else [session.remark]
+                row.reason = "; ".join(filter(None, remarks))
                 if row.state == "verified":
                     row.state, row.reason_code = "unverified", "cannot_run"
             if worst.seen is not None:

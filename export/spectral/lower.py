@@ -19,15 +19,15 @@ from torch.utils import _pytree as pytree
 
 from ...runtime.errors import LoweringError, LoweringFaultError
 from .audit import Audit, audit_program
-from .expand import expand
 from .fuse import Fused, Fusions, fuse
 from .graph import MODULE, arguments, meta_value, module_path, shape_of, site_name, where
 from .passes.absorb_projection import absorb_preparation
 from .passes.drop_zeros import drop_zeros
+from .passes.expand import expand
 from .passes.fold_constants import constant_values
 from .passes.limit_rank import reduce_ranks
+from .passes.prune import Pruned, prune
 from .planner import Plan, choose, make_plan, profile, read_override
-from .prune import Pruned, prune
 from .rewriter import COMPLEX_INPUT, LoweredModule, store
 from .selfcheck import LARGEST_ERROR, Recorder, as_real, first_departure, is_random, own_error, relative_error
 from .sites import Site, describe, is_transform

@@ -14,8 +14,8 @@ from ...runtime.errors import FdikpEdgeError, LoweringError, LoweringFaultError,
 from .fuse import Fused
 from .graph import MODULE, SITE, module_path, site_name, where
 from .pairs import Interleaved, Pair, is_complex_value
+from .passes.prune import Pruned
 from .planner import Choice, Plan
-from .prune import Pruned
 from .rules import COMPLEX_RULES, REAL_RULES, Context, Pieces, find
 from .selfcheck import check_result
 from .sites import is_transform

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from ..graph import compute
-from ..prune import Pruned
+from .prune import Pruned
 
 LARGEST_GROWTH = 4
 """How many times larger than what it was computed from a folded value may be, beyond 64 KiB."""

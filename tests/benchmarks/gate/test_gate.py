@@ -356,7 +356,7 @@ def test_entries_of_a_report_are_checked(entry: Any, tmp_path: Path) -> None:
 
 def test_figures_without_parity_are_refused(old: Path) -> None:
     (artifact, _) = built(read_report(old), old)[NAME]
-    with pytest.raises(BaselineError, match="verify it first"):
+    with pytest.raises(BaselineError, match="no psnr_db"):
         Figures.of(artifact, {"max_abs": 1.0, "psnr_db": "high", "ssim": 1.0}, None)
 
 

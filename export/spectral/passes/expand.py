@@ -16,8 +16,8 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
-from .rules import COMPLEX_RULES, find
-from .sites import is_transform
+from ..rules import COMPLEX_RULES, find
+from ..sites import is_transform
 
 
 def expand(graph_module: fx.GraphModule) -> None:

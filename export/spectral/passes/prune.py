@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, fx
 
-from .graph import SITE_NAME, arguments, meta_value, module_path, shape_of, site_name
-from .sites import Axis, Site, describe, is_transform
+from ..graph import SITE_NAME, arguments, meta_value, module_path, shape_of, site_name
+from ..sites import Axis, Site, describe, is_transform
 
 aten = torch.ops.aten
 Places: TypeAlias = "tuple[tuple[int, ...], ...]"  # for each dimension, the indices in order

@@ -21,7 +21,8 @@ from .contracts import Deployable, image_contract
 from .lowered import LoweredModel, lower_model, summarise
 from .reference import Reference
 from .spectral import Plan
-from .targets import Target, get_target
+from .target import Target
+from .targets import get_target
 
 if TYPE_CHECKING:
     from ..calibration.table import CalibrationTable

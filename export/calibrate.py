@@ -30,7 +30,7 @@ from .lowered import LoweredModel
 from .roles import ends, exposed, protected, sites_of
 from .spectral import LoweredProgram
 from .spectral.planner import profile as profile_of
-from .targets import Target
+from .target import Target
 
 __all__ = [
     "Bounds",

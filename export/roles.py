@@ -13,7 +13,7 @@ Layers that a lowering made for its own use (copies and sums by zeros and ones) 
 
 Rounding costs a picture most at the *ends*: what the last layer makes is added to the picture as it is, and
 where results are rounded too, the first layer's is what all sums after it start from. Whether they are worth
-it depends on what a runtime gains (:class:`.spectral.planner.Profile`). In a network that makes kernels at
+it depends on what a runtime gains (:class:`.profile.Profile`). In a network that makes kernels at
 run time, what these are computed from and what follows the last upsampling is *exposed*: pictures such as
 gratings of two pixels lose nearly all to rounding there.
 """

@@ -94,6 +94,14 @@ class TargetUnavailableError(FdikpEdgeError):
     """A target cannot be built or run on this machine; the message says what is missing."""
 
 
+class ExtensionError(TargetUnavailableError):
+    """An installed package adds a target that cannot be used; names the distribution and what is wrong."""
+
+
+class ExtensionWarning(UserWarning):
+    """The same, where the work goes on without that target."""
+
+
 class DeviceError(FdikpEdgeError):
     """A graphics processor or its driver failed at work; ``code`` is the CUDA error (0: not one)."""
 

@@ -78,7 +78,7 @@ def compare(
     from ...export.calibrate import calibrate, choose_samples, inputs_of
     from ...export.onnx import build as onnx_target
     from ...export.openvino.build import convert
-    from ...export.targets import weight_levels
+    from ...export.options import weight_levels
 
     levels = weight_levels({"weights": weights})
     machine = machine_info()

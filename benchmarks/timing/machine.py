@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime import processor
+from ...runtime.installed import packages
 from ...runtime.sessions import available_threads
-
-_PACKAGES = ("fdikp-edge", "torch", "onnx", "onnxruntime", "openvino", "numpy")
 
 
 def machine_info() -> dict[str, Any]:
@@ -117,8 +116,14 @@ def load() -> float | None:
 
 
 def _versions() -> dict[str, str]:
+    """Return the versions of this package, of what builds, and of the runtimes."""
+    needs = [packages.TORCH, packages.ONNX, packages.ONNXRUNTIME]
+    with contextlib.suppress(ModuleNotFoundError):  # a device has no target table
+        from ...export.targets import read_targets
+
+        needs += [need for row in read_targets()[0].values() for need in row.run_needs]
     found = {}
-    for name in _PACKAGES:
+    for name in dict.fromkeys(["fdikp-edge", *(need.distribution for need in (*needs, packages.NUMPY))]):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found

@@ -21,13 +21,15 @@ from ...calibration.levels import LEVELS
 from ...runtime.errors import CalibrationError, LoweringError
 from ..contracts import INPUT_NAME, OUTPUT_NAME
 from ..forbidden import FORBIDDEN, check_census
+from ..options import weight_levels
 from ..storage import describe
-from ..targets import TARGETS, BuildResult, weight_levels
+from ..target import BuildResult
 from . import checks
 from .functions import define, inlined, translations
 from .quantise import census as layers_census
 from .quantise import describe_weights
 from .storage import store
+from .target import ONNX
 
 if TYPE_CHECKING:
     import onnx
@@ -54,7 +56,7 @@ def build(
     provenance: Mapping[str, str] | None = None,
     options: Mapping[str, str] | None = None,
 ) -> BuildResult:
-    """Write ``model.onnx`` into ``folder``; see :class:`~fdikp_edge.export.targets.Builder`.
+    """Write ``model.onnx`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
     ``options``: ``weights`` is ``8bit`` or ``7bit``, the range of weights in int8.
     The input is called ``image`` and the output ``deblurred``. Each node carries the path of the module it
@@ -66,7 +68,7 @@ def build(
         lowered,
         precision,
         table,
-        unsigned=TARGETS["onnx"].rounds_results,
+        unsigned=ONNX.rounds_results,
         weight_levels=levels,
         functions=True,
     )
@@ -77,7 +79,7 @@ def build(
     del model.graph.value_info[:]  # a runtime infers shapes itself
     checks.check(model, [])
     label(model, facts)
-    name = TARGETS["onnx"].model_file
+    name = ONNX.model_file
     data = serialise(model, name)
     (folder / name).write_bytes(data)
     census = checks.census(model)

@@ -21,9 +21,11 @@ from ..onnx import build as onnx_target
 from ..onnx.checks import source_node
 from ..onnx.quantise import census as layers_census
 from ..onnx.quantise import describe_weights
+from ..options import weight_levels
 from ..storage import describe
-from ..targets import TARGETS, BuildResult, weight_levels
+from ..target import BuildResult
 from .storage import save, store
+from .target import OPENVINO
 
 if TYPE_CHECKING:
     import openvino
@@ -48,7 +50,7 @@ def build(
     provenance: Mapping[str, str] | None = None,
     options: Mapping[str, str] | None = None,
 ) -> BuildResult:
-    """Write ``model.xml`` and ``model.bin`` into ``folder``; see :class:`~fdikp_edge.export.targets.Builder`.
+    """Write ``model.xml`` and ``model.bin`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
     Weights are stored in the precision asked for, or in fewer bytes where these stand for the same numbers
     (see :mod:`.storage`). The input is ``image``, the output ``deblurred``. ``options``: as
@@ -56,7 +58,7 @@ def build(
     """
     import openvino
 
-    name = TARGETS["openvino"].model_file
+    name = OPENVINO.model_file
     levels = weight_levels(options)
     graph, notes = onnx_target.convert_to(lowered, precision, table, weight_levels=levels)
     notes += describe_weights(precision, levels)

@@ -82,7 +82,7 @@ def lower(
         module: any ``nn.Module`` with static shapes, in ``eval`` mode.
         example_inputs: positional tensors; their shapes and dtypes become the program's. A complex tensor of
             shape S becomes a real input of shape [*S, 2], real part first, and a complex output likewise.
-        target: name of a runtime whose cost profile the planner uses (see ``planner.PROFILES``).
+        target: name of the cost profile that the planner uses (:attr:`..target.Target.profile`).
         plan: a plan made before, or patterns of sites to strategies; see :func:`.planner.make_plan`.
 
     Raises:

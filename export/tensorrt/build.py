@@ -41,7 +41,7 @@ from ..onnx import build as onnx_target
 from ..onnx import checks as onnx_checks
 from ..onnx.byte_ports import floats_inside
 from ..onnx.quantise import census as layers_census
-from ..targets import BuildResult
+from ..target import BuildResult
 from . import layer_report
 from .layer_report import LAYERS_FILE, EngineLayer, engine_layers
 from .log import cause, condensed, out_of_memory, warnings_in
@@ -84,7 +84,7 @@ def build_rtx(
 ) -> BuildResult:
     """Write an engine for each compute capability of ``options``, in one file, on any machine.
 
-    See :class:`~fdikp_edge.export.targets.Builder`. ``options``: ``capabilities``, such as ``8.6,8.9``.
+    See :class:`~fdikp_edge.export.target.Builder`. ``options``: ``capabilities``, such as ``8.6,8.9``.
 
     Raises:
         BadInputError: something that is no compute capability, or one that this release does not build for.
@@ -105,7 +105,7 @@ def build_classic(
     provenance: Mapping[str, str] | None = None,
     options: Mapping[str, str],
 ) -> BuildResult:
-    """Write an engine for the NVIDIA GPU of this machine; see :class:`~fdikp_edge.export.targets.Builder`.
+    """Write an engine for the NVIDIA GPU of this machine; see :class:`~fdikp_edge.export.target.Builder`.
 
     ``options``: ``typing`` is ``strong``, or ``weak``: a float32 file, float16 and int8 by flags of the
     builder with the calibration table as its cache, as TensorRT before 11 was used. ``transforms`` is

@@ -13,6 +13,7 @@ import numpy as np
 from .. import processor
 from ..artifact import Artifact
 from ..errors import ArtifactError, BadInputError, TargetUnavailableError
+from ..layers import Layer
 from ..passport import QUANTISED_LAYERS, REDUCED_WEIGHTS, TensorContract
 
 Port = tuple[str, list[Any], str]
@@ -93,6 +94,17 @@ class Session(ABC):
     def _arithmetic(self, floats: str) -> str:
         """Name the arithmetic that runs, given that of the operators that are not quantised."""
         return f"int8 and {floats}" if self.artifact.passport.precision.startswith("int8") else floats
+
+    def layer_times(self, x: np.ndarray[Any, Any], runs: int) -> list[Layer]:
+        """Run ``runs`` times with the runtime's own profiler, and return the mean time of each layer.
+
+        A subclass overrides this where its runtime has a profiler.
+
+        Raises:
+            TargetUnavailableError: this session reads no times per layer.
+        """
+        target = self.artifact.passport.target
+        raise TargetUnavailableError(f"times per layer are not available for target {target}")
 
     @abstractmethod
     def describe(self) -> dict[str, str | int]:

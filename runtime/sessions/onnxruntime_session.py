@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..artifact import Artifact
+from ..layers import Layer
+from ..onnx_nodes import onnx_nodes
 from .base import Port, Session, check_ports, import_runtime, refused
 from .onnx_guard import check_external_data
+from .onnxruntime_profile import OnnxRuntimeProfile, layers_of_events
 
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 
@@ -45,6 +48,16 @@ class OnnxRuntimeSession(Session):
     def _run(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         result: np.ndarray[Any, Any] = self._session.run([self.output.name], {self.input.name: x})[0]
         return result
+
+    def layer_times(self, x: np.ndarray[Any, Any], runs: int) -> list[Layer]:
+        """Return the nodes of the file with their modules; a first run warms up and does not count."""
+        model = self.artifact.model_path
+        profile = OnnxRuntimeProfile(model, self.threads)
+        for _ in range(runs + 1):
+            profile.run(x)
+        nodes = onnx_nodes(model.read_bytes())
+        modules = {name: node.module for name, node in nodes.items() if node.module}
+        return layers_of_events(profile.events(), modules, runs + 1)
 
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""

@@ -7,10 +7,12 @@ import importlib
 import inspect
 import subprocess
 import sys
+from typing import Any
 
 import pytest
-from fdikp_edge.export.targets import PRECISIONS, TARGETS, Requirement, capability, get_target, select
+from fdikp_edge.export.targets import PRECISIONS, TARGETS, capability, get_target, select
 from fdikp_edge.runtime.errors import BadInputError, TargetUnavailableError, UnknownNameError
+from fdikp_edge.runtime.installed.packages import Requirement
 from fdikp_edge.runtime.sessions import SESSIONS
 
 MISSING = Requirement("no_such_module_here", "no-such-module-here", "1", "pip install it")
@@ -21,6 +23,11 @@ def no_gpu() -> str | None:
     return "this machine has no GPU"
 
 
+def resolved(reference: str) -> Any:
+    module, _, function = reference.partition(":")
+    return getattr(importlib.import_module(module, "fdikp_edge.export"), function)
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_row_is_whole(name: str) -> None:
     target = TARGETS[name]
@@ -28,10 +35,11 @@ def test_a_row_is_whole(name: str) -> None:
     assert name in SESSIONS
     assert set(target.precisions) <= set(PRECISIONS)
     assert target.precisions
-    module, _, function = target.builder.partition(":")
-    builder = getattr(importlib.import_module(module, "fdikp_edge.export"), function)
+    others = (target.run_probe, target.build_probe, target.parts, target.layer_runs, *target.devices.values())
+    for reference in filter(None, others):
+        assert callable(resolved(reference)), reference
     assert {"lowered", "precision", "folder", "table", "provenance"} <= set(
-        inspect.signature(builder).parameters
+        inspect.signature(resolved(target.builder)).parameters
     )
 
 

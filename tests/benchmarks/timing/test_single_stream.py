@@ -14,18 +14,13 @@ import small_bundle as maker
 from fdikp_edge.benchmarks.device_profile import clocks, timed_query, verdict
 from fdikp_edge.benchmarks.telemetry import Reading, Sampler
 from fdikp_edge.benchmarks.timing import single_stream
-from fdikp_edge.benchmarks.timing.layers import (
-    LAYOUT,
-    UNKNOWN,
-    by_module,
-    layer_times,
-    layers_of_events,
-    module_of,
-)
+from fdikp_edge.benchmarks.timing.layers import by_module, layer_times
 from fdikp_edge.benchmarks.timing.protocol import Protocol
 from fdikp_edge.benchmarks.timing.single_stream import Run, measure, protocol_dict
+from fdikp_edge.runtime.layers import LAYOUT, UNKNOWN, module_of
 from fdikp_edge.runtime.pixels import picture
 from fdikp_edge.runtime.sessions import open_session
+from fdikp_edge.runtime.sessions.onnxruntime_profile import layers_of_events
 
 SHORT = Protocol(queries=40, seconds=0.01, idle_seconds=0, soak_seconds=0, warmup=2, interval_s=0.01)
 

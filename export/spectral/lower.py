@@ -15,7 +15,6 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import traceback as fx_traceback
-from torch.utils import _pytree as pytree
 
 from ...runtime.errors import LoweringError, LoweringFaultError
 from .audit import Audit, audit_program
@@ -29,7 +28,15 @@ from .passes.limit_rank import reduce_ranks
 from .passes.prune import Pruned, prune
 from .planner import Plan, choose, make_plan, profile, read_override
 from .rewriter import COMPLEX_INPUT, LoweredModule, store
-from .selfcheck import LARGEST_ERROR, Recorder, as_real, first_departure, is_random, own_error, relative_error
+from .selfcheck import (
+    Recorder,
+    as_real,
+    first_departure,
+    is_random,
+    largest_error,
+    own_error,
+    relative_error,
+)
 from .sites import Site, describe, is_transform
 from .trace import trace
 
@@ -93,8 +100,8 @@ def lower(
         UnsupportedOperatorError: a complex operator without a rule; names it and its module.
         LoweringFaultError: the lowered program computes something else than the network on the example
             inputs, or a rule failed; names the first node that departs and its module.
-        LoweringError: ``plan`` asks for a strategy at a site that it cannot compute, or anything else that
-            cannot be lowered, with the place.
+        LoweringError: ``plan`` asks for a strategy at a site that it cannot compute, the network fails on the
+            example inputs, or anything else that cannot be lowered, with the place.
     """
     rates, wanted = profile(target), read_override(plan)
     exported, baked = trace(module, example_inputs)
@@ -145,10 +152,14 @@ def _self_check(
     if is_random(lowered.graph_module.graph):
         return None
     inputs = tuple(as_real(value).contiguous() for value in example_inputs)
-    expected = module(*example_inputs)
+    try:
+        expected = module(*example_inputs)
+    except Exception as error:  # the network's own code runs here
+        raise LoweringError(
+            f"the network itself fails on the example inputs: {type(error).__name__}: {str(error)[:200]}"
+        ) from error
     error = relative_error(program.module()(*inputs), expected)
-    leaves = [as_real(value) for value in pytree.tree_leaves(expected) if isinstance(value, Tensor)]
-    bound = max((LARGEST_ERROR.get(value.dtype, 0.0) for value in leaves), default=0.0)
+    bound = largest_error(lowered.graph_module.graph)
     if error <= bound:
         return error
     bound = max(bound, 10 * own_error(module, example_inputs, expected))
@@ -204,6 +215,8 @@ def _complex_ends(exported: ExportedProgram) -> list[str]:
 
 def _assemble(exported: ExportedProgram) -> LoweredModule:
     mutated = [s for s in exported.graph_signature.output_specs if s.kind is not OutputKind.USER_OUTPUT]
+    if any(spec.kind is OutputKind.USER_INPUT_MUTATION for spec in mutated):
+        raise LoweringError("the network writes into its input in forward; write into a copy: x = x.clone()")
     if mutated:
         raise LoweringError(
             f"the network changes its own state in forward ({mutated[0].target or mutated[0].kind.name}); "

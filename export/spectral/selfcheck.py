@@ -15,7 +15,7 @@ from .graph import where
 from .pairs import REAL_OF, Interleaved, Pair
 
 LARGEST_ERROR = {torch.float64: 1e-9, torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 2e-1}
-"""Largest ``max|error| / max|value|`` of a lowered network on its example inputs, by the dtype of the result.
+"""Largest ``max|error| / max|value|`` of a lowered network on its example inputs, by its narrowest dtype.
 
 Far above rounding, far below what a wrong operator makes. A network that is worse than this by itself, in
 eager PyTorch against double precision, is allowed ten times its own error.
@@ -102,6 +102,13 @@ def is_random(graph: fx.Graph) -> bool:
         and (torch.Tag.nondeterministic_seeded in node.target.tags or "empty" in str(node.target))
         for node in graph.nodes
     )
+
+
+def largest_error(graph: fx.Graph) -> float:
+    """The entry of :data:`LARGEST_ERROR` for the narrowest dtype that any node of a network computes in."""
+    values = [value for node in graph.nodes for value in pytree.tree_leaves(node.meta.get("val"))]
+    kinds = {REAL_OF.get(value.dtype, value.dtype) for value in values if isinstance(value, Tensor)}
+    return max((LARGEST_ERROR.get(kind, 0.0) for kind in kinds), default=0.0)
 
 
 def own_error(module: nn.Module, inputs: tuple[Tensor, ...], expected: Any) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..pairs import Interleaved, Pair, promote
+from ..pairs import REAL_OF, Interleaved, Pair, promote
 from .registry import Context, complex_rule, real_rule
 
 # Operators whose first argument alone holds values; their other arguments (masks, indices, sizes) go to both
@@ -53,8 +53,8 @@ def componentwise(context: Context, *args: Any, **kwargs: Any) -> Any:
     """Run the original operator on the real parts and on the imaginary parts."""
     name = str(context.operator).split(".")[1]
     positions = COMPONENTWISE[name]
-    if name in ("sum", "mean", "cumsum", "nansum"):
-        kwargs.pop("dtype", None)
+    if kwargs.get("dtype") is not None:
+        kwargs["dtype"] = REAL_OF.get(kwargs["dtype"], kwargs["dtype"])
 
     def part_of(which: int) -> list[Any]:
         def pick(value: Any) -> Any:

@@ -64,7 +64,7 @@ class Frame:
 @real_rule("stft")
 def _stft(context: Context, signal: Value, *given: Any, **named: Any) -> Pair | Interleaved:
     read = _read(context, given, named)
-    sample = parts(signal)[0]
+    dtype = context.real_dtype  # that of a window in double precision, where the signal's is narrower
     onesided = read["onesided"]
     if onesided is None:
         onesided = not isinstance(signal, Pair) and not isinstance(read["window"], Pair)
@@ -72,16 +72,17 @@ def _stft(context: Context, signal: Value, *given: Any, **named: Any) -> Pair | 
     scale = n_fft**-0.5 if read["normalized"] else 1.0
     frame = _frame(context, read, n_fft // 2 + 1 if onesided else n_fft, scale)
     left, right = _signal_margin(frame, read)
+    signal = _each(signal, lambda p: p.to(dtype))
     flat = _each(signal, lambda p: _padded(p.reshape(-1, p.shape[-1]), left, right, read.get("pad_mode")))
     if frame.window_is_constant:
-        kernels = _constant(context, "kernels", lambda: _analysis(frame, True)[:, None, :], sample.dtype)
+        kernels = _constant(context, "kernels", lambda: _analysis(frame, True)[:, None, :], dtype)
         found = _product(lambda x, w: conv1d(x, w, stride=frame.hop), _each(flat, _one_channel), kernels)
     else:
         frames = _each(flat, lambda p: gather_frames(context, p, 1, n_fft, frame.hop))
-        rows = _constant(context, "rows", lambda: _analysis(frame, False).T, sample.dtype)
+        rows = _constant(context, "rows", lambda: _analysis(frame, False).T, dtype)
         found = _product(torch.matmul, multiply_any(frames, frame.runtime_window()), rows)
         found = found.map(lambda p: p.transpose(1, 2))
-    if sample.dim() == 1:
+    if parts(signal)[0].dim() == 1:
         found = found.map(lambda p: p.squeeze(0))
     return found if context.produced.is_complex() else Interleaved(found)
 
@@ -94,8 +95,9 @@ def _istft(context: Context, spectrum: Pair, *given: Any, **named: Any) -> Tenso
     scale = n_fft**-0.5 if read["normalized"] else 1.0 / n_fft
     frame = _frame(context, read, n_fft if to_complex else n_fft // 2 + 1, scale)
     lone = spectrum.re.dim() == 2
-    z = spectrum.map(lambda p: (p.unsqueeze(0) if lone else p).narrow(1, 0, frame.bins))
-    count, dtype = z.re.shape[2], z.re.dtype
+    dtype = context.real_dtype
+    z = spectrum.map(lambda p: (p.unsqueeze(0) if lone else p).narrow(1, 0, frame.bins).to(dtype))
+    count = z.re.shape[2]
     whole = n_fft + frame.hop * (count - 1)
     start = n_fft // 2 if read["center"] else 0
     wanted = context.produced.shape[-1]

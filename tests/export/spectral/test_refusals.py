@@ -127,3 +127,17 @@ def test_double_networks_are_lowered_as_they_are() -> None:
     found = lower(Of(shifted).eval(), (double,)).program.module()(double)
     assert found.dtype == torch.float64
     assert float((found - shifted(double)).abs().max()) < 1e-13
+
+
+def test_writing_into_an_input_is_refused_by_that_name() -> None:
+    with pytest.raises(LoweringError, match=r"writes into its input.*clone"):
+        lower(Of(lambda x: torch.fft.fft2(x.mul_(2)).abs()), (IMAGE.clone(),))
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_an_eager_failure_on_the_example_inputs_is_typed() -> None:
+    def back(x: Tensor) -> Tensor:  # a window of zeros, which only the values show to be wrong
+        return torch.istft(torch.complex(x[0, 0, :5], x[0, 1, :5]), 8, 2, window=torch.zeros(8))
+
+    with pytest.raises(LoweringError, match="itself fails on the example inputs"):
+        lower(Of(back), (IMAGE,))

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from spectral_networks.checks import check_twin, expressions
+from fdikp_edge.export.spectral import lower
+from spectral_networks.checks import Twin, as_tuple, assert_close, check_twin, expressions, parts
 from torch import Tensor
 
 SHAPE = (2, 3, 4, 5)
@@ -267,3 +268,19 @@ def test_parameters_buffers_and_constants() -> None:
     assert_real(program)
     with torch.no_grad():
         assert_close(as_tuple(program.module()(*PAIR)), [module(*PAIR)], 1e-6)
+
+
+def test_sums_in_a_wider_dtype() -> None:
+    def sums(re: Tensor, im: Tensor) -> tuple[Tensor, ...]:
+        z = torch.complex(re, im)
+        return (
+            z.sum(dtype=torch.complex128),
+            z.cumsum(0, dtype=torch.complex128),
+            re.sum(0, dtype=torch.complex64),
+        )
+
+    inputs = tuple(parts((3, 4)))
+    got = as_tuple(lower(Twin(sums).eval(), inputs).program.module()(*inputs))
+    want = Twin(sums)(*inputs)
+    assert [value.dtype for value in got] == [value.dtype for value in want]
+    assert_close(got, want, 1e-6)

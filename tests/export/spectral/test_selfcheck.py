@@ -10,6 +10,7 @@ import torch
 from fdikp_edge.export.spectral import lower
 from fdikp_edge.export.spectral.rules import COMPLEX_RULES
 from fdikp_edge.runtime.errors import LoweringFaultError
+from spectral_networks.checks import Twin, as_tuple, assert_close
 from torch import Tensor, nn
 
 X = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
@@ -88,3 +89,11 @@ def test_a_network_without_digits_is_allowed_its_own_error() -> None:
             return torch.fft.irfft(torch.fft.rfft(x * 1e6)) - x * 1e6
 
     lower(Cancelling().eval(), (X,))
+
+
+def test_a_narrow_dtype_inside_a_wide_network_sets_the_bound() -> None:
+    x = torch.randn(3, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    twin = Twin(lambda v: torch.fft.rfft(v.float()).abs().double()).eval()
+    got = as_tuple(lower(twin, (x,)).program.module()(x))
+    assert_close(got, twin(x), 1e-6)
+    assert got[0].dtype == torch.float64

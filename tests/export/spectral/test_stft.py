@@ -91,3 +91,18 @@ def test_a_complex_signal_and_a_complex_window() -> None:
 def test_the_constants_are_as_large_as_the_transform() -> None:
     audit = check({"n_fft": 32, "hop_length": 8}, SIGNAL, False, False).audit
     assert audit.constants_bytes == 2 * 17 * 32 * 4
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["constant", "input"])
+def test_a_window_in_double_precision_makes_the_result_so(given: bool) -> None:
+    fixed = torch.hann_window(16, dtype=torch.float64) + 0.1
+
+    def both(x: Tensor) -> tuple[Tensor, Tensor]:
+        window = x[0, :16].double().abs() + 0.5 if given else fixed
+        spectrum = torch.stft(x, 16, 4, window=window, return_complex=True)
+        return spectrum, torch.istft(spectrum.to(torch.complex64), 16, 4, window=window)
+
+    got = as_tuple(lower(Twin(both).eval(), (SIGNAL,)).program.module()(SIGNAL))
+    want = Twin(both)(SIGNAL)
+    assert [value.dtype for value in got] == [value.dtype for value in want]
+    assert_close(got, want, 1e-6)

@@ -36,7 +36,7 @@ SAMPLES, SECONDS = 21, 20.0
 Entry = tuple[tuple[str, ...], float]
 """Names of the layers that an operator of the runtime was made from, and its milliseconds."""
 Profiled = tuple[Callable[[], object], Callable[[], list[list[Entry]]]]
-"""Runs a file once with profiling; tells the entries of each run so far, and stops."""
+"""Runs a file with profiling; returns the entries of each run so far, and stops."""
 
 
 class Stopwatch:

@@ -8,7 +8,7 @@ ROOMS := package runtime models calibration export benchmarks cli
 OUT := demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types clean
+.PHONY: help venv demo test judge lint types clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,11 @@ demo: $(STAMP)  ## deploy tiny to ONNX Runtime and OpenVINO, verify both, deblur
 # A worker for each core; PyTorch's own threads would spin while they wait for each other's core.
 test: $(STAMP)  ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+# Half an hour on four cores: PyTorch's own samples of every complex operator. `make test` judges a few of them.
+judge: $(STAMP)  ## hold the lowering against all of PyTorch's operator samples
+	OMP_NUM_THREADS=1 FDIKP_JUDGE=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist load \
+	    tests/export/spectral/test_operators.py
 
 lint: $(STAMP)  ## ruff check, ruff format --check, mypy --strict over every room
 	$(BIN)/ruff check .

@@ -23,6 +23,7 @@ from ..runtime.errors import BadInputError, FdikpEdgeError, OutputError, TargetU
 from ..runtime.files import making_folder
 from ..runtime.images import read_photo, write_photo
 from ..runtime.photo import Photo
+from ..runtime.progress import Progress
 from ..runtime.samples import defocused_photo, sample_photos
 from ..runtime.sessions import Session, available_threads, open_session, open_stand_in
 from .accuracy.error_map import Worst, save
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from ..export.calibrate import CalibrationTable
     from ..export.lowered import LoweredModel
 
-Progress = Callable[[int, int, str], None]
-"""Told about progress: steps done, steps in all, what is being done now."""
 
 PICTURES = "deblurred"
 ERRORS = "errors"
@@ -243,7 +242,8 @@ class _Run:
             row.path = name
             row.audit = lowered.lowered.audit.to_json()
             here = capability(target)
-            row.reason = "" if here.can_run else f"cannot run here: {here.reason}"
+            if not here.can_run:
+                row.reason, row.reason_code = f"cannot run here: {here.reason}", "cannot_run"
         return row
 
     def open(self, row: Row, stack: contextlib.ExitStack) -> None:
@@ -251,7 +251,7 @@ class _Run:
         if row.artifact is None:
             return
         with _row_errors(row):
-            opener = open_stand_in if row.reason else open_session
+            opener = open_stand_in if row.reason_code == "cannot_run" else open_session
             session = opener(row.artifact, threads=self.threads)
             if session is not None:
                 stack.enter_context(session)
@@ -268,14 +268,15 @@ class _Run:
                 *(path for path in sample_photos() if path != self.photo.source),
             ]
             row.parity = verify(session, lowered.reference, photos, seen=worst)
-            if not row.parity.within_budget:
-                row.state = "failed"
-            else:
-                row.state = "unverified" if session.is_stand_in else "verified"
-            remarks = [*row.parity.problems, *([row.reason] if session.is_stand_in else [])]
-            if session.is_stand_in or not row.parity.problems:
-                remarks.append(session.caveat)
-            row.reason = "; ".join(filter(None, remarks))
+            why_not = row.reason
+            row.state, row.reason = row.parity.verdict(session.caveat, session.remark)
+            row.reason_code = "" if row.state == "verified" else "over_budget"
+            if session.is_stand_in:
+                remarks = [*row.parity.problems, why_not, session.caveat]
+                remarks += [] if row.parity.problems else [session.remark]
+                row.reason = "; ".join(filter(None, remarks))
+                if row.state == "verified":
+                    row.state, row.reason_code = "unverified", "cannot_run"
             if worst.seen is not None:
                 name = artifact_name(self.name, row.target, row.precision, self.size)
                 row.error_map = save(worst.seen, self.stage / ERRORS, name)
@@ -356,13 +357,15 @@ def _row_errors(row: Row) -> Iterator[None]:
     except (OutputError, MemoryError):
         raise
     except TargetUnavailableError as error:
-        row.state = "unverified" if row.artifact is not None else "unavailable"
-        row.reason = str(error)
+        built = row.artifact is not None
+        row.state, row.reason = "unverified" if built else "unavailable", str(error)
+        row.reason_code = "cannot_run" if built else "cannot_build"
     except FdikpEdgeError as error:
-        row.state, row.reason = "failed", str(error)
+        row.state, row.reason, row.reason_code = "failed", str(error), "error"
     except Exception as error:  # a converter or runtime broke in a way of its own
         said = str(error).strip().splitlines()
-        row.state, row.reason = "failed", f"{type(error).__name__}: {said[0] if said else 'no message'}"
+        row.state, row.reason_code = "failed", "error"
+        row.reason = f"{type(error).__name__}: {said[0] if said else 'no message'}"
 
 
 @contextlib.contextmanager

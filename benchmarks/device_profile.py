@@ -16,9 +16,11 @@ from typing import Any
 from ..runtime.artifact import Artifact
 from ..runtime.errors import TargetUnavailableError
 from ..runtime.photo import Array
+from ..runtime.pixels import picture
+from ..runtime.progress import Progress
 from ..runtime.sessions import Session
 from ..runtime.tiles.runner import TileRunner
-from .accuracy.parity import verify_golden
+from .accuracy.parity import GOLDEN_ONLY, verify_golden
 from .report.model import Row
 from .telemetry import Reading, Telemetry, find_sources, summary
 from .telemetry.jetson import power_mode
@@ -28,8 +30,6 @@ from .timing.layers import by_module, layer_times
 from .timing.machine import machine_info
 from .timing.protocol import Protocol
 from .timing.single_stream import CLOCKS, Run, measure, protocol_dict
-
-Progress = Callable[[int, int, str], None]
 
 DRIFT = 1.05
 """What :attr:`.timing.latency.Latency.drift` may be; above it a run is flagged to grow slower."""
@@ -73,17 +73,19 @@ def profile(
     image, _ = session.artifact.golden()
     parity = verify_golden(session)
     try:
-        query = timed_query(session, as_pixels(session, image))
+        query = timed_query(session, picture(image, session.input))
         run = measure(query, protocol or Protocol(), telemetry.read, progress=progress)
     finally:
         telemetry.stop()
     readings = run.readings if recording is None else recording
+    state, reason = parity.verdict(GOLDEN_ONLY)
     row = Row(
         target=session.artifact.passport.target,
         precision=session.artifact.passport.precision,
         size=session.input.size,
-        state="verified" if parity.within_budget else "failed",
-        reason="; ".join(parity.problems) or "against the golden output of one photo",
+        state=state,
+        reason=reason,
+        reason_code="" if state == "verified" else "over_budget",
         path=session.artifact.path.name,
         artifact=session.artifact,
         session=session.describe(),
@@ -122,7 +124,7 @@ def report(
             "weights_sha256": first.weights_sha256,
             "program_sha256": first.program_sha256,
             "size": list(first.input.size),
-            "image_contract": "uint8_nhwc" if first.input.dtype == "uint8" else "float_nchw",
+            "image_contract": first.contract,
             "notes": list(dict.fromkeys(note for passport in passports for note in passport.notes)),
         },
         "machine": machine_info(),
@@ -193,17 +195,6 @@ class _Timed(Session):
 
     def close(self) -> None:
         """Nothing: whoever opened the session closes it."""
-
-
-def as_pixels(session: Session, image: Array) -> Array:
-    """Return an input of the network as height x width x 3 bytes."""
-    contract = session.input
-    low, high = contract.value_range
-    values: Array = image[0].transpose(1, 2, 0) if contract.layout == "NCHW" else image[0]
-    if contract.dtype == "uint8":
-        return values
-    pixels: Array = ((values - low) / (high - low) * 255).round().clip(0, 255).astype("uint8")
-    return pixels
 
 
 def clocks(run: Run) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..export.calibrate import Bounds, choose_mixed_precision
 from ..export.targets import Target
+from ..runtime.progress import Progress
 from .timing.layer_times import Stopwatch
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def timed_mixed_precision(
     samples: Samples | None = None,
     pairs: str | Path | None = None,
     threads: int | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> CalibrationTable:
     """Return the table of the int8 and float layers that meet the bounds on a target, timed on this machine.
 

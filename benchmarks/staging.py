@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..runtime.errors import OutputError
+from ..runtime.errors import OutputError, OutputExistsError
 from ..runtime.fields import PASSPORT_NAME
 from ..runtime.files import make_folder_beside, output_error, remove_folder
 
@@ -32,7 +32,9 @@ class Stage:
             if not os.path.lexists(path):
                 continue
             if not self._overwrite:
-                raise OutputError(f"{path}: exists already; allow overwriting, or choose another folder")
+                raise OutputExistsError(
+                    f"{path}: exists already; allow overwriting, or choose another folder"
+                )
             if path.is_dir() and not path.is_symlink() and not _ours(path):
                 raise OutputError(f"{path}: is in the way and was not written by this tool")
 

@@ -11,13 +11,13 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from ..models.training.apertures import Aperture, psf
 from ..models.training.camera import to_linear, to_srgb
 from ..models.training.defocus import blur
 from ..runtime.photo import Array
+from ..runtime.pixels import planes
 from .samples import Samples, describe
 
 RADII = (0.0, 1.5, 3.0, 5.0)
@@ -33,7 +33,7 @@ def out_of_focus(pixels: Array, radius: float) -> Array:
     """
     if radius == 0:
         return pixels
-    light = to_linear(torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1))
+    light = to_linear(torch.from_numpy(planes(pixels)[0]))
     seen = to_srgb(blur(light, [psf(radius, Aperture())])[0])
     return (seen * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 

@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 
 from ..runtime.photo import Array
 from .layers import CONVOLUTION, Layer
-from .ranges import LEVELS
+from .levels import LEVELS
 from .runner import Runner
 
 
@@ -26,10 +26,13 @@ def quantise(value: Tensor, scale: float | Tensor, lowest: int = -LEVELS) -> Ten
     return torch.clamp(torch.round(value / scale), lowest, LEVELS) * scale
 
 
-def weight_scales(weight: Tensor) -> Tensor:
-    """Return the step of each output channel (axis 0), shaped to divide ``weight``; 1 for a zero channel."""
+def weight_scales(weight: Tensor, levels: int = LEVELS) -> Tensor:
+    """Return the step of each output channel (axis 0), shaped to divide ``weight``; 1 for a zero channel.
+
+    ``levels`` is the 8-bit value that the largest weight of a channel becomes.
+    """
     peak = weight.abs().amax(dim=tuple(range(1, weight.dim())), keepdim=True)
-    return torch.where(peak > 0, peak / LEVELS, torch.ones_like(peak))
+    return torch.where(peak > 0, peak / levels, torch.ones_like(peak))
 
 
 class Int8Runner(Runner):
@@ -46,12 +49,15 @@ class Int8Runner(Runner):
         scales: Mapping[str, float],
         *,
         rounded_results: bool = False,
+        weight_levels: int = LEVELS,
     ) -> None:
-        """Hold the layers that compute in 8 bits and the scale of each tensor they read (and make)."""
+        """Hold the layers that compute in 8 bits, the scale of each tensor they read (and make), and the
+        largest 8-bit value of a weight."""
         super().__init__(program)
         self.scales = scales
         self.layers = {layer.node: layer for layer in layers}
         self.rounded_results = rounded_results
+        self.weight_levels = weight_levels
         self.lowest = -LEVELS - 1 if rounded_results else -LEVELS
         self.last = set(program.graph_signature.user_outputs)
 
@@ -63,7 +69,7 @@ class Int8Runner(Runner):
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         x, weight, *rest = args
         target: Any = n.target
-        rounded = quantise(weight, weight_scales(weight))
+        rounded = quantise(weight, weight_scales(weight, self.weight_levels))
         result = target(quantise(x, self.scales[layer.input], self.lowest), rounded, *rest, **kwargs)
         if self.rounded_results and str(n.target) == CONVOLUTION and n.name not in self.last:
             result = quantise(result, self.scales[layer.node], self.lowest)
@@ -108,12 +114,3 @@ class HalfRunner(Runner):
         peak = float(value.abs().max()) if value.numel() else 0.0
         self.peaks[n.name] = max(peak, self.peaks.get(n.name, 0.0)) if math.isfinite(peak) else math.inf
         return value if n.name in self.float32_layers else value.half().float()
-
-
-def psnr_db(found: Array, expected: Array) -> float:
-    """Return the peak signal-to-noise ratio with white at 1 (bytes: 255), at most 200; -200 if not finite."""
-    white = 255.0 if found.dtype == "uint8" else 1.0
-    error = float((((found.astype("float64") - expected) / white) ** 2).mean())
-    if not math.isfinite(error):
-        return -200.0
-    return 200.0 if error == 0 else min(200.0, -10 * math.log10(error))

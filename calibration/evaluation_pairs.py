@@ -16,6 +16,7 @@ from ..runtime.errors import CalibrationError
 from ..runtime.images import read_photo
 from ..runtime.pairs import find_pairs
 from ..runtime.photo import Array
+from ..runtime.pixels import middle, planes
 from .defocus import out_of_focus
 from .samples import Samples
 
@@ -84,14 +85,11 @@ def _middle(pixels: Array, size: tuple[int, int], path: Path) -> Array:
     height, width = pixels.shape[:2]
     if height < size[0] or width < size[1]:
         raise CalibrationError(f"{path}: {height}x{width} pixels, smaller than a tile of {size[0]}x{size[1]}")
-    top, left = (height - size[0]) // 2, (width - size[1]) // 2
-    return np.ascontiguousarray(pixels[top : top + size[0], left : left + size[1]])
+    return np.ascontiguousarray(middle(pixels, size))
 
 
 def _as_inputs(blurred: Sequence[Array], sharp: Sequence[Array], dtype: str, words: str) -> EvaluationPairs:
     def as_input(pixels: Array) -> Array:
-        if dtype == "uint8":
-            return np.ascontiguousarray(pixels[None])
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+        return np.ascontiguousarray(pixels[None]) if dtype == "uint8" else planes(pixels)
 
     return EvaluationPairs([as_input(p) for p in blurred], [as_input(p) for p in sharp], words)

@@ -19,7 +19,8 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from ..runtime.photo import Array
-from .emulate import HalfRunner, psnr_db
+from ..runtime.pixels import psnr_db
+from .emulate import HalfRunner
 from .layers import module_of
 from .runner import Runner
 
@@ -58,6 +59,11 @@ class Certificate:
     bound: float
     peak: float
     decision: str
+
+    @property
+    def overflows(self) -> bool:
+        """Whether the transform must stay in float32."""
+        return not (self.bound <= HALF_MAX or self.peak * HEADROOM <= HALF_MAX)  # also where one is NaN
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def decide(
     float32_layers = {
         node: f"transform {transform.site}: {certificate.decision}"
         for transform, certificate in zip(transforms, certificates, strict=True)
-        if certificate.decision.startswith("float32")
+        if certificate.overflows
         for node in transform.nodes
     }
     for name, peak in peaks.items():

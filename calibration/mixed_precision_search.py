@@ -17,14 +17,16 @@ from torch.export import ExportedProgram
 
 from ..runtime.errors import CheckFailedError
 from ..runtime.photo import Array
-from .emulate import Int8Runner, psnr_db
+from ..runtime.pixels import psnr_db
+from ..runtime.progress import Progress
+from .emulate import Int8Runner
 from .evaluation_pairs import EvaluationPairs
 from .layers import Layer
+from .levels import LEVELS
 from .mixed_precision import Bounds, LayerTime, MixedPrecision, Point, Times, Trial
 from .runner import Runner
 from .table import CalibrationTable, ProgramKey
 
-Progress = Callable[[int, int, str], None]
 CURVE = 14
 """Mixtures that are emulated whatever the bound, evenly from all layers in 8 bits to one."""
 RANKED = 3
@@ -43,6 +45,7 @@ def search(
     bounds: Bounds,
     *,
     rounded_results: bool = False,
+    weight_levels: int = LEVELS,
     progress: Progress | None = None,
 ) -> CalibrationTable:
     """Move layers to float until the bounds are met, and return the resulting table.
@@ -59,12 +62,13 @@ def search(
         times: of the network, whole and by layer.
         bounds: what to keep.
         rounded_results: whether the target rounds the results of layers too.
+        weight_levels: the largest 8-bit value of a weight in the target's files.
         progress: called with (steps done, maximum steps, message).
 
     Raises:
         CheckFailedError: the bounds cannot be met; the message gives the best result.
     """
-    bench = _Bench(program, table, key, pairs, rounded_results)
+    bench = _Bench(program, table, key, pairs, rounded_results, weight_levels)
     layers = table.section(key).quantised()
     if not layers:
         raise CheckFailedError("no int8 layers to choose from: the table keeps all layers in float")
@@ -196,12 +200,15 @@ class _Bench:
         key: ProgramKey,
         pairs: EvaluationPairs,
         rounded_results: bool,
+        weight_levels: int,
     ) -> None:
         self.program, self.pairs = program, pairs
         section = table.section(key)
         scales = {name: table.scale(key, name) for name in section.tensors}
         self.layers = {layer.node: layer for layer in section.quantised()}
-        self.runner = partial(Int8Runner, program, scales=scales, rounded_results=rounded_results)
+        self.runner = partial(
+            Int8Runner, program, scales=scales, rounded_results=rounded_results, weight_levels=weight_levels
+        )
         plain = Runner(program)
         self.expected = [plain(array) for array in pairs.blurred]
         self.marks = [self._mark(f, sharp) for f, sharp in zip(self.expected, pairs.sharp, strict=True)]

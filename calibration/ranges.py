@@ -26,13 +26,13 @@ from torch.export import ExportedProgram
 from ..runtime.errors import CalibrationError
 from ..runtime.photo import Array
 from .layers import module_of
+from .levels import LEVELS
 from .runner import Runner
 
 SCHEMES = ("minmax", "percentile", "mse", "entropy")
 DEFAULT_SCHEME = "percentile"
 """What keeps most of the picture, on pairs of photos: layers that follow forgive a clipped value sooner than
 coarser steps for all others."""
-LEVELS = 127
 BINS = 2048
 PERCENTILE = 0.9997
 """Measured: with 99.99 % steps are coarser than they need to be on pairs of photos, with 99.95 % photos in

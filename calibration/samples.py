@@ -20,6 +20,7 @@ import numpy as np
 from ..runtime.errors import CalibrationError
 from ..runtime.images import FORMATS, read_photo
 from ..runtime.photo import Array, Photo
+from ..runtime.pixels import middle_of, planes
 
 DEFAULT_COUNT = 24
 """Tiles that ranges are taken from."""
@@ -82,10 +83,7 @@ class Samples:
 
     def arrays(self) -> list[Array]:
         """Return the tiles as float32 [1, 3, H, W] in [0, 1]."""
-        return [
-            np.ascontiguousarray(tile.pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255)
-            for tile in self.tiles
-        ]
+        return [planes(tile.pixels) for tile in self.tiles]
 
     def coverage(self) -> dict[str, list[float]]:
         """Return feature -> [lowest, highest] over the tiles."""
@@ -209,7 +207,7 @@ def _tiles(photo: Photo, name: str, size: tuple[int, int], rng: Any) -> list[Til
     if any(missing):
         pixels = np.pad(pixels, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")
     rows, columns = pixels.shape[0] - size[0], pixels.shape[1] - size[1]
-    places = {(rows // 2, columns // 2)}
+    places = {(middle_of(pixels.shape[0], size[0]).start, middle_of(pixels.shape[1], size[1]).start)}
     for _ in range(4 * CANDIDATES_PER_PHOTO):
         if len(places) >= CANDIDATES_PER_PHOTO:
             break

@@ -14,7 +14,8 @@ from dataclasses import replace
 from torch.export import ExportedProgram
 
 from ..runtime.photo import Array
-from .emulate import Int8Runner, psnr_db
+from ..runtime.pixels import psnr_db
+from .emulate import Int8Runner
 from .layers import Layer
 from .runner import Runner
 

@@ -22,8 +22,9 @@ from ..runtime.errors import CalibrationError, FdikpEdgeError
 from ..runtime.files import replacing
 from .fp16_islands import HALF_TILES, HalfPlan, Transform, decide
 from .layers import LEAST_WORK, Layer, find_layers
+from .levels import LEVELS
 from .mixed_precision import MixedPrecision
-from .ranges import DEFAULT_SCHEME, LEVELS, SCHEMES, Statistics, collect
+from .ranges import DEFAULT_SCHEME, SCHEMES, Statistics, collect
 from .samples import Samples
 from .spectral_layers import TILES, refuse_lossy_layers
 from .table_fields import read_key, read_section, wrong

@@ -16,6 +16,8 @@ _T = TypeVar("_T")
 
 LARGEST = 1e30
 """No tensor of a network that works holds a larger value; and squares of it are finite."""
+_OLD_NO_FASTER = "a product, computed no faster in 8 bits here: its weights alone are stored in them"
+"""The reason by which tables of version 0.1.0 name layers whose weights alone are in 8 bits."""
 
 
 def wrong(where: str, what: str) -> CalibrationError:
@@ -118,10 +120,12 @@ def _statistics(value: Any, name: str) -> Statistics:
 
 
 def _layer(value: Any) -> Layer:
-    names = [f.name for f in dataclasses.fields(Layer) if f.name != "macs"]
-    return Layer(
-        **{name: _text(value[name], f"layer {name}") for name in names}, macs=_count(value["macs"], "macs")
-    )
+    names = [f.name for f in dataclasses.fields(Layer) if f.name not in ("macs", "weights_only")]
+    texts = {name: _text(value[name], f"layer {name}") for name in names}
+    weights_only = value.get("weights_only", texts["reason"] == _OLD_NO_FASTER)
+    if type(weights_only) is not bool:
+        raise wrong("layer weights_only", f"is {weights_only!r:.40}, not true or false")
+    return Layer(**texts, macs=_count(value["macs"], "macs"), weights_only=weights_only)
 
 
 def _number(value: Any, where: str) -> float:

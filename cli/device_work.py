@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..benchmarks.accuracy.parity import verify_golden
+from ..benchmarks.accuracy.parity import GOLDEN_ONLY, verify_golden
 from ..benchmarks.device_profile import profile, report, summary_lines
 from ..benchmarks.timing.latency import measure
 from ..benchmarks.timing.machine import machine_info
@@ -25,6 +25,7 @@ from ..runtime.errors import ArtifactError, FdikpEdgeError, TargetUnavailableErr
 from ..runtime.files import check_place, replacing
 from ..runtime.images import read_photo, write_photo
 from ..runtime.program import put
+from ..runtime.progress import Progress
 from ..runtime.sessions import Session, open_session
 from ..runtime.strict_json import printable
 
@@ -88,8 +89,7 @@ def verify(bundle: Bundle, options: Options) -> bool:
     for artifact in bundle.artifacts(options.artifact, options.precision):
         with _session(bundle, artifact, options) as session:
             parity = verify_golden(session)
-            state = "verified" if parity.within_budget else "failed"
-            reason = "; ".join(parity.problems) or "against the golden output of one photo"
+            state, reason = parity.verdict(GOLDEN_ONLY)
             rows.append(
                 {
                     "path": session.artifact.path.name,
@@ -230,7 +230,7 @@ def _runs_on(session: Session) -> str:
     return f"{made['runtime']} {made['version']} ({made['device']})"
 
 
-def _progress(name: str) -> Callable[[int, int, str], None]:
+def _progress(name: str) -> Progress:
     last = ""
 
     def show(done: int, total: int, now: str) -> None:

@@ -17,7 +17,8 @@ from typing import ParamSpec
 
 import typer
 
-from ..runtime.errors import FdikpEdgeError
+from ..runtime.errors import FdikpEdgeError, OutputExistsError
+from ..runtime.installed.packages import Requirement
 from ..runtime.program import finish
 from ..runtime.strict_json import printable
 
@@ -25,20 +26,6 @@ P = ParamSpec("P")
 
 INTERRUPTED = 130
 TERMINATED = 143
-
-# What to install when a library that only some commands need is not there.
-_EXTRA_OF = {
-    "torch": "export",
-    "onnx": "export",
-    "onnxscript": "export",
-    "onnxsim": "export",
-    "safetensors": "export",
-    "openvino": "openvino",
-    "jinja2": "report",
-    "coremltools": "coreml",
-    "tensorrt_rtx": "tensorrt-rtx",
-    "polygraphy": "tensorrt",
-}
 
 
 def guarded(command: Callable[P, int]) -> Callable[P, None]:
@@ -76,23 +63,21 @@ def _code_of(command: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> in
         code = command(*args, **kwargs)
         finish()
         return code
+    except OutputExistsError as error:
+        complain(f"{error} (option --overwrite)")  # the rooms do not know what the option is called here
+        return error.exit_code
     except FdikpEdgeError as error:
-        text = str(error)
-        # The rooms do not know what the option is called here.
-        named = "overwrite" not in text or "--overwrite" in text
-        complain(text if named else f"{text} (option --overwrite)")
+        complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         complain("stopped; no partial output is left", kind="interrupted")
         return INTERRUPTED
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in _EXTRA_OF:
+        needed = {need.module: need for need in _required_packages()}.get(package)
+        if needed is None:
             raise
-        complain(
-            f"this needs {package}, which is not installed here: "
-            f'pip install "fdikp-edge[{_EXTRA_OF[package]}]"'
-        )
+        complain(f"this needs {package}, which is not installed here: {needed.cure}")
         return FdikpEdgeError.exit_code
     except MemoryError:
         complain("out of memory; try a smaller --size, or a smaller image")
@@ -102,6 +87,12 @@ def _code_of(command: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> in
             raise
         complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
         return FdikpEdgeError.exit_code
+
+
+def _required_packages() -> list[Requirement]:
+    from ..export.targets import required_packages
+
+    return required_packages()
 
 
 @contextlib.contextmanager

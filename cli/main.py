@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,8 +22,9 @@ from .commands.inspect import inspect
 from .commands.profile import profile
 from .commands.report import merge
 from .commands.verify import verify
-from .guard import exit_on_terminate, guarded
+from .guard import complain, exit_on_terminate, guarded
 
+_USAGE_ERROR: Any = typer.BadParameter.__base__  # Typer names its kinds of wrong use, and not what they share
 # Rich draws our tables, but not the help: importing it would be half of the time that --help takes.
 app = typer.Typer(
     name="fdikp-edge",
@@ -195,4 +197,21 @@ def run() -> None:
     """Run the command line; the entry point of ``fdikp-edge``."""
     exit_on_terminate()
     prepare_streams()
-    app(prog_name="fdikp-edge")
+    try:
+        code = app(prog_name="fdikp-edge", standalone_mode=False)
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
+    except _USAGE_ERROR as error:
+        _refuse(error)
+        code = error.exit_code
+    sys.exit(code or 0)
+
+
+def _refuse(error: Any) -> None:
+    """Print what is wrong with the words typed, in one line; the whole help where there were none."""
+    path = error.ctx.command_path if error.ctx else "fdikp-edge"
+    message = str(error.format_message()).strip()
+    if "\n" in message:
+        error.show()
+    else:
+        complain(f"{message} (`{path} --help` shows what it takes)")

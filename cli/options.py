@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -38,8 +39,22 @@ SizeOption = Annotated[
     str,
     typer.Option("--size", "-s", metavar="HxW", help="Input height x width in pixels."),
 ]
+
+
+class PixelFormat(str, Enum):
+    """How pixels go in and out of an artifact, as typed on the command line."""
+
+    FLOAT = "float"
+    UINT8 = "uint8"
+
+    @property
+    def contract(self) -> str:
+        """The name of the image contract in the passport."""
+        return {"float": "float_nchw", "uint8": "uint8_nhwc"}[self.value]
+
+
 ContractOption = Annotated[
-    str,
+    PixelFormat,
     typer.Option(
         metavar="NAME",
         help="Image format of input and output: float (1x3xHxW, 0 to 1) or uint8 (1xHxWx3, camera bytes).",
@@ -48,7 +63,7 @@ ContractOption = Annotated[
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option(metavar="N", help="CPU threads to use.", show_default="all available"),
+    typer.Option(metavar="N", min=1, max=1024, help="CPU threads to use.", show_default="all available"),
 ]
 TableOption = Annotated[
     Path | None,

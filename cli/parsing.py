@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runtime.errors import BadInputError, SizeError, UnknownNameError
+from ..runtime.errors import BadInputError, SizeError
 
 if TYPE_CHECKING:
     from ..calibration.mixed_precision import Bounds
 
-_CONTRACTS = {"float": "float_nchw", "uint8": "uint8_nhwc"}
 MAX_SIDE = 65536
 LARGEST_RADIUS = 32.0
 """Pixels; far beyond what a tile of 256 pixels can still show."""
@@ -30,17 +29,6 @@ def parse_size(text: str) -> tuple[int, int]:
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise SizeError(f"--size {text!r} is not HEIGHTxWIDTH in pixels; write for example --size 256x384")
     return height, width
-
-
-def parse_contract(text: str) -> str:
-    """Return the image contract's name in the passport for what is typed on the command line.
-
-    Raises:
-        UnknownNameError: neither ``float`` nor ``uint8``.
-    """
-    if text not in _CONTRACTS:
-        raise UnknownNameError(f"no image contract is called {text!r}; there are: {', '.join(_CONTRACTS)}")
-    return _CONTRACTS[text]
 
 
 def parse_bounds(max_drop_db: float | None, min_speedup: float | None, pairs: Path | None) -> Bounds | None:
@@ -80,17 +68,6 @@ def parse_radii(text: str | None) -> tuple[float, ...]:
             "as they are"
         )
     return radii
-
-
-def check_threads(threads: int | None) -> int | None:
-    """Return ``threads`` if it is a usable number of processor threads, or ``None`` for all.
-
-    Raises:
-        BadInputError: below 1 or above 1024.
-    """
-    if threads is not None and not 1 <= threads <= 1024:
-        raise BadInputError(f"--threads {threads}: give a number from 1 to 1024, or leave it out to use all")
-    return threads
 
 
 def check_photos(photos: Iterable[Path]) -> None:

@@ -6,16 +6,17 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..runtime.program import put
+from ..runtime.progress import Progress
 from ..runtime.strict_json import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-Step = Callable[[int, int, str], None]
+Step = Progress
 """Called with progress: steps done, steps in total, message."""
 
 PIPED_WIDTH = 140

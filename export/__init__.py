@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from .contracts import Deployable as Deployable
     from .lowered import LoweredModel as LoweredModel
     from .lowered import lower_model as lower_model
+    from .profile import Profile as Profile
     from .reference import Reference as Reference
     from .spectral import Audit as Audit
     from .spectral import LoweredProgram as LoweredProgram
     from .spectral import Plan as Plan
     from .spectral import lower as lower
+    from .target import BuildResult as BuildResult
+    from .target import Target as Target
     from .targets import TARGETS as TARGETS
-    from .targets import Target as Target
     from .targets import get_target as get_target
 
 _HOMES = {
@@ -31,16 +33,20 @@ _HOMES = {
     "Deployable": ".contracts",
     "Reference": ".reference",
     **dict.fromkeys(("Audit", "LoweredProgram", "Plan", "lower"), ".spectral"),
-    **dict.fromkeys(("TARGETS", "Target", "get_target"), ".targets"),
+    "Profile": ".profile",
+    **dict.fromkeys(("BuildResult", "Target"), ".target"),
+    **dict.fromkeys(("TARGETS", "get_target"), ".targets"),
 }
 
 __all__ = [
     "TARGETS",
     "Audit",
+    "BuildResult",
     "Deployable",
     "LoweredModel",
     "LoweredProgram",
     "Plan",
+    "Profile",
     "Reference",
     "Target",
     "build_artifact",

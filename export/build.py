@@ -21,7 +21,8 @@ from .contracts import Deployable, image_contract
 from .lowered import LoweredModel, lower_model, summarise
 from .reference import Reference
 from .spectral import Plan
-from .targets import Target, get_target
+from .target import Target
+from .targets import get_target
 
 if TYPE_CHECKING:
     from ..calibration.table import CalibrationTable
@@ -90,6 +91,7 @@ def build_artifact(
             toolchain={"fdikp-edge": version, **built.toolchain},
             input=source,
             output=result,
+            image_contract=model.deployable.contract,
             model_file=built.model_file,
             golden={"input": GOLDEN_INPUT, "output": GOLDEN_OUTPUT},
             state="unverified",
@@ -111,8 +113,7 @@ def reference_for(artifact: Artifact, model: nn.Module) -> Reference:
             f"{artifact.path}: was built from other weights of {passport.model} than those given to "
             "compare it with; name the weights file or the seed that it was built from"
         )
-    contract = "uint8_nhwc" if passport.input.dtype == "uint8" else "float_nchw"
-    return Reference(Deployable(model, image_contract(contract)).eval())
+    return Reference(Deployable(model, image_contract(passport.contract)).eval())
 
 
 def export_artifact(

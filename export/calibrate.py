@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
 from ..calibration import evaluation_pairs
 from ..calibration.defocus import RADII, in_turn
 from ..calibration.fp16_islands import Transform
-from ..calibration.layers import LEAST_WORK, LINEAR, NO_FASTER
+from ..calibration.layers import LEAST_WORK, LINEAR, NO_FASTER, module_of
 from ..calibration.mixed_precision import Bounds, LayerTime, MixedPrecision, Times
 from ..calibration.mixed_precision_search import search, times_by_work
 from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
@@ -25,11 +24,13 @@ from ..calibration.table import (
 )
 from ..models import zoo
 from ..runtime.photo import Array
+from ..runtime.pixels import as_input
+from ..runtime.progress import Progress
 from .lowered import LoweredModel
-from .roles import ends, exposed, module_of, protected, sites_of
+from .roles import ends, exposed, protected, sites_of
 from .spectral import LoweredProgram
 from .spectral.planner import profile as profile_of
-from .targets import Target
+from .target import Target
 
 __all__ = [
     "Bounds",
@@ -60,7 +61,7 @@ def calibrate(
     least_work: int = LEAST_WORK,
     guarded: bool = True,
     protect_outliers: bool = False,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> CalibrationTable:
     """Collect a network's activation ranges on photos, once per lowered program, and choose the int8 layers
     of each profile.
@@ -152,9 +153,7 @@ def default_radii(photos: Sequence[str | Path] | None) -> Sequence[float]:
 
 def inputs_of(model: LoweredModel, samples: Samples) -> list[Array]:
     """Return tiles as a model's program takes them."""
-    if model.contracts[0].dtype == "uint8":
-        return [np.ascontiguousarray(tile.pixels[None]) for tile in samples.tiles]
-    return samples.arrays()
+    return [as_input(tile.pixels, model.contracts[0]) for tile in samples.tiles]
 
 
 def _kept(lowered: LoweredProgram, *, protect_outliers: bool) -> dict[str, str]:
@@ -217,7 +216,7 @@ def choose_mixed_precision(
     *,
     samples: Samples | None = None,
     pairs: str | Path | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> CalibrationTable:
     """Return the table with as many layers in float as the bounds require.
 
@@ -250,6 +249,7 @@ def choose_mixed_precision(
         times,
         bounds,
         rounded_results=target.rounds_results,
+        weight_levels=target.weight_levels,
         progress=progress,
     )
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from ..models import zoo
+from ..runtime.images import read_photo
 from ..runtime.passport import TensorContract
+from ..runtime.photo import Array
+from ..runtime.pixels import crop
+from ..runtime.samples import sample_photos
 from .contracts import Deployable, image_contract, tensor_contracts
 from .reference import Reference
 from .spectral import LoweredProgram, Plan, lower
@@ -57,6 +65,7 @@ class LoweredModel:
         lowered = lower(
             self.deployable, (self.deployable.example(height, width),), target=profile, plan=self.plan
         )
+        lowered = dataclasses.replace(lowered, samples=self.lowered.samples)
         return dataclasses.replace(self, lowered=lowered)
 
 
@@ -73,6 +82,7 @@ def lower_model(
     contract: str = "float_nchw",
     profile: str | None = None,
     plan: Plan | dict[str, str] | None = None,
+    samples: Sequence[Array] | None = None,
 ) -> LoweredModel:
     """Put a network behind an image contract and lower it for images of one size.
 
@@ -85,6 +95,8 @@ def lower_model(
             :func:`~fdikp_edge.export.contracts.tensor_contracts`.
         profile: whose costs the planner counts with (:attr:`Target.profile`).
         plan: overrides the planner; see :func:`~fdikp_edge.export.lower`.
+        samples: inputs, as the contract describes them, that show what the network is used on: some targets
+            decide by them what must stay in float32. The middles of the sample photos when ``None``.
 
     Raises:
         SizeError: the network does not take this size; lists the nearest that it does.
@@ -97,6 +109,8 @@ def lower_model(
         variant.size.check(height, width)
     deployable = Deployable(model, image_contract(contract)).eval()
     lowered = lower(deployable, (deployable.example(height, width),), target=profile, plan=plan)
+    source, _ = tensor_contracts(deployable.contract, height, width)
+    lowered = dataclasses.replace(lowered, samples=functools.partial(_samples, source, samples))
     note = getattr(model, "weights_note", None)
     return LoweredModel(
         name=name or getattr(variant, "name", None) or type(model).__name__,
@@ -107,6 +121,12 @@ def lower_model(
         notes=(f"weights: {note}",) if note else (),
         plan=plan,
     )
+
+
+def _samples(source: TensorContract, given: Sequence[Array] | None) -> list[Tensor]:
+    if given is None:
+        given = [crop(read_photo(path), source) for path in sample_photos()]
+    return [torch.from_numpy(np.ascontiguousarray(array)) for array in given]
 
 
 def describe_model(model: LoweredModel) -> dict[str, Any]:

@@ -13,7 +13,7 @@ Layers that a lowering made for its own use (copies and sums by zeros and ones) 
 
 Rounding costs a picture most at the *ends*: what the last layer makes is added to the picture as it is, and
 where results are rounded too, the first layer's is what all sums after it start from. Whether they are worth
-it depends on what a runtime gains (:class:`.spectral.planner.Profile`). In a network that makes kernels at
+it depends on what a runtime gains (:class:`.profile.Profile`). In a network that makes kernels at
 run time, what these are computed from and what follows the last upsampling is *exposed*: pictures such as
 gratings of two pixels lose nearly all to rounding there.
 """
@@ -25,8 +25,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from torch import fx
 
 from ..calibration.layers import CONVOLUTION, LINEAR, RUN_TIME, Layer, find_layers
+from ..calibration.layers import module_of as module_of
+from .aten import ARITHMETIC, RESHAPES, SHUFFLES, base_name, is_upsampling
 from .spectral import LoweredProgram
-from .spectral.graph import MODULE, SITE
+from .spectral.graph import SITE
 from .spectral.sites import Kind
 
 TRANSFORM = "part of the transform {site} in {module}: its sums would lose the small coefficients"
@@ -36,21 +38,11 @@ KERNELS = "feeds the kernels computed at run time, whose inversion amplifies rou
 FIRST = "reads the input image: its rounding error would remain in every later sum"
 LAST = "produces the output image: no later layer smooths its rounding error"
 PICTURE = "between the last upsampling and the output image: no later layer smooths its rounding error"
-ELEMENTWISE = tuple(
-    f"aten.{name}."
-    for name in ("add", "sub", "mul", "div", "clamp", "round", "permute", "alias", "clone", "_to_copy")
-)
-JOINING = ("aten.cat.", "aten.pixel_unshuffle.")
-MOVING = tuple(
-    f"aten.{name}."
-    for name in (
-        *("cat", "flatten", "pixel_shuffle", "pixel_unshuffle", "reshape", "select", "slice", "squeeze"),
-        *("transpose", "unsqueeze", "view", "_unsafe_view"),
-    )
-)
+ELEMENTWISE = ARITHMETIC | {"clamp", "round", "permute", "alias", "clone", "_to_copy"}
+READ_THROUGH = ELEMENTWISE | {"cat", "pixel_unshuffle"}
+MOVING = RESHAPES | SHUFFLES | {"cat", "select", "slice", "transpose"}
 """What only moves values, behind the layer that makes the picture. In front of the one that reads it fewer
 count: a network that cuts its picture into shifted parts goes on to filter it with them."""
-UPSAMPLING = ("aten.pixel_shuffle", "aten.upsample_", "aten._upsample_", "aten.conv_transpose")
 
 
 def sites_of(lowered: LoweredProgram) -> dict[str, str]:
@@ -97,8 +89,8 @@ def ends(lowered: LoweredProgram, *, first: bool, last: bool) -> dict[str, str]:
     layers = {layer.node: layer for layer in find_layers(lowered.program)}
     reasons: dict[str, str] = {}
     if first:
-        (image,) = (n for n in graph.nodes if n.name in lowered.program.graph_signature.user_inputs)
-        reasons |= dict.fromkeys(_convolutions(image, _readers, layers), FIRST)
+        for image in (n for n in graph.nodes if n.name in lowered.program.graph_signature.user_inputs):
+            reasons |= dict.fromkeys(_convolutions(image, _readers, layers), FIRST)
     if last:
         result = next(node for node in graph.nodes if node.op == "output")
         reasons |= dict.fromkeys(_convolutions(result, _sources_of_sum, layers), LAST)
@@ -125,13 +117,13 @@ def _convolutions(
 
 def _readers(node: fx.Node) -> Iterable[fx.Node]:
     """Return what reads a node, where the picture's values are still themselves."""
-    plain = node.op == "placeholder" or str(node.target).startswith((*ELEMENTWISE, *JOINING))
+    plain = node.op == "placeholder" or base_name(node.target) in READ_THROUGH
     return node.users if plain else ()
 
 
 def _sources_of_sum(node: fx.Node) -> Iterable[fx.Node]:
     """Return what a node is computed from, where that is value by value."""
-    plain = node.op == "output" or str(node.target).startswith((*ELEMENTWISE, *MOVING))
+    plain = node.op == "output" or base_name(node.target) in ELEMENTWISE | MOVING
     return node.all_input_nodes if plain else ()
 
 
@@ -146,17 +138,17 @@ def exposed(lowered: LoweredProgram) -> dict[str, str]:
     if not made:
         return {}
     results = next(node for node in nodes.values() if node.op == "output").all_input_nodes
-    picture = {node.name: PICTURE for node in _upstream(results, stop=UPSAMPLING)}
+    picture = {node.name: PICTURE for node in _upstream(results, stop=is_upsampling)}
     return {**picture, **{node.name: KERNELS for node in _upstream(made)}}
 
 
-def _upstream(nodes: Iterable[fx.Node], stop: tuple[str, ...] = ()) -> set[fx.Node]:
-    """Return nodes and what they are computed from; not past operators whose names start with ``stop``."""
+def _upstream(nodes: Iterable[fx.Node], stop: Callable[[object], bool] | None = None) -> set[fx.Node]:
+    """Return nodes and what they are computed from; not past operators that ``stop`` is true of."""
     seen: set[fx.Node] = set()
     waiting = list(nodes)
     while waiting:
         node = waiting.pop()
-        if node in seen or (stop and str(node.target).startswith(stop)):
+        if node in seen or (stop is not None and stop(node.target)):
             continue
         seen.add(node)
         waiting += node.all_input_nodes
@@ -166,11 +158,6 @@ def _upstream(nodes: Iterable[fx.Node], stop: tuple[str, ...] = ()) -> set[fx.No
 def is_layer(node: fx.Node) -> bool:
     """Return whether a node is a convolution or a product with a matrix, of any weights."""
     return str(node.target) in (CONVOLUTION, LINEAR)
-
-
-def module_of(node: fx.Node) -> str:
-    """Return the dotted path of the original module that a node of a lowered program came from."""
-    return str(node.meta.get("custom", {}).get(MODULE, ""))
 
 
 def _is_constant_of_lowering(node: fx.Node) -> bool:

@@ -1,297 +1,66 @@
-"""The target table: one row per runtime family that a network can leave for.
+"""The target table: one row for each runtime family that a network can leave for.
 
-A new target is one file with a ``build`` function and one row here. The command line, the matrix of
-``deploy`` and the report read this table and know no target by name.
+A new target of this project is one folder, with its row in ``target.py``, and one line here. Another
+installed package adds a target by an entry point in the group ``fdikp_edge.targets``, which refers to its
+row. The command line, ``deploy`` and the report read rows and know no target by name.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import importlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+import warnings
+from collections.abc import Iterable, Sequence
 
-from ..runtime.errors import TargetUnavailableError, UnknownNameError
-from ..runtime.tensorrt.features import RTX_CAPABILITIES
-from .requirements import Option, Requirement, read_options
+from ..runtime.errors import ExtensionError, ExtensionWarning, UnknownNameError
+from ..runtime.installed import entry_points, packages
+from .coreml.target import COREML
+from .onnx.target import ONNX
+from .openvino.target import OPENVINO
+from .options import read_options
+from .profile import DEFAULT, Profile
+from .target import PRECISIONS, BuildResult, Capability, Target, capability
+from .tensorrt.target import TENSORRT, TENSORRT_RTX
 
-if TYPE_CHECKING:
-    from ..calibration.table import CalibrationTable
-    from ..runtime.artifact import Artifact
-    from .cutting.parts import Opener, Parts
-    from .spectral import LoweredProgram
+__all__ = [
+    "PRECISIONS",
+    "TARGETS",
+    "BuildResult",
+    "Capability",
+    "Target",
+    "all_targets",
+    "capability",
+    "get_profile",
+    "get_target",
+    "read_targets",
+    "required_packages",
+    "select",
+]
 
-PRECISIONS: Mapping[str, str] = {
-    "fp32": "32-bit float",
-    "fp16": "16-bit float; values that overflow or lose too much precision stay in 32-bit",
-    "int8": "8-bit convolutions from a calibration table; everything else in float",
-}
-"""Every precision of the toolkit, in the order tables list them. A target offers some of them."""
+TARGETS: dict[str, Target] = {row.name: row for row in (ONNX, OPENVINO, COREML, TENSORRT_RTX, TENSORRT)}
+"""The targets of this project; :func:`all_targets` has those of other installed packages too."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """One row: what is built, at which precisions, by which function, and what that takes.
+def read_targets() -> tuple[dict[str, Target], list[str]]:
+    """Return every target that exists here, and what is wrong with those that installed packages provide."""
+    rows, problems = dict(TARGETS), []
+    for name in entry_points.names(entry_points.TARGETS):
+        try:
+            rows.setdefault(name, _provided(name))
+        except ExtensionError as error:
+            problems.append(str(error))
+    return rows, problems
 
-    ``builder`` is ``module:function`` relative to this package, a :class:`Builder`. ``run_probe``, in the
-    same form, returns why this machine cannot run the target although the modules are there (no GPU, not a
-    Mac), or ``None``; ``build_probe`` why it cannot build it. ``profile`` is handed to the lowering: targets
-    of one profile share one lowered program. ``options`` may be set by users, ``chosen`` are their values,
-    which the builder of a target that has some gets as ``options``.
+
+def all_targets() -> dict[str, Target]:
+    """Return every target that exists here.
+
+    Those of installed packages come last. One that cannot be used is left out with an
+    :class:`~fdikp_edge.runtime.errors.ExtensionWarning`.
     """
-
-    name: str
-    title: str
-    model_file: str
-    precisions: tuple[str, ...]
-    builder: str
-    build_needs: tuple[Requirement, ...]
-    run_needs: tuple[Requirement, ...]
-    profile: str
-    run_probe: str | None = None
-    build_probe: str | None = None
-    run_remark: str = ""
-    """What ``doctor`` says of running it, where it runs."""
-    calibrated: tuple[str, ...] = ()
-    """Precisions whose builder needs a calibration table."""
-    options: Mapping[str, Option] = field(default_factory=dict)
-    chosen: Mapping[str, str] = field(default_factory=dict)
-    rounds_results: bool = False
-    """Whether int8 files round the results of convolutions too, to bytes with zero point 128."""
-    parts: str | None = None
-    """How any part of a built model is run, which bisection needs: ``module:function``, an
-    :class:`~fdikp_edge.export.cutting.parts.Opener`."""
-
-    @property
-    def spec(self) -> str:
-        """What :func:`get_target` takes to give this row: the name, and the options that were set."""
-        changed = [
-            f"{name}={value}" for name, value in self.chosen.items() if value != self.options[name].default
-        ]
-        return ":".join([self.name, *([";".join(changed)] if changed else [])])
-
-    def check(self, precision: str) -> None:
-        """Check, before any work starts, that this machine can build the target at ``precision``.
-
-        Raises:
-            UnknownNameError: no such precision exists.
-            TargetUnavailableError: it is not offered for this target (lists those that are), or a tool is
-                missing here (names it, and how to install it).
-        """
-        if precision not in PRECISIONS:
-            raise UnknownNameError(
-                f"unknown precision {precision!r}; expected one of: {', '.join(PRECISIONS)}"
-            )
-        if precision not in self.precisions:
-            raise TargetUnavailableError(
-                f"target {self.name} does not support {precision}, only {', '.join(self.precisions)}"
-            )
-        found = capability(self)
-        if not found.can_build:
-            raise TargetUnavailableError(f"target {self.name} cannot be built here: {found.reason}")
-
-    def open_parts(self, artifact: Artifact, threads: int) -> Parts:
-        """Read the model of an artifact of this target so that any part of it can be run.
-
-        Raises:
-            TargetUnavailableError: models of this target cannot be cut into parts, or not on this machine.
-            ArtifactError: the model does not say which operator came from where.
-        """
-        if self.parts is None:
-            raise TargetUnavailableError(f"target {self.name}: its models cannot be cut into parts")
-        if problems := [problem for need in self.run_needs if (problem := need.problem())]:
-            raise TargetUnavailableError(f"target {self.name} cannot run here: {'; '.join(problems)}")
-        return cast("Opener", _resolve(self.parts))(artifact, threads)
-
-    def build(
-        self,
-        lowered: LoweredProgram,
-        precision: str,
-        folder: Path,
-        *,
-        table: CalibrationTable | None = None,
-        provenance: Mapping[str, str] | None = None,
-    ) -> BuildResult:
-        """Write this target's files for ``lowered`` into ``folder``; see :class:`Builder`.
-
-        ``table`` is left alone at precisions that need none.
-
-        Raises:
-            UnknownNameError: no such precision.
-            TargetUnavailableError: the precision is not offered, or the tools are missing here.
-        """
-        self.check(precision)
-        build = cast("Callable[..., BuildResult]", _resolve(self.builder))  # a Builder
-        if self.options:
-            build = functools.partial(build, options=self.chosen or read_options(self.name, "", self.options))
-        needed = table if precision in self.calibrated else None
-        return build(lowered, precision, folder, table=needed, provenance=provenance)
-
-
-@dataclass(frozen=True)
-class BuildResult:
-    """What a builder reports.
-
-    ``model_file`` is relative to the folder it wrote to; ``toolchain`` maps tool to version; ``census``
-    counts the operators of the file by type; ``precisions`` counts them by the arithmetic they ask for.
-    """
-
-    model_file: str
-    toolchain: dict[str, str]
-    census: dict[str, int]
-    precisions: dict[str, int]
-    notes: list[str] = field(default_factory=list)
-
-
-class Builder(Protocol):
-    """Turns a lowered program into one target's files."""
-
-    def __call__(
-        self,
-        lowered: LoweredProgram,
-        precision: str,
-        folder: Path,
-        *,
-        table: CalibrationTable | None = None,
-        provenance: Mapping[str, str] | None = None,
-    ) -> BuildResult:
-        """Write the files into ``folder``.
-
-        Args:
-            lowered: a program with one image in and one image out, without complex values or transforms.
-            precision: one the target offers.
-            folder: an existing folder; the files are the artifact's from then on.
-            table: the calibration table, for precisions that need one.
-            provenance: facts to carry inside the file, where its format has room for them.
-
-        Raises:
-            LoweringError: the converter left something in the file that the runtime cannot be trusted with.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Capability:
-    """Whether this machine can build and run a target; ``reason`` is empty if it can do both."""
-
-    can_build: bool
-    can_run: bool
-    reason: str
-
-
-_EXPORT = 'pip install "fdikp-edge[export]"'
-_OPENVINO = 'pip install "fdikp-edge[openvino]"'
-_COREML = 'pip install "fdikp-edge[coreml]"'
-_RTX = 'pip install "fdikp-edge[tensorrt-rtx]"'
-_TENSORRT = "it comes with JetPack, or as a package of NVIDIA's: docs.nvidia.com/deeplearning/tensorrt"
-_TORCH = Requirement("torch", "torch", "2.9", _EXPORT)
-_ONNX = (
-    Requirement("onnx", "onnx", "1.18", _EXPORT),
-    Requirement("onnxscript", "onnxscript", "0.5", _EXPORT),
-)
-
-TARGETS: dict[str, Target] = {
-    target.name: target
-    for target in (
-        Target(
-            name="onnx",
-            title="ONNX, on ONNX Runtime",
-            model_file="model.onnx",
-            precisions=("fp32", "fp16", "int8"),
-            builder=".onnx.build:build",
-            build_needs=(_TORCH, *_ONNX),
-            run_needs=(Requirement("onnxruntime", "onnxruntime", "1.23", "pip install onnxruntime"),),
-            profile="onnx",
-            calibrated=("fp16", "int8"),
-            rounds_results=True,
-            parts=".onnx.parts:open_parts",
-        ),
-        Target(
-            name="openvino",
-            title="OpenVINO IR",
-            model_file="model.xml",
-            precisions=("fp32", "fp16", "int8"),
-            builder=".openvino.build:build",
-            build_needs=(_TORCH, *_ONNX, Requirement("openvino", "openvino", "2025.3", _OPENVINO)),
-            run_needs=(Requirement("openvino", "openvino", "2025.3", _OPENVINO),),
-            profile="openvino",
-            calibrated=("fp16", "int8"),
-            parts=".openvino.parts:open_parts",
-        ),
-        Target(
-            name="coreml",
-            title="Core ML (.mlpackage)",
-            model_file="model.mlpackage",
-            precisions=("fp32", "fp16", "int8"),
-            builder=".coreml.build:build",
-            build_needs=(_TORCH, Requirement("coremltools", "coremltools", "9.0", _COREML)),
-            run_needs=(),  # the reference interpreter has NumPy alone
-            run_remark="without a Mac: MIL reference interpreter, for numerical results, not for speed",
-            profile="coreml",
-            calibrated=("int8",),
-            parts=".coreml.parts:open_parts",
-        ),
-        Target(
-            name="tensorrt-rtx",
-            title="TensorRT-RTX engine",
-            model_file="model.engine",
-            precisions=("fp32", "fp16", "int8"),
-            builder=".tensorrt.build:build_rtx",
-            build_needs=(
-                _TORCH,
-                *_ONNX,
-                Requirement("polygraphy", "polygraphy", "0.53", _RTX),
-                Requirement("tensorrt_rtx", "tensorrt-rtx-cu13", "1.7", _RTX),
-            ),
-            run_needs=(Requirement("tensorrt_rtx", "tensorrt-rtx-cu13", "1.7", _RTX),),
-            run_probe="..runtime.tensorrt.cuda:gpu_problem",
-            profile="tensorrt",
-            calibrated=("fp16", "int8"),
-            options={
-                "capabilities": Option(
-                    "8.6,8.9,12.0",
-                    r"\d{1,2}\.\d(,\d{1,2}\.\d){0,7}",
-                    "compute capabilities of the GPUs that the engine is for",
-                    offered=RTX_CAPABILITIES,
-                )
-            },
-        ),
-        Target(
-            name="tensorrt",
-            title="TensorRT engine, for the GPU of this machine",
-            model_file="model.engine",
-            precisions=("fp32", "fp16", "int8"),
-            builder=".tensorrt.build:build_classic",
-            build_needs=(
-                _TORCH,
-                *_ONNX,
-                Requirement("polygraphy", "polygraphy", "0.53", 'pip install "fdikp-edge[tensorrt]"'),
-                Requirement("tensorrt", "tensorrt", "10.3", _TENSORRT),
-            ),
-            run_needs=(Requirement("tensorrt", "tensorrt", "10.3", _TENSORRT),),
-            run_probe="..runtime.tensorrt.cuda:gpu_problem",
-            build_probe="..runtime.tensorrt.cuda:gpu_problem",
-            profile="tensorrt",
-            calibrated=("fp16", "int8"),
-            options={
-                "typing": Option(
-                    "strong",
-                    "strong|weak",
-                    "strong: types are in the file; weak: chosen under flags, before TensorRT 11",
-                ),
-                "transforms": Option(
-                    "products",
-                    "products|native",
-                    "native: TensorRT's own DFT where it wins, from 11.2",
-                    {"native": "tensorrt-native"},
-                ),
-            },
-        ),
-    )
-}
+    rows, problems = read_targets()
+    for problem in problems:
+        warnings.warn(problem, ExtensionWarning, stacklevel=2)
+    return rows
 
 
 def get_target(spec: str) -> Target:
@@ -299,19 +68,41 @@ def get_target(spec: str) -> Target:
 
     Raises:
         UnknownNameError: no target has the name; lists those that exist.
+        ExtensionError: an installed package provides the target, and it cannot be used.
         BadInputError: the target has no such option; lists those it has.
     """
     name, _, text = spec.partition(":")
-    row = TARGETS.get(name)
-    if row is None:
-        raise UnknownNameError(f"unknown target {name!r}; expected one of: {', '.join(TARGETS)}")
+    provided = entry_points.names(entry_points.TARGETS) if name not in TARGETS else []
+    if name not in TARGETS and name not in provided:
+        raise UnknownNameError(
+            f"unknown target {name!r}; expected one of: " + ", ".join(dict.fromkeys((*TARGETS, *provided)))
+        )
+    row = TARGETS.get(name) or _provided(name)
     if not text:
         return row
     chosen = read_options(name, text, row.options)
     profiles = [
         option.profiles[chosen[key]] for key, option in row.options.items() if chosen[key] in option.profiles
     ]
-    return dataclasses.replace(row, chosen=chosen, profile=[row.profile, *profiles][-1])
+    return dataclasses.replace(row, chosen=chosen, costs=[row.costs, *profiles][-1])
+
+
+def get_profile(name: str | None) -> Profile:
+    """Return a cost profile by name; :data:`~.profile.DEFAULT` for ``None``.
+
+    Raises:
+        UnknownNameError: no target has a profile of this name; lists those that exist.
+    """
+    if name is None or name == DEFAULT.name:
+        return DEFAULT
+    known = _profiles(TARGETS.values())
+    if name not in known:
+        known = _profiles(read_targets()[0].values())
+    if name not in known:
+        raise UnknownNameError(
+            f"no cost profile is called {name!r}; there are: {', '.join((DEFAULT.name, *known))}"
+        )
+    return known[name]
 
 
 def select(names: Sequence[str], precisions: Sequence[str]) -> list[tuple[Target, str]]:
@@ -324,40 +115,58 @@ def select(names: Sequence[str], precisions: Sequence[str]) -> list[tuple[Target
 
     Raises:
         UnknownNameError: a name that does not exist.
+        ExtensionError: a target by name that an installed package provides, and that cannot be used.
         BadInputError: an option the target does not have.
     """
-    asked = [get_target(name) for name in names if name != "all"]
+    asked = {target.name: target for target in (get_target(name) for name in names if name != "all")}
     for precision in precisions:
         if precision != "all" and precision not in PRECISIONS:
             raise UnknownNameError(
                 f"unknown precision {precision!r}; expected one of: {', '.join(PRECISIONS)}, all"
             )
+    everything = "all" in names
     pairs = []
-    for row in TARGETS.values():
-        target = next((target for target in reversed(asked) if target.name == row.name), row)
-        if "all" not in names and target not in asked:
+    for name, row in {**(all_targets() if everything else TARGETS), **asked}.items():
+        if not everything and name not in asked:
             continue
         for precision in PRECISIONS:
-            if precision in precisions or ("all" in precisions and precision in target.precisions):
-                pairs.append((target, precision))
+            if precision in precisions or ("all" in precisions and precision in row.precisions):
+                pairs.append((row, precision))
     return pairs
 
 
-def capability(target: Target) -> Capability:
-    """Find out what this machine can do with a target, without importing anything heavy."""
-    build = _problems(target.build_needs, target.build_probe)
-    run = _problems(target.run_needs, target.run_probe)
-    return Capability(not build, not run, "; ".join(dict.fromkeys(build + run)))
+def required_packages() -> list[packages.Requirement]:
+    """Return the packages of the project and of every target, each module once."""
+    rows = read_targets()[0].values()
+    first: dict[str, packages.Requirement] = {}
+    for need in (*packages.SHARED, *(need for row in rows for need in row.needs)):
+        first.setdefault(need.module, need)
+    return list(first.values())
 
 
-def _problems(needs: Sequence[Requirement], probe: str | None) -> list[str]:
-    problems = [problem for need in needs if (problem := need.problem())]
-    if not problems and probe is not None:
-        ask = cast("Callable[[], str | None]", _resolve(probe))
-        problems = [problem for problem in [ask()] if problem]
-    return problems
+def _profiles(rows: Iterable[Target]) -> dict[str, Profile]:
+    return {profile.name: profile for row in rows for profile in row.all_profiles}
 
 
-def _resolve(reference: str) -> object:
-    module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module, __package__), name)
+def _provided(name: str) -> Target:
+    """Return the row that an installed package provides.
+
+    Raises:
+        ExtensionError: it cannot be loaded, is no row of this name, or takes a name that is in use.
+    """
+    row = entry_points.load(entry_points.TARGETS, name)
+    where = f"{name!r} is provided by {entry_points.origin(entry_points.TARGETS, name)}"
+    if name in TARGETS:
+        raise ExtensionError(f"{where}, but a target of fdikp-edge has this name: rename it")
+    if not isinstance(row, Target):
+        raise ExtensionError(f"{where}, whose entry is of type {type(row).__name__}, not Target")
+    if row.name != name:
+        raise ExtensionError(f"{where}, whose row has the name {row.name!r}: give both the same name")
+    shared = _profiles(TARGETS.values())
+    for profile in row.all_profiles:
+        own = profile.name == name or profile.name.startswith(f"{name}-")
+        if not own and shared.get(profile.name) != profile:
+            raise ExtensionError(
+                f"{where}, whose cost profile is called {profile.name!r}: call it {name!r} or {name + '-…'!r}"
+            )
+    return row

@@ -23,7 +23,8 @@ from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as serialise_safetensors
 from torch import Tensor
 
-from ..runtime.errors import CheckpointError, OutputError
+from ..runtime.errors import CheckpointError, OutputError, OutputExistsError
+from ..runtime.files import replacing
 
 #: Ten times the largest variant in float32: room for other precisions and for what a trainer stores beside.
 MAX_FILE_BYTES = 256 * 2**20
@@ -75,23 +76,15 @@ def write_checkpoint(
     if path.suffix.lower() != ".safetensors":
         raise OutputError(f"{path}: weights are written as .safetensors only")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already")
+        raise OutputExistsError(f"{path} exists already")
     data = _with_sorted_metadata(
         serialise_safetensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()}),
         metadata,
     )
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            with beside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    with replacing(path) as beside, beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _read_bounded(path: Path) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..runtime.photo import Array
+from ..runtime.pixels import middle_of
 from .training.apertures import Aperture, psf
 
 RADII = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)
@@ -57,7 +58,7 @@ def _best(
     name: str,
     values: tuple[float, ...],
 ) -> tuple[Array, dict[str, Any]]:
-    rows, columns = (_middle(side) for side in blurred.shape[:2])
+    rows, columns = (middle_of(side, CHOOSING) for side in blurred.shape[:2])
     part, wanted = blurred[rows, columns], sharp[rows, columns]
     choices = [(radius, value) for radius in RADII for value in values]
     errors = [
@@ -78,8 +79,3 @@ def _restored(
     height, width = blurred.shape[:2]
     restored: Array = np.clip(np.stack(planes, axis=-1)[reach : reach + height, reach : reach + width], 0, 1)
     return restored
-
-
-def _middle(side: int) -> slice:
-    start = max(0, (side - CHOOSING) // 2)
-    return slice(start, start + CHOOSING)

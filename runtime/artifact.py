@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ArtifactError, FdikpEdgeError, OutputError
+from .errors import ArtifactError, FdikpEdgeError, OutputError, OutputExistsError
 from .fields import PASSPORT_NAME
 from .files import (
     make_folder_beside,
@@ -251,7 +251,9 @@ class ArtifactWriter:
         if not artifact:
             raise OutputError(f"{self.dest}: is a folder but no artifact; choose another folder")
         if not self.overwrite:
-            raise OutputError(f"{self.dest}: exists already; ask to overwrite it, or choose another folder")
+            raise OutputExistsError(
+                f"{self.dest}: exists already; ask to overwrite it, or choose another folder"
+            )
         try:
             listed = Passport.from_json(_read_passport(self.dest)).files
             foreign = sorted(set(_walk(self.dest)) - set(listed))

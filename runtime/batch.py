@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .artifact import Artifact
 from .deblurrer import Deblurrer, Progress, ProgressCallback
-from .errors import BadInputError, FdikpEdgeError, ImageError, OutputError
+from .errors import BadInputError, FdikpEdgeError, ImageError, OutputError, OutputExistsError
 from .images import read_photo, write_photo
 from .photo import DEFAULT_MAX_PIXELS, FORMATS
 from .sessions import open_session
@@ -158,9 +158,11 @@ def _refuse_collisions(jobs: list[tuple[Path, Path]], overwrite: bool) -> None:
         if victim is not None and victim != source:
             raise OutputError(f"{output}: the result of {source} would replace the input {victim}")
         if victim is not None and not overwrite:
-            raise OutputError(f"{output}: is the input itself; choose another place, or ask to overwrite")
+            raise OutputExistsError(
+                f"{output}: is the input itself; choose another place, or ask to overwrite"
+            )
         if os.path.lexists(output) and not overwrite:
-            raise OutputError(f"{output}: exists already; choose another place, or ask to overwrite")
+            raise OutputExistsError(f"{output}: exists already; choose another place, or ask to overwrite")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

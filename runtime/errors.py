@@ -37,8 +37,25 @@ class OutputError(BadInputError):
     """The place to write to exists already, is an input, is full or cannot be written."""
 
 
+class OutputExistsError(OutputError):
+    """The place to write to exists already; it is replaced where the caller asks to overwrite."""
+
+
 class ArtifactError(BadInputError):
     """A folder that is not an artifact, is incomplete, foreign, from a newer version, or was altered."""
+
+
+class FieldError(ArtifactError):
+    """One field of a passport, or of a record that is read like one, is missing or not what it must be.
+
+    ``where`` names the field, ``problem`` says what is wrong with it.
+    """
+
+    def __init__(self, record: str, where: str, problem: str) -> None:
+        """Make the message of the record's file name, the field and the problem."""
+        super().__init__(f"{record}: {where}: {problem}")
+        self.where = where
+        self.problem = problem
 
 
 class BundleError(BadInputError):
@@ -51,6 +68,10 @@ class LoweringError(BadInputError):
 
 class UnsupportedOperatorError(LoweringError):
     """An operator on complex values has no rule."""
+
+
+class LoweringFaultError(LoweringError):
+    """The lowering itself is at fault: a rule failed, or what it computes is not what the network does."""
 
 
 class DynamicShapeError(LoweringError):
@@ -71,6 +92,14 @@ class BaselineError(BadInputError):
 
 class TargetUnavailableError(FdikpEdgeError):
     """A target cannot be built or run on this machine; the message says what is missing."""
+
+
+class ExtensionError(TargetUnavailableError):
+    """An installed package adds a target that cannot be used; names the distribution and what is wrong."""
+
+
+class ExtensionWarning(UserWarning):
+    """The same, where the work goes on without that target."""
 
 
 class DeviceError(FdikpEdgeError):

@@ -1,7 +1,7 @@
 """Read one field of a passport, or say which one is wrong and how.
 
 Each reader takes a value and the name of its place, and returns the value typed or raises an
-:class:`~fdikp_edge.runtime.errors.ArtifactError`.
+:class:`~fdikp_edge.runtime.errors.FieldError`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from .errors import ArtifactError
+from .errors import FieldError
 
 PASSPORT_NAME = "passport.json"
 
@@ -19,9 +19,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
-def wrong(where: str, what: str) -> ArtifactError:
+def wrong(where: str, what: str) -> FieldError:
     """Return the error for one field of the passport."""
-    return ArtifactError(f"{PASSPORT_NAME}: {where}: {what}")
+    return FieldError(PASSPORT_NAME, where, what)
 
 
 def safe_path(value: Any, where: str) -> str:

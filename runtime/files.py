@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import OutputError
+from .errors import OutputError, OutputExistsError
 
 _HINTS = {
     errno.ENOSPC: "the disk is full; free some space or write elsewhere",
@@ -97,7 +97,7 @@ def check_place(path: Path, *, overwrite: bool = False) -> None:
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; give the name of a file")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; choose another name, or overwrite it with --overwrite")
+        raise OutputExistsError(f"{path}: exists already; choose another name, or ask to overwrite it")
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if problem := write_problem(above):
         raise output_error(path, problem)

@@ -21,6 +21,11 @@ from .fields import PASSPORT_NAME, wrong
 FORMAT_VERSION = 1
 """The only passport version this release writes and reads."""
 
+QUANTISED_LAYERS = "int8 layers"
+"""Key of ``precision_census``: how many layers compute in 8 bits."""
+REDUCED_WEIGHTS = "layers with 7-bit weights"
+"""Key of ``precision_census``: how many layers' 8-bit sums fit 16 bits, see :mod:`.processor`."""
+
 MAX_PASSPORT_BYTES = 4 * 1024 * 1024
 MAX_FILES = 1024
 MAX_FILE_BYTES = 8 * 1024**3
@@ -94,7 +99,9 @@ class Passport:
     :meth:`fdikp_edge.runtime.artifact.ArtifactWriter.commit` fills it in. ``model_file`` is the one of them
     that the session opens, ``golden`` names a recorded input and output (``.npy``). ``parity``,
     ``latency_ms`` and ``measured_on`` are ``None`` until measured; ``reason`` says why ``state`` is not
-    ``verified``. Raw constructor arguments are checked when the passport is written.
+    ``verified``. ``image_contract`` is the name of the contract that ``input`` and ``output`` follow
+    (``float_nchw``, ``uint8_nhwc``), ``None`` in artifacts of older releases. Raw constructor
+    arguments are checked when the passport is written.
     """
 
     format_version: int = FORMAT_VERSION
@@ -109,6 +116,7 @@ class Passport:
     toolchain: dict[str, str] = dataclasses.field(default_factory=dict)
     input: TensorContract
     output: TensorContract
+    image_contract: str | None = None
     model_file: str
     files: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     golden: dict[str, str] | None = None
@@ -119,9 +127,16 @@ class Passport:
     reason: str = ""
     notes: list[str] = dataclasses.field(default_factory=list)
 
+    @property
+    def contract(self) -> str:
+        """The name of the image contract. Older artifacts do not record it; there the dtype decides."""
+        return self.image_contract or ("uint8_nhwc" if self.input.dtype == "uint8" else "float_nchw")
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without the passport's own digest."""
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.image_contract is None:
+            del data["image_contract"]  # as the older release wrote it that this passport is from
         return {**data, "input": self.input.to_dict(), "output": self.output.to_dict()}
 
     def to_json(self) -> bytes:
@@ -174,7 +189,10 @@ class Passport:
         """
         if isinstance(data, dict):
             _check_version(data)
-        keys = read.record(data, "passport", [field.name for field in dataclasses.fields(cls)])
+        known = [field.name for field in dataclasses.fields(cls)]
+        if isinstance(data, dict):
+            data = {"image_contract": None, **data}
+        keys = read.record(data, "passport", known)
         census = read.mapping(keys["precision_census"], "precision_census")
         toolchain = read.mapping(keys["toolchain"], "toolchain")
         plan = read.items(keys["plan"], "plan")
@@ -192,6 +210,7 @@ class Passport:
             toolchain={k: read.text(v, f"toolchain.{k}") for k, v in toolchain.items()},
             input=TensorContract.from_dict(keys["input"], "input"),
             output=TensorContract.from_dict(keys["output"], "output"),
+            image_contract=read.optional(read.text, keys["image_contract"], "image_contract"),
             model_file=read.safe_path(keys["model_file"], "model_file"),
             files=_files(keys["files"]),
             golden=read.optional(_golden, keys["golden"], "golden"),

@@ -1,50 +1,95 @@
-"""From a photograph to an array that a contract takes. Needs numpy only."""
+"""Pictures as arrays: the middle of one, the array that a contract takes, and how far two are apart.
+
+Needs numpy only. Pictures are height x width x channels.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import numpy as np
 
 from .passport import TensorContract
-from .photo import Photo
+from .photo import Array, Photo
+
+PSNR_LIMIT_DB = 200.0
+"""What equal pictures get instead of infinity, which JSON cannot hold."""
 
 
-def crop(photo: Photo, contract: TensorContract) -> np.ndarray[Any, Any]:
+def crop(photo: Photo, contract: TensorContract) -> Array:
     """Return the middle of ``photo`` in the shape, dtype and range of ``contract``.
 
     A photo smaller than the contract's size is continued by its mirror image. A 16-bit photo keeps its
     tones in a float contract and is rounded to 8 bits for a ``uint8`` one.
     """
     source = photo.to_8bit() if contract.dtype == "uint8" else photo
-    pixels = _middle(source.pixels, contract.size)
+    return as_input(middle(source.pixels, contract.size), contract, source.white)
+
+
+def as_input(pixels: Array, contract: TensorContract, white: int = 255) -> Array:
+    """Return a picture of the contract's size as the contract's array, with a batch axis of 1 in front.
+
+    Args:
+        pixels: whole numbers from 0 to ``white``; bytes where the contract is ``uint8``.
+        contract: layout, dtype and range.
+        white: 255 for 8 bits, 65535 for 16.
+    """
     if contract.dtype == "uint8":
         array = pixels
     else:
         low, high = contract.value_range
-        array = (pixels / source.white * (high - low) + low).astype(np.float32)
+        array = (pixels / white * (high - low) + low).astype(np.float32)
     if contract.layout == "NCHW":
         array = array.transpose(2, 0, 1)
     return np.ascontiguousarray(array[None])
 
 
-def picture(array: np.ndarray[Any, Any], contract: TensorContract) -> np.ndarray[Any, Any]:
+def planes(pixels: Array) -> Array:
+    """Return a picture of bytes as float32 [1, channels, height, width] from 0 to 1."""
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+
+
+def picture(array: Array, contract: TensorContract) -> Array:
     """Return an array that fits ``contract`` as a picture: uint8, height x width x 3, clamped and rounded."""
     pixels = array[0].transpose(1, 2, 0) if contract.layout == "NCHW" else array[0]
     if contract.dtype == "uint8":
         return np.ascontiguousarray(pixels)
     low, high = contract.value_range
     unit = (pixels.astype(np.float64) - low) / (high - low)
-    rounded: np.ndarray[Any, Any] = np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
+    rounded: Array = np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
     return rounded
 
 
-def _middle(pixels: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
+def middle(pixels: Array, size: tuple[int, int]) -> Array:
+    """Return the middle ``size`` (height, width) of a picture; :func:`mirrored` where it is smaller."""
+    pixels = mirrored(pixels, size)
+    return pixels[middle_of(pixels.shape[0], size[0]), middle_of(pixels.shape[1], size[1])]
+
+
+def middle_of(have: int, want: int) -> slice:
+    """Return the middle ``want`` of an axis of ``have`` pixels; all of it where it is shorter."""
+    start = max(0, (have - want) // 2)
+    return slice(start, start + want)
+
+
+def mirrored(pixels: Array, size: tuple[int, int]) -> Array:
+    """Return a picture continued by its mirror image on both sides where it is smaller than ``size``."""
     padding = []
     for have, want in zip(pixels.shape, size, strict=False):
         missing = max(0, want - have)
         padding.append((missing // 2, missing - missing // 2))
     if any(before or after for before, after in padding):
         pixels = np.pad(pixels, [*padding, (0, 0)], mode="symmetric")
-    top, left = ((have - want) // 2 for have, want in zip(pixels.shape, size, strict=False))
-    return pixels[top : top + size[0], left : left + size[1]]
+    return pixels
+
+
+def psnr_db(found: Array, expected: Array) -> float:
+    """Return the peak signal-to-noise ratio in decibels, at most 200 (equal pictures).
+
+    White is 1, and 255 where ``found`` holds bytes. -200 where a value is not finite.
+    """
+    white = 255.0 if found.dtype == "uint8" else 1.0
+    error = float((((found.astype(np.float64) - expected) / white) ** 2).mean())
+    if not math.isfinite(error):
+        return -PSNR_LIMIT_DB
+    return PSNR_LIMIT_DB if error == 0 else min(PSNR_LIMIT_DB, -10 * math.log10(error))

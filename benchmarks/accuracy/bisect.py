@@ -24,11 +24,11 @@ from ...runtime.errors import BadInputError, CheckFailedError, FdikpEdgeError
 from ...runtime.images import read_photo
 from ...runtime.passport import TensorContract
 from ...runtime.photo import Array, Photo
-from ...runtime.pixels import crop
+from ...runtime.pixels import crop, psnr_db
+from ...runtime.progress import Progress
 from ...runtime.sessions import available_threads
 from .budgets import Budget, budget_for
 from .first_departure import NOT_FINITE_DB, Bisection, Error, FirstDeparture
-from .metrics import psnr_db
 from .parity import as_picture
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     from ...export.cutting.partition import Cut, Partition
     from ...export.lowered import LoweredModel
-
-Progress = Callable[[int, int, str], None]
 
 
 def bisect(
@@ -141,12 +139,12 @@ class _Search:
 
     def run(self, x: Array, expected: Array, modules: Sequence[Cut], whole: Error) -> FirstDeparture:
         """Search the modules, then the nodes of the one found."""
-        from ...export.roles import is_layer
+        from ...export.roles import is_layer, module_of
 
         self.expected_probes = 2 + math.ceil(math.log2(max(2, len(modules)))) + 3
         nothing = self.error(self.believed(x), expected)
         low, high, before, after = self.halve(x, expected, modules, nothing, whole)
-        paths = tuple(dict.fromkeys(_module_of(node) for node in self.partition.between(low, high)))
+        paths = tuple(dict.fromkeys(module_of(node) for node in self.partition.between(low, high)))
         low, high, before, after = self.halve(x, expected, self.partition.node_cuts(low, high), before, after)
         nodes = self.partition.between(low, high)
         start, everything = modules[0], modules[-1]
@@ -161,7 +159,7 @@ class _Search:
         # Of operators that share a value, a layer rather than the copies around it.
         main = next((node for node in working if is_layer(node)), working[0])
         departure = FirstDeparture(
-            module=_module_of(main),
+            module=module_of(main),
             modules=paths,
             operator=", ".join(dict.fromkeys(str(node.target) for node in working)),
             nodes=tuple(node.name for node in nodes),
@@ -309,7 +307,7 @@ def _program(
     lowered = lower_model(
         model,
         passport.input.size,
-        contract="uint8_nhwc" if passport.input.dtype == "uint8" else "float_nchw",
+        contract=passport.contract,
         profile=get_target(passport.target).profile,
         plan=plan,
     )
@@ -323,9 +321,3 @@ def _changed(lowered: LoweredModel, artifact: Artifact) -> list[str]:
         "the network now lowers to another program than the one this artifact was built from: a departure "
         "may be a change of the network"
     ]
-
-
-def _module_of(node: Any) -> str:
-    from ...export.roles import module_of
-
-    return module_of(node)

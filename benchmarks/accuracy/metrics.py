@@ -9,9 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...runtime.photo import Array
-
-PSNR_LIMIT_DB = 200.0
-"""What equal pictures get instead of infinity, which JSON has no word for."""
+from ...runtime.pixels import PSNR_LIMIT_DB
 
 BAND_EDGES = (0.0, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, math.sqrt(2.0))
 """Edges of the radial frequency bands, as parts of the Nyquist frequency; the last band is the corners."""
@@ -24,12 +22,6 @@ class Band:
     low: float
     high: float
     rel_error_db: float
-
-
-def psnr_db(found: Array, expected: Array) -> float:
-    """Return the peak signal-to-noise ratio in decibels, at most 200 (equal pictures)."""
-    mean_square = float(np.mean((found.astype(np.float64) - expected) ** 2))
-    return PSNR_LIMIT_DB if mean_square == 0 else min(PSNR_LIMIT_DB, -10 * math.log10(mean_square))
 
 
 def ssim(found: Array, expected: Array) -> float:

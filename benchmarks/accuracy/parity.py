@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -14,13 +14,15 @@ from ...runtime.errors import BadInputError, CheckFailedError
 from ...runtime.images import read_photo
 from ...runtime.passport import TensorContract
 from ...runtime.photo import Array, Photo
-from ...runtime.pixels import crop
+from ...runtime.pixels import crop, psnr_db
+from ...runtime.progress import Progress
 from ...runtime.samples import sample_photos
 from ...runtime.sessions import Session
 from .budgets import Budget, budget_for
-from .metrics import Band, bands, psnr_db, ssim
+from .metrics import Band, bands, ssim
 
-Progress = Callable[[int, int, str], None]
+GOLDEN_ONLY = "against the golden output of one photo"
+"""What a verdict says where :func:`verify_golden` was all that could be done."""
 
 
 class ReferenceCall(Protocol):
@@ -71,6 +73,12 @@ class Parity:
     def within_budget(self) -> bool:
         """Whether nothing is over the budget."""
         return not self.problems
+
+    def verdict(self, *remarks: str) -> tuple[Literal["verified", "failed"], str]:
+        """Return the state for a passport or a report, and why: the problems, or else those of ``remarks``
+        that are not empty."""
+        state: Literal["verified", "failed"] = "verified" if self.within_budget else "failed"
+        return state, "; ".join(self.problems or filter(None, remarks))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, ``within_budget`` included."""
@@ -174,6 +182,9 @@ def _worst(differences: list[Difference], float64: dict[str, float] | None, sess
     worst = max(differences, key=lambda difference: difference.badness)
     max_abs = max(d.max_abs for d in differences)
     budget = budget_for(session.artifact.passport.precision, session.output.dtype)
+    problems = budget.problems(max_abs, worst.psnr_db)
+    if problems and session.remark:
+        problems[-1] += f": {session.remark}"
     by_band = zip(*(d.bands for d in differences), strict=True)
     return Parity(
         max_abs=max_abs,
@@ -183,7 +194,7 @@ def _worst(differences: list[Difference], float64: dict[str, float] | None, sess
         bands=tuple(max(column, key=lambda band: band.rel_error_db) for column in by_band),
         float64=float64,
         budget=budget,
-        problems=tuple(budget.problems(max_abs, worst.psnr_db)),
+        problems=tuple(problems),
         worst_photo=worst.photo,
         photos=tuple(differences),
     )

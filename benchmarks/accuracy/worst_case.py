@@ -10,7 +10,7 @@ run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,13 @@ import numpy as np
 from ...runtime.errors import CheckFailedError, ImageError
 from ...runtime.images import read_photo, write_photo
 from ...runtime.photo import Array, Photo
-from ...runtime.pixels import crop
+from ...runtime.pixels import crop, middle, mirrored, psnr_db
+from ...runtime.progress import Progress
 from ...runtime.samples import sample_photos
 from ...runtime.sessions import Session
 from .budgets import budget_for
 from .hard_cases import hard_cases
-from .metrics import psnr_db
 from .parity import ReferenceCall, as_picture
-
-Progress = Callable[[int, int, str], None]
 
 ELITE = 4
 """How many of the worst pictures the search goes on from."""
@@ -138,7 +136,7 @@ class _Search:
         kept = self._kept(file)
         if kept is not None:
             self.attempt("kept from an earlier run", kept)
-        plain = [self.attempt(f"photo {i + 1}", self.middle(p)) for i, p in enumerate(pictures)]
+        plain = [self.attempt(f"photo {i + 1}", middle(p, self.size)) for i, p in enumerate(pictures)]
         for name, pixels in hard_cases(self.size, pictures):
             if self.done:
                 break
@@ -176,7 +174,8 @@ class _Search:
         x = crop(Photo(pixels), self.session.input)
         if x.dtype != np.float32:
             return None
-        moved = x + np.random.default_rng(0).uniform(-0.5 / 255, 0.5 / 255, x.shape).astype(np.float32)
+        noise = np.random.default_rng(0).uniform(-0.5 / 255, 0.5 / 255, x.shape)
+        moved = x + np.asarray(noise, np.float32)
         first, second = (
             as_picture(self.reference(given), self.session.output, "the worst case in PyTorch")
             for given in (x, moved)
@@ -218,22 +217,11 @@ class _Search:
         changed: Array = np.rint(np.clip(pixels, 0, 255)).astype(np.uint8)
         return f"{parent.name}, {kind}"[-MOST_WORDS:], changed
 
-    def middle(self, pixels: Array) -> Array:
-        """Return the middle of a photo, as `crop` takes it."""
-        return self._cut(
-            pixels, [(have - want) // 2 for have, want in zip(pixels.shape, self.size, strict=False)]
-        )
-
     def piece(self, pixels: Array) -> Array:
         """Return a piece of a photo from anywhere."""
-        spare = [max(0, have - want) for have, want in zip(pixels.shape, self.size, strict=False)]
-        return self._cut(pixels, [int(self.random.integers(most + 1)) for most in spare])
-
-    def _cut(self, pixels: Array, corner: Sequence[int]) -> Array:
-        missing = [max(0, want - have) for have, want in zip(pixels.shape, self.size, strict=False)]
-        if any(missing):
-            pixels = np.pad(pixels, [(n // 2, n - n // 2) for n in missing] + [(0, 0)], mode="symmetric")
-        top, left = (max(0, place) for place in corner)
+        pixels = mirrored(pixels, self.size)
+        spare = [have - want for have, want in zip(pixels.shape, self.size, strict=False)]
+        top, left = (int(self.random.integers(most + 1)) for most in spare)
         return pixels[top : top + self.size[0], left : left + self.size[1]]
 
     def _kept(self, file: Path | None) -> Array | None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from ...runtime import fields as read
 from ...runtime.artifact import Artifact, ArtifactWriter
-from ...runtime.errors import ArtifactError, BaselineError, ReportError
+from ...runtime.errors import BaselineError, FieldError, ReportError
 from ...runtime.files import remove_folder, replacing
 from ...runtime.strict_json import printable
 from ..report.read import number, read_json
@@ -79,7 +79,7 @@ class Figures:
 
     @classmethod
     def from_dict(cls, value: Any, where: str) -> Figures:
-        """Read what ``dataclasses.asdict`` gave; raises :class:`ArtifactError`."""
+        """Read what ``dataclasses.asdict`` gave; raises :class:`FieldError`."""
         keys = read.record(value, where, [field.name for field in dataclasses.fields(cls)])
         floats = {}
         for key in ("max_abs", "psnr_db", "ssim"):
@@ -145,10 +145,10 @@ def read_baseline(path: Path) -> Baseline:
             read.record(entry, f"history[{i}]", ["created", "reason", "changes"])
             for i, entry in enumerate(read.items(keys["history"], "history"))
         )
-    except (ReportError, ArtifactError) as error:
-        # The field readers name passports in their messages; this file is none.
-        said = str(error).removeprefix(f"{read.PASSPORT_NAME}: ").removeprefix(f"{path}: ")
-        raise BaselineError(f"{path}: {said}") from error
+    except FieldError as error:
+        raise BaselineError(f"{path}: {error.where}: {error.problem}") from error
+    except ReportError as error:
+        raise BaselineError(str(error)) from error
     return Baseline(artifacts, history)
 
 

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime.artifact import Artifact
-from ...runtime.errors import ArtifactError, BadInputError, ReportError
+from ...runtime.errors import BadInputError, FieldError, ReportError
 from ...runtime.fields import safe_path
+from ...runtime.progress import Progress
 from ..report.read import table
 from ..timing.machine import Watch
 from .baseline import Baseline, Figures, kept_artifact
 from .checks import ArtifactChecks, Check, peak_memory
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,8 @@ def built(report: Mapping[str, Any], folder: Path) -> dict[str, tuple[Artifact, 
             continue
         try:
             name = safe_path(entry["path"], f"artifacts[{place}].path")
-        except ArtifactError as error:
-            raise ReportError(str(error).partition(": ")[2]) from error
+        except FieldError as error:
+            raise ReportError(f"{error.where}: {error.problem}") from error
         artifact = Artifact.open(folder / name)
         passport = artifact.passport
         files = entry.get("files", passport.files)

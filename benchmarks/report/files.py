@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime import fields
-from ...runtime.errors import ArtifactError, ReportError
+from ...runtime.errors import FieldError, ReportError
 from ...runtime.files import sha256_of
 from .pictures import Pictures
 
@@ -88,9 +88,8 @@ class _Reader:
         if key not in self._checked:
             try:
                 self._checked[key] = self._verified(name, self._record)
-            except (ArtifactError, ReportError, OSError) as error:
-                said = error.strerror if isinstance(error, OSError) else str(error).removeprefix(_OF_PASSPORT)
-                self.missing.append(f"{self._device}: {said}")
+            except (FieldError, ReportError, OSError) as error:
+                self.missing.append(f"{self._device}: {_problem(error)}")
                 self._checked[key] = None
         return self._checked[key]
 
@@ -113,4 +112,7 @@ class _Reader:
         return path
 
 
-_OF_PASSPORT = f"{fields.PASSPORT_NAME}: "
+def _problem(error: FieldError | ReportError | OSError) -> str:
+    if isinstance(error, FieldError):
+        return f"{error.where}: {error.problem}"
+    return (isinstance(error, OSError) and error.strerror) or str(error)

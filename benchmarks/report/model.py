@@ -15,6 +15,9 @@ from ..accuracy.parity import Parity
 from ..timing.latency import Latency, with_stability
 
 RowState = Literal["verified", "unverified", "failed", "unavailable"]
+ReasonCode = Literal["", "cannot_build", "cannot_run", "over_budget", "error"]
+"""Why a row is not verified, for programs: this machine cannot build it, or cannot run it, its figures are
+over their budget, or there was an error; empty where it is verified. Older reports do not hold it."""
 
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
@@ -26,10 +29,10 @@ class Row:
 
     ``state`` is ``verified`` (within the budget), ``failed`` (over it, or it broke), ``unverified`` (built,
     but cannot run here) or ``unavailable`` (cannot be built here); ``reason`` says why it is not
-    ``verified``. ``path``, ``picture`` (the deblurred photo) and the files of ``error_map`` (see
-    :func:`fdikp_edge.benchmarks.accuracy.error_map.save`) are relative to the report's folder. ``seconds``
-    holds how long "lowering" took, shared by all rows of a profile, and "building" this artifact.
-    ``mixed_precision`` is the search that chose which layers compute in int8.
+    ``verified``, and ``reason_code`` says it for programs. ``path``, ``picture`` (the deblurred photo)
+    and the files of ``error_map`` (see :func:`fdikp_edge.benchmarks.accuracy.error_map.save`) are relative to
+    the report's folder. ``seconds`` holds how long "lowering" took, shared by all rows of a profile, and
+    "building" this artifact. ``mixed_precision`` is the search that chose which layers compute in int8.
     """
 
     target: str
@@ -37,6 +40,7 @@ class Row:
     size: tuple[int, int]
     state: RowState = "unverified"
     reason: str = ""
+    reason_code: ReasonCode = ""
     path: str | None = None
     picture: str | None = None
     error_map: dict[str, Any] | None = None
@@ -87,6 +91,7 @@ class Row:
             "path": self.path,
             "state": self.state,
             "reason": printable(self.reason),
+            "reason_code": self.reason_code,
             "parity": None if self.parity is None else self.parity.to_dict(),
             "latency_ms": latency,
             "picture": self.picture,
@@ -142,9 +147,10 @@ class Report:
         """Return the content of ``report.json``.
 
         ``{"version", "model", "machine", "artifacts": [{"target", "precision", "size": [h, w], "path",
-        "state", "reason", "parity": {"max_abs", "mean_abs", "psnr_db", "ssim", "within_budget", …},
-        "latency_ms": {"p50", "p90", "p99", "min", "n", "eager_p50", …}, …}], …}``; ``parity`` and
-        ``latency_ms`` are ``null`` where they were not measured, and ``path`` where nothing was built.
+        "state", "reason", "reason_code", "parity": {"max_abs", "mean_abs", "psnr_db", "ssim",
+        "within_budget", …}, "latency_ms": {"p50", "p90", "p99", "min", "n", "eager_p50", …}, …}], …}``;
+        ``parity`` and ``latency_ms`` are ``null`` where they were not measured, and ``path`` where nothing
+        was built.
         """
         return {
             "version": importlib.metadata.version("fdikp-edge"),

@@ -29,7 +29,19 @@ _LATENCY = (
 )
 _HASHES = ("weights_sha256", "program_sha256", "calibration_sha256")
 _SHOWN = (
-    *("target", "precision", "size", "path", "state", "reason", "parity", "latency_ms", "plan", "audit"),
+    *(
+        "target",
+        "precision",
+        "size",
+        "path",
+        "state",
+        "reason",
+        "reason_code",
+        "parity",
+        "latency_ms",
+        "plan",
+        "audit",
+    ),
     *(
         "files",
         "toolchain",

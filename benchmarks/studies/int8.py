@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...runtime import program
 from ...runtime.photo import Array
+from ...runtime.pixels import psnr_db
 from ...runtime.sessions import available_threads
 from .. import script
-from ..accuracy.metrics import psnr_db
 from ..timing.latency import Latency, measure_side_by_side
 from ..timing.machine import machine_info
 
@@ -55,6 +55,7 @@ def compare(
     seconds: float = 60.0,
     clock: str = "wall",
     nncf: bool = True,
+    weights: str = "8bit",
 ) -> dict[str, Any]:
     """Quantise a network and time it.
 
@@ -68,6 +69,7 @@ def compare(
         seconds: see above.
         clock: ``wall`` or ``cpu``.
         nncf: whether to have NNCF beside it, where installed.
+        weights: as the target's option of that name; ``7bit`` where 8-bit sums saturate.
 
     Returns:
         ``{"what", "weights", "threads", "clock", "rows": [{"name", "min", "p50", "n", "times_fp32",
@@ -76,14 +78,16 @@ def compare(
     from ...export.calibrate import calibrate, choose_samples, inputs_of
     from ...export.onnx import build as onnx_target
     from ...export.openvino.build import convert
+    from ...export.options import weight_levels
 
+    levels = weight_levels({"weights": weights})
     machine = machine_info()
     samples = choose_samples(model, photos, count=tiles)
     script.note("taking ranges")
     table = calibrate(model, samples=samples)
     found = {}
     for name, precision in ((FLOAT, "fp32"), (OURS, "int8")):
-        graph, notes = onnx_target.convert_to(model.lowered, precision, table)
+        graph, notes = onnx_target.convert_to(model.lowered, precision, table, weight_levels=levels)
         found[name] = convert(onnx_target.serialise(graph, "model.onnx"))
         if precision == "fp32":
             transforms = [node.name for node in graph.graph.node if _reads_constant(node)]
@@ -257,6 +261,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="bound on the timing of each (60)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="what is counted (wall)")
     parser.add_argument("--no-nncf", action="store_true", help="leave NNCF out")
+    parser.add_argument("--weights", choices=("8bit", "7bit"), default="8bit", help="of int8 (8bit)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = vars(parser.parse_args())
     as_json, given["nncf"] = given.pop("json"), not given.pop("no_nncf")

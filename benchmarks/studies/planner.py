@@ -5,7 +5,7 @@
 
 Each strategy that does not decline is built for the target's runtime, and all of one site are timed by
 turns. A site's regret is the time of the planner's choice over that of the fastest strategy; 1 means that no
-choice was better. The rates of ``PROFILES`` in :mod:`fdikp_edge.export.spectral.planner` are fitted to this.
+choice was better. The rates in the rows of the target table are fitted to this.
 """
 
 from __future__ import annotations

@@ -27,11 +27,11 @@ from ...runtime.errors import BadInputError
 from ...runtime.images import read_photo
 from ...runtime.pairs import Pair, find_pairs
 from ...runtime.photo import Array
-from ...runtime.pixels import crop
+from ...runtime.pixels import crop, psnr_db
 from ...runtime.sessions import Session, available_threads, open_session
 from .. import script
 from ..accuracy.budgets import budget_for
-from ..accuracy.metrics import bands, psnr_db
+from ..accuracy.metrics import bands
 from ..accuracy.parity import ReferenceCall, as_picture, compare
 from ..timing.machine import machine_info
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...runtime.progress import Progress
+
 Call = Callable[[], object]
 
 BURST = 3
@@ -137,7 +139,7 @@ def measure_side_by_side(
     min_samples: int = 100,
     max_seconds: float = 60.0,
     settle: bool = True,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Latency]:
     """Time several calls by turns in one run, so that what else the machine does meets all of them alike.

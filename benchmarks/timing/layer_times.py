@@ -17,13 +17,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ...export.calibrate import LayerTime, Times, estimated, in_file, plain_name
-from ...export.targets import Target, capability
+from ...export.layer_runs import Entry
+from ...export.target import Target, capability
 from ...runtime.artifact import Artifact
 from ...runtime.errors import TargetUnavailableError
 from ...runtime.photo import Array
 from ...runtime.sessions import Session, available_threads, open_session
 from .latency import measure_side_by_side
-from .layers import OnnxRuntimeProfile
 from .machine import machine_info
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 RUNS = 15
 """Profiled runs of each file."""
 SAMPLES, SECONDS = 21, 20.0
-Entry = tuple[tuple[str, ...], float]
-"""Names of the layers that an operator of the runtime was made from, and its milliseconds."""
-Profiled = tuple[Callable[[], object], Callable[[], list[list[Entry]]]]
-"""Runs a file with profiling; returns the entries of each run so far, and stops."""
 
 
 class Stopwatch:
@@ -77,16 +73,19 @@ class Stopwatch:
         """Return the times of the network in floats and with the table's layers in 8 bits."""
         quantised = self._build("int8", table)
         machine = str(machine_info()["cpu"])
-        profile = PROFILES.get(self.target.name)
-        if profile is None:
+        profiled = [
+            self.target.open_layer_runs(artifact, self._x, self.threads)
+            for artifact in (self._plain, quantised)
+        ]
+        opened = [runs for runs in profiled if runs is not None]
+        if len(opened) < len(profiled):
             whole = Times(self._runtime, machine, self.threads, "", *self._whole(quantised), {})
             return estimated(self.model, table, whole)
         names = in_file(self.model)
-        profiled = [profile(artifact, self._x, self.threads) for artifact in (self._plain, quantised)]
         for _ in range(RUNS + 1):
-            for run, _ in profiled:
-                run()
-        plain, own = (_fastest(entries()[1:]) for _, entries in profiled)  # without the first run
+            for runs in opened:
+                runs.run()
+        plain, own = (_fastest(runs.entries()[1:]) for runs in opened)  # without the first run
         before, after = _by_layer(plain, names), _by_layer(own, names)
         layers = [layer.node for layer in table.section(self.model.lowered.key).quantised()]
         return Times(
@@ -154,61 +153,3 @@ def _by_layer(spent: Mapping[tuple[str, ...], float], names: Mapping[str, str]) 
         for node in nodes:
             found[node] = found.get(node, 0.0) + ms / len(nodes)
     return found
-
-
-def _onnxruntime(artifact: Artifact, x: Array, threads: int) -> Profiled:
-    profile = OnnxRuntimeProfile(artifact.model_path, threads)
-    runs = 0
-
-    def run() -> None:
-        nonlocal runs
-        profile.run(x)
-        runs += 1
-
-    def entries() -> list[list[Entry]]:
-        kernels = [
-            e for e in profile.events() if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")
-        ]
-        each = len(kernels) // max(1, runs)
-        parts = [kernels[index * each : (index + 1) * each] for index in range(runs)]
-        return [[((e["name"],), e["dur"] / 1e3) for e in part] for part in parts]
-
-    return run, entries
-
-
-def _openvino(artifact: Artifact, x: Array, threads: int) -> Profiled:
-    import openvino as ov
-
-    config = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-        "PERF_COUNT": True,
-    }
-    compiled = ov.Core().compile_model(str(artifact.model_path), "CPU", config)
-    made_of: dict[str, tuple[str, ...]] = {}
-    for op in compiled.get_runtime_model().get_ops():
-        original = op.get_rt_info()["originalLayersNames"]
-        words = str(original.value if hasattr(original, "value") else original)
-        made_of[op.get_friendly_name()] = tuple(filter(None, words.split(",")))
-    request = compiled.create_infer_request()
-    runs: list[list[Entry]] = []
-
-    def run() -> None:
-        request.infer([x])
-        runs.append(
-            [
-                (made_of.get(entry.node_name) or (entry.node_name,), entry.real_time.total_seconds() * 1e3)
-                for entry in request.get_profiling_info()
-            ]
-        )
-
-    return run, lambda: runs
-
-
-PROFILES: dict[str, Callable[[Artifact, Array, int], Profiled]] = {
-    "onnx": _onnxruntime,
-    "openvino": _openvino,
-}
-"""Target name -> profiled runs of an artifact, operator by operator."""

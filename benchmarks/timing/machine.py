@@ -10,21 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ...runtime import processor
+from ...runtime.installed import packages
 from ...runtime.sessions import available_threads
-
-#: Instruction sets that decide how fast a network runs on a CPU.
-_FLAGS = (
-    "avx2",
-    "avx512f",
-    "avx512_vnni",
-    "avx_vnni",
-    "avx512_fp16",
-    "avx512_bf16",
-    "amx_tile",
-    "asimddp",
-    "i8mm",
-)
-_PACKAGES = ("fdikp-edge", "torch", "onnx", "onnxruntime", "openvino", "numpy")
 
 
 def machine_info() -> dict[str, Any]:
@@ -34,11 +22,10 @@ def machine_info() -> dict[str, Any]:
     use), ``memory_gb``, ``virtual``, ``os``, ``python``, ``versions``, and ``load`` (the average of the last
     minute, in busy processors, ``None`` where the system does not tell).
     """
-    facts = _cpuinfo()
-    flags = set(facts.get("flags", facts.get("Features", "")).split())
+    facts, flags = processor.facts(), processor.flags()
     return {
         "cpu": facts.get("model name") or facts.get("Model") or platform.processor() or platform.machine(),
-        "instructions": [flag for flag in _FLAGS if flag in flags],
+        "instructions": [flag for flag in processor.INSTRUCTIONS if flag in flags],
         "threads": available_threads(),
         "memory_gb": _memory_gb(),
         "virtual": "hypervisor" in flags,
@@ -129,23 +116,17 @@ def load() -> float | None:
 
 
 def _versions() -> dict[str, str]:
+    """Return the versions of this package, of what builds, and of the runtimes."""
+    needs = [packages.TORCH, packages.ONNX, packages.ONNXRUNTIME]
+    with contextlib.suppress(ModuleNotFoundError):  # a device has no target table
+        from ...export.targets import read_targets
+
+        needs += [need for row in read_targets()[0].values() for need in row.run_needs]
     found = {}
-    for name in _PACKAGES:
+    for name in dict.fromkeys(["fdikp-edge", *(need.distribution for need in (*needs, packages.NUMPY))]):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
-
-
-def _cpuinfo() -> dict[str, str]:
-    facts: dict[str, str] = {}
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            key, colon, value = line.partition(":")
-            if colon:
-                facts.setdefault(key.strip(), value.strip())
-    with contextlib.suppress(OSError):  # boards name themselves here
-        facts.setdefault("Model", Path("/proc/device-tree/model").read_text().rstrip("\0"))
-    return facts
 
 
 def _memory_gb() -> float | None:

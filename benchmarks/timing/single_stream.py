@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ...runtime.progress import Progress
 from ..telemetry import Reading, Sampler
 from .latency import Latency
 from .protocol import QUERIES, SECONDS, Protocol
@@ -85,7 +86,7 @@ def measure(
     protocol: Protocol,
     read: Callable[[], Reading],
     *,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Run:
     """Rest, soak and measure.
 

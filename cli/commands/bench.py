@@ -13,7 +13,6 @@ from .. import show
 from ..eager import eager_of, torch_is_here
 from ..guard import complain
 from ..options import ArtifactsArgument, JsonOption, SaveOption, SeedOption, ThreadsOption, WeightsOption
-from ..parsing import check_threads
 
 if TYPE_CHECKING:
     from ...export.reference import Reference
@@ -52,7 +51,6 @@ def bench(
     from ...runtime.artifact import Artifact
     from ...runtime.sessions import open_session
 
-    check_threads(threads)
     with_eager = torch_is_here() if eager is None else eager
     opened = [Artifact.open(path) for path in artifacts]
     rows = []

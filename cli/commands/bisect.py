@@ -11,7 +11,7 @@ from .. import show
 from ..eager import model_of
 from ..guard import complain
 from ..options import NONE, ArtifactArgument, JsonOption, SeedOption, ThreadsOption, WeightsOption
-from ..parsing import check_photos, check_threads
+from ..parsing import check_photos
 
 if TYPE_CHECKING:
     from ...benchmarks.accuracy.first_departure import Bisection
@@ -58,7 +58,6 @@ def bisect(
     """
     from ...runtime.artifact import Artifact
 
-    check_threads(threads)
     opened = Artifact.open(artifact)
     believed = None if against is None else Artifact.open(against)
     check_photos(photo)

@@ -20,12 +20,13 @@ from ..options import (
     ModelOption,
     OverwriteOption,
     PairsOption,
+    PixelFormat,
     SeedOption,
     SizeOption,
     TargetsOption,
     ThreadsOption,
 )
-from ..parsing import check_model, check_threads, parse_bounds, parse_contract, parse_radii, parse_size
+from ..parsing import check_model, parse_bounds, parse_radii, parse_size
 
 if TYPE_CHECKING:
     from ...calibration.table import ProgramCalibration, ProgramKey
@@ -39,7 +40,7 @@ def calibrate(
     model: ModelOption = "tiny",
     target: TargetsOption = ALL,
     size: SizeOption = "256x256",
-    contract: ContractOption = "float",
+    contract: ContractOption = PixelFormat.FLOAT,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Output file.")] = Path(
         "table.json"
     ),
@@ -80,10 +81,8 @@ def calibrate(
     from ...runtime.files import check_place
 
     height_width = parse_size(size)
-    image_contract = parse_contract(contract)
     check_model(model, height_width)
     bounds = parse_bounds(max_drop_db, min_speedup, pairs)
-    check_threads(threads)
     radii = parse_radii(defocus)
     rows = [row for row, _ in select(target, ["fp32"]) if row.calibrated]
     profiles = dict.fromkeys(row.profile for row in rows)
@@ -104,7 +103,7 @@ def calibrate(
         step(0, 3, "lowering")
         first, *others = profiles
         lowered = lower_model(
-            load_model(model, seed=seed), height_width, contract=image_contract, profile=first
+            load_model(model, seed=seed), height_width, contract=contract.contract, profile=first
         )
         models = {first: lowered, **{name: lowered.for_profile(name) for name in others}}
         table = run(

@@ -10,7 +10,6 @@ import typer
 from .. import show
 from ..guard import complain
 from ..options import JsonOption, OverwriteOption, ThreadsOption
-from ..parsing import check_threads
 
 if TYPE_CHECKING:
     from ...runtime.deblur import FileResult, Progress
@@ -60,7 +59,6 @@ def deblur(
 
     A photo of any size goes through in tiles that blend into each other, in bounded memory.
     """
-    check_threads(threads)
     with show.working("opening the artifact") as step:
         from ...runtime.deblur import deblur_files
         from ...runtime.photo import DEFAULT_MAX_PIXELS
@@ -79,7 +77,9 @@ def deblur(
                 max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
                 progress=lambda event: step(event.tile, event.tiles, _now(event)),
             )
-            ran = session.describe()
+            ran, remark = session.describe(), session.remark
+    if remark:
+        complain(f"{artifact}: {remark}", kind="note")
     for result in results:
         if result.error is not None:
             complain(str(result.error))

@@ -20,6 +20,7 @@ from ..options import (
     ModelOption,
     OverwriteOption,
     PairsOption,
+    PixelFormat,
     PrecisionsOption,
     SeedOption,
     SizeOption,
@@ -27,7 +28,7 @@ from ..options import (
     TargetsOption,
     ThreadsOption,
 )
-from ..parsing import check_model, check_threads, parse_bounds, parse_contract, parse_size
+from ..parsing import check_model, parse_bounds, parse_size
 
 if TYPE_CHECKING:
     from ...benchmarks.report.model import Report, Row
@@ -53,7 +54,7 @@ def deploy(
             show_default="an included defocused photo",
         ),
     ] = None,
-    contract: ContractOption = "float",
+    contract: ContractOption = PixelFormat.FLOAT,
     samples: Annotated[
         int, typer.Option(metavar="N", min=3, max=1_000_000, help="Number of timed runs per artifact.")
     ] = 100,
@@ -74,8 +75,6 @@ def deploy(
     from ...export.targets import select
 
     height_width = parse_size(size)
-    image_contract = parse_contract(contract)
-    check_threads(threads)
     check_model(model, height_width)
     bounds = parse_bounds(max_drop_db, min_speedup, pairs)
     chosen = select(target, precision)  # a wrong name is said now, not after seconds of loading torch
@@ -92,7 +91,7 @@ def deploy(
             targets=target,
             precisions=precision,
             size=height_width,
-            contract=image_contract,
+            contract=contract.contract,
             source=(
                 *("--model", model),
                 *(() if seed is None else ("--seed", str(seed))),

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import platform
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
+from ...runtime.installed.packages import JINJA2, TORCH
 from .. import show
 from ..options import JsonOption
 
-# Distribution -> (module, extra that brings it, what it is for). The base brings what has no extra.
-_PACKAGES = {
-    "numpy": ("numpy", "", "arrays"),
-    "pillow": ("PIL", "", "reading and writing photos"),
-    "onnxruntime": ("onnxruntime", "", "running onnx artifacts"),
-    "openvino": ("openvino", "openvino", "building and running openvino artifacts"),
-    "torch": ("torch", "export", "the network and its reference results"),
-    "onnx": ("onnx", "export", "building"),
-    "onnxscript": ("onnxscript", "export", "building"),
-    "onnxsim": ("onnxsim", "export", "simplifying the ONNX graph"),
-    "safetensors": ("safetensors", "export", "reading weights"),
-    "jinja2": ("jinja2", "report", "report.html"),
-    "coremltools": ("coremltools", "coreml", "building coreml artifacts, and running them on a Mac"),
-    "tensorrt-rtx-cu13": ("tensorrt_rtx", "tensorrt-rtx", "building and running tensorrt-rtx artifacts"),
-    "polygraphy": ("polygraphy", "tensorrt", "building tensorrt and tensorrt-rtx artifacts"),
-}
+if TYPE_CHECKING:
+    from ...export.target import Target
 
 
 def doctor(json: JsonOption = False) -> int:
@@ -62,27 +49,39 @@ def doctor(json: JsonOption = False) -> int:
         "Packages",
         ("package", "version", "extra", "for"),
         [
-            (p["name"], p["version"] or "not installed", p["extra"] or "base", p["for"])
+            (p["name"], p["version"] or "not installed", p["extra"] or "none", p["for"])
             for p in found["packages"]
         ],
     )
+    for problem in found["problems"]:
+        show.line(f"! {problem}")
     for advice in found["advice"]:
         show.line(f"- {advice}")
     return 0
 
 
 def examine() -> dict[str, Any]:
-    """Return what :func:`doctor` shows, as plain values: version, machine, targets, packages, advice."""
-    from ...benchmarks.timing.machine import machine_info
-    from ...export.targets import TARGETS, capability
+    """Return what :func:`doctor` shows, as plain values.
 
+    Keys: ``version``, ``machine``, ``targets``, ``packages``, ``problems`` and ``advice``.
+
+    ``problems`` are targets of other installed packages that cannot be used, each with its package and why.
+    """
+    from ...benchmarks.timing.machine import machine_info
+    from ...export.targets import capability, read_targets, required_packages
+
+    rows, problems = read_targets()
     packages = [
-        {"name": name, "version": _version(name, module), "extra": extra, "for": use}
-        for name, (module, extra, use) in _PACKAGES.items()
+        {
+            "name": need.distribution,
+            "version": "version unknown" if need.version() == "" else need.version(),
+            "extra": need.extra,
+            "for": need.use,
+        }
+        for need in required_packages()
     ]
     targets = []
-    advice = []
-    for target in TARGETS.values():
+    for target in rows.values():
         here = capability(target)
         reasons = [here.reason] if here.reason else []
         # Only loading a runtime tells whether its native libraries fit this machine.
@@ -102,36 +101,41 @@ def examine() -> dict[str, Any]:
                 "run_remark": target.run_remark,
             }
         )
-    missing = {
-        p["extra"]
-        for p in packages
-        if p["version"] is None and p["extra"] in ("export", "openvino", "report")
-    }
-    for extra, gain in (
-        ("export", "builds artifacts here (an artifact built elsewhere runs without it)"),
-        ("openvino", "adds the openvino target, often the fastest on an Intel or AMD processor"),
-        ("report", "adds report.html to deploy"),
-    ):
-        if extra in missing:
-            advice.append(f'pip install "fdikp-edge[{extra}]" {gain}')
-    if not advice:
+    gains = [
+        (TORCH, "builds artifacts here (an artifact built elsewhere runs without it)"),
+        *((need, row.gain) for row in rows.values() if row.gain for need in row.run_needs),
+        (JINJA2, "adds report.html to deploy"),
+    ]
+    missing = {need.cure for need in required_packages() if need.version() is None}
+    advice = [f"{need.cure} {gain}" for need, gain in gains if need.cure in missing]
+    advice += _about_int8(rows.values())
+    if not missing:
         advice.append("Nothing is missing for the targets of this release. Try: fdikp-edge deploy")
     return {
         "version": importlib.metadata.version("fdikp-edge"),
         "machine": machine_info(),
         "targets": targets,
         "packages": packages,
+        "problems": problems,
         "advice": advice,
     }
 
 
-def _version(distribution: str, module: str) -> str | None:
-    if importlib.util.find_spec(module) is None:
-        return None
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "version unknown"  # under another name, such as onnxruntime-gpu or a vendor's build
+def _about_int8(rows: Iterable[Target]) -> list[str]:
+    """Say what int8 lacks on this processor; nothing where it has what it needs, or is unknown."""
+    from ...export.options import WEIGHTS
+    from ...runtime.processor import has_dot_product, saturates
+
+    names = [row.name for row in rows if WEIGHTS in row.options.values()]
+    if saturates() and names:
+        commands = ", ".join(f"--target {name}:weights=7bit" for name in names)
+        return [
+            "This processor has no 8-bit dot product (VNNI): sums of int8 artifacts for "
+            f"{' and '.join(names)} saturate. Build those for it with {commands}"
+        ]
+    if has_dot_product() is False:
+        return ["This processor has no 8-bit dot product (asimddp): measure whether int8 is faster here"]
+    return []
 
 
 def _load_problem(module: str) -> str | None:

@@ -16,13 +16,14 @@ from ..options import (
     JsonOption,
     ModelOption,
     OverwriteOption,
+    PixelFormat,
     PrecisionsOption,
     SeedOption,
     SizeOption,
     TableOption,
     TargetsOption,
 )
-from ..parsing import check_model, parse_contract, parse_size
+from ..parsing import check_model, parse_size
 
 if TYPE_CHECKING:
     from ...export.targets import Target
@@ -34,7 +35,7 @@ def export(
     precision: PrecisionsOption = FP32,
     size: SizeOption = "256x256",
     table: TableOption = None,
-    contract: ContractOption = "float",
+    contract: ContractOption = PixelFormat.FLOAT,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="PATH", help="Output folder for artifact folders.")
     ] = Path("fdikp-edge-out"),
@@ -52,7 +53,6 @@ def export(
     from ...runtime.files import making_folder
 
     height_width = parse_size(size)
-    image_contract = parse_contract(contract)
     check_model(model, height_width)
     chosen = select(target, precision)
     rows = [_row(row, number_format) for row, number_format in chosen]
@@ -77,7 +77,7 @@ def export(
                 with ArtifactWriter(dest, overwrite=overwrite):
                     pass  # finds out now, and not after the work, whether it may be written
         step(1, len(todo) + 2, "lowering")
-        lowered = lower_model(network, height_width, contract=image_contract, profile=todo[0][0].profile)
+        lowered = lower_model(network, height_width, contract=contract.contract, profile=todo[0][0].profile)
         for number, (row, number_format, dest, entry) in enumerate(todo):
             step(number + 2, len(todo) + 2, f"building {row.name} {number_format}")
             made = build_artifact(lowered, row, number_format, dest, table=ranges, overwrite=overwrite)

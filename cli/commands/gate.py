@@ -14,7 +14,6 @@ from ...runtime.strict_json import printable
 from .. import show
 from ..guard import complain
 from ..options import JsonOption, ThreadsOption
-from ..parsing import check_threads
 
 if TYPE_CHECKING:
     from ...benchmarks.gate.gate import Verdict
@@ -99,7 +98,6 @@ def gate(
     from ...benchmarks.report.read import read_report
     from ...runtime.files import check_place
 
-    check_threads(threads)
     if bool(reason.strip()) != update:
         raise BadInputError(
             "--update needs --reason, which is stored in the baseline"

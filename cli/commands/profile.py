@@ -11,7 +11,6 @@ import typer
 from ...benchmarks.timing.protocol import SETTINGS, Protocol
 from .. import show
 from ..options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOption
-from ..parsing import check_threads
 
 _USUAL = Protocol()
 
@@ -62,7 +61,6 @@ def profile(
     from ...runtime.files import check_place, replacing
     from ...runtime.sessions import open_session
 
-    check_threads(threads)
     check_place(out, overwrite=overwrite)
     limit = max_seconds if most_seconds is None else most_seconds
     protocol = Protocol(queries, seconds, limit, idle_seconds, soak_seconds, interval_s=interval_s)

@@ -22,13 +22,14 @@ from ..options import (
     ThreadsOption,
     WeightsOption,
 )
-from ..parsing import check_photos, check_threads
+from ..parsing import check_photos
 
 if TYPE_CHECKING:
     from ...benchmarks.accuracy.parity import Parity
     from ...benchmarks.accuracy.worst_case import WorstCase
     from ...runtime.artifact import Artifact
     from ...runtime.photo import Photo
+    from ...runtime.sessions import Session
 
 
 def verify(
@@ -66,7 +67,6 @@ def verify(
     """
     from ...runtime.artifact import Artifact
 
-    check_threads(threads)
     if worst_case and (golden or not torch_is_here()):
         raise BadInputError("--worst-case needs PyTorch: the golden output covers one photo only")
     golden = golden or not torch_is_here()
@@ -119,10 +119,10 @@ def _check(
 
     with open_session(artifact, threads=threads) as session:
         if golden:
-            return parity.verify_golden(session), session.caveat, None
+            return parity.verify_golden(session), _caveats(session), None
         reference = eager_of(artifact, weights, seed)
         if search is None:
-            return parity.verify(session, reference, photos), session.caveat, None
+            return parity.verify(session, reference, photos), _caveats(session), None
         from ...benchmarks.accuracy.worst_case import default_file, find_worst
 
         worst = find_worst(
@@ -135,17 +135,19 @@ def _check(
         )
         plain = photos or sample_photos()
         everything: list[Photo | Path | str] = [*plain, worst.photo]
-        return parity.verify(session, reference, everything), session.caveat, worst
+        return parity.verify(session, reference, everything), _caveats(session), worst
+
+
+def _caveats(session: Session) -> str:
+    return "; ".join(filter(None, (session.caveat, session.remark)))
 
 
 def _row(
     artifact: Artifact, parity: Parity, caveat: str, golden: bool, worst: WorstCase | None
 ) -> dict[str, Any]:
-    state = "verified" if parity.within_budget else "failed"
-    reason = "; ".join(parity.problems)
-    if not reason:
-        against = "against the golden output of one photo" if golden else ""
-        reason = "; ".join(part for part in (caveat, against) if part)
+    from ...benchmarks.accuracy.parity import GOLDEN_ONLY
+
+    state, reason = parity.verdict(caveat, GOLDEN_ONLY if golden else "")
     return {
         "path": str(artifact.path),
         "target": artifact.passport.target,

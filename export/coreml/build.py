@@ -25,10 +25,11 @@ from ...runtime.mil import Package
 from ..contracts import INPUT_NAME, OUTPUT_NAME
 from ..forbidden import check_census, table
 from ..onnx.quantise import describe
-from ..targets import TARGETS, BuildResult
+from ..target import BuildResult
 from .activations import round_inputs
 from .precision import islands, operation_selector
 from .prepare import Prepared, prepare
+from .target import COREML
 
 if TYPE_CHECKING:
     from ...calibration.table import CalibrationTable
@@ -50,7 +51,7 @@ def build(
     table: CalibrationTable | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> BuildResult:
-    """Write ``model.mlpackage`` into ``folder``; see :class:`~fdikp_edge.export.targets.Builder`.
+    """Write ``model.mlpackage`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
     A float program takes and returns float32 arrays; one of bytes takes and returns RGB images. The bytes
     follow from the program and the tools' versions alone.
@@ -58,9 +59,9 @@ def build(
     with quiet():  # it announces what it lacks off a Mac
         import coremltools
 
-    name = TARGETS["coreml"].model_file
+    name = COREML.model_file
     prepared = prepare(lowered.program)
-    kept = islands(lowered, prepared) if precision != "fp32" else {}
+    kept = islands(lowered, table if precision == "int8" else None) if precision != "fp32" else {}
     model = _convert(prepared, precision, kept)
     notes = [f"float32 in {path or 'the root module'}: {why}" for path, why in sorted(kept.items())]
     counts: dict[str, int] = {}

@@ -1,9 +1,10 @@
 """Where a float16 program stays in float32, and how this is passed to coremltools.
 
 The audit of the lowering says for every transform up to which input it can never overflow float16
-(``fp16_input_limit``). Here the inputs are measured on the sample photographs: a module whose transform is
-fed more than half of its limit stays in float32 as a whole, as does one that makes a value of a quarter of
-float16's range.
+(``fp16_input_limit``). Here the inputs are measured on the program's samples
+(:attr:`LoweredProgram.samples`); with a calibration table, what its photos fed the transforms counts too. A
+module whose transform is fed more than half of its limit stays in float32 as a whole, as does one that makes
+a value of a quarter of float16's range.
 """
 
 from __future__ import annotations
@@ -14,14 +15,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx
 
-from ...runtime.images import read_photo
-from ...runtime.pixels import crop
-from ...runtime.samples import sample_photos
-from ..contracts import tensor_contracts
+from ...calibration.layers import module_of
 from ..spectral.audit import FP16_MAX
-from .prepare import Prepared, module_of
+from .prepare import Prepared
 
 if TYPE_CHECKING:
+    from ...calibration.table import CalibrationTable
     from ..spectral import LoweredProgram
 
 MARGIN = 2.0
@@ -29,9 +28,18 @@ MARGIN = 2.0
 PEAK = FP16_MAX / 4
 
 
-def islands(lowered: LoweredProgram, prepared: Prepared) -> dict[str, str]:
-    """Return module path -> why it stays in float32."""
-    fed, made = measure(lowered, prepared.images)
+def islands(lowered: LoweredProgram, table: CalibrationTable | None = None) -> dict[str, str]:
+    """Return module path -> why it stays in float32.
+
+    Raises:
+        CalibrationError: the table is of another program or profile.
+    """
+    fed, made = measure(lowered)
+    if table is not None:
+        for certificate in table.section(lowered.key).half.certificates:
+            path = certificate.module
+            fed[path] = max(fed.get(path, 0.0), certificate.input_peak)
+            made[path] = max(made.get(path, 0.0), certificate.peak)
     found = {}
     for row in lowered.audit.rows:
         path = row.site.module_path
@@ -45,22 +53,12 @@ def islands(lowered: LoweredProgram, prepared: Prepared) -> dict[str, str]:
     return found
 
 
-def measure(lowered: LoweredProgram, images: bool) -> tuple[dict[str, float], dict[str, float]]:
-    """Return (largest value each module is fed from outside, largest it makes) over the sample
-    photographs."""
-    shape = next(
-        tuple(node.meta["val"].shape)
-        for node in lowered.program.graph.nodes
-        if node.name == lowered.program.graph_signature.user_inputs[0]
-    )
-    height, width = (shape[1:3] if images else shape[2:]) if len(shape) == 4 else (0, 0)
-    if not height or (shape[3] if images else shape[1]) != 3:
-        return {}, {}  # no photograph fits: the audit's own figures are all there is
-    source, _ = tensor_contracts("uint8_nhwc" if images else "float_nchw", height, width)
+def measure(lowered: LoweredProgram) -> tuple[dict[str, float], dict[str, float]]:
+    """Return (largest value each module is fed from outside, largest it makes) over the program's samples."""
     watcher = _Peaks(lowered.program.module())
     with torch.no_grad():
-        for path in sample_photos():
-            watcher.run(torch.from_numpy(crop(read_photo(path), source)))
+        for sample in lowered.samples():
+            watcher.run(sample)
     return watcher.fed, watcher.made
 
 

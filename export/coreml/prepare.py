@@ -15,6 +15,7 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 
+from ...calibration.layers import module_of
 from ...runtime.errors import LoweringError
 
 aten = torch.ops.aten
@@ -110,13 +111,6 @@ def named_axes(equation: str, ranks: list[int]) -> str:
         once = sorted(c for c in set(terms) - set(",.") if terms.count(c) == 1)
         result = "..." + "".join(once)
     return f"{','.join(spelled)}->{result.replace('...', letters)}"
-
-
-def module_of(node: fx.Node) -> str:
-    """Return the path of the module that a node of a lowered program came from."""
-    stack = node.meta.get("nn_module_stack") or {}
-    paths = [entry[0] for entry in stack.values()]
-    return str(paths[-1]) if paths else ""
 
 
 def _as_images(program: ExportedProgram, source: fx.Node) -> None:

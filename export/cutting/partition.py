@@ -16,10 +16,10 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 
+from ...calibration.layers import module_of
 from ...calibration.runner import Runner
 from ...runtime.errors import LoweringError
 from ...runtime.photo import Array
-from ..roles import module_of
 from .parts import Parts, canonical, labelled, match
 
 

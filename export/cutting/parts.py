@@ -16,20 +16,8 @@ from torch import Tensor, fx
 
 from ...runtime.artifact import Artifact
 from ...runtime.photo import Array
+from ..aten import COPIES, NORMALISATIONS, base_name
 
-_SAME = {
-    f"aten.{name}"
-    for name in (
-        "alias.default",
-        "clone.default",
-        "contiguous.default",
-        "detach.default",
-        "dropout.default",
-        "lift_fresh_copy.default",
-    )
-}
-"""Operators whose result is what they read."""
-_NORMALISATIONS = ("aten.batch_norm.default", "aten._native_batch_norm_legit_no_training.default")
 _RESULT = "result of the program"
 
 
@@ -80,7 +68,7 @@ class Opener(Protocol):
 
 def canonical(node: fx.Node) -> fx.Node:
     """Return the first node that has this node's value."""
-    while str(node.target) in _SAME and node.op == "call_function":
+    while base_name(node.target) in COPIES and node.op == "call_function":
         node = node.all_input_nodes[0]
     return node
 
@@ -144,7 +132,7 @@ def _read_as(
     into it.
     """
     candidates = [user] if label == _RESULT else user.all_input_nodes
-    if str(user.target) in _NORMALISATIONS:  # coremltools names the two after the latter
+    if base_name(user.target) in NORMALISATIONS:  # coremltools names the two after the latter
         folded = [c for c in candidates if "conv" in str(c.target) and c.name not in present]
         candidates = [*candidates, *(source for conv in folded for source in conv.all_input_nodes)]
     for candidate in map(canonical, candidates):
@@ -154,10 +142,10 @@ def _read_as(
                 break
             if "getitem" in str(walked.target):
                 picked: Any = walked.args[1]
-                normal = str(walked.all_input_nodes[0].target) in _NORMALISATIONS
+                normal = base_name(walked.all_input_nodes[0].target) in NORMALISATIONS
                 if picked != (0 if normal else index):
                     break
-            elif str(walked.target) not in _NORMALISATIONS:
+            elif base_name(walked.target) not in NORMALISATIONS:
                 break
             walked = canonical(walked.all_input_nodes[0])
         if walked.name == node.name:

@@ -25,15 +25,14 @@ import numpy as np
 from ...runtime import samples
 from ...runtime.artifact import Artifact, ArtifactWriter
 from ...runtime.device import entry
-from ...runtime.errors import BadInputError, BundleError, UnknownNameError
+from ...runtime.device.build import TARGET as BUILT
+from ...runtime.errors import BadInputError, BundleError, LoweringError, UnknownNameError
 from ...runtime.fields import PASSPORT_NAME
 from ...runtime.files import check_place, replacing
 from ...runtime.images import read_photo
 from ...runtime.tensorrt.engines import ONNX_FILE
 from ..onnx.build import serialise
-from ..onnx.signed_weights import signed
-from ..onnx.storage import restore
-from ..targets import TARGETS
+from ..targets import all_targets, get_target
 from ..tensorrt.weak_typing import legacy_files
 from .wheel import PROGRAM, add_entry, device_wheel
 
@@ -41,8 +40,10 @@ if TYPE_CHECKING:
     from ...calibration.table import CalibrationTable, ProgramKey
     from ...runtime.passport import Passport
 
-DEVICES: Mapping[str, tuple[str, ...]] = {"jetson": ("onnx", "tensorrt-rtx", "tensorrt")}
-"""Device -> targets whose artifacts it takes: those that hold an ONNX file for TensorRT to build from."""
+DEVICES: Mapping[str, str] = {"jetson": BUILT}
+"""Device -> the target that is built on it. :attr:`.target.Target.devices` says whose artifacts it takes."""
+TAKEN_AS = "onnx"
+"""The target that the bundle's program knows an artifact by before it is built on the device."""
 
 PHOTO = "photo/coffee.npy"
 _SAMPLE = "coffee"
@@ -89,12 +90,12 @@ def make_bundle(
         raise UnknownNameError(f"unknown device type {device!r}; expected one of: {', '.join(DEVICES)}")
     path = Path(out)
     check_place(path, overwrite=overwrite)
-    opened = _open(artifacts, DEVICES[device])
-    read = _tables(tables, opened)
+    opened = _open(artifacts, [row.name for row in all_targets().values() if device in row.devices])
+    read = _tables(tables, opened, device)
     with tempfile.TemporaryDirectory(prefix="fdikp-bundle-") as scratch:
-        return _write(
-            path, device, [_for_device(a, Path(scratch), [table for table, _ in read]) for a in opened], read
-        )
+        only_tables = [table for table, _ in read]
+        taken = [_for_device(artifact, device, Path(scratch), only_tables) for artifact in opened]
+        return _write(path, device, taken, read)
 
 
 def _write(
@@ -121,7 +122,7 @@ def _write(
     return Bundled(path, entry.sha256_of(path), path.stat().st_size, names)
 
 
-def _open(artifacts: Iterable[str | Path], targets: tuple[str, ...]) -> list[Artifact]:
+def _open(artifacts: Iterable[str | Path], targets: Sequence[str]) -> list[Artifact]:
     opened = [Artifact.open(path) for path in artifacts]
     if not opened:
         raise BadInputError("a bundle needs at least one artifact")
@@ -146,34 +147,26 @@ def _open(artifacts: Iterable[str | Path], targets: tuple[str, ...]) -> list[Art
     return opened
 
 
-def _for_device(artifact: Artifact, scratch: Path, tables: Sequence[CalibrationTable]) -> Artifact:
+def _for_device(
+    artifact: Artifact, device: str, scratch: Path, tables: Sequence[CalibrationTable]
+) -> Artifact:
     """Return the artifact as a device builds from it: an ONNX file for TensorRT, and what checks it."""
     import onnx
 
-    passport, plain = artifact.passport, artifact.passport.target == "onnx"
-    unsigned = plain and passport.precision.startswith("int8")
-    fitting = [(table, key) for key in _keys(passport) for table in tables if key in table.sections]
+    passport = artifact.passport
+    fitting = [(table, key) for key in _keys(passport, device) for table in tables if key in table.sections]
     legacy = bool(fitting) and passport.precision == "fp32"
     try:
         proto = onnx.load(artifact.path / ONNX_FILE, load_external_data=False)
-        restored = restore(proto) if plain else 0
-    except Exception as error:  # DecodeError of protobuf, or what restore raises
+        changes = get_target(passport.target).for_device(device, proto, passport.precision)
+    except LoweringError:
+        raise
+    except Exception as error:  # DecodeError of protobuf, or what an OnnxChange raises
         raise BundleError(f"{artifact.path / ONNX_FILE}: is not a usable ONNX file: {error}") from error
-    if plain and not unsigned and not legacy and not restored:
+    if passport.target == TAKEN_AS and not changes and not legacy:
         return artifact
     with ArtifactWriter(scratch / artifact.path.name) as writer:
-        notes = list(passport.notes)
-        if restored:
-            notes.append(
-                f"{restored} compressed constants of the artifact are stored uncompressed here, because "
-                "TensorRT releases differ in how they handle such nodes"
-            )
-        if unsigned:
-            signed(proto)
-            notes.append(
-                "8-bit values are stored signed, as TensorRT requires; they represent the same numbers"
-            )
-        if restored or unsigned:
+        if changes:
             (writer.folder / ONNX_FILE).write_bytes(serialise(proto, ONNX_FILE))
         else:
             shutil.copyfile(artifact.path / ONNX_FILE, writer.folder / ONNX_FILE)
@@ -186,30 +179,32 @@ def _for_device(artifact: Artifact, scratch: Path, tables: Sequence[CalibrationT
         return writer.commit(
             dataclasses.replace(
                 passport,
-                target="onnx",
+                target=TAKEN_AS,
                 model_file=ONNX_FILE,
                 parity=None,
                 latency_ms=None,
                 measured_on=None,
                 state="unverified",
                 reason="not verified on a device yet",
-                notes=notes,
+                notes=[*passport.notes, *changes],
             )
         )
 
 
-def _keys(passport: Passport) -> list[ProgramKey]:
+def _keys(passport: Passport, device: str) -> list[ProgramKey]:
     """Return the sections of a table that tell a weakly typed build of an artifact what to do, best first:
-    TensorRT's, which builds it; else that of the artifact's own target."""
-    profiles = dict.fromkeys(TARGETS[name].profile for name in ("tensorrt", passport.target))
+    that of the target which is built on the device; else that of the artifact's own target."""
+    profiles = dict.fromkeys(get_target(name).profile for name in (DEVICES[device], passport.target))
     return [(passport.program_sha256, profile) for profile in profiles]
 
 
-def _tables(paths: Sequence[str | Path], opened: Sequence[Artifact]) -> list[tuple[CalibrationTable, Path]]:
+def _tables(
+    paths: Sequence[str | Path], opened: Sequence[Artifact], device: str
+) -> list[tuple[CalibrationTable, Path]]:
     from ...calibration.table import read_table
 
     used = {artifact.passport.calibration_sha256 for artifact in opened}
-    keys = {key for artifact in opened for key in _keys(artifact.passport)}
+    keys = {key for artifact in opened for key in _keys(artifact.passport, device)}
     found = []
     for path in map(Path, paths):
         table = read_table(path)

@@ -17,15 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from ...calibration.levels import LEVELS
 from ...runtime.errors import CalibrationError, LoweringError
 from ..contracts import INPUT_NAME, OUTPUT_NAME
 from ..forbidden import FORBIDDEN, check_census
+from ..options import weight_levels
 from ..storage import describe
-from ..targets import TARGETS, BuildResult
+from ..target import BuildResult
 from . import checks
 from .functions import define, inlined, translations
 from .quantise import census as layers_census
+from .quantise import describe_weights
 from .storage import store
+from .target import ONNX
 
 if TYPE_CHECKING:
     import onnx
@@ -50,27 +54,36 @@ def build(
     *,
     table: CalibrationTable | None = None,
     provenance: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> BuildResult:
-    """Write ``model.onnx`` into ``folder``; see :class:`~fdikp_edge.export.targets.Builder`.
+    """Write ``model.onnx`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
+    ``options``: ``weights`` is ``8bit`` or ``7bit``, the range of weights in int8.
     The input is called ``image`` and the output ``deblurred``. Each node carries the path of the module it
     came from in its metadata (``module``). The bytes follow from the program and the tools' versions alone.
     """
+    levels = weight_levels(options)
     # Unsigned: ONNX Runtime on x86 is slower in int8 than in float32 with the other form.
     model, notes = convert_to(
-        lowered, precision, table, unsigned=TARGETS["onnx"].rounds_results, functions=True
+        lowered,
+        precision,
+        table,
+        unsigned=ONNX.rounds_results,
+        weight_levels=levels,
+        functions=True,
     )
+    notes += describe_weights(precision, levels)
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     computed = checks.precisions(model)  # what only makes constants computes nothing in a call
     notes += describe(store(model))
     del model.graph.value_info[:]  # a runtime infers shapes itself
     checks.check(model, [])
     label(model, facts)
-    name = TARGETS["onnx"].model_file
+    name = ONNX.model_file
     data = serialise(model, name)
     (folder / name).write_bytes(data)
     census = checks.census(model)
-    precisions = {**computed, **layers_census(table, lowered.key, precision)}
+    precisions = {**computed, **layers_census(table, lowered.key, precision, levels)}
     return BuildResult(name, toolchain(), census, precisions, notes)
 
 
@@ -118,6 +131,7 @@ def convert_to(
     table: CalibrationTable | None,
     *,
     unsigned: bool = False,
+    weight_levels: int = LEVELS,
     functions: bool = False,
     allowed: Collection[str] = (),
 ) -> tuple[onnx.ModelProto, list[str]]:
@@ -129,6 +143,7 @@ def convert_to(
         table: made for this very program and profile; not needed for ``fp32``.
         unsigned: write int8 as uint8 with zero point 128, and round results too; see
             :mod:`.quantise`.
+        weight_levels: the largest 8-bit value of a weight in int8.
         functions: keep the operators of our own domain, defined by functions in the file.
         allowed: as :func:`convert` takes it.
 
@@ -154,7 +169,7 @@ def convert_to(
         counts = narrow(model, section.half.float32_layers)
         notes += section.half.describe(counts)
     else:
-        quantise(model, table, lowered.key, UNSIGNED if unsigned else SIGNED)
+        quantise(model, table, lowered.key, UNSIGNED if unsigned else SIGNED, weight_levels)
         notes += describe_layers(section)
     model = finished(model)
     checks.check(model, [], allowed)

@@ -8,6 +8,9 @@ each tensor, biases in floats. Two dialects write the same numbers down:
 - ``UNSIGNED``: uint8 with zero point 128, the same steps, and the results of quantised convolutions rounded
   too. ONNX Runtime on x86 has its fast kernels for this form alone (signed and without rounded results it is
   slower than float32).
+
+Weights go from -127 to 127, or, for processors whose kernels add two products in 16 bits (x86 without VNNI),
+from -64 to 64; see ``REDUCED_LEVELS`` of :mod:`fdikp_edge.calibration.levels`.
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...calibration.layers import Layer
-from ...calibration.ranges import LEVELS
+from ...calibration.levels import LEVELS
 from ...calibration.table import CalibrationTable, ProgramCalibration, ProgramKey
 from ...runtime.errors import LoweringError
+from ...runtime.passport import QUANTISED_LAYERS, REDUCED_WEIGHTS
 from .checks import source_node
 
 if TYPE_CHECKING:
@@ -44,11 +48,16 @@ UNSIGNED = Dialect(np.uint8, 128, results=True)
 
 
 def quantise(
-    model: onnx.ModelProto, table: CalibrationTable, key: ProgramKey, dialect: Dialect
+    model: onnx.ModelProto,
+    table: CalibrationTable,
+    key: ProgramKey,
+    dialect: Dialect,
+    weight_levels: int = LEVELS,
 ) -> list[Layer]:
     """Quantise a float32 model in place, and return the layers that compute in 8 bits now.
 
-    Of layers that compute in floats the weights alone are stored in 8 bits, if the table specifies it.
+    The largest weight of each of their output channels becomes ``weight_levels``. Of layers that compute in
+    floats the weights alone are stored in 8 bits, from -127 to 127, if the table specifies it.
 
     Raises:
         CalibrationError: the table was made for another program or profile.
@@ -57,17 +66,33 @@ def quantise(
     section = table.section(key)
     scales = {name: table.scale(key, name) for name in section.tensors}
     layers = section.quantised()
-    _Quantiser(model, dialect, scales).run(
+    _Quantiser(model, dialect, scales, weight_levels).run(
         [layer for layer in section.layers if not layer.reason or layer.weights_only]
     )
     return layers
 
 
-def census(table: CalibrationTable | None, key: ProgramKey, precision: str) -> dict[str, int]:
-    """Return how many layers compute in 8 bits, which the types of a file's values do not show."""
+def census(
+    table: CalibrationTable | None, key: ProgramKey, precision: str, weight_levels: int = LEVELS
+) -> dict[str, int]:
+    """Return how many layers compute in 8 bits, which the types of a file's values do not show; and how many
+    of them with weights of 7 bits."""
     if precision != "int8" or table is None:
         return {}
-    return {"int8 layers": len(table.section(key).quantised())}
+    layers = len(table.section(key).quantised())
+    return {QUANTISED_LAYERS: layers, **({REDUCED_WEIGHTS: layers} if weight_levels < LEVELS else {})}
+
+
+def describe_weights(precision: str, weight_levels: int) -> list[str]:
+    """Say which range int8 weights have, and on which processors sums of their products are exact."""
+    if precision != "int8":
+        return []
+    where = (
+        "on every processor"
+        if weight_levels < LEVELS
+        else "except on x86 processors without VNNI, where sums saturate; option weights=7bit avoids that"
+    )
+    return [f"int8: weights from -{weight_levels} to {weight_levels}: exact sums {where}"]
 
 
 def describe(section: ProgramCalibration) -> list[str]:
@@ -90,13 +115,16 @@ def describe(section: ProgramCalibration) -> list[str]:
 
 
 class _Quantiser:
-    def __init__(self, model: onnx.ModelProto, dialect: Dialect, scales: Mapping[str, float]) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, dialect: Dialect, scales: Mapping[str, float], weight_levels: int
+    ) -> None:
         self.graph = model.graph
         self.dialect = dialect
         self.scales = scales
+        self.weight_levels = weight_levels
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self.rounded: dict[tuple[str, float], str] = {}
-        self.weights: dict[str, str] = {}
+        self.weights: dict[tuple[str, int], str] = {}
         self.before: dict[int, list[Any]] = {}
         self.after: dict[int, list[Any]] = {}
 
@@ -124,10 +152,10 @@ class _Quantiser:
                 return  # the exporter left something between: they stay as they are
             raise LoweringError(f"model.onnx: the weights of layer {layer.label} are not stored in it")
         if layer.weights_only:
-            node.input[1] = self._weights(node, index)
+            node.input[1] = self._weights(node, index, LEVELS)
             return
         node.input[0] = self._round(node.input[0], self.scales[layer.input], self.before, index)
-        node.input[1] = self._weights(node, index)
+        node.input[1] = self._weights(node, index, self.weight_levels)
         if self.dialect.results and node.op_type == "Conv":
             plain = node.output[0]
             readers = [(n, i) for n in nodes for i, name in enumerate(n.input) if name == plain]
@@ -159,20 +187,20 @@ class _Quantiser:
     def _taken(self, name: str) -> bool:
         return any(known == name for known, _ in self.rounded)
 
-    def _weights(self, node: Any, index: int) -> str:
+    def _weights(self, node: Any, index: int, levels: int) -> str:
         from onnx import helper, numpy_helper
 
         name = node.input[1]
-        if name not in self.weights:
+        if (name, levels) not in self.weights:
             weight = numpy_helper.to_array(self.constants[name])
             axis = _output_axis(node)
             others = tuple(i for i in range(weight.ndim) if i != axis)
             peak = np.abs(weight).max(axis=others)
-            step = np.where(peak > 0, peak / LEVELS, 1).astype(np.float32)
+            step = np.where(peak > 0, peak / levels, 1).astype(np.float32)
             shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
             # Half to even, as the emulation and every runtime round.
-            whole = np.clip(np.rint(weight / step.reshape(shape)), -LEVELS, LEVELS).astype(np.int8)
-            stem = f"{name}_8bit"
+            whole = np.clip(np.rint(weight / step.reshape(shape)), -levels, levels).astype(np.int8)
+            stem = f"{name}_8bit" if levels == LEVELS else f"{name}_7bit"
             inputs = [
                 self._constant(f"{stem}_q", whole),
                 self._constant(f"{stem}_scale", step),
@@ -180,8 +208,8 @@ class _Quantiser:
             ]
             back = helper.make_node("DequantizeLinear", inputs, [stem], name=f"{stem}_dequantise", axis=axis)
             self.before.setdefault(index, []).append(back)
-            self.weights[name] = stem
-        return self.weights[name]
+            self.weights[name, levels] = stem
+        return self.weights[name, levels]
 
     def _constant(self, name: str, value: Array) -> str:
         from onnx import numpy_helper

@@ -20,9 +20,12 @@ from ..forbidden import table as counted
 from ..onnx import build as onnx_target
 from ..onnx.checks import source_node
 from ..onnx.quantise import census as layers_census
+from ..onnx.quantise import describe_weights
+from ..options import weight_levels
 from ..storage import describe
-from ..targets import TARGETS, BuildResult
+from ..target import BuildResult
 from .storage import save, store
+from .target import OPENVINO
 
 if TYPE_CHECKING:
     import openvino
@@ -45,16 +48,20 @@ def build(
     *,
     table: CalibrationTable | None = None,
     provenance: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> BuildResult:
-    """Write ``model.xml`` and ``model.bin`` into ``folder``; see :class:`~fdikp_edge.export.targets.Builder`.
+    """Write ``model.xml`` and ``model.bin`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
     Weights are stored in the precision asked for, or in fewer bytes where these stand for the same numbers
-    (see :mod:`.storage`). The input is ``image``, the output ``deblurred``.
+    (see :mod:`.storage`). The input is ``image``, the output ``deblurred``. ``options``: as
+    :func:`.onnx.build` takes them.
     """
     import openvino
 
-    name = TARGETS["openvino"].model_file
-    graph, notes = onnx_target.convert_to(lowered, precision, table)
+    name = OPENVINO.model_file
+    levels = weight_levels(options)
+    graph, notes = onnx_target.convert_to(lowered, precision, table, weight_levels=levels)
+    notes += describe_weights(precision, levels)
     model = convert(onnx_target.serialise(graph, name))
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     facts[NODES] = json.dumps(
@@ -67,7 +74,7 @@ def build(
     census = check(model)
     save(model, folder / name)
     versions = {**onnx_target.toolchain(), "openvino": str(openvino.__version__)}
-    counts = {**computed, **layers_census(table, lowered.key, precision)}
+    counts = {**computed, **layers_census(table, lowered.key, precision, levels)}
     return BuildResult(name, versions, census, counts, notes)
 
 

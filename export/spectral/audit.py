@@ -64,6 +64,8 @@ class Audit:
 
     ``native_sites`` counts the sites with a transform of ``torch.fft`` in the program. ``fusions`` says of
     every pattern of :mod:`.fuse` that was looked for where it was replaced, and where not and why.
+    ``notes``: inputs and outputs that are complex in the network, and each value that the network read in
+    Python of its own constants, with the line; the program holds it as it was then.
     """
 
     rows: tuple[SiteAudit, ...]
@@ -72,6 +74,7 @@ class Audit:
     native_sites: int
     self_check: float | None
     fusions: tuple[FusionRecord, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Ready for ``json.dump``."""
@@ -82,6 +85,7 @@ class Audit:
             "native_sites": self.native_sites,
             "self_check_max_relative_error": self.self_check,
             "fusions": _grouped(self.fusions),
+            "notes": list(self.notes),
         }
 
     def summary(self) -> str:
@@ -112,7 +116,11 @@ def audit_site(site: Site, strategy: str, multiply_adds: int) -> SiteAudit:
 
 
 def audit_program(
-    program: ExportedProgram, plan: Plan, self_check: float | None, fusions: Sequence[FusionRecord] = ()
+    program: ExportedProgram,
+    plan: Plan,
+    self_check: float | None,
+    fusions: Sequence[FusionRecord] = (),
+    notes: tuple[str, ...] = (),
 ) -> Audit:
     """Prove that no complex value, transform, dynamic shape or control flow is left, and collect the figures.
 
@@ -153,7 +161,7 @@ def audit_program(
         audit_site(choice.site, choice.strategy, counted.get(choice.site.name, 0)) for choice in plan.choices
     )
     found = dict(sorted(operators.items()))
-    return Audit(rows, found, constants, len(native), self_check, tuple(fusions))
+    return Audit(rows, found, constants, len(native), self_check, tuple(fusions), notes)
 
 
 PRODUCTS = {f"aten.{name}" for name in ("matmul.default", "mm.default", "bmm.default", "linear.default")}

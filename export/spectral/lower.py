@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,17 +17,21 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import traceback as fx_traceback
 from torch.utils import _pytree as pytree
 
-from ...runtime.errors import BadInputError, DynamicShapeError, FdikpEdgeError, LoweringError
+from ...runtime.errors import LoweringError, LoweringFaultError
 from .audit import Audit, audit_program
 from .fuse import Fused, Fusions, fuse
 from .graph import MODULE, arguments, meta_value, module_path, shape_of, site_name, where
 from .passes.absorb_projection import absorb_preparation
 from .passes.drop_zeros import drop_zeros
+from .passes.expand import expand
 from .passes.fold_constants import constant_values
 from .passes.limit_rank import reduce_ranks
+from .passes.prune import Pruned, prune
 from .planner import Plan, choose, make_plan, profile, read_override
-from .rewriter import LoweredModule, store
+from .rewriter import COMPLEX_INPUT, LoweredModule, store
+from .selfcheck import LARGEST_ERROR, Recorder, as_real, first_departure, is_random, own_error, relative_error
 from .sites import Site, describe, is_transform
+from .trace import trace
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,14 @@ class LoweredProgram:
 
     ``program`` takes and returns what the original module does, computes in the same dtype, and holds no
     complex value, no ``torch.fft`` operator (unless a site was asked to stay ``native``), no symbolic shape
-    and no branch.
+    and no branch. ``samples`` returns inputs that show what the program is used on; where none
+    were given, those that it was traced with.
     """
 
     program: ExportedProgram
     plan: Plan
     audit: Audit
+    samples: Callable[[], Sequence[Tensor]]
 
     @cached_property
     def sha256(self) -> str:
@@ -74,24 +80,27 @@ def lower(
 
     Args:
         module: any ``nn.Module`` with static shapes, in ``eval`` mode.
-        example_inputs: positional real tensors; their shapes and dtypes become the program's.
-        target: name of a runtime whose cost profile the planner uses (see ``planner.PROFILES``).
+        example_inputs: positional tensors; their shapes and dtypes become the program's. A complex tensor of
+            shape S becomes a real input of shape [*S, 2], real part first, and a complex output likewise.
+        target: name of the cost profile that the planner uses (:attr:`..target.Target.profile`).
         plan: a plan made before, or patterns of sites to strategies; see :func:`.planner.make_plan`.
 
     Raises:
-        BadInputError: inputs that are not real tensors.
+        BadInputError: inputs that are not tensors.
         UnknownNameError: a target without a profile, a strategy that does not exist, or a pattern of ``plan``
             that matches no site.
         DynamicShapeError: the network's shapes or branches depend on data.
         UnsupportedOperatorError: a complex operator without a rule; names it and its module.
+        LoweringFaultError: the lowered program computes something else than the network on the example
+            inputs, or a rule failed; names the first node that departs and its module.
         LoweringError: ``plan`` asks for a strategy at a site that it cannot compute, or anything else that
             cannot be lowered, with the place.
     """
-    _check_inputs(example_inputs)
     rates, wanted = profile(target), read_override(plan)
-    exported = _export(module, example_inputs)
+    exported, baked = trace(module, example_inputs)
     graph_module = exported.graph_module
-    _check_static(graph_module)
+    expand(graph_module)
+    prune(graph_module.graph)
     absorb_preparation(graph_module.graph)
     drop_zeros(graph_module.graph)
     fusions = fuse(
@@ -110,66 +119,87 @@ def lower(
     live = _live_nodes(graph_module.graph, folded)
     made = make_plan(_sites(graph_module.graph, live, fusions), target, plan)
     lowered.prepare(made, placeholders, folded_keys, live)
+    inputs = tuple(as_real(value).contiguous() for value in example_inputs)
     with torch.no_grad():
-        lowered(*example_inputs)  # running it once fills the bank, which tracing only reads
+        lowered(*inputs)  # running it once fills the bank, which tracing only reads
         with fx_traceback.preserve_node_meta():
-            program = torch.export.export(lowered, example_inputs, strict=False)
+            program = torch.export.export(lowered, inputs, strict=False)
+        _drop_aliases(program)
         program = _without_unused(program)
         _restore_modules(program)
         program = reduce_ranks(program)
-        check = _relative_error(program.module()(*example_inputs), module(*example_inputs))
-    return LoweredProgram(program, made, audit_program(program, made, check, fusions.records))
+        check = _self_check(program, module, example_inputs, lowered)
+    notes = (*_complex_ends(exported), *(f"constant: {line}" for line in baked))
+    audit = audit_program(program, made, check, fusions.records, notes)
+    return LoweredProgram(program, made, audit, samples=lambda: inputs[:1])
 
 
-def _check_inputs(inputs: Any) -> None:
-    if not isinstance(inputs, tuple) or not all(isinstance(value, Tensor) for value in inputs):
-        raise BadInputError("example_inputs must be a tuple of tensors, one per argument of forward")
-    for index, value in enumerate(inputs):
-        if value.dtype.is_complex:
-            raise LoweringError(
-                f"example input {index} is complex, which no edge runtime can take; let the network take a "
-                "real tensor [..., 2] and call torch.view_as_complex on it"
-            )
+def _self_check(
+    program: ExportedProgram, module: nn.Module, example_inputs: tuple[Tensor, ...], lowered: LoweredModule
+) -> float | None:
+    """Relative error of the program on the example inputs; ``None`` for a network that draws random numbers.
+
+    Raises:
+        LoweringFaultError: the error is past the bound; names the first node that departs.
+    """
+    if is_random(lowered.graph_module.graph):
+        return None
+    inputs = tuple(as_real(value).contiguous() for value in example_inputs)
+    expected = module(*example_inputs)
+    error = relative_error(program.module()(*inputs), expected)
+    leaves = [as_real(value) for value in pytree.tree_leaves(expected) if isinstance(value, Tensor)]
+    bound = max((LARGEST_ERROR.get(value.dtype, 0.0) for value in leaves), default=0.0)
+    if error <= bound:
+        return error
+    bound = max(bound, 10 * own_error(module, example_inputs, expected))
+    if error <= bound:
+        return error
+    raise LoweringFaultError(
+        f"the lowered network is off by {error:.1e} of its largest value on the example inputs (at most "
+        f"{bound:.0e} is allowed); {_departure(module, example_inputs, lowered, inputs, bound)}"
+    )
 
 
-def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
-    try:
-        with torch.no_grad():
-            exported = torch.export.export(module, inputs, strict=False)
-            # With an empty table: functional form, and every operator, fft included, stays whole.
-            functional: ExportedProgram = exported.run_decompositions({})
-            return functional
-    except FdikpEdgeError:
-        raise
-    except Exception as error:
-        message = str(error).strip().splitlines()
-        first = message[0] if message else type(error).__name__
-        kind = type(error).__name__
-        dynamic = any(
-            word in kind + first
-            for word in ("DataDependent", "GuardOn", "UserError", "data-dependent", "dynamic")
-        )
-        wrapped = DynamicShapeError if dynamic else LoweringError
-        raise wrapped(f"torch.export cannot trace {type(module).__name__}: {first} ({kind})") from error
+def _departure(
+    module: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    lowered: LoweredModule,
+    inputs: tuple[Tensor, ...],
+    bound: float,
+) -> str:
+    """Which node of the network departs first, in words."""
+    exported, _ = trace(module, example_inputs)
+    recorder = Recorder(exported.graph_module)
+    stored = {**exported.state_dict, **exported.constants}
+    remaining = iter(example_inputs)
+    values = [
+        next(remaining) if spec.kind is InputKind.USER_INPUT else stored[spec.target or ""]
+        for spec in exported.graph_signature.input_specs
+    ]
+    recorder.run(*values)
+    lowered.record = {}
+    lowered(*inputs)
+    found = first_departure(exported.graph_module.graph, recorder.values, lowered.record, bound)
+    if found is None:
+        return "each operator by itself is right, so the fault is in a later rewriting of the whole program"
+    node, error = found
+    return f"the first that departs is {node.target} ({node.name}) in {where(node)}, by {error:.1e}"
 
 
-def _check_static(graph_module: fx.GraphModule) -> None:
-    for node in graph_module.graph.nodes:
-        if node.op == "get_attr" or (
-            node.op == "call_function" and isinstance(node.target, torch._ops.HigherOrderOperator)
-        ):
-            raise DynamicShapeError(
-                f"{node.target} in {where(node)} is control flow that depends on data; edge runtimes take a "
-                "fixed graph: compute both branches, or export one module per branch"
-            )
-        for value in pytree.tree_leaves(node.meta.get("val")):
-            if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
-                raise DynamicShapeError(f"{node.target} in {where(node)} makes a size that depends on data")
-            if isinstance(value, Tensor) and any(not isinstance(size, int) for size in value.shape):
-                raise DynamicShapeError(
-                    f"{node.target} in {where(node)} has the symbolic shape {tuple(value.shape)}; "
-                    "export with fixed sizes"
-                )
+def _complex_ends(exported: ExportedProgram) -> list[str]:
+    """Notes on inputs and outputs that are complex in the network and real, with a last axis of 2, here."""
+    notes = []
+    for index, name in enumerate(exported.graph_signature.user_inputs):
+        node = next((n for n in exported.graph.nodes if n.name == name), None)
+        value = None if node is None else node.meta.get("val")
+        if isinstance(value, Tensor) and value.is_complex():
+            notes.append(f"input {index} ({name}) is complex: real, [..., 2] with real and imaginary part")
+    output = next(node for node in reversed(exported.graph.nodes) if node.op == "output")
+    for index, node in enumerate(output.args[0]):
+        value = node.meta.get("val") if isinstance(node, fx.Node) else None
+        if isinstance(value, Tensor) and value.is_complex():
+            notes.append(f"output {index} is complex: real, [..., 2] with real and imaginary part")
+    return notes
 
 
 def _assemble(exported: ExportedProgram) -> LoweredModule:
@@ -196,7 +226,8 @@ def _tensors_of(
     nodes = [node for node in exported.graph.nodes if node.op == "placeholder"]
     for node, spec in zip(nodes, exported.graph_signature.input_specs, strict=True):
         if spec.kind is InputKind.USER_INPUT:
-            names.append(None)
+            value = node.meta.get("val")
+            names.append(COMPLEX_INPUT if isinstance(value, Tensor) and value.is_complex() else None)
             continue
         assert spec.target is not None
         tensor = exported.state_dict.get(spec.target, exported.constants.get(spec.target))
@@ -230,7 +261,9 @@ def _live_nodes(graph: fx.Graph, folded: Mapping[fx.Node, Any]) -> set[fx.Node]:
 def _sites(graph: fx.Graph, live: set[fx.Node], fusions: Fusions) -> list[Site]:
     found = []
     for node in graph.nodes:
-        if node in live and isinstance(node.target, Fused):
+        if node in live and isinstance(node.target, Pruned):
+            found.append(node.target.site(site_name(node), module_path(node)))
+        elif node in live and isinstance(node.target, Fused):
             found += [] if node.target.site is None else [node.target.site]
         elif node in live and node.op == "call_function" and is_transform(str(node.target)):
             source, *args = arguments(node)
@@ -242,21 +275,30 @@ def _sites(graph: fx.Graph, live: set[fx.Node], fusions: Fusions) -> list[Site]:
     return found
 
 
-def _relative_error(found: Any, expected: Any) -> float:
-    worst = 0.0
-    for a, b in zip(pytree.tree_leaves(found), pytree.tree_leaves(expected), strict=True):
-        if isinstance(b, Tensor) and b.numel() and b.is_floating_point():
-            scale = max(float(b.abs().max()), 1e-30)
-            worst = max(worst, float((a - b).abs().max()) / scale)
-    return worst
-
-
 def _restore_modules(program: ExportedProgram) -> None:
     """Give each node the path of the original module it came from, where converters look for it."""
     for node in program.graph.nodes:
         path = node.meta.get("custom", {}).get(MODULE)
         if path:
             node.meta["nn_module_stack"] = {"": ("", "torch.nn.Module"), path: (path, "torch.nn.Module")}
+
+
+def _drop_aliases(program: ExportedProgram) -> None:
+    """Nodes that only name a value again, which some converters do not know."""
+    for node in list(program.graph.nodes):
+        if str(node.target) in ("aten.alias.default", "aten.detach.default", "aten.lift_fresh_copy.default"):
+            source = node.args[0]
+            returned = any(user.op == "output" for user in node.users)
+            if isinstance(source, fx.Node) and not (returned and source.op == "placeholder"):
+                _rename_output(program, node.name, source.name)
+                node.replace_all_uses_with(source)
+                program.graph.erase_node(node)
+
+
+def _rename_output(program: ExportedProgram, old: str, new: str) -> None:
+    for spec in program.graph_signature.output_specs:
+        if getattr(spec.arg, "name", None) == old:
+            spec.arg.name = new
 
 
 def _without_unused(program: ExportedProgram) -> ExportedProgram:

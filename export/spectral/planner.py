@@ -7,7 +7,6 @@ profile and prints how often the cheapest prediction was the fastest in fact, an
 
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
 import hashlib
 import json
@@ -17,76 +16,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...runtime.errors import BadInputError, LoweringError, UnknownNameError
+from ..profile import Profile
+from ..targets import get_profile
 from .sites import Site
 from .strategies import STRATEGIES, Window
-from .strategies.base import Cost
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Rates of a runtime, in units per microsecond, and the fixed cost of one operator in microseconds.
-
-    ``channels_last`` says that its convolutions keep channels as the fastest index, ``runtime_kernels`` that
-    they take kernels which the network makes (see :mod:`.fuse`), ``automatic`` which strategies the planner
-    may pick by itself, ``int8_products`` that products with stored weights gain from 8 bits,
-    ``int8_first`` and ``int8_last`` that 8 bits gain more for the layers that read and make the picture than
-    their rounding costs it (:func:`fdikp_edge.export.roles.ends`).
-    """
-
-    macs_per_us: float
-    moved_per_us: float
-    operator_us: float
-    channels_last: bool = False
-    runtime_kernels: bool = True
-    automatic: tuple[str, ...] = ("flat", "separable", "factored", "window")
-    int8_products: bool = True
-    int8_first: bool = True
-    int8_last: bool = True
-
-    def microseconds(self, cost: Cost) -> float:
-        """Predicted time of ``cost``."""
-        return (
-            cost.macs / self.macs_per_us + cost.moved / self.moved_per_us + cost.operators * self.operator_us
-        )
-
-
-# Fitted on two AVX2 cores; only the ratios matter for a choice. No target named: the default row.
-PROFILES: dict[str, Profile] = {
-    "default": Profile(macs_per_us=55_000, moved_per_us=2_500, operator_us=15),
-    # ONNX Runtime 1.31 on x86: 10240x224 by 224x224 twice, 12.9 ms in floats, 16.5 ms quantised with a float
-    # bias (it does not fuse that), 12.2 ms with the result rounded too.
-    "onnx": Profile(
-        macs_per_us=50_000,
-        moved_per_us=2_000,
-        operator_us=10,
-        int8_products=False,
-        int8_first=False,  # its result, rounded, is what every later sum starts from
-        int8_last=False,
-    ),
-    "openvino": Profile(
-        macs_per_us=60_000, moved_per_us=3_000, operator_us=15, channels_last=True, int8_last=False
-    ),
-    "coreml": Profile(macs_per_us=55_000, moved_per_us=2_500, operator_us=15, runtime_kernels=False),
-}
-# Orders of magnitude of an embedded GPU's data sheet, not measured: 1.5 T multiply-adds and 25 G elements a
-# second, 8 us for a kernel.
-_GPU = Profile(macs_per_us=1_500_000, moved_per_us=25_000, operator_us=8)
-PROFILES["tensorrt"] = _GPU
-# For runtimes with a transform of their own: TensorRT from 11.2, and any with `export/tensorrt/plugins`.
-PROFILES["tensorrt-native"] = dataclasses.replace(_GPU, automatic=(*_GPU.automatic, "native"))
-PROFILES["tensorrt-plugin"] = dataclasses.replace(_GPU, automatic=(*_GPU.automatic, "custom-op"))
 
 
 def profile(target: str | None) -> Profile:
-    """The profile of a name; the default one for ``None``.
+    """The cost profile of a name; the default one for ``None``.
 
     Raises:
-        UnknownNameError: no profile has the name; lists those that exist.
+        UnknownNameError: no target has a profile of this name; lists those that exist.
     """
-    found = PROFILES.get("default" if target is None else target)
-    if found is None:
-        raise UnknownNameError(f"no cost profile is called {target!r}; there are: {', '.join(PROFILES)}")
-    return found
+    return get_profile(target)
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,20 @@ from torch import Tensor, fx, nn
 from torch.fx import traceback as fx_traceback
 from torch.utils import _pytree as pytree
 
-from ...runtime.errors import LoweringError, UnsupportedOperatorError
+from ...runtime.errors import FdikpEdgeError, LoweringError, LoweringFaultError, UnsupportedOperatorError
 from .fuse import Fused
 from .graph import MODULE, SITE, module_path, site_name, where
 from .pairs import Interleaved, Pair, is_complex_value
+from .passes.prune import Pruned
 from .planner import Choice, Plan
-from .rules import COMPLEX_RULES, REAL_RULES, Context, find
+from .rules import COMPLEX_RULES, REAL_RULES, Context, Pieces, find
+from .selfcheck import check_result
 from .sites import is_transform
 from .strategies import STRATEGIES, Window
 from .twiddles import ConstantBank
+
+COMPLEX_INPUT = "complex input"
+"""Stands for an input that is complex in the network and real, with a last axis of 2, in the program."""
 
 
 class Rewriter(fx.Interpreter):
@@ -35,14 +40,21 @@ class Rewriter(fx.Interpreter):
         bank: ConstantBank,
         replaced: Mapping[fx.Node, Tensor | Pair],
         live: Set[fx.Node],
+        stored: Set[fx.Node] = frozenset(),
     ) -> None:
-        """Hold what a run reads; ``replaced``: nodes with a value already, ``live``: those to compute."""
+        """Hold what a run reads.
+
+        ``replaced``: nodes with a value already, ``live``: those to compute, ``stored``: inputs of the graph
+        that are tensors of the network.
+        """
         super().__init__(graph_module, garbage_collect_values=True)
         self.extra_traceback = False  # our errors name the place themselves
         self._plan = plan
         self._bank = bank
         self._replaced = replaced
         self._live = live
+        self._constants = {*replaced, *stored}
+        self.record: dict[str, Any] | None = None  # a dictionary: keep each value by its node's name
 
     def run_node(self, n: fx.Node) -> Any:
         """A constant folded before, or what the node computes."""
@@ -54,12 +66,30 @@ class Rewriter(fx.Interpreter):
             return None  # only folded constants needed it
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         with fx_traceback.annotate(self._provenance(n)):  # tracing copies it to every node made here
-            return self._call(n, args, kwargs)
+            result = self._checked_call(n, args, kwargs)
+        if self.record is not None:
+            self.record[n.name] = result
+        return result
+
+    def _checked_call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            result = self._call(node, args, kwargs)
+        except FdikpEdgeError:
+            raise
+        except Exception as error:
+            first = (str(error).strip().splitlines() or [""])[0]
+            raise LoweringFaultError(
+                f"the lowering of {node.target} in {where(node)} failed: {first} ({type(error).__name__}). "
+                "Please report it with the operator's arguments."
+            ) from error
+        if not isinstance(result, Pieces):
+            check_result(node, result)
+        return result
 
     def _provenance(self, node: fx.Node) -> dict[str, str]:
         """The module a node came from, and its site if it is a transform."""
         found = {MODULE: module_path(node)}
-        if is_transform(str(node.target)):
+        if is_transform(str(node.target)) or isinstance(node.target, Pruned):
             found[SITE] = site_name(node)
         elif isinstance(node.target, Fused) and node.target.site is not None:
             found[SITE] = node.target.site.name
@@ -75,14 +105,14 @@ class Rewriter(fx.Interpreter):
             args, kwargs = pytree.tree_map_only(
                 Interleaved, Interleaved.materialize, (args, kwargs), is_leaf=_is_lazy
             )
-        if is_transform(operator):
+        if is_transform(operator) or isinstance(node.target, Pruned):
             choice = self._plan[site_name(node)]
             self._check_layout(choice, fused=False)
             return STRATEGIES[choice.strategy].apply(choice.site, _as_float(args[0]), self._bank)
         if self._is_complex(node, args, kwargs):
             rule = find(COMPLEX_RULES, node.target)
             if rule is not None:
-                return rule(Context(node, self._bank), *args, **kwargs)
+                return rule(Context(node, self._bank, self._constants), *args, **kwargs)
             if getattr(node.target, "__name__", "") == "getitem":
                 return args[0][args[1]]
             raise UnsupportedOperatorError(
@@ -96,7 +126,7 @@ class Rewriter(fx.Interpreter):
             return node.target.apply(self._bank, *args)
         rule = find(REAL_RULES, node.target)
         if rule is not None:
-            return rule(Context(node, self._bank), *args, **kwargs)
+            return rule(Context(node, self._bank, self._constants), *args, **kwargs)
         target: Any = node.target
         return target(*args, **kwargs)
 
@@ -129,6 +159,7 @@ class LoweredModule(nn.Module):
         self._graph_module = [graph_module]  # in a list: the original graph is to be no submodule of this
         self._out_spec = out_spec
         self._placeholders: list[str | None] = []
+        self.record: dict[str, Any] | None = None  # a dictionary: keep each node's value of the next run
         for name, tensor in tensors.items():
             plant(self, name, tensor)
 
@@ -141,6 +172,11 @@ class LoweredModule(nn.Module):
         self._plan = plan
         self._live = live
 
+    @property
+    def graph_module(self) -> fx.GraphModule:
+        """The network's graph, as the passes left it."""
+        return self._graph_module[0]
+
     def constant(self, name: str) -> Tensor | Pair:
         """A tensor by its key in the bank; a complex one as the pair of its stored parts."""
         try:
@@ -149,22 +185,31 @@ class LoweredModule(nn.Module):
             return Pair(self.spectral.stored(f"{name}_re"), self.spectral.stored(f"{name}_im"))
 
     def forward(self, *inputs: Tensor) -> Any:
-        """Compute the network; complex outputs are refused."""
+        """Compute the network; a complex output leaves as a real tensor with a last axis of 2."""
         remaining = iter(inputs)
-        values = [next(remaining) if name is None else self._tensor(name) for name in self._placeholders]
+        values: list[Any] = []
+        for name in self._placeholders:
+            if name is None:
+                values.append(next(remaining))
+            elif name == COMPLEX_INPUT:
+                whole = next(remaining)
+                values.append(Pair(whole.select(-1, 0), whole.select(-1, 1)))
+            else:
+                values.append(self._tensor(name))
         replaced = {node: self.constant(name) for node, name in self._folded.items()}
-        rewriter = Rewriter(self._graph_module[0], self._plan, self.spectral, replaced, self._live)
+        inputs_of_graph = [n for n in self.graph_module.graph.nodes if n.op == "placeholder"]
+        stored = {
+            node
+            for node, name in zip(inputs_of_graph, self._placeholders, strict=True)
+            if name not in (None, COMPLEX_INPUT)
+        }
+        rewriter = Rewriter(self.graph_module, self._plan, self.spectral, replaced, self._live, stored)
+        rewriter.record = self.record
         outputs = rewriter.run(*values)
         flat = []
-        for index, output in enumerate(outputs):
-            if isinstance(output, Interleaved):
-                output = output.materialize()
-            if isinstance(output, Pair):
-                raise LoweringError(
-                    f"output {index} of the network is complex, which no edge runtime can return; return "
-                    "torch.view_as_real(z) (real and imaginary part in a last axis of 2) instead"
-                )
-            flat.append(output)
+        for output in outputs:
+            value = Interleaved(output) if isinstance(output, Pair) else output
+            flat.append(value.materialize() if isinstance(value, Interleaved) else value)
         return pytree.tree_unflatten(flat, self._out_spec)
 
     def _tensor(self, name: str) -> Tensor | Pair:

@@ -27,6 +27,7 @@ class Axis:
     ``dim`` counts from the front; ``length`` is the signal length N of the transform; ``taken`` is how many
     of the input's elements enter it (fewer than N: zero padding; the rest of a longer input is cropped);
     ``kept`` is how many outputs are produced; ``scale`` multiplies the result (this axis' share of the norm).
+    ``entering`` names the places of the inputs, ``leaving`` those of the outputs; ``None``: the first ones.
     """
 
     dim: int
@@ -34,6 +35,13 @@ class Axis:
     taken: int
     kept: int
     scale: float
+    entering: tuple[int, ...] | None = None
+    leaving: tuple[int, ...] | None = None
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether only some places enter or leave, which :attr:`entering` and :attr:`leaving` name."""
+        return self.entering is not None or self.leaving is not None
 
 
 @dataclass(frozen=True)
@@ -114,8 +122,14 @@ def _family(operator: str) -> tuple[str, int | None]:
     return name, 1
 
 
+_RAW = {"_fft_c2c": Kind.C2C, "_fft_r2c": Kind.R2C, "_fft_c2r": Kind.C2R}
+"""What ``torch.fft`` itself calls; batching and differentiating a transform leave these in a graph."""
+
+
 def is_transform(operator: str) -> bool:
     """True for every transform operator of ``torch.fft``; its shifts and frequencies are none."""
+    if operator.startswith("aten._fft_"):
+        return operator.split(".")[1] in _RAW
     if not operator.startswith("aten.fft_"):
         return False
     return _family(operator)[0] in _FORWARD
@@ -125,6 +139,8 @@ def describe(
     name: str, module_path: str, operator: str, shape: tuple[int, ...], is_real: bool, args: tuple[Any, ...]
 ) -> Site:
     """Read an operator's arguments (after the input: n or s, dim, norm) into a :class:`Site`."""
+    if operator.startswith("aten._fft_"):
+        return _describe_raw(name, module_path, operator, shape, is_real, args)
     family, rank = _family(operator)
     forward = _FORWARD[family]
     kind = {"f": Kind.C2C, "r": Kind.R2C, "h": Kind.C2R}[family.removeprefix("i")[0]]
@@ -145,6 +161,26 @@ def describe(
         axes.append(Axis(dim, length, taken, kept, _scale(norm, forward, length)))
     sign = -1 if forward else 1
     return Site(name, module_path, operator, kind, sign, shape, is_real, tuple(axes), norm)
+
+
+def _describe_raw(
+    name: str, module_path: str, operator: str, shape: tuple[int, ...], is_real: bool, args: tuple[Any, ...]
+) -> Site:
+    """A :class:`Site` of ``_fft_c2c(dim, norm, forward)``, ``_fft_r2c(dim, norm, onesided)`` or
+    ``_fft_c2r(dim, norm, last size)``; norm is 0 for none, 1 for ``1/sqrt(N)``, 2 for ``1/N``."""
+    kind = _RAW[operator.split(".")[1]]
+    dims, norm, last = args[:3]
+    if kind is Kind.R2C and not last:
+        kind = Kind.C2C  # the whole spectrum of a real signal
+    forward = bool(last) if operator.startswith("aten._fft_c2c") else kind is not Kind.C2R
+    axes = []
+    for position, dim in enumerate(d % len(shape) for d in dims):
+        is_half = kind is not Kind.C2C and position == len(dims) - 1
+        length = int(last) if is_half and kind is Kind.C2R else shape[dim]
+        taken = min(shape[dim], length // 2 + 1) if is_half and kind is Kind.C2R else length
+        kept = length // 2 + 1 if is_half and kind is Kind.R2C else length
+        axes.append(Axis(dim, length, taken, kept, {0: 1.0, 1: length**-0.5, 2: 1.0 / length}[int(norm)]))
+    return Site(name, module_path, operator, kind, -1 if forward else 1, shape, is_real, tuple(axes))
 
 
 def _read_arguments(

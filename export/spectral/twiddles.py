@@ -43,9 +43,23 @@ def rotation(rows: NDArray[np.int64], columns: NDArray[np.int64], length: int) -
     return cos[reduced], sin[reduced]
 
 
+def _places(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of the inputs and of the outputs of an axis."""
+    entering = range(axis.taken) if axis.entering is None else axis.entering
+    leaving = range(axis.kept) if axis.leaving is None else axis.leaving
+    return np.array(entering, np.int64), np.array(leaving, np.int64)
+
+
+def pruned_key(axis: Axis) -> str:
+    """Part of a matrix's key that says which places it has; empty for the first ones."""
+    if not axis.is_pruned:
+        return ""
+    return "_of_" + hashlib.sha256(f"{axis.entering} {axis.leaving}".encode()).hexdigest()[:12]
+
+
 def forward_parts(axis: Axis) -> tuple[Matrix, Matrix]:
     """(C, S) with shape [taken, kept]: ``X = x C + i sign x S`` along one axis, scale included."""
-    cos, sin = rotation(np.arange(axis.taken), np.arange(axis.kept), axis.length)
+    cos, sin = rotation(*_places(axis), axis.length)
     return cos * axis.scale, sin * axis.scale
 
 
@@ -56,8 +70,8 @@ def half_inverse_parts(axis: Axis) -> tuple[Matrix, Matrix]:
     rows of columns 0 and N/2 are exactly zero: imaginary parts there never reach the signal, which is the
     projection that torch's CPU transform applies to a half spectrum that is not Hermitian.
     """
-    bins = np.arange(axis.taken)
-    cos, sin = rotation(bins, np.arange(axis.kept), axis.length)
+    bins, samples = _places(axis)
+    cos, sin = rotation(bins, samples, axis.length)
     own_mirror = (bins == 0) | (2 * bins == axis.length)
     weight = np.where(own_mirror, 1.0, 2.0)[:, None] * axis.scale
     return weight * cos, np.where(own_mirror[:, None], 0.0, weight * sin)

@@ -16,10 +16,11 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...calibration.layers import CONVOLUTION
 from ...runtime.caches import cache_folder
+from ...runtime.device.build import CACHE_FILE, FLOAT32_LAYERS_FILE
 from ...runtime.errors import BadInputError, LoweringError, TargetUnavailableError
 from ...runtime.files import write_problem
 from ...runtime.onnx_nodes import onnx_nodes
@@ -35,19 +36,19 @@ from ...runtime.tensorrt.engines import (
     parse_capability,
 )
 from ...runtime.tensorrt.features import Product
+from ..aten import base_name
 from ..onnx import build as onnx_target
 from ..onnx import checks as onnx_checks
 from ..onnx.byte_ports import floats_inside
 from ..onnx.quantise import census as layers_census
-from ..targets import BuildResult
+from ..target import BuildResult
 from . import layer_report
 from .layer_report import LAYERS_FILE, EngineLayer, engine_layers
 from .log import cause, condensed, out_of_memory, warnings_in
+from .weak_typing import legacy_files
 from .worker import ANSWER, REQUEST, Answer, Request
 
 if TYPE_CHECKING:
-    import onnx
-
     from ...calibration.table import CalibrationTable
     from ..spectral import LoweredProgram
 
@@ -64,7 +65,7 @@ SHIFTED = (
 """Why a layer beside them stays in floats: engines hold their kernels as source, which the device compiles;
 three of these took 47 to 62 MB of it in base's (1.7.1)."""
 
-_CUTS = ("aten.slice.Tensor", "aten.narrow.default")
+_CUTS = ("narrow", "slice")
 
 MAX_SECONDS = 2 * 3600.0
 """How long one engine may take; a builder that is short of memory may hang rather than fail."""
@@ -83,7 +84,7 @@ def build_rtx(
 ) -> BuildResult:
     """Write an engine for each compute capability of ``options``, in one file, on any machine.
 
-    See :class:`~fdikp_edge.export.targets.Builder`. ``options``: ``capabilities``, such as ``8.6,8.9``.
+    See :class:`~fdikp_edge.export.target.Builder`. ``options``: ``capabilities``, such as ``8.6,8.9``.
 
     Raises:
         BadInputError: something that is no compute capability, or one that this release does not build for.
@@ -104,7 +105,7 @@ def build_classic(
     provenance: Mapping[str, str] | None = None,
     options: Mapping[str, str],
 ) -> BuildResult:
-    """Write an engine for the NVIDIA GPU of this machine; see :class:`~fdikp_edge.export.targets.Builder`.
+    """Write an engine for the NVIDIA GPU of this machine; see :class:`~fdikp_edge.export.target.Builder`.
 
     ``options``: ``typing`` is ``strong``, or ``weak``: a float32 file, float16 and int8 by flags of the
     builder with the calibration table as its cache, as TensorRT before 11 was used. ``transforms`` is
@@ -146,9 +147,10 @@ def _build(
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     onnx_target.label(model, facts)
     (folder / ONNX_FILE).write_bytes(onnx_target.serialise(model, ONNX_FILE))
-    answer, layers = _run(
-        request, folder, _weak_extras(model, lowered, table, precision) if request.weak else {}
-    )
+    extras = {}
+    if request.weak and precision != "fp32" and table is not None:
+        extras = legacy_files(model, table, lowered.key)
+    answer, layers = _run(request, folder, extras)
     engine = EngineFacts(
         request.product, answer.version, request.capabilities, "weak" if request.weak else "strong"
     )
@@ -185,29 +187,12 @@ def _fitting(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTab
         if grouped and mine % 4:
             count = f"{mine} channels" if mine > 1 else "one channel"
             in_float[node.name] = PADDED.format(count=count, title=title)
-        elif any(str(user.target) in _CUTS for user in source.users):
+        elif any(base_name(user.target) in _CUTS for user in source.users):
             in_float[node.name] = SHIFTED.format(title=title)
     return table.to_float(lowered.key, in_float, table.section(lowered.key).mixed_precision)
 
 
-def _weak_extras(
-    model: onnx.ModelProto, lowered: LoweredProgram, table: CalibrationTable | None, precision: str
-) -> dict[str, Any]:
-    """Return what a weakly typed build gets beside the file: layers to keep in float32, tensor ranges."""
-    if precision == "fp32" or table is None:
-        return {}
-    sources = set(table.section(lowered.key).half.float32_layers)
-    nodes = [(onnx_checks.source_node(node), node) for node in model.graph.node]
-    extras: dict[str, Any] = {"float32_layers": [node.name for source, node in nodes if source in sources]}
-    if precision == "int8":
-        # Where a node of the program became several of the file, its value is that of the last.
-        names = {source: node.output[0] for source, node in nodes if source}
-        names[str(lowered.program.graph_signature.user_inputs[0])] = model.graph.input[0].name
-        extras["table"] = (table, lowered.key, names)
-    return extras
-
-
-def _run(request: Request, folder: Path, extras: Mapping[str, Any]) -> tuple[Answer, list[EngineLayer]]:
+def _run(request: Request, folder: Path, extras: Mapping[str, bytes]) -> tuple[Answer, list[EngineLayer]]:
     """Have the engine built in another process, and keep its log; return the layers that this listed, too."""
     title = TITLES[request.product]
     with tempfile.TemporaryDirectory(prefix="fdikp-edge-") as name:
@@ -216,12 +201,11 @@ def _run(request: Request, folder: Path, extras: Mapping[str, Any]) -> tuple[Ans
             **asdict(request),
             "onnx": str((folder / ONNX_FILE).resolve()),
             "engine": str((folder / ENGINE_FILE).resolve()),
-            "float32_layers": extras.get("float32_layers", ()),
+            "float32_layers": json.loads(extras.get(FLOAT32_LAYERS_FILE, b"[]")),
         }
-        if "table" in extras:
-            table, key, names = extras["table"]
-            table.write_tensorrt_cache(scratch / "calibration.cache", key, names)
-            content["calibration"] = str(scratch / "calibration.cache")
+        if request.precision == "int8" and CACHE_FILE in extras:
+            (scratch / CACHE_FILE).write_bytes(extras[CACHE_FILE])
+            content["calibration"] = str(scratch / CACHE_FILE)
         (scratch / REQUEST).write_text(json.dumps(content), encoding="utf-8")
         with (scratch / "log").open("wb") as log:
             try:
@@ -254,14 +238,14 @@ def _run(request: Request, folder: Path, extras: Mapping[str, Any]) -> tuple[Ans
     if answer.refused:
         more = f" (and {len(answer.refused) - 5} more)" if len(answer.refused) > 5 else ""
         raise LoweringError(f"{title}'s parser refused {'; '.join(answer.refused[:5])}{more}")
-    if out_of_memory(done.returncode, said, answer.problem):
+    if answer.kind == "memory" or out_of_memory(done.returncode, said, answer.problem):
         raise TargetUnavailableError(
             f"{title}: out of memory while building the engine (exit code {done.returncode}). "
             "Close other programs, or build for fewer compute capabilities or a smaller size"
         )
-    if "not supported by this" in answer.problem:
+    if answer.kind == "input":
         raise BadInputError(f"{title}: {answer.problem}")
-    if answer.unavailable:
+    if answer.kind == "unavailable":
         raise TargetUnavailableError(f"target {request.product}: {answer.problem}")
     why = cause(said, answer.problem, done.returncode)
     places = name_places(why, onnx_nodes((folder / ONNX_FILE).read_bytes()))

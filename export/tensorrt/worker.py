@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ...runtime.device.build import cached_calibrator
-from ...runtime.errors import TargetUnavailableError
+from ...runtime.device.build import cached_calibrator, mark_float32
+from ...runtime.errors import BadInputError, TargetUnavailableError
 from ...runtime.onnx_nodes import onnx_nodes
-from ...runtime.tensorrt.engines import Capability, refusals
+from ...runtime.tensorrt.engines import Capability, capability_text, refusals
 from ...runtime.tensorrt.features import MODULES, Features, Product, features_of_module, mismatches
+
+Problem = Literal["input", "unavailable", "memory", "builder"]
 
 REQUEST, ANSWER = "request.json", "answer.json"
 
@@ -50,13 +53,17 @@ class Request:
 
 @dataclass
 class Answer:
-    """What came of it; ``refused``, ``problem`` or ``unwritten`` (the system's error): why no engine is."""
+    """What came of it; ``refused``, ``problem`` or ``unwritten`` (the system's error): why no engine is.
+
+    ``kind`` says what the problem is: ``input`` (something in the request), ``unavailable`` (something that
+    this machine or this TensorRT lacks), ``memory`` (it ran out), or ``builder`` (the builder failed).
+    """
 
     version: str = ""
     layers: int = 0
     refused: list[str] = field(default_factory=list)
     problem: str = ""
-    unavailable: bool = False
+    kind: Problem = "builder"
     unwritten: int = 0
 
 
@@ -68,9 +75,11 @@ def main(folder: Path) -> int:
     try:
         build(Request(**{**content, "float32_layers": tuple(content["float32_layers"])}), answer)
     except TargetUnavailableError as error:
-        answer.problem, answer.unavailable = str(error), True
+        answer.problem, answer.kind = str(error), "unavailable"
+    except BadInputError as error:
+        answer.problem, answer.kind = str(error), "input"
     except MemoryError:
-        answer.problem = "out of memory"
+        answer.problem, answer.kind = "out of memory", "memory"
     (folder / ANSWER).write_text(json.dumps(asdict(answer)), encoding="utf-8")
     return 1 if answer.refused or answer.problem or answer.unwritten else 0
 
@@ -79,6 +88,7 @@ def build(request: Request, answer: Answer) -> None:
     """Parse the ONNX file and build the engine through Polygraphy, noting in ``answer`` how it went.
 
     Raises:
+        BadInputError: a compute capability that the TensorRT here does not build for.
         TargetUnavailableError: the TensorRT here cannot do what is asked for.
     """
     # Polygraphy reads this once, when it is imported.
@@ -104,6 +114,12 @@ def build(request: Request, answer: Answer) -> None:
             f"{features.product} {features.version} has no transform of its own (TensorRT has from 11.2): "
             "leave out transforms=native"
         )
+    for pair in request.capabilities if features.has_ahead_of_time else ():
+        if not hasattr(trt.ComputeCapability, "SM{}{}".format(*pair)):
+            raise BadInputError(
+                f"compute capability {capability_text(pair)} is not supported by this release "
+                f"({features.version})"
+            )
     data = Path(request.onnx).read_bytes()
     strong = features.has_strong_typing_flag and not request.weak
     try:
@@ -157,22 +173,19 @@ def _config(request: Request, features: Features, trt: Any) -> Any:
             calibrator=cached_calibrator(trt, ranges) if request.precision == "int8" else None,
             precision_constraints="prefer" if request.float32_layers else None,
         ),
-        dict.fromkeys(request.float32_layers, trt.DataType.FLOAT),
+        functools.partial(mark_float32, trt, names=request.float32_layers),
     )
 
 
 class _Weak:
     """A configuration that first asks for the types of the layers that must not be narrowed."""
 
-    def __init__(self, config: Any, precisions: Mapping[str, Any]) -> None:
+    def __init__(self, config: Any, mark: Callable[[Any], None]) -> None:
         self._config = config
-        self._precisions = precisions
+        self._mark = mark
 
     def __call__(self, builder: Any, network: Any) -> Any:
-        for index in range(network.num_layers):
-            layer = network.get_layer(index)
-            if layer.name in self._precisions:
-                layer.precision = self._precisions[layer.name]
+        self._mark(network)
         return self._config(builder, network)
 
 

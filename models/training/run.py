@@ -8,6 +8,7 @@ import json
 import math
 import platform
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,10 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Subset
 
 from ...runtime.errors import BadInputError, CheckFailedError
 from ...runtime.files import output_error, replacing
+from ...runtime.pixels import psnr_db
 from .. import zoo
 from ..fdikp.blocks import FourierUnit
 from ..fdikp.dikp import KernelPredictor
@@ -30,7 +34,7 @@ from .log import STEPS, VALIDATIONS, Table, draw
 from .losses import Kind, multi_scale_loss
 from .photos import SharpPhoto, read_photos, split
 from .samples import DefocusPairs, Mixture, Recipe
-from .state import RunningMean, TrainingState
+from .state import TrainingState, averaged
 from .widen import widened
 
 STATE, WEIGHTS, CURVE, RECORD = "state.safetensors", "weights.safetensors", "curve.png", "run.json"
@@ -77,12 +81,20 @@ class Settings:
         del values["steps"]
         return values
 
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step counted from 0: linear warm-up, then half a cosine to zero."""
-        if step < self.warmup:
-            return self.learning_rate * (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    def schedule(self, optimiser: torch.optim.Optimizer, done: int = 0) -> LRScheduler:
+        """Return the schedule of the learning rate after ``done`` steps: linear warm-up from
+        ``learning_rate / warmup``, then half a cosine to zero."""
+        cosine = CosineAnnealingLR(optimiser, max(1, self.steps - self.warmup))
+        schedule: LRScheduler = cosine
+        if self.warmup:
+            rise = LinearLR(optimiser, 1 / self.warmup, total_iters=self.warmup - 1)
+            schedule = SequentialLR(optimiser, [rise, cosine], milestones=[self.warmup])
+        with warnings.catch_warnings():
+            # The optimiser took these steps in an earlier run, which torch cannot know.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step\\(\\)` before")
+            for _ in range(done):
+                schedule.step()
+        return schedule
 
 
 @dataclass(frozen=True)
@@ -143,9 +155,10 @@ def train(
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
     )
-    state = TrainingState(model, optimiser, RunningMean(model, settings.average))
+    state = TrainingState(model, optimiser, averaged(model, settings.average))
     if (out / STATE).exists():
         state.restore(out / STATE, fixed)
+    schedule = settings.schedule(optimiser, state.step)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -160,9 +173,7 @@ def train(
     forward = in_bfloat16(model, device) if settings.bfloat16 else model
     began = time.monotonic() - state.seconds
     for blurred, target in batches:
-        rate = settings.rate(state.step)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        rate = optimiser.param_groups[0]["lr"]
         loss = multi_scale_loss(forward(blurred), target, settings.loss)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -174,13 +185,14 @@ def train(
                 "begin again with a lower learning rate"
             )
         optimiser.step()
+        schedule.step()
         state.step += 1
         state.seconds = time.monotonic() - began
-        state.average.update(model, state.step)
+        state.average.update_parameters(model)
         steps.add(state.step, value, rate, float(norm), state.seconds)
         scores = None
         if state.step % validate_every == 0 or state.step == last:
-            scores = validate(model, state.average, held, device)
+            scores = validate(state.average, held, device)
             validations.add(state.step, *scores)
             draw(steps, validations, out / CURVE)
         if state.step % save_every == 0 or state.step == last:
@@ -191,27 +203,17 @@ def train(
 
 
 def validate(
-    model: FDIKP, average: RunningMean, pairs: Sequence[tuple[Tensor, Tensor]], device: str
+    average: AveragedModel, pairs: Sequence[tuple[Tensor, Tensor]], device: str
 ) -> tuple[float, float]:
     """Return the mean PSNR in dB of the blurred and of the restored pictures, with the averaged weights."""
-    averaged = _averaged(model, average).to(device)
+    average.eval()
     blurred_db, restored_db = [], []
     with torch.no_grad():
         for blurred, target in pairs:
-            restored = averaged(blurred[None].to(device))[-1][0].cpu().clamp(0, 1)
-            blurred_db.append(_psnr(blurred, target))
-            restored_db.append(_psnr(restored, target))
+            restored = average(blurred[None].to(device))[-1][0].cpu().clamp(0, 1)
+            blurred_db.append(psnr_db(blurred.numpy(), target.numpy()))
+            restored_db.append(psnr_db(restored.numpy(), target.numpy()))
     return sum(blurred_db) / len(pairs), sum(restored_db) / len(pairs)
-
-
-def _psnr(found: Tensor, expected: Tensor) -> float:
-    return -10 * math.log10(max(1e-10, float((found - expected).square().mean())))
-
-
-def _averaged(model: FDIKP, average: RunningMean) -> FDIKP:
-    copy = FDIKP(model.variant)
-    copy.load_state_dict({name: value.cpu() for name, value in average.values.items()})
-    return copy.eval()
 
 
 def _initial(variant: Variant, seed: int, weights: Path | None) -> FDIKP:
@@ -285,7 +287,9 @@ def _finish(
     device: str,
 ) -> None:
     """Write the averaged weights and the record of how they came about."""
-    model = _averaged(state.model, state.average)  # type: ignore[arg-type]
+    model = FDIKP(get_variant(settings.variant))
+    model.load_state_dict(state.average.module.state_dict())
+    model.eval()
     scores = validations.rows()
     gain = scores[-1][2] - scores[-1][1] if scores else math.nan
     model.trained = True

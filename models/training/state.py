@@ -7,13 +7,14 @@ two moments. Which pairs come next follows from the step alone, so no state of r
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from ...runtime.errors import CheckpointError
 from ..checkpoint import read_checkpoint, write_checkpoint
@@ -22,20 +23,27 @@ FORMAT = "1"
 _PARTS = ("model", "average", "mean", "square")
 
 
-class RunningMean:
-    """Exponential moving average of a network's weights: steadier than the weights of any one step."""
+def averaged(model: nn.Module, decay: float) -> AveragedModel:
+    """Return the exponential moving average of a network's weights, steadier than those of any one step.
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        """Start at the weights of ``model``."""
-        self.decay = decay
-        self.values = {name: value.detach().clone() for name, value in model.named_parameters()}
+    It starts at the weights of ``model``; call ``update_parameters`` after each step. The decay is ``decay``,
+    and less in the first steps, t / (t + 10) after step t, so that the start is forgotten quickly.
+    """
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after ``step`` (from 1); early on the mean follows faster."""
-        decay = min(self.decay, step / (step + 10))
-        for name, value in model.named_parameters():
-            self.values[name].lerp_(value, 1 - decay)
+    def update(averages: Sequence[Tensor], values: Sequence[Tensor], step: Tensor | int) -> None:
+        weight = 1 - min(decay, int(step) / (int(step) + 10))
+        for average, value in zip(averages, values, strict=True):
+            average.lerp_(value, weight)
+
+    average = AveragedModel(model, multi_avg_fn=update)
+    _count(average, 0)
+    return average
+
+
+def _count(average: AveragedModel, step: int) -> None:
+    """Set how many steps an average holds; the weights that it started from count as one more."""
+    average.n_averaged.fill_(step + 1)
 
 
 @dataclass
@@ -44,7 +52,7 @@ class TrainingState:
 
     model: nn.Module
     optimiser: torch.optim.AdamW
-    average: RunningMean
+    average: AveragedModel
     step: int = 0
     seconds: float = 0.0
     """Time spent training so far, over all runs."""
@@ -52,12 +60,13 @@ class TrainingState:
     def save(self, path: Path, settings: Mapping[str, Any]) -> None:
         """Write the state; ``settings`` are checked when it is read again."""
         tensors: dict[str, Tensor] = {}
+        averages = dict(self.average.module.named_parameters())
         for name, value in self.model.named_parameters():
             moments = self.optimiser.state.get(value, {})
             zero = torch.zeros_like(value)
             tensors |= {
                 f"model/{name}": value,
-                f"average/{name}": self.average.values[name],
+                f"average/{name}": averages[name],
                 f"mean/{name}": moments.get("exp_avg", zero),
                 f"square/{name}": moments.get("exp_avg_sq", zero),
             }
@@ -87,6 +96,8 @@ class TrainingState:
         except (KeyError, ValueError) as error:
             raise checkpoint.error(f"its record of the run is damaged ({error})") from error
         _check_settings(path, before, settings)
+        _count(self.average, self.step)
+        averages = dict(self.average.module.named_parameters())
         for name, value in self.model.named_parameters():
             parts = []
             for part in _PARTS:
@@ -95,7 +106,7 @@ class TrainingState:
                     raise checkpoint.error(f"key '{part}/{name}' is missing or of another shape")
                 parts.append(stored.to(value.device, torch.float32))
             value.copy_(parts[0])
-            self.average.values[name] = parts[1]
+            averages[name].copy_(parts[1])
             if self.step:
                 self.optimiser.state[value] = {
                     "step": torch.tensor(float(self.step)),

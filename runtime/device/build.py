@@ -8,6 +8,8 @@ types instead, for a file in float32 with a calibration cache and a list of laye
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +21,7 @@ from ..errors import ArtifactError, CheckFailedError, DeviceError, TargetUnavail
 from ..onnx_nodes import OnnxNode, onnx_nodes
 from ..sessions.onnx_guard import check_external_data
 from ..strict_json import printable
-from ..tensorrt.cuda import open_cuda
+from ..tensorrt.cuda import OUT_OF_MEMORY, open_cuda
 from ..tensorrt.engines import (
     ENGINE_FILE,
     FACTS_FILE,
@@ -43,7 +45,8 @@ MAX_LAYERS_BYTES = 1 << 24
 TARGET = "tensorrt"
 MAX_LOG_LINES = 20_000
 _WARNING = 2  # ILogger.Severity: internal error 0, error 1, warning 2, info 3, verbose 4
-_MEMORY_WORDS = ("out of memory", "outofmemory", "cuda error 2")
+_MEMORY = re.compile(r"out of memory|outofmemory|cuda error 2\b", re.IGNORECASE)
+"""What TensorRT writes into its log when memory runs out; it reports that in no other way."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +183,10 @@ def build(
         keep_in_float32(trt, network, config, names)
     try:
         engine = builder.build_serialized_network(network, config)
-    except (MemoryError, DeviceError) as error:
-        raise _gave_up(source, [(1, f"out of memory: {error}")]) from error
+    except MemoryError as error:
+        raise _gave_up(source, [(1, f"out of memory: {error}")], memory=True) from error
+    except DeviceError as error:
+        raise _gave_up(source, [(1, str(error))], memory=error.code == OUT_OF_MEMORY) from error
     if engine is None:
         raise _gave_up(source, said)
     del keep
@@ -219,13 +224,18 @@ def _configure(
     return keep
 
 
-def keep_in_float32(trt: Any, network: Any, config: Any, names: list[str]) -> None:
-    """Ask a weakly typed builder to leave layers in float32."""
+def mark_float32(trt: Any, network: Any, names: Iterable[str]) -> None:
+    """Name float32 as the type of layers, for a weakly typed builder that is told to prefer such types."""
     wanted = set(names)
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         if layer.name in wanted:
             layer.precision = trt.DataType.FLOAT
+
+
+def keep_in_float32(trt: Any, network: Any, config: Any, names: Iterable[str]) -> None:
+    """Ask a weakly typed builder to leave layers in float32."""
+    mark_float32(trt, network, names)
     config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
 
 
@@ -265,9 +275,13 @@ def _logger(trt: Any, said: list[tuple[int, str]]) -> Any:
     return Kept()
 
 
-def _gave_up(source: Artifact, said: list[tuple[int, str]]) -> CheckFailedError:
+def _gave_up(
+    source: Artifact, said: list[tuple[int, str]], *, memory: bool | None = None
+) -> CheckFailedError:
+    """Return the error for a failed build; without ``memory`` the log tells whether memory ran out."""
     errors = [text for severity, text in said if severity < _WARNING]
-    memory = any(word in text.lower() for text in errors for word in _MEMORY_WORDS)
+    if memory is None:
+        memory = any(_MEMORY.search(text) for text in errors)
     advice = (
         "close other programs, or limit it with --workspace"
         if memory

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
 
 from ..artifact import Artifact
-from ..errors import BadInputError, TargetUnavailableError
+from ..errors import BadInputError, ExtensionError, TargetUnavailableError
+from ..installed import entry_points
 from .base import Session, available_threads
 
 __all__ = ["SESSIONS", "STAND_INS", "Session", "available_threads", "open_session", "open_stand_in"]
@@ -19,7 +20,10 @@ SESSIONS = {
     "tensorrt-rtx": ".tensorrt_session:TensorRtSession",
     "tensorrt": ".tensorrt_session:TensorRtSession",
 }
-"""Target name -> ``module:Class``, relative to this package."""
+"""Target name -> ``module:Class``, relative to this package.
+
+For a target that is not here, the class is read from the row that another installed package provides
+(:mod:`..installed.entry_points`)."""
 
 STAND_INS = {
     "tensorrt-rtx": ".stand_in:OnnxStandIn",
@@ -38,19 +42,22 @@ def open_session(artifact: Artifact | str | Path, *, threads: int | None = None,
 
     Raises:
         ArtifactError: the folder is not a sound artifact, or the runtime refuses its model.
-        TargetUnavailableError: the runtime is not installed here, or this release has none for the target.
+        TargetUnavailableError: the runtime is not installed here, or nothing installed runs the target.
+        ExtensionError: an installed package provides the target, and its session cannot be loaded.
         BadInputError: ``threads`` is below one.
     """
     if not isinstance(artifact, Artifact):
         artifact = Artifact.open(artifact)
     if threads is not None and threads < 1:
         raise BadInputError(f"threads: expected 1 or more, got {threads}")
-    target = artifact.passport.target
-    if target not in SESSIONS:
+    opened = _class_for(artifact, SESSIONS, "session")
+    if opened is None:
+        known = dict.fromkeys((*SESSIONS, *entry_points.names(entry_points.TARGETS)))
         raise TargetUnavailableError(
-            f"{artifact.path}: this release cannot run the target {target!r}; it runs {', '.join(SESSIONS)}"
+            f"{artifact.path}: nothing installed here runs the target {artifact.passport.target!r}; "
+            f"there are: {', '.join(known)}"
         )
-    return cast(Session, _resolve(SESSIONS[target])(artifact, threads or available_threads(), **options))
+    return opened(artifact, threads or available_threads(), **options)
 
 
 def open_stand_in(artifact: Artifact, *, threads: int | None = None) -> Session | None:
@@ -59,12 +66,38 @@ def open_stand_in(artifact: Artifact, *, threads: int | None = None) -> Session 
     Raises:
         ArtifactError, TargetUnavailableError: as :func:`open_session`.
     """
-    reference = STAND_INS.get(artifact.passport.target)
+    opened = _class_for(artifact, STAND_INS, "stand_in")
+    return None if opened is None else opened(artifact, threads or available_threads())
+
+
+def _class_for(artifact: Artifact, table: Mapping[str, str], attribute: str) -> type[Session] | None:
+    """Return the class that a table, or the row of another installed package, names for an artifact's target.
+
+    A device has no target table, so the row is not imported as a type: it has the attribute, or it has not.
+
+    Raises:
+        ExtensionError: the package's row or class cannot be loaded, or is not what it should be.
+    """
+    target = artifact.passport.target
+    if target in SESSIONS:
+        return _resolve(table[target]) if target in table else None
+    row = entry_points.load(entry_points.TARGETS, target)
+    reference = getattr(row, attribute, None)
     if reference is None:
         return None
-    return cast(Session, _resolve(reference)(artifact, threads or available_threads()))
+    where = f"{target!r} is provided by {entry_points.origin(entry_points.TARGETS, target)}"
+    try:
+        found = _resolve(reference)
+    except Exception as error:  # the package's own code runs here
+        raise ExtensionError(
+            f"{where}, whose {attribute} {reference!r} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Session)):
+        raise ExtensionError(f"{where}, whose {attribute} {reference!r} is no Session")
+    return found
 
 
-def _resolve(reference: str) -> Any:
+def _resolve(reference: str) -> type[Session]:
     module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module, __package__), name)
+    found: type[Session] = getattr(importlib.import_module(module, __package__), name)
+    return found

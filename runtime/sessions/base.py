@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .. import processor
 from ..artifact import Artifact
 from ..errors import ArtifactError, BadInputError, TargetUnavailableError
-from ..passport import TensorContract
+from ..layers import Layer
+from ..passport import QUANTISED_LAYERS, REDUCED_WEIGHTS, TensorContract
 
 Port = tuple[str, list[Any], str]
 """Name, shape and dtype of an input or output of a model, as its runtime tells them."""
@@ -32,6 +34,9 @@ class Session(ABC):
     nothing."""
     is_stand_in: bool = False
     """Whether another file than the artifact's own model ran, so that the artifact stays unverified."""
+
+    sums_in_16_bits: bool = False
+    """Whether the runtime adds 8-bit products in 16 bits on x86 processors without VNNI."""
 
     def __init__(self, artifact: Artifact, threads: int) -> None:
         """Keep the artifact and the number of threads; the subclass opens the model."""
@@ -72,9 +77,34 @@ class Session(ABC):
     def _run(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Run a C-contiguous input that fits the contract."""
 
+    @property
+    def remark(self) -> str:
+        """What is wrong with the arithmetic of this artifact on this processor, and the remedy; empty if
+        nothing is known to be."""
+        passport = self.artifact.passport
+        census = passport.precision_census
+        wide = census.get(QUANTISED_LAYERS, 0) - census.get(REDUCED_WEIGHTS, 0)
+        if not self.sums_in_16_bits or wide <= 0 or not processor.saturates():
+            return ""
+        return (
+            "this processor has no 8-bit dot product (VNNI), so sums of 8-bit products saturate; build the "
+            f"artifact for it with: --target {passport.target}:weights=7bit"
+        )
+
     def _arithmetic(self, floats: str) -> str:
         """Name the arithmetic that runs, given that of the operators that are not quantised."""
         return f"int8 and {floats}" if self.artifact.passport.precision.startswith("int8") else floats
+
+    def layer_times(self, x: np.ndarray[Any, Any], runs: int) -> list[Layer]:
+        """Run ``runs`` times with the runtime's own profiler, and return the mean time of each layer.
+
+        A subclass overrides this where its runtime has a profiler.
+
+        Raises:
+            TargetUnavailableError: this session reads no times per layer.
+        """
+        target = self.artifact.passport.target
+        raise TargetUnavailableError(f"times per layer are not available for target {target}")
 
     @abstractmethod
     def describe(self) -> dict[str, str | int]:

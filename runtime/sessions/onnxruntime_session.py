@@ -7,14 +7,21 @@ from typing import Any
 import numpy as np
 
 from ..artifact import Artifact
+from ..layers import Layer
+from ..onnx_nodes import onnx_nodes
 from .base import Port, Session, check_ports, import_runtime, refused
 from .onnx_guard import check_external_data
+from .onnxruntime_profile import OnnxRuntimeProfile, layers_of_events
 
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 
 
 class OnnxRuntimeSession(Session):
     """``model.onnx`` on the CPU: all graph optimisations, one operator after the other."""
+
+    sums_in_16_bits = True
+    computes_in_floats = False
+    """Whether quantised layers compute in floats on rounded operands: exact sums, but slower."""
 
     def __init__(self, artifact: Artifact, threads: int) -> None:
         """Load the model.
@@ -29,7 +36,9 @@ class OnnxRuntimeSession(Session):
         check_external_data(artifact)
         try:
             self._session: Any = ort.InferenceSession(
-                str(artifact.model_path), session_options(threads), providers=["CPUExecutionProvider"]
+                str(artifact.model_path),
+                session_options(threads, in_floats=self.computes_in_floats),
+                providers=["CPUExecutionProvider"],
             )
         except Exception as error:  # its exceptions share no base class
             raise refused(artifact, "ONNX Runtime", error) from error
@@ -39,6 +48,16 @@ class OnnxRuntimeSession(Session):
     def _run(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         result: np.ndarray[Any, Any] = self._session.run([self.output.name], {self.input.name: x})[0]
         return result
+
+    def layer_times(self, x: np.ndarray[Any, Any], runs: int) -> list[Layer]:
+        """Return the nodes of the file with their modules; a first run warms up and does not count."""
+        model = self.artifact.model_path
+        profile = OnnxRuntimeProfile(model, self.threads)
+        for _ in range(runs + 1):
+            profile.run(x)
+        nodes = onnx_nodes(model.read_bytes())
+        modules = {name: node.module for name, node in nodes.items() if node.module}
+        return layers_of_events(profile.events(), modules, runs + 1)
 
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""
@@ -55,8 +74,11 @@ class OnnxRuntimeSession(Session):
         self._session = None
 
 
-def session_options(threads: int) -> Any:
-    """Return the options that a session runs with; ONNX Runtime is installed."""
+def session_options(threads: int, *, in_floats: bool = False) -> Any:
+    """Return the options that a session runs with; ONNX Runtime is installed.
+
+    ``in_floats``: compute quantised layers in floats on rounded operands.
+    """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -65,6 +87,8 @@ def session_options(threads: int) -> Any:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 4  # errors arrive as exceptions too
+    if in_floats:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     return options
 
 

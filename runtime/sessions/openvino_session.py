@@ -16,6 +16,8 @@ _DTYPES = {"f32": "float32", "u8": "uint8"}
 class OpenVinoSession(Session):
     """``model.xml`` and ``model.bin`` on the CPU, for latency, in float32 where not quantised."""
 
+    sums_in_16_bits = True
+
     def __init__(self, artifact: Artifact, threads: int) -> None:
         """Load and compile the model.
 

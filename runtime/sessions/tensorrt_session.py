@@ -19,9 +19,11 @@ import numpy as np
 from ..artifact import Artifact
 from ..caches import cache_folder, read_cache, write_cache
 from ..errors import ArtifactError, DeviceError, TargetUnavailableError
+from ..layers import UNKNOWN, Layer
+from ..onnx_nodes import onnx_nodes
 from ..passport import TensorContract
 from ..tensorrt.cuda import OUT_OF_MEMORY, Device, Graph, HostMemory, Memory, gpu_problem, open_cuda
-from ..tensorrt.engines import EngineFacts, capability_text
+from ..tensorrt.engines import ONNX_FILE, EngineFacts, capability_text, name_places
 from ..tensorrt.features import MODULES, Features, Product, features_of_module, product_of
 from .base import Port, Session, check_ports, import_runtime, refused
 
@@ -173,6 +175,22 @@ class TensorRtSession(Session):
         self._context.profiler = profiler
         self.run(x)
         return times
+
+    def layer_times(self, x: np.ndarray[Any, Any], runs: int) -> list[Layer]:
+        """Return the engine's layers; a first run warms up and does not count.
+
+        TensorRT names what it fused after all of its parts, so a layer may belong to several modules.
+        """
+        nodes = onnx_nodes(self.artifact.read(ONNX_FILE))
+        self.layer_ms(x)
+        sums: dict[str, float] = {}
+        for _ in range(runs):
+            for name, ms in self.layer_ms(x):
+                sums[name] = sums.get(name, 0.0) + ms
+        return [
+            Layer(name, "", ", ".join(name_places(name, nodes)) or UNKNOWN, ms / runs)
+            for name, ms in sums.items()
+        ]
 
     @property
     def kernel_ms(self) -> float | None:

@@ -141,10 +141,6 @@ class Device:
 class Cuda(Library):
     """What a program does with the device: describe it, allocate, copy, capture."""
 
-    def device_count(self) -> int:
-        """Return how many graphics processors there are."""
-        return self.number("cudaGetDeviceCount")
-
     def device(self, index: int = 0) -> Device:
         """Make a processor the current one of this thread, and describe it."""
         self.call("cudaSetDevice", index)

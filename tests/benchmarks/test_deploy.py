@@ -33,6 +33,7 @@ from fdikp_edge.runtime.errors import (
 )
 from fdikp_edge.runtime.files import sha256_of
 from fdikp_edge.runtime.images import read_photo, write_photo
+from fdikp_edge.runtime.installed.packages import Requirement
 from fdikp_edge.runtime.photo import Photo
 from fdikp_edge.runtime.samples import sample_photo
 from fdikp_edge.runtime.sessions import Session
@@ -220,7 +221,7 @@ def row_of(name: str, **changes: Any) -> targets.Target:
 def test_a_target_that_cannot_be_built_or_run_is_a_row_that_says_why(
     blend: Blend, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent = targets.Requirement("no_such_module", "no-such-module", "1", "pip install no-such-module")
+    absent = Requirement("no_such_module", "no-such-module", "1", "pip install no-such-module")
     rows = {
         "onnx": targets.get_target("onnx"),
         "absent": row_of("absent", build_needs=(absent,)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,10 @@ def test_targets_that_share_a_program_are_mixed_each_for_itself(lowered: Lowered
 
 
 def test_without_a_profile_the_figures_are_called_an_estimate(
-    made: tuple[LoweredModel, Any, CalibrationTable], monkeypatch: pytest.MonkeyPatch
+    made: tuple[LoweredModel, Any, CalibrationTable],
 ) -> None:
-    model, target, table = made
-    monkeypatch.setattr("fdikp_edge.benchmarks.timing.layer_times.PROFILES", {})
+    model, row, table = made
+    target = dataclasses.replace(row, layer_runs=None)
     with Stopwatch(model, target, threads=1) as watch:
         times = watch.times(table)
     assert times.source == mixing.ESTIMATE

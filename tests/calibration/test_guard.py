@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fdikp_edge.calibration.emulate import HalfRunner, Int8Runner, psnr_db
+from fdikp_edge.calibration.emulate import HalfRunner, Int8Runner
 from fdikp_edge.calibration.fp16_islands import decide
 from fdikp_edge.calibration.runner import Runner
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.export.calibrate import calibrate, transforms_of
 from fdikp_edge.export.lowered import LoweredModel, lower_model
+from fdikp_edge.runtime.pixels import psnr_db
 from torch import Tensor, nn
 
 SIZE = (256, 256)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fdikp_edge.calibration import evaluation_pairs
-from fdikp_edge.calibration.emulate import Int8Runner, psnr_db
+from fdikp_edge.calibration.emulate import Int8Runner
 from fdikp_edge.calibration.evaluation_pairs import EvaluationPairs
 from fdikp_edge.calibration.mixed_precision import Bounds, LayerTime, MixedPrecision, Times
 from fdikp_edge.calibration.mixed_precision_search import search, times_by_work
@@ -22,6 +22,7 @@ from fdikp_edge.runtime import strict_json
 from fdikp_edge.runtime.errors import BadInputError, CalibrationError, CheckFailedError
 from fdikp_edge.runtime.images import write_photo
 from fdikp_edge.runtime.photo import Photo
+from fdikp_edge.runtime.pixels import psnr_db
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fdikp_edge.calibration.emulate import Int8Runner, psnr_db
+from fdikp_edge.calibration.emulate import Int8Runner
 from fdikp_edge.calibration.runner import Runner
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.calibration.spectral_layers import WANTED_DB
 from fdikp_edge.calibration.table import CalibrationTable
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.lowered import LoweredModel, lower_model
+from fdikp_edge.runtime.pixels import psnr_db
 from torch import Tensor, nn
 
 SIZE = (64, 64)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fdikp_edge.calibration.layers import NO_FASTER
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.calibration.table import CalibrationTable, calibrate_program, read_table
 from fdikp_edge.export.calibrate import calibrate
@@ -184,6 +185,42 @@ def test_whatever_each_leaves_alone_ranges_taken_together_are_those_taken_apart(
         apart = calibrate_program(program, samples, {name: recipe}, least_work=0)
         assert together[name] == apart[name]
         assert {layer.node for layer in apart[name].quantised()}.isdisjoint(recipe)
+
+
+def test_which_layers_store_their_weights_alone_is_a_field_and_not_a_reason(
+    table: CalibrationTable, tmp_path: Path
+) -> None:
+    path = tmp_path / "table.json"
+    for reason, field, expected in (("in any words", True, True), (NO_FASTER, False, False)):
+        table.write(path)
+        content = json.loads(path.read_text())
+        del content["sha256"]
+        layer = quantised(content)
+        assert layer["weights_only"] is False
+        layer |= {"reason": reason, "weights_only": field}
+        content["sha256"] = strict_json.digest(content)
+        path.write_text(json.dumps(content))
+        layers = [one for section in read_table(path).sections.values() for one in section.layers]
+        assert any(one.weights_only for one in layers) == expected, reason
+
+
+def test_tables_of_version_0_1_0_name_those_layers_by_the_reason(
+    table: CalibrationTable, tmp_path: Path
+) -> None:
+    path = tmp_path / "table.json"
+    reason = "a product, computed no faster in 8 bits here: its weights alone are stored in them"
+    for text, expected in ((reason, True), ("any other reason", False)):
+        table.write(path)
+        content = json.loads(path.read_text())
+        del content["sha256"]
+        last = quantised(content)
+        for one in section_of(content)["layers"]:
+            del one["weights_only"]
+        last["reason"] = text
+        content["sha256"] = strict_json.digest(content)
+        path.write_text(json.dumps(content))
+        layers = [one for section in read_table(path).sections.values() for one in section.layers]
+        assert any(one.weights_only for one in layers) == expected, text
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b'{"format": NaN}', b"3"])

@@ -23,7 +23,7 @@ BUILDS = ("deploy", "export")
         (["--size", "large"], ["--size 256x384"]),
         (["--target", "onnx", "--target", "onyx"], ["onyx", "onnx, openvino"]),
         (["--precision", "fp8"], ["fp8", "fp32"]),
-        (["--contract", "uint16"], ["uint16", "float, uint8"]),
+        (["--contract", "uint16"], ["uint16", "float", "uint8"]),
         (["--what"], ["--what"]),
         (["surplus"], ["surplus"]),
     ],

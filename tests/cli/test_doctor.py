@@ -83,3 +83,24 @@ def test_a_target_alone_that_cannot_be_built(without: Any, tmp_path: Path) -> No
     assert done.returncode == 2
     assert 'pip install "fdikp-edge[openvino]"' in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"flags": "sse2 avx2"}, ["no 8-bit dot product (VNNI)", "--target openvino:weights=7bit"]),
+        ({"Features": "asimd"}, ["no 8-bit dot product (asimddp)"]),
+        ({"flags": "sse2 avx2 avx_vnni"}, []),
+        ({}, []),
+    ],
+)
+def test_a_processor_without_an_8_bit_dot_product_is_named(
+    monkeypatch: pytest.MonkeyPatch, facts: dict[str, str], words: list[str]
+) -> None:
+    from fdikp_edge.cli.commands.doctor import examine
+    from fdikp_edge.runtime import processor
+
+    monkeypatch.setattr(processor, "facts", lambda: facts)
+    advice = [line for line in examine()["advice"] if "8-bit dot product" in line]
+    assert len(advice) == bool(words)
+    assert all(word in advice[0] for word in words)

@@ -12,7 +12,13 @@ import pytest
 import typer
 from fdikp_edge.cli.guard import guarded
 from fdikp_edge.runtime.artifact import Artifact
-from fdikp_edge.runtime.errors import CheckFailedError, FdikpEdgeError, SizeError
+from fdikp_edge.runtime.errors import (
+    CheckFailedError,
+    FdikpEdgeError,
+    OutputError,
+    OutputExistsError,
+    SizeError,
+)
 
 
 def exit_code(command: Callable[[], int]) -> int:
@@ -56,6 +62,17 @@ def test_errors_become_a_message_and_a_code(
 def test_the_return_value_is_the_exit_code() -> None:
     assert exit_code(lambda: 0) == 0
     assert exit_code(lambda: 1) == 1
+
+
+def test_the_option_is_named_for_what_exists_already_and_for_nothing_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for error, named in {
+        OutputExistsError("x: in any words"): True,
+        OutputError("x: not overwritten: it is no artifact; remove it first"): False,
+    }.items():
+        assert exit_code(raising(error)) == 2
+        assert ("(option --overwrite)" in capsys.readouterr().err) == named
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), ModuleNotFoundError("x", name="fdikp_edge.lost")])

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from fdikp_edge.cli.parsing import check_threads, parse_contract, parse_size
-from fdikp_edge.runtime.errors import BadInputError, SizeError, UnknownNameError
+from fdikp_edge.cli import main
+from fdikp_edge.cli.options import PixelFormat
+from fdikp_edge.cli.parsing import parse_size
+from fdikp_edge.export.contracts import IMAGE_CONTRACTS
+from fdikp_edge.runtime.errors import SizeError
 
 
 @pytest.mark.parametrize(
@@ -22,16 +25,31 @@ def test_what_is_no_size_says_what_would_be(text: str) -> None:
         parse_size(text)
 
 
-def test_contracts() -> None:
-    assert parse_contract("float") == "float_nchw"
-    assert parse_contract("uint8") == "uint8_nhwc"
-    with pytest.raises(UnknownNameError, match="float, uint8"):
-        parse_contract("uint16")
+@pytest.mark.parametrize("name", IMAGE_CONTRACTS)
+def test_every_image_contract_can_be_typed(name: str) -> None:
+    assert [form.contract for form in PixelFormat].count(name) == 1
 
 
-def test_threads() -> None:
-    assert check_threads(None) is None
-    assert check_threads(2) == 2
-    for wrong in (0, -1, 5000):
-        with pytest.raises(BadInputError, match="--threads"):
-            check_threads(wrong)
+THREADED = ["deploy", "bench", "verify", "bisect", "profile", "gate", "deblur", "calibrate"]
+WRONG = [
+    *((command, "--threads", value, "--threads") for command in THREADED for value in ("0", "5000", "many")),
+    *((command, "--contract", "uint16", "'uint8'") for command in ("deploy", "export", "calibrate")),
+]
+
+
+@pytest.mark.parametrize(("command", "option", "value", "message"), WRONG)
+def test_a_wrong_choice_or_range_is_one_line(
+    command: str,
+    option: str,
+    value: str,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["fdikp-edge", command, option, value])
+    with pytest.raises(SystemExit) as left:
+        main.run()
+    said = capsys.readouterr()
+    assert left.value.code == 2 and said.out == ""
+    assert said.err.startswith("fdikp-edge: error: Invalid value") and message in said.err
+    assert said.err.count("\n") == 1

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from fdikp_edge.calibration.emulate import HalfRunner, Int8Runner, psnr_db
+from fdikp_edge.calibration.emulate import HalfRunner, Int8Runner
 from fdikp_edge.calibration.fp16_islands import decide
 from fdikp_edge.calibration.runner import Runner
 from fdikp_edge.calibration.samples import choose, shipped_photos
@@ -23,7 +23,9 @@ from fdikp_edge.export.onnx import build as target
 from fdikp_edge.export.onnx.checks import source_node
 from fdikp_edge.export.onnx.quantise import SIGNED, quantise
 from fdikp_edge.export.roles import protected
+from fdikp_edge.runtime import processor
 from fdikp_edge.runtime.errors import CalibrationError
+from fdikp_edge.runtime.pixels import psnr_db
 from fdikp_edge.runtime.sessions import open_session
 from onnx import TensorProto, numpy_helper
 from spectral_net import SIZE, SpectralNet
@@ -266,23 +268,26 @@ def test_the_float16_file_is_half_as_large_and_as_close_as_its_emulation(
     assert any("emulated" in note for note in notes)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize(("option", "precision"), [("", "fp16"), ("", "int8"), (":weights=7bit", "int8")])
 @pytest.mark.parametrize("name", ["onnx", "openvino"])
 def test_artifacts_of_every_precision_open_and_run(
-    model: LoweredModel, table: CalibrationTable, tmp_path: Path, name: str, precision: str
+    model: LoweredModel, table: CalibrationTable, tmp_path: Path, name: str, option: str, precision: str
 ) -> None:
     if name == "openvino":
         pytest.importorskip("openvino")
     # Whatever this runtime gains by it, every layer that may be is in 8 bits here.
     key = model.for_profile(name).lowered.key
     ranges = dataclasses.replace(table, sections={key: table.section(model.lowered.key)})
-    artifact = build_artifact(model, name, precision, tmp_path / "artifact", table=ranges)
+    artifact = build_artifact(model, name + option, precision, tmp_path / "artifact", table=ranges)
     assert artifact.passport.calibration_sha256 == ranges.sha256
     layers = artifact.passport.precision_census.get("int8 layers", 0)
     assert layers == (2 if precision == "int8" else 0)
     x, golden = artifact.golden()
     with open_session(artifact) as session:
-        assert psnr_db(session.run(x), golden) > (60 if precision == "fp16" else 38)
+        found = psnr_db(session.run(x), golden)
+        if not session.remark:  # sums of full 8-bit weights saturate on some processors
+            assert found > (60 if precision == "fp16" else 38)
+        assert bool(session.remark) == (precision == "int8" and not option and processor.saturates())
 
 
 def test_no_table_and_another_models_table_are_refused(table: CalibrationTable, model: LoweredModel) -> None:

@@ -9,6 +9,7 @@ import torch
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.lowered import LoweredModel, lower_model
 from fdikp_edge.export.roles import FIRST, KERNELS, LAST, PICTURE, ends, exposed
+from fdikp_edge.export.spectral import lower
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -110,6 +111,21 @@ def test_an_end_takes_along_the_calls_of_its_weights_at_other_scales() -> None:
     model = lowered(Pyramid)
     assert ends(model.lowered, first=False, last=False) == {}
     assert sorted(ends(model.lowered, first=True, last=True).values()) == sorted(2 * [FIRST] + 2 * [LAST])
+
+
+def test_every_input_of_a_network_with_two_has_its_own_first_layer() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right, self.tail = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            result: Tensor = self.tail((self.left(x) + self.right(y)).relu())
+            return result
+
+    program = lower(Both().eval(), (torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)))
+    found = sorted(ends(program, first=True, last=True).values())
+    assert found == sorted([FIRST, FIRST, LAST])
 
 
 @pytest.mark.parametrize("how", ["pixel_shuffle", "views", "joined"])

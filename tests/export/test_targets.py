@@ -7,10 +7,12 @@ import importlib
 import inspect
 import subprocess
 import sys
+from typing import Any
 
 import pytest
-from fdikp_edge.export.targets import PRECISIONS, TARGETS, Requirement, capability, get_target, select
+from fdikp_edge.export.targets import PRECISIONS, TARGETS, capability, get_target, select
 from fdikp_edge.runtime.errors import BadInputError, TargetUnavailableError, UnknownNameError
+from fdikp_edge.runtime.installed.packages import Requirement
 from fdikp_edge.runtime.sessions import SESSIONS
 
 MISSING = Requirement("no_such_module_here", "no-such-module-here", "1", "pip install it")
@@ -21,6 +23,11 @@ def no_gpu() -> str | None:
     return "this machine has no GPU"
 
 
+def resolved(reference: str) -> Any:
+    module, _, function = reference.partition(":")
+    return getattr(importlib.import_module(module, "fdikp_edge.export"), function)
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_row_is_whole(name: str) -> None:
     target = TARGETS[name]
@@ -28,10 +35,11 @@ def test_a_row_is_whole(name: str) -> None:
     assert name in SESSIONS
     assert set(target.precisions) <= set(PRECISIONS)
     assert target.precisions
-    module, _, function = target.builder.partition(":")
-    builder = getattr(importlib.import_module(module, "fdikp_edge.export"), function)
+    others = (target.run_probe, target.build_probe, target.parts, target.layer_runs, *target.devices.values())
+    for reference in filter(None, others):
+        assert callable(resolved(reference)), reference
     assert {"lowered", "precision", "folder", "table", "provenance"} <= set(
-        inspect.signature(builder).parameters
+        inspect.signature(resolved(target.builder)).parameters
     )
 
 
@@ -106,7 +114,7 @@ def test_options_of_a_target_are_set_by_name() -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("onnx:opset=18", r"onnx has no option 'opset=18'; it has none"),
+        ("coreml:opset=18", r"coreml has no option 'opset=18'; it has none"),
         (
             "tensorrt-rtx:capability=8.6",
             r"no option 'capability=8\.6'; its options: capabilities=8\.6,8\.9,12\.0 \(",

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from fdikp_edge.benchmarks.accuracy.metrics import psnr_db, ssim
+from fdikp_edge.benchmarks.accuracy.metrics import ssim
 from fdikp_edge.models import classical
 from fdikp_edge.models.evaluate import evaluate, find_pairs, lpips, summary
 from fdikp_edge.models.training.apertures import Aperture, psf
@@ -15,6 +15,7 @@ from fdikp_edge.models.training.defocus import blur
 from fdikp_edge.runtime.errors import BadInputError, FdikpEdgeError
 from fdikp_edge.runtime.images import read_photo
 from fdikp_edge.runtime.photo import Array
+from fdikp_edge.runtime.pixels import psnr_db
 from fdikp_edge.runtime.samples import sample_photo
 from PIL import Image
 

@@ -13,7 +13,7 @@ def test_a_place_is_checked_before_the_work_and_nothing_is_made(tmp_path: Path) 
     check_place(tmp_path / "new" / "folder" / "x.json")
     check_place(there, overwrite=True)
     for path, overwrite, reason in (
-        (there, False, "exists already.*--overwrite"),
+        (there, False, "exists already.*overwrite"),
         (tmp_path, True, "is a folder"),
         (there / "x.json", True, "a part of the path is a file"),
         (Path("/proc/nowhere/x.json"), True, "cannot be written"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fdikp_edge.runtime import strict_json
-from fdikp_edge.runtime.errors import ArtifactError
+from fdikp_edge.runtime.errors import ArtifactError, FieldError
 from fdikp_edge.runtime.passport import MAX_FILES, MAX_PASSPORT_BYTES, Passport
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -209,3 +209,24 @@ def test_contract_sizes() -> None:
     assert (full().input.size, full().input.channels) == ((32, 32), 3)
     nhwc = passport((20, 30), "uint8").input
     assert (nhwc.size, nhwc.channels) == ((20, 30), 3)
+
+
+@pytest.mark.parametrize(("dtype", "name"), [("float32", "float_nchw"), ("uint8", "uint8_nhwc")])
+def test_a_passport_without_an_image_contract_is_read_by_its_dtype(dtype: str, name: str) -> None:
+    data = json.loads(json.dumps(full().to_dict()))
+    data.pop("image_contract", None)  # as releases wrote it that did not record one
+    data["input"]["dtype"] = dtype
+    passport = Passport.from_json(signed(data))
+    assert (passport.image_contract, passport.contract) == (None, name)
+    assert "image_contract" not in passport.to_dict(), "an older artifact that is amended keeps its form"
+
+
+def test_the_image_contract_that_is_recorded_counts() -> None:
+    passport = dataclasses.replace(full(), image_contract="float_nhwc")
+    again = Passport.from_json(passport.to_json())
+    assert again.contract == "float_nhwc" and again == passport
+    for wrong in (1, "", ["float_nchw"]):
+        data = {**json.loads(json.dumps(passport.to_dict())), "image_contract": wrong}
+        with pytest.raises(FieldError, match="image_contract") as raised:
+            Passport.from_json(signed(data))
+        assert raised.value.where == "image_contract" and "expected text" in raised.value.problem

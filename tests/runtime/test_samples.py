@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fdikp_edge.benchmarks.accuracy.metrics import psnr_db
 from fdikp_edge.calibration import photos
 from fdikp_edge.models.training.apertures import Aperture
 from fdikp_edge.models.training.camera import Camera, add_noise, develop, through_jpeg, to_linear
 from fdikp_edge.models.training.defocus import blur_by_map
 from fdikp_edge.runtime.errors import UnknownNameError
 from fdikp_edge.runtime.images import read_photo
+from fdikp_edge.runtime.pixels import psnr_db
 from fdikp_edge.runtime.samples import defocused_photo, sample_names, sample_photo
 
 

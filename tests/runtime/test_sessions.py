@@ -97,7 +97,7 @@ def test_a_target_of_another_release(tmp_path: Path) -> None:
     with ArtifactWriter(tmp_path / "a") as writer:
         (writer.folder / "model.bin").touch()
         artifact = writer.commit(passport(target="abacus"))
-    with pytest.raises(TargetUnavailableError, match=r"'abacus'; it runs onnx, openvino"):
+    with pytest.raises(TargetUnavailableError, match=r"'abacus'; there are: onnx, openvino"):
         open_session(artifact)
 
 

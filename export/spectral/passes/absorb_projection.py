@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from ...aten import base_name
 from ..graph import arguments, compute, meta_value, shape_of
 from ..sites import is_transform
 
@@ -73,12 +74,11 @@ def _redundant_from(transform: fx.Node) -> fx.Node | None:
 def _is_linear(node: fx.Node) -> bool:
     if node.op != "call_function":
         return False
-    target = str(node.target)
     if getattr(node.target, "__name__", "") == "getitem":
         return True
-    if not target.startswith("aten.") or target.split(".")[1] not in LINEAR:
+    name = base_name(node.target)
+    if name not in LINEAR:
         return False
-    name = target.split(".")[1]
     if name in ("mul", "div"):  # by a number only
         return len(node.all_input_nodes) == 1 and not isinstance(node.args[1], fx.Node)
     if name in ("add", "sub"):  # of two values, not of a constant

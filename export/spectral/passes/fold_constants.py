@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from ..graph import compute
+from .prune import Pruned
 
 LARGEST_GROWTH = 4
 """How many times larger than what it was computed from a folded value may be, beyond 64 KiB."""
@@ -51,7 +52,7 @@ def _foldable(node: fx.Node, values: dict[fx.Node, Any]) -> bool:
     if isinstance(node.target, torch._ops.OpOverload):
         if torch.Tag.nondeterministic_seeded in node.target.tags:
             return False
-    elif getattr(node.target, "__name__", "") != "getitem":
+    elif not isinstance(node.target, Pruned) and getattr(node.target, "__name__", "") != "getitem":
         return False
     return node.meta.get("val") is not None
 

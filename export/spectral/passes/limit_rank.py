@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, fx
 from torch.export import ExportedProgram
 
+from ...aten import base_name
+
 LARGEST_RANK = 5
 aten = torch.ops.aten
 
@@ -279,8 +281,7 @@ def _emit(
 
 
 def _name(node: fx.Node) -> str:
-    target = str(node.target)
-    return target.split(".")[1] if target.startswith("aten.") else ""
+    return base_name(node.target)
 
 
 def _source(node: fx.Node) -> fx.Node:

@@ -112,19 +112,6 @@ def _cos(context: Context, z: Pair) -> Pair:
     return Pair(torch.cos(z.re) * torch.cosh(z.im), -torch.sin(z.re) * torch.sinh(z.im))
 
 
-@complex_rule("tanh")
-def _tanh(context: Context, z: Pair) -> Pair:
-    # Kahan's form: both parts over one real, positive denominator.
-    scale = torch.cosh(2 * z.re) + torch.cos(2 * z.im)
-    return Pair(torch.sinh(2 * z.re) / scale, torch.sin(2 * z.im) / scale)
-
-
-@complex_rule("sigmoid")
-def _sigmoid(context: Context, z: Pair) -> Pair:
-    denominator = pairs.add(pairs.exponential(z.map(torch.neg)), 1.0)
-    return pairs.reciprocal(denominator)
-
-
 @complex_rule("addcmul")
 def _addcmul(context: Context, z: Value, a: Value, b: Value, *, value: Any = 1) -> Pair:
     return _shaped(context, pairs.add(z, pairs.multiply(a, b), value))
@@ -137,8 +124,9 @@ def _addcdiv(context: Context, z: Value, a: Value, b: Value, *, value: Any = 1) 
 
 @complex_rule("linalg_vector_norm")
 def _norm(context: Context, z: Pair, *args: Any, **kwargs: Any) -> Tensor:
+    kwargs.pop("dtype", None)
     result: Tensor = context.operator(pairs.magnitude(z), *args, **kwargs)
-    return result
+    return result.to(context.produced.dtype)
 
 
 @complex_rule("lerp.Scalar", "lerp.Tensor")

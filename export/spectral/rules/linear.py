@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from functools import partial, reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..pairs import Pair, Value, add, bilinear, multiply, parts
-from .einsum import contract
+from .einsum import contract, tensordot
 from .portable import matrix_product
 from .registry import Context, complex_rule, real_rule
 
@@ -24,14 +23,14 @@ class Pieces:
 
 
 @complex_rule("matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "outer", "ger", "linalg_vecdot")
-def _product(context: Context, a: Value, b: Value) -> Pair:
+def _product(context: Context, a: Value, b: Value, *, dim: int = -1) -> Pair:
     if str(context.operator).split(".")[1] in ("vdot", "linalg_vecdot"):
         from ..pairs import conjugate
 
         a = conjugate(a) if isinstance(a, Pair) else a
     names = {
         **dict.fromkeys(("matmul", "mv", "dot", "vdot"), matrix_product),
-        "linalg_vecdot": lambda x, y: (x * y).sum(-1),
+        "linalg_vecdot": lambda x, y: (x * y).sum(dim),
     }
     function = names.get(str(context.operator).split(".")[1], context.operator)
     return bilinear(function, a, b)
@@ -43,9 +42,21 @@ def _linear(context: Context, x: Value, weight: Value, bias: Value | None = None
     return result if bias is None else add(result, bias)
 
 
-@complex_rule("addmm", "baddbmm", "addbmm")
+@complex_rule("addmm", "baddbmm")
 def _addmm(context: Context, z: Value, a: Value, b: Value, *, beta: Any = 1, alpha: Any = 1) -> Pair:
     product = bilinear(torch.matmul, a, b)
+    return add(multiply(z, beta) if beta != 1 else z, product, alpha)
+
+
+@complex_rule("addmv")
+def _addmv(context: Context, z: Value, a: Value, b: Value, *, beta: Any = 1, alpha: Any = 1) -> Pair:
+    product = bilinear(matrix_product, a, b)
+    return add(multiply(z, beta) if beta != 1 else z, product, alpha)
+
+
+@complex_rule("addbmm")
+def _addbmm(context: Context, z: Value, a: Value, b: Value, *, beta: Any = 1, alpha: Any = 1) -> Pair:
+    product = bilinear(torch.bmm, a, b).map(lambda part: part.sum(0))
     return add(multiply(z, beta) if beta != 1 else z, product, alpha)
 
 
@@ -58,15 +69,26 @@ def _convolution(
     result = bilinear(lambda a, w: context.operator(a, w, None, *args), x, weight)
     if bias is None:
         return result
-    trailing = [1] * (result.re.dim() - 2)
+    kernel: Any = parts(weight)[0]
+    trailing = [1] * (kernel.dim() - 2)  # not of the result, whose batch may be absent
     if isinstance(bias, Pair):
         return add(result, bias.map(lambda part: part.reshape(-1, *trailing)))
     return add(result, bias.reshape(-1, *trailing))
 
 
-@complex_rule("tensordot", "kron")
-def _contraction(context: Context, a: Value, b: Value, *args: Any) -> Pair:
-    return bilinear(lambda x, y: context.operator(x, y, *args), a, b)
+@complex_rule("kron")
+def _kron(context: Context, a: Value, b: Value) -> Pair:
+    return bilinear(context.operator, a, b)
+
+
+@complex_rule("tensordot")
+def _complex_tensordot(context: Context, a: Value, b: Value, dims_a: Any, dims_b: Any) -> Pair:
+    return bilinear(lambda x, y: tensordot(x, y, dims_a, dims_b), a, b)
+
+
+@real_rule("tensordot")
+def _real_tensordot(context: Context, a: Tensor, b: Tensor, dims_a: Any, dims_b: Any) -> Tensor:
+    return tensordot(a, b, dims_a, dims_b)
 
 
 @complex_rule("einsum")
@@ -97,15 +119,6 @@ def _einsum(context: Context, equation: str, operands: list[Value], path: Any = 
 @real_rule("einsum")
 def _real_einsum(context: Context, equation: str, operands: list[Tensor], path: Any = None) -> Tensor:
     return contract(equation, operands)
-
-
-@complex_rule("prod")
-def _prod(context: Context, z: Pair, dim: int | None = None, keepdim: bool = False, **kwargs: Any) -> Pair:
-    flat = z.map(lambda part: part.reshape(-1)) if dim is None else z
-    axis = 0 if dim is None else dim
-    factors = [flat.map(partial(torch.select, dim=axis, index=i)) for i in range(flat.re.shape[axis])]
-    result = reduce(multiply, factors)
-    return result.map(lambda part: part.unsqueeze(axis)) if keepdim and dim is not None else result
 
 
 @real_rule("conv2d.default")

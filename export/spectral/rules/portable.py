@@ -23,8 +23,10 @@ def _real_angle(context: Context, x: Tensor) -> Tensor:
     return torch.where(x < 0, torch.full_like(x, math.pi), torch.zeros_like(x))
 
 
-def _frames(context: Context, value: Tensor, dim: int, size: int, step: int) -> Tensor:
+def gather_frames(context: Context, value: Tensor, dim: int, size: int, step: int) -> Tensor:
     """``Tensor.unfold``: overlapping frames of one axis, gathered; their samples come last."""
+    if value.dim() == 0:
+        return value.reshape(1).narrow(0, 0, size)
     dim %= value.dim()
     count = (value.shape[dim] - size) // step + 1
 
@@ -42,12 +44,12 @@ def _frames(context: Context, value: Tensor, dim: int, size: int, step: int) -> 
 
 @real_rule("unfold")
 def _real_unfold(context: Context, value: Tensor, dim: int, size: int, step: int) -> Tensor:
-    return _frames(context, value, dim, size, step)
+    return gather_frames(context, value, dim, size, step)
 
 
 @complex_rule("unfold")
 def _complex_unfold(context: Context, z: Pair, dim: int, size: int, step: int) -> Pair:
-    return z.map(lambda part: _frames(context, part, dim, size, step))
+    return z.map(lambda part: gather_frames(context, part, dim, size, step))
 
 
 @real_rule("conv3d.default")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,6 +19,11 @@ class Context:
 
     node: fx.Node
     bank: ConstantBank
+    constants: Set[fx.Node] = frozenset()
+
+    def is_constant(self, node: fx.Node) -> bool:
+        """Whether a node's value is stored in the program: no input reaches it."""
+        return node in self.constants
 
     @property
     def operator(self) -> Any:

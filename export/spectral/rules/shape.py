@@ -19,7 +19,6 @@ SHAPE = ["expand", "expand_as", "broadcast_to", "broadcast_tensors", "repeat", "
 SHAPE += [
     "unsqueeze",
     "squeeze",
-    "constant_pad_nd",
     "cat",
     "concat",
     "concatenate",
@@ -43,6 +42,10 @@ COMPONENTWISE: dict[str, tuple[int, ...]] = {
     "scatter_add": (0, 3),
     "index_copy": (0, 3),
     "index_add": (0, 3),
+    "put": (0, 2),
+    "masked_scatter": (0, 2),
+    "diagonal_scatter": (0, 1),
+    "_unsafe_masked_index_put_accumulate": (0, 3),
 }
 
 
@@ -103,6 +106,13 @@ def _complex_pad(
     return Pair(pad_part(z.re, pad, mode, number.real), pad_part(z.im, pad, mode, number.imag))
 
 
+@complex_rule("constant_pad_nd")
+def _complex_constant_pad(context: Context, z: Pair, pad: list[int], value: Any = 0) -> Pair:
+    number = complex(value)
+    operator = torch.ops.aten.constant_pad_nd.default
+    return Pair(operator(z.re, pad, number.real), operator(z.im, pad, number.imag))
+
+
 @real_rule("pad")
 def _real_pad(
     context: Context, value: Tensor, pad: list[int], mode: str = "constant", number: Any = None
@@ -123,7 +133,7 @@ def _real_pad(
 def rotate(value: Tensor, shift: int, dim: int) -> Tensor:
     """``torch.roll`` along one axis as two slices put together, which every converter takes."""
     length = value.shape[dim]
-    shift %= length
+    shift = shift % length if length else 0
     if shift == 0:
         return value
     return torch.cat([value.narrow(dim, length - shift, shift), value.narrow(dim, 0, length - shift)], dim)

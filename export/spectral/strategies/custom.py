@@ -79,6 +79,8 @@ class CustomOp(Strategy):
     def declines(self, site: Site) -> str | None:
         """Only ``rfft2`` and ``irfft2`` over the last two axes, whole."""
         rank = len(site.input_shape)
+        if any(axis.is_pruned for axis in site.axes):
+            return "only some of its modes are computed, and the operator computes all"
         if site.kind is Kind.C2C or tuple(axis.dim for axis in site.axes) != (rank - 2, rank - 1):
             return "only a real transform over the last two axes has an operator"
         if (site.kind is Kind.R2C) != (site.sign < 0):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..pairs import Pair
 from ..sites import Axis, Kind, Site
-from ..twiddles import ConstantBank, Matrix, forward_parts, half_inverse_parts
+from ..twiddles import ConstantBank, Matrix, forward_parts, half_inverse_parts, pruned_key
 from .base import Cost, Strategy, along, crop, shapes_before, stages
 
 LARGEST_FLAT = 1024  # a flat matrix has (points)^2 entries: 4 MB of float32 here
@@ -27,9 +27,8 @@ def dense_stage(value: Pair | Tensor, axis: Axis, kind: Kind, sign: int, bank: C
     """One dense 1-D transform along ``axis``."""
     sample = value.re if isinstance(value, Pair) else value
     on_right = axis.dim == sample.dim() - 1
-    label = (
-        f"dft_{kind.value}_{axis.length}_{axis.taken}x{axis.kept}_{axis.scale:.6g}{'' if on_right else '_t'}"
-    )
+    label = f"dft_{kind.value}_{axis.length}_{axis.taken}x{axis.kept}_{axis.scale:.6g}"
+    label += ("" if on_right else "_t") + pruned_key(axis)
 
     def matrix(part: int) -> Tensor:
         def build() -> Matrix:
@@ -118,7 +117,9 @@ class Flat(Strategy):
             return part.reshape(*part.shape[:-count], math.prod(part.shape[-count:]))
 
         def product(part: Tensor, which: int) -> Tensor:
-            sample_key = "_".join(f"{a.length}.{a.taken}.{a.kept}.{a.scale:.6g}" for a in site.axes)
+            sample_key = "_".join(
+                f"{a.length}.{a.taken}.{a.kept}.{a.scale:.6g}{pruned_key(a)}" for a in site.axes
+            )
             key = f"flat_{site.kind.value}_{site.sign:+d}_{sample_key}_{'cos' if which == 0 else 'sin'}"
             matrix = bank.get(key, lambda: flat_parts(site)[which], part.dtype)
             return (flatten(part) @ matrix).reshape(site.output_shape)

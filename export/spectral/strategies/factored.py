@@ -51,7 +51,7 @@ def plan_stage(axis: Axis, rank: int) -> tuple[int, int] | None:
     """Factors for a stage that is worth splitting; ``None`` leaves it dense."""
     padded = axis.taken not in (axis.length, axis.length // 2 + 1)
     is_last = axis.dim == rank - 1
-    if padded or axis.length < (LONGEST_DENSE_LAST_AXIS if is_last else SHORTEST):
+    if padded or axis.is_pruned or axis.length < (LONGEST_DENSE_LAST_AXIS if is_last else SHORTEST):
         return None
     return factors(axis.length)
 

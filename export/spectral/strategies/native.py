@@ -23,7 +23,9 @@ class Native(Strategy):
     name = "native"
 
     def declines(self, site: Site) -> str | None:
-        """Never: torch itself takes every site."""
+        """Only a pruned site: torch itself takes every other."""
+        if any(axis.is_pruned for axis in site.axes):
+            return "only some of its modes are computed, and a runtime's own transform computes all"
         return None
 
     def advised(self, site: Site) -> bool:

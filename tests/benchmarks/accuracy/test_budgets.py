@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fdikp_edge.benchmarks.accuracy.budgets import BUDGETS, budget_for
-from fdikp_edge.benchmarks.accuracy.metrics import psnr_db
 from fdikp_edge.export.targets import PRECISIONS
 from fdikp_edge.runtime.errors import UnknownNameError
+from fdikp_edge.runtime.pixels import psnr_db
 
 
 def test_every_precision_has_a_budget_and_fp32_is_the_promised_one() -> None:

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from fdikp_edge.benchmarks.accuracy.metrics import BAND_EDGES, PSNR_LIMIT_DB, bands, psnr_db, ssim
+from fdikp_edge.benchmarks.accuracy.metrics import BAND_EDGES, bands, ssim
 from fdikp_edge.runtime.images import read_photo
+from fdikp_edge.runtime.pixels import PSNR_LIMIT_DB, psnr_db
 from fdikp_edge.runtime.samples import sample_photo
 
 PHOTO = read_photo(sample_photo()).pixels[100:180, 200:310] / 255

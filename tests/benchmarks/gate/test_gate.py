@@ -163,7 +163,7 @@ def test_memory_is_that_of_a_process_of_its_own(old: Path, baseline: Path) -> No
 def test_what_cannot_run_here_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     artifact = Artifact.open(small_bundle.make(tmp_path))
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as where it is not installed
-    entry = {"state": "unverified", "reason": "cannot run here: no GPU"}
+    entry = {"state": "unverified", "reason": "no GPU", "reason_code": "cannot_run"}
     checks: list[Check] = []
     one = ArtifactChecks("half", artifact, entry, None, 1, checks, time.perf_counter)
     one.fixed()
@@ -177,6 +177,27 @@ def test_what_cannot_run_here_is_skipped(tmp_path: Path, monkeypatch: pytest.Mon
         ("latency", "skipped"),
     ]
     assert "onnxruntime" in checks[2].message
+
+
+@pytest.mark.parametrize(
+    ("entry", "outcome"),
+    [
+        ({"state": "verified", "reason_code": ""}, "passed"),
+        ({"state": "unverified", "reason": "in any words", "reason_code": "cannot_run"}, "passed"),
+        ({"state": "unverified", "reason": "cannot run here", "reason_code": ""}, "failed"),
+        ({"state": "unverified", "reason": "cannot run here: no GPU"}, "undecided"),  # an older report
+        ({"state": "failed", "reason": "cannot run here", "reason_code": "cannot_run"}, "failed"),
+        ({"state": "unavailable", "reason_code": "cannot_build"}, "failed"),
+        ({"state": "verified"}, "passed"),
+    ],
+)
+def test_the_state_is_judged_by_its_code_and_not_by_its_words(
+    tmp_path: Path, entry: dict[str, Any], outcome: str
+) -> None:
+    artifact = Artifact.open(small_bundle.make(tmp_path))
+    checks: list[Check] = []
+    ArtifactChecks("half", artifact, entry, None, 1, checks, time.perf_counter).fixed()
+    assert [check.outcome for check in checks if check.name == "state"] == [outcome]
 
 
 def test_what_is_gone_fails_and_what_is_new_is_said(old: Path, baseline: Path) -> None:
@@ -335,7 +356,7 @@ def test_entries_of_a_report_are_checked(entry: Any, tmp_path: Path) -> None:
 
 def test_figures_without_parity_are_refused(old: Path) -> None:
     (artifact, _) = built(read_report(old), old)[NAME]
-    with pytest.raises(BaselineError, match="verify it first"):
+    with pytest.raises(BaselineError, match="no psnr_db"):
         Figures.of(artifact, {"max_abs": 1.0, "psnr_db": "high", "ssim": 1.0}, None)
 
 

@@ -11,20 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_bundle as maker
-from fdikp_edge.benchmarks.device_profile import as_pixels, clocks, timed_query, verdict
+from fdikp_edge.benchmarks.device_profile import clocks, timed_query, verdict
 from fdikp_edge.benchmarks.telemetry import Reading, Sampler
 from fdikp_edge.benchmarks.timing import single_stream
-from fdikp_edge.benchmarks.timing.layers import (
-    LAYOUT,
-    UNKNOWN,
-    by_module,
-    layer_times,
-    layers_of_events,
-    module_of,
-)
+from fdikp_edge.benchmarks.timing.layers import by_module, layer_times
 from fdikp_edge.benchmarks.timing.protocol import Protocol
 from fdikp_edge.benchmarks.timing.single_stream import Run, measure, protocol_dict
+from fdikp_edge.runtime.layers import LAYOUT, UNKNOWN, module_of
+from fdikp_edge.runtime.pixels import picture
 from fdikp_edge.runtime.sessions import open_session
+from fdikp_edge.runtime.sessions.onnxruntime_profile import layers_of_events
 
 SHORT = Protocol(queries=40, seconds=0.01, idle_seconds=0, soak_seconds=0, warmup=2, interval_s=0.01)
 
@@ -128,7 +124,7 @@ def test_drift_is_flagged_over_many_queries_only() -> None:
 def test_a_session_is_timed_from_pixels_to_pixels(tmp_path: Path) -> None:
     with open_session(maker.make(tmp_path), threads=1) as session:
         image, _ = session.artifact.golden()
-        pixels = as_pixels(session, image)
+        pixels = picture(image, session.input)
         assert pixels.dtype == np.uint8 and pixels.shape == (32, 32, 3)
         assert np.abs(pixels.transpose(2, 0, 1) / 255 - image[0]).max() <= 0.5 / 255 + 1e-6
         took = timed_query(session, pixels)()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fdikp_edge.benchmarks.accuracy.parity import verify
-from fdikp_edge.calibration.emulate import Int8Runner, psnr_db
+from fdikp_edge.calibration.emulate import Int8Runner
 from fdikp_edge.calibration.runner import Runner
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.export.build import build_artifact
@@ -25,6 +25,7 @@ from fdikp_edge.models.fdikp.dsrm import LayerNorm2d
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.errors import ArtifactError, LoweringError
 from fdikp_edge.runtime.mil import Package
+from fdikp_edge.runtime.pixels import psnr_db
 from fdikp_edge.runtime.sessions import open_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -306,7 +307,7 @@ class Loud(nn.Module):
 def test_a_transform_whose_certificate_does_not_hold_stays_in_float32(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Tanh(), Loud()).eval()
     model = lower_model(network, (48, 48), name="loud", profile="coreml")
-    kept = islands(model.lowered, prepare(model.lowered.program))
+    kept = islands(model.lowered)
     assert set(kept) == {"model.2"}
     artifact = build_artifact(model, "coreml", "fp16", tmp_path / "loud")
     assert any("float32 in" in note for note in artifact.passport.notes)
@@ -315,6 +316,30 @@ def test_a_transform_whose_certificate_does_not_hold_stays_in_float32(tmp_path: 
     assert census["float16"] > 0
     with open_session(artifact) as session:
         assert verify(session, model.reference).within_budget
+
+
+def test_the_samples_given_decide_what_stays_in_float32() -> None:
+    network = nn.Sequential(Loud()).eval()
+    bright, black = (np.full((1, 3, 48, 48), value, np.float32) for value in (1.0, 0.0))
+    for samples, kept in (([black], set()), ([black, bright], {"model.0"})):
+        model = lower_model(network, (48, 48), name="loud", profile="coreml", samples=samples)
+        assert set(islands(model.lowered)) == kept
+        assert set(islands(model.for_profile("onnx").lowered)) == kept
+
+
+def test_a_calibration_table_counts_beside_the_samples() -> None:
+    network = nn.Sequential(Loud()).eval()
+    black = np.zeros((1, 3, 48, 48), np.float32)
+    model = lower_model(network, (48, 48), name="loud", profile="coreml", samples=[black])
+    assert islands(model.lowered) == {}
+    assert set(islands(model.lowered, calibrate(model, count=2))) == {"model.0"}
+
+
+def test_a_network_that_takes_no_photographs_is_measured_on_its_example() -> None:
+    for scale, kept in ((1.0, {"0"}), (1e-6, set())):
+        example = scale * torch.rand(1, 2, 48, 48, generator=torch.Generator().manual_seed(0))
+        program = lower(nn.Sequential(Loud()).eval(), (example,), target="coreml")
+        assert set(islands(program)) == kept
 
 
 class Normalised(nn.Module):

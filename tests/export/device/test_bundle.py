@@ -132,7 +132,7 @@ def test_refusals(tmp_path: Path) -> None:
         make_bundle([tmp_path / "nothing"], out)
     with pytest.raises(BadInputError, match="same name"):
         make_bundle([good, maker.make(tmp_path / "two")], out)
-    with pytest.raises(BadInputError, match="is for openvino"):
+    with pytest.raises(BadInputError, match="is for target openvino"):
         make_bundle([maker.make(tmp_path, target="openvino")], out)
     failed = Artifact.open(maker.make(tmp_path / "bad")).amend(state="failed", reason="too far off")
     with pytest.raises(BadInputError, match="too far off"):

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from fdikp_edge.export.profile import DEFAULT
 from fdikp_edge.export.spectral import LoweredProgram, lower
-from fdikp_edge.export.spectral.planner import PROFILES, follow, make_plan, profile
+from fdikp_edge.export.spectral.planner import follow, make_plan, profile
 from fdikp_edge.export.spectral.rules import COMPLEX_RULES, shape
 from fdikp_edge.export.spectral.strategies import STRATEGIES
 from fdikp_edge.models.fdikp.blocks import FourierUnit, WindowedFourierUnit
@@ -240,17 +241,17 @@ def test_targets_without_a_profile_are_refused_by_name() -> None:
         make_plan([], "onxn", None)
     with pytest.raises(UnknownNameError):
         profile("")
-    assert profile(None) is PROFILES["default"]
+    assert profile(None) is profile("default") is DEFAULT
 
 
 def test_every_row_of_the_target_table_has_a_profile_of_its_own() -> None:
     from fdikp_edge.export.targets import TARGETS
 
     for target in TARGETS.values():
-        own = [target.profile, *(p for option in target.options.values() for p in option.profiles.values())]
-        assert all(profile(name) is not PROFILES["default"] for name in own), target.name
-    cpu, gpu = PROFILES["default"], PROFILES["tensorrt"]
-    assert gpu.macs_per_us > 10 * cpu.macs_per_us and "native" not in gpu.automatic
+        assert {target.costs} <= set(target.all_profiles) and DEFAULT not in target.all_profiles
+        assert all(profile(own.name) == own for own in target.all_profiles), target.name
+    gpu = profile("tensorrt")
+    assert gpu.macs_per_us > 10 * DEFAULT.macs_per_us and "native" not in gpu.automatic
 
 
 def test_a_recorded_plan_is_followed() -> None:

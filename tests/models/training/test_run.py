@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -142,13 +143,43 @@ def test_a_place_that_cannot_be_written_is_named(photo_folder: Path, tmp_path: P
         train(Settings(held_out=1, recipe=Recipe(largest_radius=4)), photo_folder, tmp_path / "file" / "run")
 
 
+def rates(settings: Settings, first: int = 0) -> list[float]:
+    """The learning rates of the steps from ``first`` on."""
+    optimiser = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=settings.learning_rate)
+    schedule = settings.schedule(optimiser, first)
+    found = []
+    for _ in range(first, settings.steps):
+        found.append(float(optimiser.param_groups[0]["lr"]))
+        optimiser.step()
+        schedule.step()
+    return found
+
+
+def formula(settings: Settings, step: int) -> float:
+    """The learning rate of a step counted from 0, written out."""
+    if step < settings.warmup:
+        return settings.learning_rate * (step + 1) / settings.warmup
+    done = (step - settings.warmup) / (settings.steps - settings.warmup)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
 def test_the_rate_warms_up_and_falls_to_nothing() -> None:
     settings = Settings(steps=1000, warmup=100, learning_rate=1e-3)
-    rates = [settings.rate(step) for step in range(1000)]
-    assert rates[0] == pytest.approx(1e-5) and max(rates) == pytest.approx(1e-3)
-    assert rates.index(max(rates)) in (99, 100)
-    assert rates[550] == pytest.approx(5e-4, rel=0.01) and rates[-1] < 1e-8
-    assert all(a >= b for a, b in itertools.pairwise(rates[100:]))
+    found = rates(settings)
+    assert found[0] == pytest.approx(1e-5) and max(found) == pytest.approx(1e-3)
+    assert found.index(max(found)) in (99, 100)
+    assert found[550] == pytest.approx(5e-4, rel=0.01) and found[-1] < 1e-8
+    assert all(a >= b for a, b in itertools.pairwise(found[100:]))
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(1000, 100), (300, 1), (300, 0), (30, 200), (200, 200)])
+def test_the_rate_is_that_of_its_formula_also_where_a_run_goes_on(steps: int, warmup: int) -> None:
+    settings = Settings(steps=steps, warmup=warmup)
+    expected = [formula(settings, step) for step in range(steps)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for first in {0, 1, 7, warmup // 2, warmup, steps - 1} & set(range(steps)):
+            assert rates(settings, first) == pytest.approx(expected[first:], rel=1e-9, abs=1e-18), first
 
 
 def test_a_table_survives_a_row_cut_short(tmp_path: Path) -> None:

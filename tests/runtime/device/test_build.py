@@ -115,6 +115,8 @@ def test_a_builder_that_gives_up_is_told_from_one_without_memory(artifacts: dict
         artifacts["fp32"], [(1, "Error Code 2: OutOfMemory (Requested size was 1 GB)")]
     )
     assert "ran out of memory" in str(memory) and "--workspace" in str(memory)
+    for text, full in {"Cuda failure: CUDA error 2": True, "CUDA error 209: no kernel image": False}.items():
+        assert ("ran out of memory" in str(device_build._gave_up(artifacts["fp32"], [(1, text)]))) == full
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,25 @@
+"""What a device with TensorRT takes in place of the file for ONNX Runtime: plain constants, signed bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .signed_weights import signed
+from .storage import restore
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def change(model: onnx.ModelProto, precision: str) -> list[str]:
+    """Change a model in place; see :class:`~fdikp_edge.export.target.OnnxChange`."""
+    notes = []
+    if restored := restore(model):
+        notes.append(
+            f"{restored} compressed constants of the artifact are stored uncompressed here, because "
+            "TensorRT releases differ in how they handle such nodes"
+        )
+    if precision.startswith("int8"):
+        signed(model)
+        notes.append("8-bit values are stored signed, as TensorRT requires; they represent the same numbers")
+    return notes

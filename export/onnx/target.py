@@ -1,0 +1,40 @@
+"""The row of the ``onnx`` target."""
+
+from __future__ import annotations
+
+from ...runtime.installed import packages
+from ..options import WEIGHTS
+from ..profile import Profile
+from ..target import Target
+
+BUILD_NEEDS = (packages.TORCH, packages.ONNX, packages.ONNXSCRIPT)
+"""What builds an ONNX file, for every target that goes through one."""
+
+# ONNX Runtime 1.31 on x86: 10240x224 by 224x224 twice, 12.9 ms in floats, 16.5 ms quantised with a float bias
+# (it does not fuse that), 12.2 ms with the result rounded too.
+COSTS = Profile(
+    "onnx",
+    macs_per_us=50_000,
+    moved_per_us=2_000,
+    operator_us=10,
+    int8_products=False,
+    int8_first=False,  # its result, rounded, is what every later sum starts from
+    int8_last=False,
+)
+
+ONNX = Target(
+    name="onnx",
+    title="ONNX, on ONNX Runtime",
+    model_file="model.onnx",
+    precisions=("fp32", "fp16", "int8"),
+    builder=".onnx.build:build",
+    build_needs=BUILD_NEEDS,
+    run_needs=(packages.ONNXRUNTIME,),
+    costs=COSTS,
+    calibrated=("fp16", "int8"),
+    options={"weights": WEIGHTS},
+    rounds_results=True,
+    parts=".onnx.parts:open_parts",
+    layer_runs=".onnx.layer_runs:open_layer_runs",
+    devices={"jetson": ".onnx.for_tensorrt:change"},
+)

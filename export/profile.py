@@ -1,0 +1,46 @@
+"""What a runtime gains from what: costs for the planner, and which layers its int8 files quantise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .spectral.strategies.base import Cost
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Rates of a runtime, in units per microsecond, and the fixed cost of one operator in microseconds.
+
+    ``name`` is what plans, passports and calibration tables call it. ``channels_last`` says that its
+    convolutions keep channels as the fastest index, ``runtime_kernels`` that they take kernels which the
+    network makes (see :mod:`.spectral.fuse`), ``automatic`` which strategies the planner may pick by itself,
+    ``int8_products`` that products with stored weights gain from 8 bits, ``int8_first`` and ``int8_last``
+    that 8 bits gain more for the layers that read and make the picture than their rounding costs it
+    (:func:`.roles.ends`).
+
+    Targets of one profile share one lowered program and one section of a calibration table.
+    """
+
+    name: str
+    macs_per_us: float
+    moved_per_us: float
+    operator_us: float
+    channels_last: bool = False
+    runtime_kernels: bool = True
+    automatic: tuple[str, ...] = ("flat", "separable", "factored", "window")
+    int8_products: bool = True
+    int8_first: bool = True
+    int8_last: bool = True
+
+    def microseconds(self, cost: Cost) -> float:
+        """Predicted time of ``cost``."""
+        return (
+            cost.macs / self.macs_per_us + cost.moved / self.moved_per_us + cost.operators * self.operator_us
+        )
+
+
+DEFAULT = Profile("default", macs_per_us=55_000, moved_per_us=2_500, operator_us=15)
+"""Where no target is named. Fitted on two AVX2 cores, as those of the targets for processors are; only the
+ratios matter for a choice."""

@@ -1,0 +1,191 @@
+"""Constants are constants: what forward reads in Python from tensors that no input reaches.
+
+In eval mode a buffer, a parameter, or a tensor made in ``forward`` from numbers alone has one value for ever.
+``torch.export`` traces them as unknown all the same, and ``.item()``, ``if mask.any():`` or ``.tolist()`` on
+one stops it. While tracing, :class:`Specialise` computes such tensors for real beside the traced ones and
+answers those reads with the number. What depends on an input stays unknown: reading it is refused.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils.weak import WeakTensorKeyDictionary
+
+LARGEST_KNOWN = 1 << 24
+"""Elements of the largest tensor that is computed beside the trace: enough for any window, mask or grid."""
+
+_READS = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default}
+_OUTSIDE = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+
+
+def users_frame(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
+    """The innermost frame that belongs neither to PyTorch nor to this package; ``None`` if there is none."""
+    for frame in reversed(frames):
+        if not frame.filename.startswith((*_OUTSIDE, "<")) and "/lib/python" not in frame.filename:
+            return frame
+    return None
+
+
+class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows the values of tensors that depend on no input; ``baked`` lists what Python read of them."""
+
+    supports_higher_order_operators = True  # a branch in the graph passes, to be refused by its own name
+
+    def __init__(self, values: dict[str, Tensor]) -> None:
+        """``values``: the module's parameters and buffers by name, before tracing makes them fake."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.baked: list[str] = []
+        self._stored = values
+        self._storages = {value.untyped_storage().data_ptr() for value in values.values() if value.numel()}
+        self._known: Any = WeakTensorKeyDictionary()
+
+    def know(self, module: nn.Module) -> None:
+        """Match the module's tensors, fake by now, with their values."""
+        for named in (module.named_parameters, module.named_buffers):
+            for name, tensor in named(remove_duplicate=False):
+                if name in self._stored:
+                    self._known[tensor] = self._stored[name]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Answer a read of a known tensor; run anything else as it is, and its real twin beside it."""
+        kwargs = kwargs or {}
+        if not isinstance(func, torch._ops.OpOverload):
+            return func(*args, **kwargs)
+        known = self._values((args, kwargs))
+        if func in _READS and known is not None:
+            with _real():
+                answer = func(*known[0], **known[1])
+            self.baked.append(self._say(answer))
+            return answer
+        result = func(*args, **kwargs)
+        mutates = func._schema.is_mutable
+        if known is None or torch.Tag.nondeterministic_seeded in func.tags:
+            if mutates:
+                self._forget(args)
+            return result
+        if mutates and self._touches_stored(args, known):
+            self._forget(args)
+            return result
+        self._follow(func, known, result)
+        return result
+
+    def _values(self, tree: Any) -> Any:
+        """The same arguments with real tensors; ``None`` where one is unknown."""
+        leaves, spec = pytree.tree_flatten(tree)
+        found = []
+        for leaf in leaves:
+            if isinstance(leaf, torch.SymInt | torch.SymFloat | torch.SymBool):
+                return None
+            if isinstance(leaf, Tensor):
+                value = self._known.get(leaf, None)
+                if value is None and _is_plain(leaf):
+                    value = leaf  # a constant of the code
+                if value is None:
+                    return None
+                leaf = value
+            found.append(leaf)
+        return pytree.tree_unflatten(found, spec)
+
+    def _follow(self, func: Any, known: Any, result: Any) -> None:
+        outputs = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
+        if any(not all(isinstance(n, int) for n in out.shape) for out in outputs):
+            return
+        if sum(out.numel() for out in outputs) > LARGEST_KNOWN:
+            return
+        with _real():
+            try:
+                twin = func(*known[0], **known[1])
+            except Exception:  # the trace has its own way to fail
+                return
+        values = [leaf for leaf in pytree.tree_leaves(twin) if isinstance(leaf, Tensor)]
+        if func is torch.ops.aten.lift_fresh.default:  # a number of the code: writes must not reach it
+            values = [value.clone() for value in values]
+        for out, value in zip(outputs, values, strict=True):
+            if value.shape == out.shape and value.dtype == out.dtype:
+                self._known[out] = value
+
+    def _touches_stored(self, args: tuple[Any, ...], known: Any) -> bool:
+        """Whether a write would change a tensor of the network or of its code, which must stay as it is."""
+        written = known[0][0] if known[0] else None
+        if not isinstance(written, Tensor):
+            return True
+        return _is_plain(args[0]) or written.untyped_storage().data_ptr() in self._storages
+
+    def _forget(self, args: tuple[Any, ...]) -> None:
+        """A write of something unknown: every tensor that shares the memory is unknown from here on."""
+        for leaf in pytree.tree_leaves(args):
+            value = self._known.get(leaf, None) if isinstance(leaf, Tensor) else None
+            if value is None:
+                continue
+            place = value.untyped_storage().data_ptr()
+            for other in list(self._known.keys()):
+                if self._known[other].untyped_storage().data_ptr() == place:
+                    del self._known[other]
+
+    def _say(self, answer: Any) -> str:
+        frame = users_frame(traceback.extract_stack())
+        if frame is None:
+            return f"{answer} read while tracing"
+        return f"{answer} read in {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a tensor with memory of its own: not fake, not batched, not differentiated."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+    return (
+        type(value) in (Tensor, nn.Parameter)
+        and not wrapped(value)
+        and not torch._is_functional_tensor(value)
+    )
+
+
+@contextmanager
+def _real() -> Iterator[None]:
+    with _disable_current_modes(), unset_fake_temporarily(), disable_proxy_modes_tracing(), torch.no_grad():
+        yield
+
+
+@contextmanager
+def specialised(module: nn.Module) -> Iterator[list[str]]:
+    """While this is open, calls of ``module`` answer reads of constants; yields the list of what was read."""
+    values = {
+        **dict(module.named_parameters(remove_duplicate=False)),
+        **dict(module.named_buffers(remove_duplicate=False)),
+    }
+    values = {name: value.detach() for name, value in values.items() if type(value) in (Tensor, nn.Parameter)}
+    baked: list[str] = []
+    open_modes: list[Any] = []  # torch leaves their methods without types
+
+    def enter(called: nn.Module, inputs: Any) -> None:
+        mode: Any = Specialise(values)
+        mode.know(called)
+        mode.__enter__()
+        open_modes.append(mode)
+
+    def leave(called: nn.Module, inputs: Any, outputs: Any) -> None:
+        if open_modes:
+            mode = open_modes.pop()
+            mode.__exit__(None, None, None)
+            baked[:] = list(dict.fromkeys(mode.baked))
+
+    hooks = [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+    try:
+        yield baked
+    finally:
+        while open_modes:  # forward raised: its hook was not called
+            open_modes.pop().__exit__(None, None, None)
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,1 @@
+"""What is installed beside this package: the libraries it needs, and packages that add targets."""

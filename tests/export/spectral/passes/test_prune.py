@@ -1,0 +1,92 @@
+"""Modes that nothing reads or that are zero: the transforms shrink to the kept ones, and the result stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from fdikp_edge.export.spectral import LoweredProgram, lower
+from fdikp_edge.runtime.errors import LoweringError
+from spectral_networks.checks import Twin, as_tuple, assert_close
+from torch import Tensor
+
+X = torch.randn(2, 3, 16, 20, generator=torch.Generator().manual_seed(0))
+
+
+def lowered(function: Callable[..., object], *, strategy: str = "separable") -> LoweredProgram:
+    twin = Twin(function).eval()
+    found = lower(twin, (X,), plan={"*": strategy})
+    got, want = as_tuple(found.program.module()(X)), twin(X.double())
+    assert_close([value.detach() for value in got], want, 2e-6)
+    return found
+
+
+def shapes(program: LoweredProgram) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    return [(row.site.input_shape[-2:], row.site.output_shape[-2:]) for row in program.audit.rows]
+
+
+def neural_operator(x: Tensor) -> Tensor:
+    spectrum = torch.fft.rfft2(x)
+    out = torch.zeros_like(spectrum)
+    out[:, :, :4, :5] = spectrum[:, :, :4, :5] * 2
+    out[:, :, -4:, :5] = spectrum[:, :, -4:, :5] * 1j
+    return torch.fft.irfft2(out, s=x.shape[-2:])
+
+
+@pytest.mark.parametrize("strategy", ["separable", "flat"])
+def test_a_neural_operator_computes_its_modes_alone(strategy: str) -> None:
+    found = lowered(neural_operator, strategy=strategy)
+    assert shapes(found) == [((16, 20), (8, 5)), ((8, 5), (16, 20))]
+    longest = max(max(v.shape) for k, v in found.program.state_dict.items() if k.startswith("spectral."))
+    if strategy == "separable":
+        assert longest == 20
+        held = {tuple(v.shape) for k, v in found.program.state_dict.items() if k.startswith("spectral.")}
+        assert held == {(20, 5), (8, 16), (16, 8), (5, 20)}, "no matrix has a row that nothing reads"
+
+
+def test_bins_in_the_middle() -> None:
+    found = lowered(lambda x: torch.fft.fft2(x)[..., 3:6, 7:9].abs())
+    assert shapes(found) == [((16, 20), (3, 2))]
+
+
+def test_overlapping_reads_are_computed_once() -> None:
+    def overlapping(x: Tensor) -> tuple[Tensor, Tensor]:
+        spectrum = torch.fft.rfft(x)
+        return spectrum[..., 2:6].abs(), spectrum[..., 4:8].abs()
+
+    assert shapes(lowered(overlapping)) == [((16, 20), (16, 6))]
+
+
+def test_samples_of_a_signal_that_nothing_reads() -> None:
+    found = lowered(lambda x: torch.fft.irfft(torch.fft.rfft(x))[..., 5:9])
+    assert shapes(found)[1] == ((16, 11), (16, 4))
+
+
+def test_zeros_in_part_of_the_written_region() -> None:
+    def written_twice(x: Tensor) -> Tensor:
+        out = torch.zeros(
+            2, 3, 16, 11, dtype=torch.complex128 if x.dtype is torch.float64 else torch.complex64
+        )
+        out[..., 2:7, 1:4] = torch.fft.rfft2(x)[..., 2:7, 1:4]
+        out[..., 5:9, 3:6] = 1j
+        return torch.fft.irfft2(out, s=(16, 20))
+
+    assert shapes(lowered(written_twice))[-1] == ((7, 5), (16, 20))
+
+
+def test_what_is_read_in_whole_stays_whole() -> None:
+    def both(x: Tensor) -> tuple[Tensor, Tensor]:
+        spectrum = torch.fft.rfft(x)
+        return spectrum[..., :3].abs(), spectrum.abs().sum()
+
+    assert shapes(lowered(both)) == [((16, 20), (16, 11))]
+
+
+def test_a_step_is_no_range() -> None:
+    assert shapes(lowered(lambda x: torch.fft.rfft(x)[..., ::2].abs())) == [((16, 20), (16, 11))]
+
+
+def test_a_runtimes_own_transform_declines() -> None:
+    with pytest.raises(LoweringError, match="only some of its modes"):
+        lowered(neural_operator, strategy="native")

@@ -1,0 +1,103 @@
+"""Constants that forward reads in Python are numbers; what depends on an input is refused with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from fdikp_edge.export.spectral import lower
+from fdikp_edge.runtime.errors import DynamicShapeError
+from torch import Tensor, nn
+
+X = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+
+
+class Reader(nn.Module):
+    """A network whose forward is one of the functions below."""
+
+    def __init__(self, function: Callable[[Reader, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+        self.register_buffer("mask", torch.tensor([True, False, True, False]))
+        self.register_buffer("scale", torch.tensor([2.0, 3.0]), persistent=False)
+        self.weight = nn.Parameter(torch.ones(4))
+        self.plain = torch.ones(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self, x)
+
+
+def of_code(net: Reader, x: Tensor) -> Tensor:
+    return x + 1 if torch.sum(torch.tensor([0, 1])) != 0 else x
+
+
+def of_buffer(net: Reader, x: Tensor) -> Tensor:
+    return x * 2 if bool(net.mask.any()) else x
+
+
+def of_parameter(net: Reader, x: Tensor) -> Tensor:
+    return x * net.weight.sum().item()
+
+
+def of_list(net: Reader, x: Tensor) -> Tensor:
+    return sum((x * value for value in torch.linspace(0.25, 1.0, 4).tolist()), x)
+
+
+def of_slices(net: Reader, x: Tensor) -> Tensor:
+    return x[:, : int(net.scale[1].item())]
+
+
+def of_writes(net: Reader, x: Tensor) -> Tensor:
+    steps = torch.zeros(3)
+    steps[1] = 5
+    view = steps[1:]
+    view += 1
+    code = torch.tensor([0.0, 1.0])
+    code[0] = 7
+    return x * steps[1].item() + code[0].item() + code.sum()
+
+
+CONSTANT = [of_code, of_buffer, of_parameter, of_list, of_slices, of_writes]
+
+
+@pytest.mark.parametrize("function", CONSTANT, ids=lambda f: f.__name__)
+def test_constants_are_read(function: Callable[[Reader, Tensor], Tensor]) -> None:
+    net = Reader(function).eval()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    lowered = lower(net, (X,))
+    assert torch.allclose(lowered.program.module()(X), net(X), atol=1e-6)
+    assert any("test_specialise.py" in note for note in lowered.audit.notes), (
+        "the audit says what was baked in"
+    )
+    assert lowered.audit.to_json()["notes"] == list(lowered.audit.notes)
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert torch.equal(net.plain, torch.ones(2))
+
+
+def of_input(net: Reader, x: Tensor) -> Tensor:
+    return x + 1 if x.sum() > 0 else x
+
+
+def of_written_view(net: Reader, x: Tensor) -> Tensor:
+    steps = torch.zeros(3)
+    view = steps[1:]
+    view += x.sum()
+    return x + 1 if steps.sum() > 0 else x
+
+
+def of_overwritten(net: Reader, x: Tensor) -> Tensor:
+    own = net.scale.clone()
+    own[0] = x.sum()
+    return x * own.max().item()
+
+
+@pytest.mark.parametrize("function", [of_input, of_written_view, of_overwritten], ids=lambda f: f.__name__)
+def test_inputs_are_not(
+    function: Callable[[Reader, Tensor], Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DynamicShapeError, match=r"test_specialise\.py:[0-9]+|root module") as caught:
+        lower(Reader(function).eval(), (X,))
+    assert len(str(caught.value)) < 700
+    printed = capsys.readouterr()
+    assert "def forward" not in printed.out + printed.err, "no dump of the graph"

@@ -1,0 +1,1 @@
+"""A target that is installed beside fdikp-edge."""

@@ -139,7 +139,7 @@ def choose_samples(
 ) -> Samples:
     """Return the tiles that :func:`calibrate` would choose; its errors too.
 
-    Those of the shipped photos, which are in focus, are put out of it in turn (:mod:`.calibration.defocus`);
+    Those of the shipped photos, which are in focus, are put out of it in turn (:mod:`..calibration.defocus`);
     photos given by the user are taken as they are.
     """
     chosen = choose(photos or shipped_photos(), model.size, count=count, seed=seed)
@@ -229,7 +229,7 @@ def choose_mixed_precision(
         target: whose int8 files are emulated.
         times: of its float and int8 files.
         samples: tiles to defocus and restore, where there are no pairs; of the shipped photos when ``None``.
-        pairs: a folder of pairs of photos, see :func:`.evaluation_pairs.of_pairs`.
+        pairs: a folder of pairs of photos, see :func:`..calibration.evaluation_pairs.of_pairs`.
         progress: called with (steps done, steps in total, message).
 
     Raises:

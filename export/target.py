@@ -138,7 +138,7 @@ class Target:
 
     @property
     def spec(self) -> str:
-        """What :func:`get_target` takes to give this row: the name, and the options that were set."""
+        """The name with the options that were set, as :func:`.targets.get_target` reads it."""
         changed = [
             f"{name}={value}" for name, value in self.chosen.items() if value != self.options[name].default
         ]

@@ -132,6 +132,8 @@ def read_baseline(path: Path) -> Baseline:
         raise BaselineError(f'{path}: no baseline yet; write one with --update --reason "first baseline"')
     try:
         value = read_json(path, MAX_BYTES)
+        if "format_version" not in value and "machine" in value:
+            raise ReportError(f"{path}: is a report, not a baseline; `gate --update` writes a baseline")
         if value.get("format_version") != FORMAT_VERSION:
             found = value.get("format_version")
             raise ReportError(f"{path}: format version {found!r:.40}; this release reads {FORMAT_VERSION}")

@@ -210,7 +210,7 @@ class ArtifactChecks:
 
 
 def opener(artifact: Artifact, x: Array, threads: int | None) -> Open:
-    """Return what :func:`.paired.compare` opens: a session of an artifact, and a call of it on ``x``."""
+    """Return what :func:`..timing.paired.compare` opens: a session, and a call of it on ``x``."""
 
     @contextlib.contextmanager
     def opened() -> Iterator[Call]:

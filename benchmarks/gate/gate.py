@@ -2,7 +2,7 @@
 
 Accuracy has fixed budgets. Size, memory and the number of operators per precision may not become worse than
 the baseline's by more than :data:`.checks.TOLERANCES`. Latency is never read from a report: the old and the
-new artifact are measured together on this machine (:mod:`.timing.paired`). A check that cannot run here is
+new artifact are measured together on this machine (:mod:`..timing.paired`). A check that cannot run here is
 listed as skipped and does not fail.
 """
 
@@ -106,7 +106,7 @@ def gate(
     """Compare a report with a baseline.
 
     Args:
-        report: as :func:`.report.read.read_report` returns it.
+        report: as :func:`..report.read.read_report` returns it.
         folder: the report's folder, with its artifacts.
         baseline: to compare with.
         baseline_path: its file; the artifacts are kept next to it.

@@ -93,9 +93,11 @@ def _fusions(audit: Mapping[str, Any]) -> list[tuple[str, str]]:
         entry = say.table(value)
         nodes = [text for node in say.items(entry.get("nodes")) if (text := say.words(node))]
         shown = ", ".join(nodes[:8]) + (", …" if len(nodes) > 8 else "")
-        fate = say.words(entry.get("declined"))
-        fate = "replaced" if fate is None else f"left: {fate}"
-        rows.append((f"pattern {say.words(entry.get('pattern')) or '?'}", f"{fate} ({len(nodes)}: {shown})"))
+        result = say.words(entry.get("declined"))
+        result = "replaced" if result is None else f"left: {result}"
+        rows.append(
+            (f"pattern {say.words(entry.get('pattern')) or '?'}", f"{result} ({len(nodes)}: {shown})")
+        )
     return rows
 
 

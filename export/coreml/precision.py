@@ -2,9 +2,9 @@
 
 The audit of the lowering says for every transform up to which input it can never overflow float16
 (``fp16_input_limit``). Here the inputs are measured on the program's samples
-(:attr:`LoweredProgram.samples`); with a calibration table, what its photos fed the transforms counts too. A
-module whose transform is fed more than half of its limit stays in float32 as a whole, as does one that makes
-a value of a quarter of float16's range.
+(:attr:`..spectral.LoweredProgram.samples`); with a calibration table, what its photos fed the
+transforms counts too. A module whose transform is fed more than half of its limit stays in float32 as a
+whole, as does one that makes a value of a quarter of float16's range.
 """
 
 from __future__ import annotations

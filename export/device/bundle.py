@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ...runtime.passport import Passport
 
 DEVICES: Mapping[str, str] = {"jetson": BUILT}
-"""Device -> the target that is built on it. :attr:`.target.Target.devices` says whose artifacts it takes."""
+"""Device -> the target that is built on it. :attr:`..target.Target.devices` says whose artifacts it takes."""
 TAKEN_AS = "onnx"
 """The target that the bundle's program knows an artifact by before it is built on the device."""
 

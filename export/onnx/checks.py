@@ -61,7 +61,7 @@ def precisions(model: onnx.ModelProto) -> dict[str, int]:
 def check(model: onnx.ModelProto, notes: list[str], allowed: Collection[str] = ()) -> None:
     """Check a finished model; what is legal but wasteful is appended to ``notes``.
 
-    ``allowed`` are operators that would be refused otherwise (see :mod:`.census`).
+    ``allowed`` are operators that would be refused otherwise (see :mod:`..forbidden`).
 
     Raises:
         LoweringError: invalid ONNX, a transform, a complex value, control flow, an operator outside the

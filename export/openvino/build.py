@@ -54,7 +54,7 @@ def build(
 
     Weights are stored in the precision asked for, or in fewer bytes where these stand for the same numbers
     (see :mod:`.storage`). The input is ``image``, the output ``deblurred``. ``options``: as
-    :func:`.onnx.build` takes them.
+    :func:`..onnx.build.build` takes them.
     """
     import openvino
 

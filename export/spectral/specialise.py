@@ -71,13 +71,12 @@ class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.baked.append(self._say(answer))
             return answer
         result = func(*args, **kwargs)
-        mutates = func._schema.is_mutable
+        written = _written(func, args, kwargs)
         if known is None or torch.Tag.nondeterministic_seeded in func.tags:
-            if mutates:
-                self._forget(args)
+            self._forget(written)
             return result
-        if mutates and self._touches_stored(args, known):
-            self._forget(args)
+        if written and self._touches_stored(written, _written(func, *known)):
+            self._forget(written)
             return result
         self._follow(func, known, result)
         return result
@@ -117,17 +116,17 @@ class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if value.shape == out.shape and value.dtype == out.dtype:
                 self._known[out] = value
 
-    def _touches_stored(self, args: tuple[Any, ...], known: Any) -> bool:
+    def _touches_stored(self, written: list[Tensor], real: list[Tensor]) -> bool:
         """Whether a write would change a tensor of the network or of its code, which must stay as it is."""
-        written = known[0][0] if known[0] else None
-        if not isinstance(written, Tensor):
-            return True
-        return _is_plain(args[0]) or written.untyped_storage().data_ptr() in self._storages
+        return any(
+            _is_plain(tensor) or value.untyped_storage().data_ptr() in self._storages
+            for tensor, value in zip(written, real, strict=True)
+        )
 
-    def _forget(self, args: tuple[Any, ...]) -> None:
+    def _forget(self, written: list[Tensor]) -> None:
         """A write of something unknown: every tensor that shares the memory is unknown from here on."""
-        for leaf in pytree.tree_leaves(args):
-            value = self._known.get(leaf, None) if isinstance(leaf, Tensor) else None
+        for tensor in written:
+            value = self._known.get(tensor, None)
             if value is None:
                 continue
             place = value.untyped_storage().data_ptr()
@@ -140,6 +139,15 @@ class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if frame is None:
             return f"{answer} read while tracing"
         return f"{answer} read in {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
+
+
+def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensors that an operator writes into: itself in place, ``out=``, or each of a list."""
+    found: list[Any] = []
+    for position, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            found.append(args[position] if position < len(args) else kwargs.get(argument.name))
+    return [leaf for leaf in pytree.tree_leaves(found) if isinstance(leaf, Tensor)]
 
 
 def _is_plain(value: Any) -> bool:

@@ -43,7 +43,7 @@ def load(group: str, name: str) -> object | None:
         raise ExtensionError(f"{name!r} is provided by {where}: uninstall all but one of them")
     try:
         loaded: object = entries[0].load()
-    except Exception as error:  # the package's own code runs here
+    except (Exception, SystemExit) as error:  # the package's own code runs here
         raise ExtensionError(
             f"{name!r} is provided by {where}, which cannot be loaded: {type(error).__name__}: {error}"
         ) from error

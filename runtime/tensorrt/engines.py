@@ -118,7 +118,7 @@ def refusals(parser: Any, nodes: Mapping[str, OnnxNode]) -> list[str]:
 
     Args:
         parser: an ``OnnxParser`` after a failed parse, of any TensorRT from 10.
-        nodes: of the file, from :func:`.onnx_nodes.onnx_nodes`.
+        nodes: of the file, from :func:`..onnx_nodes.onnx_nodes`.
     """
     found = []
     for index in range(parser.num_errors):

@@ -80,7 +80,7 @@ def prune(graph: fx.Graph) -> list[str]:
     changed = []
     sites = [node for node in graph.nodes if node.op == "call_function" and is_transform(str(node.target))]
     for node in reversed(sites):  # the way back first: what wrote its zeros is dead then, and reads nothing
-        if _shrink(graph, node):
+        if node.users and _shrink(graph, node):  # a dead one fed only what was written over
             changed.append(node.name)
             graph.eliminate_dead_code()
     return changed

@@ -47,9 +47,9 @@ def factors(length: int) -> tuple[int, int] | None:
     return None
 
 
-def plan_stage(axis: Axis, rank: int) -> tuple[int, int] | None:
+def plan_stage(axis: Axis, kind: Kind, rank: int) -> tuple[int, int] | None:
     """Factors for a stage that is worth splitting; ``None`` leaves it dense."""
-    padded = axis.taken not in (axis.length, axis.length // 2 + 1)
+    padded = axis.taken != (axis.length // 2 + 1 if kind is Kind.C2R else axis.length)
     is_last = axis.dim == rank - 1
     if padded or axis.is_pruned or axis.length < (LONGEST_DENSE_LAST_AXIS if is_last else SHORTEST):
         return None
@@ -218,7 +218,7 @@ class Factored(Strategy):
     def declines(self, site: Site) -> str | None:
         """At least one axis must be worth splitting."""
         rank = len(site.input_shape)
-        if all(plan_stage(axis, rank) is None for axis in site.axes):
+        if all(plan_stage(axis, kind, rank) is None for axis, kind, _ in stages(site)):
             return "no axis is long, composite and unpadded enough to split"
         return None
 
@@ -227,7 +227,7 @@ class Factored(Strategy):
         total = Cost(0, 0, 0)
         rank = len(site.input_shape)
         for (axis, kind, is_real), shape in zip(stages(site), shapes_before(site), strict=True):
-            radix = plan_stage(axis, rank)
+            radix = plan_stage(axis, kind, rank)
             total += (
                 stage_cost(axis, kind, is_real, shape)
                 if radix is None
@@ -238,8 +238,8 @@ class Factored(Strategy):
     def summation_lengths(self, site: Site) -> tuple[int, ...]:
         """Two sums per split axis."""
         rank, found = len(site.input_shape), []
-        for axis, _, is_real in stages(site):
-            radix = plan_stage(axis, rank)
+        for axis, kind, is_real in stages(site):
+            radix = plan_stage(axis, kind, rank)
             parts = 1 if is_real else 2
             found += [axis.taken * parts] if radix is None else [radix[0] * parts, 2 * radix[1]]
         return tuple(found)
@@ -248,7 +248,7 @@ class Factored(Strategy):
         """Stage after stage, split where it pays."""
         rank = len(site.input_shape)
         for axis, kind, _ in stages(site):
-            radix = plan_stage(axis, rank)
+            radix = plan_stage(axis, kind, rank)
             if radix is None:
                 value = dense_stage(value, axis, kind, site.sign, bank)
             else:

@@ -101,3 +101,35 @@ def test_inputs_are_not(
     assert len(str(caught.value)) < 700
     printed = capsys.readouterr()
     assert "def forward" not in printed.out + printed.err, "no dump of the graph"
+
+
+def out_of_input(net: Reader, x: Tensor) -> Tensor:
+    written = torch.empty(2)
+    torch.maximum(x[0, :2], x[1, :2], out=written)
+    written.add_(1)
+    return x * (2.0 if written.min().item() > 0 else 5.0)
+
+
+def out_of_a_list(net: Reader, x: Tensor) -> Tensor:
+    written = [torch.zeros(2), torch.zeros(2)]
+    torch._foreach_add_(written, [x[0, :2], x[1, :2]])
+    return x * (2.0 if written[1].sum().item() > 0 else 5.0)
+
+
+@pytest.mark.parametrize("function", [out_of_input, out_of_a_list])
+def test_what_an_operator_writes_elsewhere_is_unknown_too(
+    function: Callable[[Reader, Tensor], Tensor],
+) -> None:
+    with pytest.raises(DynamicShapeError):
+        lower(Reader(function).eval(), (X,))
+
+
+def test_a_constant_written_into_out_is_read() -> None:
+    def function(net: Reader, x: Tensor) -> Tensor:
+        written = torch.zeros(2)
+        torch.mul(net.scale, 2, out=written)
+        return x * written.sum().item()
+
+    net = Reader(function).eval()
+    assert torch.equal(lower(net, (X,)).program.module()(X), X * 10)
+    assert net.scale.tolist() == [2.0, 3.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -161,3 +162,21 @@ def test_wrong_plans_are_refused_in_words(blocks: TwoBlocks) -> None:
         lower(blocks, INPUT, plan={"first": "factored"})
     with pytest.raises(LoweringError, match="1024"):
         lower(blocks, (torch.zeros(1, 2, 64, 64),), plan={"*": "flat"})
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.fft.fft(x + 0j, n=256, dim=-2),  # 129 of 256: as many as a half spectrum has
+        lambda x: torch.fft.rfft(x, n=256, dim=-2),
+        lambda x: torch.fft.irfft2(torch.fft.rfft2(x)[..., :65, :], s=(128, 144)),
+    ],
+)
+@pytest.mark.parametrize("strategy", [None, "separable"])
+def test_zeros_behind_half_of_a_signal_are_no_half_spectrum(
+    function: Callable[[Tensor], Tensor], strategy: str | None
+) -> None:
+    x = torch.randn(2, 129, 144, generator=torch.Generator().manual_seed(0))
+    twin = Twin(function).eval()
+    program = lower(twin, (x,), plan=None if strategy is None else {"*": strategy}).program
+    assert_close([v.detach() for v in as_tuple(program.module()(x))], twin(x.double()), 1e-5)

@@ -63,6 +63,7 @@ def test_an_entry_is_loaded_when_it_is_named(site: Path) -> None:
     [
         ("raise OSError('libfoo.so is missing')", r"pkg_bad 2\.0.*OSError: libfoo"),
         ("", "pkg_bad 2.0.*AttributeError"),
+        ("raise SystemExit('this module is a script')", "pkg_bad 2.0.*SystemExit"),
         ("def f(:", "pkg_bad 2.0.*SyntaxError"),
     ],
 )

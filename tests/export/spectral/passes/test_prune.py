@@ -90,3 +90,14 @@ def test_a_step_is_no_range() -> None:
 def test_a_runtimes_own_transform_declines() -> None:
     with pytest.raises(LoweringError, match="only some of its modes"):
         lowered(neural_operator, strategy="native")
+
+
+def test_a_transform_of_which_every_mode_is_written_over() -> None:
+    def function(x: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft(x)
+        out = torch.zeros_like(spectrum)
+        out[..., :4] = torch.fft.rfft(torch.fft.irfft(out))[..., :4]
+        out[..., :4] = spectrum[..., :4]
+        return torch.fft.irfft(out)
+
+    assert len(lowered(function).audit.rows) == 2

@@ -310,7 +310,7 @@ def test_a_baseline_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> No
 def test_a_report_in_place_of_a_baseline_is_named(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text(json.dumps({"version": "0.1.0", "machine": {}, "artifacts": []}))
-    with pytest.raises(BaselineError, match="is a report.*--update"):
+    with pytest.raises(BaselineError, match=r"is a report.*--update"):
         read_baseline(path)
 
 

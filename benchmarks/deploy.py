@@ -247,7 +247,7 @@ class _Run:
         return row
 
     def open(self, row: Row, stack: contextlib.ExitStack) -> None:
-        """Open what was built, or what stands in for it where this machine cannot run it."""
+        """Open the built artifact, or its stand-in if this machine cannot run it."""
         if row.artifact is None:
             return
         with _row_errors(row):

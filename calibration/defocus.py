@@ -39,7 +39,7 @@ def out_of_focus(pixels: Array, radius: float) -> Array:
 
 
 def in_turn(samples: Samples, radii: Sequence[float] = RADII) -> Samples:
-    """Return the tiles, put out of focus by one radius after the other: tile n by radius n, and again.
+    """Return the tiles defocused by the radii in turn: tile n by radius n, then from the first radius again.
 
     Args:
         samples: tiles, as a rule in focus.

@@ -89,7 +89,7 @@ def search(
 
 
 def _part(progress: Progress | None, start: int) -> Callable[[float, str], None]:
-    """Return what tells the progress of one half of the work, from 0 to 1."""
+    """Return a callback for the progress of one half of the work, from 0 to 1."""
 
     def told(share: float, what: str) -> None:
         if progress is not None:

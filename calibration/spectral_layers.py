@@ -1,9 +1,9 @@
-"""Whether layers of which nobody knows beforehand may compute in 8 bits: tried, on photos.
+"""Whether layers on a spectrum can compute in int8, decided by emulation on photos.
 
-A layer on a spectrum is such a layer. One coefficient holds the sum of a whole map, and a range that fits
-it may leave too few steps for the others; or not, where windows are small and features have little mean. So
-the whole program is emulated with these layers in 8 bits. Where the picture is not good enough, modules are
-ranked by what they alone lose, and the worst stay in floats until it is.
+One coefficient of a spectrum holds the sum of a whole feature map. A range that fits it may leave too few
+steps for the others, unless windows are small and features have little mean. The whole program is therefore
+emulated with these layers in int8. If the result is not accurate enough, modules are ranked by their own
+loss, and the worst stay in float until it is.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def refuse_lossy_layers(
     scales: Mapping[str, float],
     arrays: Sequence[Array],
 ) -> list[Layer]:
-    """Return ``layers``, those that must stay in floats with their reason.
+    """Return ``layers``; the doubtful ones that lose too much in int8 get a reason to stay in float.
 
     Args:
         program: the lowered program.
         layers: of the program; those with a reason already stay as they are.
-        doubtful: name of a layer that is to be tried -> why it may have to stay in floats.
+        doubtful: name of a layer to be tried in int8 -> why it may have to stay in float.
         scales: step of each tensor that a layer without a reason reads.
         arrays: tiles as the program takes them.
     """

@@ -132,7 +132,7 @@ class CalibrationTable:
         return dataclasses.replace(self, sections={key: self.section(key)})
 
     def range_of(self, key: ProgramKey, tensor: str) -> float:
-        """Return the magnitude of ``tensor`` that 127 stands for."""
+        """Return the magnitude of ``tensor`` that 127 represents."""
         return self.section(key).tensors[tensor].ranges[self.scheme]
 
     def scale(self, key: ProgramKey, tensor: str) -> float:

@@ -13,7 +13,7 @@ from .profile import Profile
 
 @dataclass(frozen=True)
 class Option:
-    """What a user may set about a target: its default, the form of a value, and what it is, in words.
+    """An option of a target: its default, the pattern of a value, and a description.
 
     ``profiles`` maps values to cost profiles, for those that ask for another program. ``offered`` are the
     only values there are, one or several of them by comma; empty if the form says all.

@@ -1,4 +1,4 @@
-"""What must not be computed in few bits, told by provenance: the transform a node belongs to, and its place.
+"""Which nodes must not compute in low precision, by provenance: a node's transform and its place.
 
 The lowering marks each node that a transform became. From there:
 

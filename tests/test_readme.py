@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from fdikp_edge.runtime import processor
+from fdikp_edge.runtime.installed import entry_points
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,7 +35,17 @@ BUILD = "python3 fdikp.bundle build"
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
     # A block without a language is a drawing, "text" a fragment, and Swift needs a Mac.
-    assert {kind for kind, _ in BLOCKS} <= {"", "shell", "python", "text", "swift"}
+    assert {kind for kind, _ in BLOCKS} <= {"", "shell", "python", "text", "swift", "toml"}
+
+
+def test_entry_points_are_in_groups_that_are_read() -> None:
+    groups = {
+        group
+        for kind, body in BLOCKS
+        if kind == "toml"
+        for group in tomllib.loads(body)["project"]["entry-points"]
+    }
+    assert groups == {entry_points.TARGETS}
 
 
 def test_every_command_is_of_a_kind_that_is_run() -> None:

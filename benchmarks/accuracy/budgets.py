@@ -50,7 +50,7 @@ STEP = 1 / 255
 """One step of an 8-bit sample."""
 
 BYTE_PSNR_DB = 70.0
-"""Most that is asked of ``uint8`` results: where the network's value lies near the middle between two bytes,
+"""Tolerance of ``uint8`` results: where the network's value lies near the middle between two bytes,
 a difference of 1e-6 turns one into the other, so 1 in 150 samples may be one step off."""
 
 

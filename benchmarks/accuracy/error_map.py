@@ -125,7 +125,7 @@ def picture(drawn: np.ndarray[Any, np.dtype[np.uint8]]) -> Image:
 
 
 def save(seen: Seen, folder: Path, name: str) -> dict[str, Any]:
-    """Write the map of what was seen, and the reference's picture beside it, into ``folder``.
+    """Write the error map and the reference image into ``folder``.
 
     Returns:
         :meth:`Seen.to_dict`, with ``map`` and ``reference``: the two files, relative to the folder above.

@@ -29,7 +29,7 @@ class Error:
         }
 
     def __str__(self) -> str:
-        """Return both figures in words."""
+        """Return both figures as text."""
         if not math.isfinite(self.max_abs):
             return "NaN or infinite"
         return f"{self.max_abs:.2e}, {self.psnr_db:.1f} dB"
@@ -61,7 +61,7 @@ class FirstDeparture:
 
 @dataclass(frozen=True)
 class Bisection:
-    """What was found; ``departure`` is ``None`` where the artifact keeps its budget."""
+    """Result of a bisection; ``departure`` is ``None`` if the artifact is within its budget."""
 
     artifact: Path
     against: str

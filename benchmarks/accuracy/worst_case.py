@@ -84,7 +84,7 @@ class WorstCase:
 
 
 def default_file(artifact: Path, folder: Path | None = None) -> Path:
-    """Return where the worst case of an artifact is kept: beside it, or in a folder."""
+    """Return the file of an artifact's worst case: next to the artifact, or in a folder."""
     return (folder or artifact.parent) / f"{artifact.name}.worst.png"
 
 

@@ -196,7 +196,7 @@ def kept_folder(path: Path) -> Path:
 
 
 def kept_artifact(path: Path, name: str, figures: Figures) -> Artifact | None:
-    """Return the artifact that a baseline was made of, or ``None`` if it was not kept.
+    """Return the artifact that a baseline was made from, or ``None`` if it was not kept.
 
     Raises:
         ArtifactError: it is damaged.

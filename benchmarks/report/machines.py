@@ -28,7 +28,7 @@ def machines(
 
 
 def name_rows(rows: Sequence[dict[str, Any]], whose: Sequence[str | None]) -> None:
-    """Name every row by what tells it from the others: network, size and machine only where they differ.
+    """Name every row; network, size and machine appear only where they differ between rows.
 
     ``short`` is its name without the machine, the same for what can be compared across machines.
     """

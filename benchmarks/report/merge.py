@@ -35,7 +35,7 @@ class Merged:
 
 
 def merge(paths: Sequence[Path], names: Sequence[str] = ()) -> Merged:
-    """Return one report made of several.
+    """Merge several reports into one.
 
     Every artifact carries its ``device``; what can be compared stands next to each other. ``comparison``
     lists for every model, target, precision and size what each device found. Paths are those on the devices,

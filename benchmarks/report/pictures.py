@@ -43,7 +43,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Viewer:
-    """A photo and what was made of it. ``slider``: whether all of them line up."""
+    """A photo and its deblurred versions. ``slider``: whether all of them line up."""
 
     before: Picture | None
     after: Sequence[Picture]

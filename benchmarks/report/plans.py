@@ -57,7 +57,7 @@ def plans(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _usual(plan: Iterable[Mapping[str, Any]]) -> str:
-    """The reason that most sites of a plan give, so that it is said once."""
+    """The most frequent reason of a plan's sites, which the report then states once."""
     reasons = [text for entry in plan if (text := say.words(entry.get("reason")))]
     return max(dict.fromkeys(reasons), key=reasons.count, default="")
 

@@ -136,7 +136,7 @@ def budget_share(parity: Mapping[str, Any]) -> float | None:
 
 
 def command(value: Any) -> str | None:
-    """Return a command of a report as one would type it; nothing where none is recorded."""
+    """Return a recorded command as a shell line; ``None`` if the report has none."""
     if isinstance(value, list):
         return shlex.join([say.words(part) or "" for part in value]) or None
     return say.words(value)

@@ -1,4 +1,4 @@
-"""Values of a report as text; ``None`` where the report holds no such value, for the page to say so."""
+"""Values of a report as text; ``None`` if the report has no such value; the page then shows it as missing."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def machine_line(machine: Mapping[str, Any]) -> str:
 
 
 def moment(value: Any) -> str | None:
-    """A date and time as people write them, where it is one."""
+    """A date and time in readable form; other text unchanged."""
     text = words(value)
     try:
         found = datetime.datetime.fromisoformat(text or "")

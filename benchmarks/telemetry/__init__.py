@@ -1,4 +1,4 @@
-"""What a device tells of itself while it works: power, temperatures, clocks, loads, throttling."""
+"""Sensor readings of a device under load: power, temperatures, clocks, loads, throttling."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class NvmlSource:
         self._nvml = nvml
 
     def read(self) -> Reading:
-        """Return what this GPU tells; a Jetson leaves some questions open."""
+        """Return the readings of this GPU; a Jetson does not provide all of them."""
         throttle: dict[str, float] = {}
         reasons = ctypes.c_ulonglong()
         if self._ask("nvmlDeviceGetCurrentClocksThrottleReasons", ctypes.byref(reasons)):

@@ -1,4 +1,4 @@
-"""Reads sensors beside the work, from a thread of its own."""
+"""Reads sensors during a measurement, in a separate thread."""
 
 from __future__ import annotations
 

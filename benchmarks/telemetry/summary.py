@@ -12,7 +12,7 @@ TOTAL_RAILS = ("VDD_IN", "VIN", "POM_5V_IN", "Power TOT", "TOT", "tot")
 """Rails through which all power of a module (VIN on Thor: of the whole board) goes, the best first."""
 
 CLOCK_FELL = 0.9
-"""A unit is said to have been slowed down when its clock falls under this part of what it began with."""
+"""A unit counts as throttled when its clock falls below this share of its initial value."""
 
 BUSY_PERCENT = 50.0
 """A clock counts only while its unit is at least this busy, where the load is known: idle units slow down."""
@@ -26,7 +26,7 @@ def power(during: Sequence[Reading], idle: Sequence[Reading]) -> dict[str, Any] 
 
     ``{"rails": {name: {"mean_mw", "max_mw", "idle_mw", "net_mw"}}, "total": {…, "of": "VDD_IN"}}``; the idle
     and net figures are ``None`` where no reading was taken before the run. Without a rail for all of it the
-    total is the sum of the rails there are, and ``of`` says so.
+    total is the sum of the available rails, as ``of`` states.
     """
     names = list(dict.fromkeys(name for reading in during for name in reading.power_mw))
     if not names:

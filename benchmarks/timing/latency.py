@@ -78,11 +78,11 @@ MOST_WARMING = 10.0
 
 
 def unstable(latency: Latency, conditions: Mapping[str, Any]) -> list[str]:
-    """Say why a measurement should not be called stable; nothing if it may.
+    """Return the reasons why a measurement is unstable; empty if it is stable.
 
     Args:
         latency: what was measured.
-        conditions: what :meth:`.machine.Watch.stop` returned after it. What it does not tell counts as fine.
+        conditions: what :meth:`.machine.Watch.stop` returned after it. Missing values count as good.
     """
     reasons = []
     if latency.n < LEAST_SAMPLES:

@@ -76,7 +76,7 @@ class Comparison:
         return found
 
     def __str__(self) -> str:
-        """Return the ratio with its interval, and the times, in words."""
+        """Return the ratio with its interval, and the times, as text."""
         middle, low, high = (f"{100 * (value - 1):+.1f}" for value in (self.ratio, self.low, self.high))
         # A handful of blocks gives an interval that is right, and says nothing.
         too_few = f"{self.blocks} of at least {FIRST_LOOK} blocks: too few for an interval"

@@ -1,4 +1,4 @@
-"""One query after another, as MLPerf Inference's single stream measures: nothing trimmed, sensors beside it.
+"""One query at a time, as in MLPerf Inference's single stream: no sample dropped, sensors read meanwhile.
 
 At least 1,024 queries and 60 seconds (github.com/mlcommons/inference_policies, "Scenarios", as of v5), after
 resting (for what the machine draws when idle) and soaking (until it is as warm as it gets). A shorter run is

@@ -1,4 +1,4 @@
-"""``fdikp-edge gate``: may what a report speaks of be released?"""
+"""``fdikp-edge gate``: check a report against a baseline before a release."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def _facts(passport: Passport) -> list[tuple[str, str]]:
 
 
 def contract_text(contract: TensorContract) -> str:
-    """Say in one line how a tensor is laid out."""
+    """Return a tensor contract as one line."""
     low, high = contract.value_range
     shape = "x".join(map(str, contract.shape))
     layout = f"{contract.dtype} {shape} {contract.layout}"

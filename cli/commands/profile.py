@@ -1,4 +1,4 @@
-"""``fdikp-edge profile``: an artifact's time by three clocks, with this machine's sensors beside it."""
+"""``fdikp-edge profile``: an artifact's latency on three clocks, with this machine's sensor readings."""
 
 from __future__ import annotations
 

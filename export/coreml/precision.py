@@ -1,4 +1,4 @@
-"""Where a float16 program stays in float32, and how coremltools is told.
+"""Where a float16 program stays in float32, and how this is passed to coremltools.
 
 The audit of the lowering says for every transform up to which input it can never overflow float16
 (``fp16_input_limit``). Here the inputs are measured on the program's samples

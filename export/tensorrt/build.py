@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from ..spectral import LoweredProgram
 
 WORKER = (sys.executable, "-m", "fdikp_edge.export.tensorrt.worker")
-"""The command that builds one engine, but for the folder that tells it what."""
+"""The command that builds one engine; its argument, the folder of the request, is appended."""
 
 PADDED = "{count} per group, which {title} pads to 4 in int8, with stored zeros of the feature map's size"
 """Why a grouped convolution stays in floats: seen in engines of 1.7.1, five megabytes for one of 96 maps of

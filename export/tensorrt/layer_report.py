@@ -1,4 +1,4 @@
-"""Which layers of a TensorRT engine compute in few bits, which stayed in float, and why. Needs no GPU.
+"""Which layers of a TensorRT engine compute in low precision, which stay in float, and why. Needs no GPU.
 
 An engine tells its layers through an inspector that must load it, for which a GPU is needed. But a builder
 that is asked for detailed profiling lists them in its log as well, with the type of each input and the ONNX

@@ -1,4 +1,4 @@
-"""What builders with weak typing (TensorRT 8.6 to 10) are told beside a float32 file: ranges and exceptions.
+"""Input of weakly typed builds (TensorRT 8.6 to 10) besides the float32 file: ranges and float32 layers.
 
 Ranges travel as TensorRT's own calibration cache, made from our table; layers that must not be narrowed as a
 list of names. Strongly typed builds need neither: there the types are in the file.

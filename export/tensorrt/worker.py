@@ -1,4 +1,4 @@
-"""Builds one TensorRT engine in a process of its own: ``python -m fdikp_edge.export.tensorrt.worker FOLDER``.
+"""Builds one TensorRT engine in a separate process: ``python -m fdikp_edge.export.tensorrt.worker FOLDER``.
 
 A builder is native code that prints where it likes, takes what memory it likes and may take its process with
 it; and Polygraphy serves one TensorRT per process. So :mod:`.build` puts ``request.json`` into a folder,

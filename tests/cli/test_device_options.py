@@ -31,3 +31,15 @@ def test_options_of_a_device_become_the_protocol() -> None:
     words = [f"--{setting.option}=7" for setting in SETTINGS.values()]
     made = protocol_of(parser("x.bundle").parse_args(["profile", *words]))
     assert {getattr(made, name) for name in SETTINGS} == {7} and made.warmup == Protocol().warmup
+
+
+def test_former_names_of_options_are_accepted_and_hidden(cli: Any) -> None:
+    options = parser("x.bundle").parse_args(["profile", "--most-seconds", "7"])
+    assert protocol_of(options).max_seconds == 7
+    for command, former in (("profile", "--most-seconds"), ("calibrate", "--sturdy")):
+        assert former not in cli(command, "--help").stdout
+        assert "No such option" not in cli(command, former, "--help").stderr
+    refused = cli("profile", "nowhere", "--most-seconds", "0")
+    assert refused.returncode == 2 and "0.05" in refused.stderr
+    refused = cli("calibrate", "nowhere", "--sturdy", "--size", "nonsense")
+    assert refused.returncode == 2 and "nonsense" in refused.stderr

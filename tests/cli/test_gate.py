@@ -154,7 +154,7 @@ def test_bad_input_is_a_message(report: Path, baseline: Path, tmp_path: Path, cl
         (["bisect", report / "half"], "--weights"),
         (["bisect", tmp_path / "none"], "no such folder"),
         (["report", "merge", report], "two reports"),
-        (["report", "merge", report, report, "--name", "one"], "one for each"),
+        (["report", "merge", report, report, "--name", "one"], "one name per report"),
         (["verify", report / "half", "--worst-case", "--golden"], "PyTorch"),
     ):
         done = cli(*words)

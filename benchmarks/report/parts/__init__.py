@@ -1,1 +1,1 @@
-"""What the HTML report is made of: style, script, and one template for each of its sections."""
+"""Parts of the HTML report: style, script, and one template per section."""

@@ -93,7 +93,7 @@ class Prepared:
         if self._made is None:
             models = []
             for profile in dict.fromkeys(row.profile for row, p in self.targets if p in row.calibrated):
-                with contextlib.suppress(Exception):  # which its own artifacts will meet, and tell of
+                with contextlib.suppress(Exception):  # which its own artifacts will meet and report
                     models.append(self.lowered(profile))
             self._made = calibrate(models)
         return self._made

@@ -3,7 +3,7 @@
     python -m fdikp_edge.models.evaluate --pairs DIR
     python -m fdikp_edge.models.evaluate --pairs DIR --model tiny --model run/weights.safetensors
 
-DIR holds the folders ``blur`` and ``sharp`` with files of the same names, or folders of that kind. For each
+DIR holds the folders ``blur`` and ``sharp`` with files of the same names, or several such folders. For each
 it prints the mean PSNR and SSIM (and LPIPS, where that package is installed) of the blurred pictures as they
 are, of each network, and of two classical methods that know the best radius; --json has every picture.
 Networks see the whole picture at once, padded by mirroring. Look at the pictures too: --crops DIR.

@@ -3,7 +3,7 @@
     python -m fdikp_edge.benchmarks.studies.precision_pairs --pairs DIR build/tiny-*-256x256
     python -m fdikp_edge.benchmarks.studies.precision_pairs --pairs DIR --limit 6 --json build/tiny-*-int8-*
 
-DIR holds the folders ``blur`` and ``sharp`` with files of the same names, or folders of that kind. One tile
+DIR holds the folders ``blur`` and ``sharp`` with files of the same names, or several such folders. One tile
 is taken of each photo, its middle, of the size that an artifact is built for; PyTorch eager in float32
 restores it, and so does each artifact. Parity is the difference of the two. What is lost is eager's PSNR
 against the sharp photo minus the artifact's (negative: the artifact is closer), and the same by radial

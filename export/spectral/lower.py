@@ -154,10 +154,10 @@ def _self_check(
     inputs = tuple(as_real(value).contiguous() for value in example_inputs)
     try:
         expected = module(*example_inputs)
-    except Exception as error:  # the network's own code runs here
+    except Exception as fault:  # the network's own code runs here
         raise LoweringError(
-            f"the network itself fails on the example inputs: {type(error).__name__}: {str(error)[:200]}"
-        ) from error
+            f"the network itself fails on the example inputs: {type(fault).__name__}: {str(fault)[:200]}"
+        ) from fault
     error = relative_error(program.module()(*inputs), expected)
     bound = largest_error(lowered.graph_module.graph)
     if error <= bound:

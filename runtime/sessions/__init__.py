@@ -73,7 +73,7 @@ def open_stand_in(artifact: Artifact, *, threads: int | None = None) -> Session 
 def _class_for(artifact: Artifact, table: Mapping[str, str], attribute: str) -> type[Session] | None:
     """Return the class that a table, or the row of another installed package, names for an artifact's target.
 
-    A device has no target table, so the row is not imported as a type: it has the attribute, or it has not.
+    A device has no target table, so the row is not imported as a type; only the attribute is looked up.
 
     Raises:
         ExtensionError: the package's row or class cannot be loaded, or is not what it should be.

@@ -38,7 +38,7 @@ def load(
     Args:
         variant_or_checkpoint: a variant ("tiny", "small", "base"), or the path of a .safetensors, .pth or .pt
             file. A variant's name is never taken for a path; write ``./tiny`` for that.
-        variant: for a file: which variant it holds, where the file does not state it and its shapes should not
+        variant: for a file: which variant it holds, where the file does not say and its shapes should not
             decide.
         seed: for a variant: ignore any trained weights and take the initial values of this seed.
 

@@ -72,7 +72,7 @@ def _stft(context: Context, signal: Value, *given: Any, **named: Any) -> Pair | 
     scale = n_fft**-0.5 if read["normalized"] else 1.0
     frame = _frame(context, read, n_fft // 2 + 1 if onesided else n_fft, scale)
     left, right = _signal_margin(frame, read)
-    signal = _each(signal, lambda p: p.to(dtype))
+    signal = _each(signal, lambda p: _cast(p, dtype))
     flat = _each(signal, lambda p: _padded(p.reshape(-1, p.shape[-1]), left, right, read.get("pad_mode")))
     if frame.window_is_constant:
         kernels = _constant(context, "kernels", lambda: _analysis(frame, True)[:, None, :], dtype)
@@ -96,7 +96,7 @@ def _istft(context: Context, spectrum: Pair, *given: Any, **named: Any) -> Tenso
     frame = _frame(context, read, n_fft if to_complex else n_fft // 2 + 1, scale)
     lone = spectrum.re.dim() == 2
     dtype = context.real_dtype
-    z = spectrum.map(lambda p: (p.unsqueeze(0) if lone else p).narrow(1, 0, frame.bins).to(dtype))
+    z = spectrum.map(lambda p: _cast((p.unsqueeze(0) if lone else p).narrow(1, 0, frame.bins), dtype))
     count = z.re.shape[2]
     whole = n_fft + frame.hop * (count - 1)
     start = n_fft // 2 if read["center"] else 0
@@ -234,3 +234,7 @@ def _each(value: Value, function: Any) -> Value:
 
 def _one_channel(part: Tensor) -> Tensor:
     return part.unsqueeze(1)
+
+
+def _cast(part: Tensor, dtype: torch.dtype) -> Tensor:
+    return part if part.dtype == dtype else part.to(dtype)  # a cast to its own dtype would stay as a node

@@ -65,6 +65,7 @@ def test_forward(options: dict[str, Any], given: bool) -> None:
     lowered = check(options, SIGNAL, False, given)
     if not given:
         assert lowered.audit.operators["aten.conv1d.default"] == 2, "one convolution for each part"
+        assert "aten.to.dtype" not in lowered.audit.operators
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["buffer", "input"])

@@ -226,7 +226,7 @@ def test_a_target_that_cannot_be_built_or_run_is_a_row_that_says_why(
         "onnx": targets.get_target("onnx"),
         "absent": row_of("absent", build_needs=(absent,)),
         "elsewhere": row_of("elsewhere", run_needs=(absent,)),
-        "broken": row_of("broken", builder=".census:check_census"),
+        "broken": row_of("broken", builder=".forbidden:check_census"),
     }
     monkeypatch.setattr(targets, "TARGETS", rows)
     report = deploy(blend(), tmp_path / "out", targets=["all"], photo=photo)
@@ -248,15 +248,15 @@ def test_a_target_that_cannot_be_built_or_run_is_a_row_that_says_why(
 def test_an_artifact_over_its_budget_fails_and_says_so(
     blend: Blend, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fdikp_edge.export import build
+    from fdikp_edge.export import lowered as lowering
 
-    honest = build.lower_model
+    honest = lowering.lower_model
 
     def other_weights(model: nn.Module, *args: Any, **options: Any) -> Any:
         lowered = honest(blend(bias=0.01), *args, **options)
         return dataclasses.replace(lowered, deployable=honest(model, *args, **options).deployable)
 
-    monkeypatch.setattr(build, "lower_model", other_weights)
+    monkeypatch.setattr(lowering, "lower_model", other_weights)
     report = deploy(blend(), tmp_path, photo=photo)
     (row,) = report.rows
     assert row.state == "failed" and not report.ok

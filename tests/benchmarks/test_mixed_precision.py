@@ -132,7 +132,7 @@ def test_without_a_profile_the_figures_are_called_an_estimate(
 def test_a_runtime_that_is_not_the_real_one_is_not_timed(lowered: LoweredModel) -> None:
     pytest.importorskip("coremltools")
     target = get_target("coreml")
-    with pytest.raises(TargetUnavailableError, match="says nothing"):
+    with pytest.raises(TargetUnavailableError, match="not timed"):
         Stopwatch(lowered.for_profile(target.profile), target, threads=1)
 
 

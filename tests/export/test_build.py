@@ -125,7 +125,7 @@ def test_an_artifact_is_replaced_only_when_asked(lowered: LoweredModel, tmp_path
 
 
 def test_nothing_is_left_of_a_build_that_fails(lowered: LoweredModel, tmp_path: Path) -> None:
-    broken = dataclasses.replace(get_target("onnx"), builder=".census:check_census")
+    broken = dataclasses.replace(get_target("onnx"), builder=".forbidden:check_census")
     with pytest.raises(TypeError):
         build_artifact(lowered, broken, "fp32", tmp_path / "a")
     assert list(tmp_path.iterdir()) == []

@@ -108,7 +108,7 @@ def test_a_result_that_is_not_finite_is_the_worst(make_artifact: Callable[..., A
 def test_a_kept_file_of_another_size_is_refused(clipped: Any, tmp_path: Path) -> None:
     file = tmp_path / "worst.png"
     write_photo(file, Photo(np.zeros((16, 16, 3), np.uint8)))
-    with open_session(clipped, threads=1) as session, pytest.raises(ImageError, match="another size"):
+    with open_session(clipped, threads=1) as session, pytest.raises(ImageError, match="size differs"):
         find_worst(session, identity, file=file)
 
 

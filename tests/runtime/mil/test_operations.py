@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -92,6 +93,8 @@ def test_equals_torch(name: str, data: st.DataObject) -> None:
 def test_equals_what_coremltools_infers(name: str, data: st.DataObject) -> None:
     pytest.importorskip("coremltools")
     arguments, wanted = drawn(name, data)
+    if name == "concat":  # coremltools 9 infers plain concatenation whatever `interleave` says
+        hypothesis.assume(not arguments["interleave"])
     inference = inferred(name, arguments)
     if inference is not None:
         agree([np.reshape(i, w.shape) for i, w in zip(inference, wanted, strict=True)], wanted)

@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 from fdikp_edge.benchmarks.accuracy.parity import verify
-from fdikp_edge.calibration.emulate import Int8Runner, psnr_db
+from fdikp_edge.calibration.emulate import Int8Runner
 from fdikp_edge.calibration.levels import LEVELS, REDUCED_LEVELS
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.calibration.table import CalibrationTable
@@ -22,6 +22,7 @@ from fdikp_edge.export.onnx import build as target
 from fdikp_edge.export.targets import get_target
 from fdikp_edge.runtime import processor
 from fdikp_edge.runtime.artifact import Artifact
+from fdikp_edge.runtime.pixels import psnr_db
 from fdikp_edge.runtime.sessions import open_session
 from onnx import TensorProto, numpy_helper
 from spectral_net import SIZE

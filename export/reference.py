@@ -3,38 +3,61 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..runtime.photo import Array
 from .contracts import Deployable
 
 Arithmetic = Literal["float32", "float64"]
 
 
 class Reference:
-    """Runs a :class:`Deployable` eagerly, numpy in and numpy out, on the input its contract describes.
+    """Runs a :class:`Deployable` eagerly, numpy in and numpy out, on the inputs its contracts describe.
 
     The float64 copy is made when first asked for. It takes the same input: what a user has is the photo, so
     its rounding to float32 or to bytes belongs to neither side.
     """
 
-    def __init__(self, deployable: Deployable) -> None:
-        """Take a network in eval mode."""
+    def __init__(self, deployable: Deployable, outputs: Sequence[str] = ()) -> None:
+        """Take a network in eval mode; ``outputs`` are the names of its results, its own where not given."""
         self._single = deployable
+        self._outputs = tuple(outputs)
         self._double: Deployable | None = None
 
-    def __call__(self, x: np.ndarray[Any, Any], arithmetic: Arithmetic = "float32") -> np.ndarray[Any, Any]:
-        """Return the network's answer: uint8 for ``uint8_nhwc``, else an array of dtype ``arithmetic``."""
+    @overload
+    def __call__(self, x: Array, arithmetic: Arithmetic = "float32") -> Array: ...
+
+    @overload
+    def __call__(self, x: Mapping[str, Array], arithmetic: Arithmetic = "float32") -> dict[str, Array]: ...
+
+    def __call__(
+        self, x: Array | Mapping[str, Array], arithmetic: Arithmetic = "float32"
+    ) -> Array | dict[str, Array]:
+        """Return the network's results.
+
+        Args:
+            x: arrays by name; or the array itself, for a network of one input and one output.
+            arithmetic: ``float32`` or ``float64``.
+
+        Returns:
+            Arrays by name, or the array itself if ``x`` is one. Pictures are uint8 for ``uint8_nhwc``; other
+            floats have the dtype ``arithmetic``.
+        """
         model = self._single if arithmetic == "float32" else self._in_double()
-        image = torch.from_numpy(np.ascontiguousarray(x))
-        if image.is_floating_point():
-            image = image.to(getattr(torch, arithmetic))
+        arrays = [x[spec.name] for spec in model.specs] if isinstance(x, Mapping) else [x]
+        tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+        wide = getattr(torch, arithmetic)
         with torch.no_grad():
-            result: np.ndarray[Any, Any] = model(image).contiguous().numpy()
-        return result
+            results = model(*(t.to(wide) if t.is_floating_point() else t for t in tensors))
+        results = results if isinstance(results, tuple) else (results,)
+        names = self._outputs or [spec.name for spec in model.described]
+        found = {name: _array(result) for name, result in zip(names, results, strict=True)}
+        return found if isinstance(x, Mapping) else next(iter(found.values()))
 
     def _in_double(self) -> Deployable:
         if self._double is None:
@@ -42,6 +65,13 @@ class Reference:
             cast(Any, double)._apply(_widen)
             self._double = double
         return self._double
+
+
+def _array(result: Tensor) -> Array:
+    # A complex result is real with a last axis of 2 in the lowered program.
+    real = torch.view_as_real(result) if result.is_complex() else result
+    array: Array = real.contiguous().numpy()
+    return array
 
 
 def _widen(tensor: Tensor) -> Tensor:

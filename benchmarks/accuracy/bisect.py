@@ -22,11 +22,11 @@ from ...export.targets import get_target
 from ...runtime.artifact import Artifact
 from ...runtime.errors import BadInputError, CheckFailedError, FdikpEdgeError
 from ...runtime.images import read_photo
-from ...runtime.passport import TensorContract
 from ...runtime.photo import Array, Photo
 from ...runtime.pixels import crop, psnr_db
 from ...runtime.progress import Progress
 from ...runtime.sessions import available_threads
+from ...runtime.tensors import TensorContract, described
 from .budgets import Budget, budget_for
 from .first_departure import NOT_FINITE_DB, Bisection, Error, FirstDeparture
 from .parity import as_picture
@@ -68,6 +68,11 @@ def bisect(
     began = time.perf_counter()
     say = progress or (lambda done, total, now: None)
     passport = artifact.passport
+    if len(passport.inputs) != 1 or len(passport.outputs) != 1 or not passport.output.has_colors:
+        raise BadInputError(
+            f"{artifact.path}: bisection follows one input to one picture; this artifact takes "
+            f"{described(passport.inputs)} and returns {described(passport.outputs)}"
+        )
     row, count = get_target(passport.target), threads or available_threads()
     if against is not None and _images(against) != _images(artifact):
         raise BadInputError(
@@ -280,7 +285,8 @@ def _images(artifact: Artifact) -> list[TensorContract]:
 
 def _inputs(artifact: Artifact, photos: Sequence[Path | Photo]) -> list[tuple[str, Array]]:
     if not photos:
-        return [("its recorded photo", artifact.golden()[0])]
+        (recorded,) = artifact.golden()[0].values()
+        return [("its recorded photo", recorded)]
     found = []
     for number, given in enumerate(photos):
         photo = given if isinstance(given, Photo) else read_photo(given)

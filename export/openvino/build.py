@@ -53,7 +53,7 @@ def build(
     """Write ``model.xml`` and ``model.bin`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
     Weights are stored in the precision asked for, or in fewer bytes where these stand for the same numbers
-    (see :mod:`.storage`). The input is ``image``, the output ``deblurred``. ``options``: as
+    (see :mod:`.storage`). ``options``: as
     :func:`..onnx.build.build` takes them.
     """
     import openvino

@@ -47,14 +47,23 @@ class LoweredProgram:
 
     ``program`` takes and returns what the original module does, computes in the same dtype, and holds no
     complex value, no ``torch.fft`` operator (unless a site was asked to stay ``native``), no symbolic shape
-    and no branch. ``samples`` returns inputs that show what the program is used on; where none
-    were given, those that it was traced with.
+    and no branch. ``samples`` returns inputs that show what the program is used on, each a tensor per input;
+    where none were given, those that it was traced with. ``inputs`` and ``outputs`` are what files built from
+    it call them.
     """
 
     program: ExportedProgram
     plan: Plan
     audit: Audit
-    samples: Callable[[], Sequence[Tensor]]
+    samples: Callable[[], Sequence[tuple[Tensor, ...]]]
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Name inputs and outputs as the program does, where no names were given."""
+        inputs, outputs = end_names(self.program)
+        object.__setattr__(self, "inputs", self.inputs or inputs)
+        object.__setattr__(self, "outputs", self.outputs or outputs)
 
     @cached_property
     def sha256(self) -> str:
@@ -138,7 +147,15 @@ def lower(
         check = _self_check(program, module, example_inputs, lowered)
     notes = (*_complex_ends(exported), *(f"constant: {line}" for line in baked))
     audit = audit_program(program, made, check, fusions.records, notes)
-    return LoweredProgram(program, made, audit, samples=lambda: inputs[:1])
+    return LoweredProgram(program, made, audit, samples=lambda: [inputs])
+
+
+def end_names(program: ExportedProgram) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return names for the inputs of a program, those of its nodes, and for its outputs, which have none."""
+    signature = program.graph_signature
+    count = len(signature.user_outputs)
+    outputs = ("output",) if count == 1 else tuple(f"output_{index}" for index in range(count))
+    return tuple(map(str, signature.user_inputs)), outputs
 
 
 def _self_check(

@@ -1,0 +1,3 @@
+"""What any network says of itself."""
+
+from .stub import of as of

@@ -92,9 +92,9 @@ class Deployable(nn.Module):
                 raise BadInputError("the network returned an empty list instead of images")
             result = result[-1]
         if not isinstance(result, Tensor) or result.shape != x.shape:
-            found = list(result.shape) if isinstance(result, Tensor) else type(result).__name__
+            returned = list(result.shape) if isinstance(result, Tensor) else type(result).__name__
             raise BadInputError(
                 f"the network must return an image of its input's shape {list(x.shape)} (or a list of them, "
-                f"finest last), not {found}"
+                f"finest last), not {returned}"
             )
         return result

@@ -115,13 +115,13 @@ def verify(
         if progress is not None:
             progress(number, len(chosen), name)
         x = crop(photo, session.input)
-        found = as_picture(session.run(x), session.output, name)
+        output = as_picture(session.run(x), session.output, name)
         single = as_picture(reference(x), session.output, name)
         double = as_picture(reference(x, "float64"), session.output, name)
-        differences.append(compare(found, single, name))
+        differences.append(compare(output, single, name))
         if seen is not None:
-            seen(differences[-1], found, single)
-        doubles.append((found - double, single - double))
+            seen(differences[-1], output, single)
+        doubles.append((output - double, single - double))
     return _worst(differences, _against_double(doubles), session)
 
 
@@ -134,20 +134,20 @@ def verify_golden(session: Session) -> Parity:
     """
     x, recorded = session.artifact.golden()
     name = "golden input"
-    found = as_picture(session.run(x), session.output, name)
-    return _worst([compare(found, as_picture(recorded, session.output, name), name)], None, session)
+    output = as_picture(session.run(x), session.output, name)
+    return _worst([compare(output, as_picture(recorded, session.output, name), name)], None, session)
 
 
-def compare(found: Array, expected: Array, photo: str) -> Difference:
+def compare(output: Array, expected: Array, photo: str) -> Difference:
     """Measure the difference of two pictures (height x width x 3, float64, white at 1)."""
-    size = np.abs(found - expected)
+    size = np.abs(output - expected)
     return Difference(
         photo=photo,
         max_abs=float(size.max()),
         mean_abs=float(size.mean()),
-        psnr_db=psnr_db(found, expected),
-        ssim=ssim(found, expected) if min(found.shape[:2]) >= 11 else 1.0,
-        bands=tuple(bands(found, expected)),
+        psnr_db=psnr_db(output, expected),
+        ssim=ssim(output, expected) if min(output.shape[:2]) >= 11 else 1.0,
+        bands=tuple(bands(output, expected)),
     )
 
 

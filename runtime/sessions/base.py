@@ -149,10 +149,10 @@ def import_runtime(module: str, target: str, install: str) -> ModuleType:
 
 def refused(artifact: Artifact, runtime: str, error: Exception) -> ArtifactError:
     """Return the error for a model that a runtime would not load, with the first line of what it said."""
-    said = str(error).strip().splitlines()
+    lines = str(error).strip().splitlines()
     return ArtifactError(
         f"{artifact.path}: {runtime} cannot load {artifact.passport.model_file}: "
-        f"{said[0] if said else type(error).__name__}. Export the artifact again, or update {runtime}"
+        f"{lines[0] if lines else type(error).__name__}. Export the artifact again, or update {runtime}"
     )
 
 
@@ -167,9 +167,9 @@ def check_ports(artifact: Artifact, inputs: list[Port], outputs: list[Port]) -> 
         ("output", artifact.passport.output, outputs),
     ):
         promised = (contract.name, list(contract.shape), contract.dtype)
-        found = [(name, list(shape), dtype) for name, shape, dtype in ports]
-        if found != [promised]:
+        actual = [(name, list(shape), dtype) for name, shape, dtype in ports]
+        if actual != [promised]:
             raise ArtifactError(
-                f"{artifact.path}: {artifact.passport.model_file} has the {kind} {found}, the passport says "
+                f"{artifact.path}: {artifact.passport.model_file} has the {kind} {actual}, the passport says "
                 f"{promised}. Export the artifact again"
             )

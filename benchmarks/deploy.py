@@ -333,17 +333,17 @@ def _possible(pairs: Sequence[tuple[Target, str]]) -> list[tuple[Target, str]]:
     Raises:
         TargetUnavailableError: there is none; says why each cannot.
     """
-    found, problems = [], []
+    possible, problems = [], []
     for target, precision in pairs:
         try:
             target.check(precision)
         except TargetUnavailableError as error:
             problems.append(str(error))
         else:
-            found.append((target, precision))
-    if not found:
+            possible.append((target, precision))
+    if not possible:
         raise TargetUnavailableError(f"nothing can be built here: {'; '.join(problems)}")
-    return found
+    return possible
 
 
 @contextlib.contextmanager
@@ -363,9 +363,9 @@ def _row_errors(row: Row) -> Iterator[None]:
     except FdikpEdgeError as error:
         row.state, row.reason, row.reason_code = "failed", str(error), "error"
     except Exception as error:  # a converter or runtime broke in a way of its own
-        said = str(error).strip().splitlines()
+        lines = str(error).strip().splitlines()
         row.state, row.reason_code = "failed", "error"
-        row.reason = f"{type(error).__name__}: {said[0] if said else 'no message'}"
+        row.reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 @contextlib.contextmanager

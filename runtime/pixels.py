@@ -104,13 +104,13 @@ def mirrored(pixels: Array, size: tuple[int, int]) -> Array:
     return pixels
 
 
-def psnr_db(found: Array, expected: Array) -> float:
+def psnr_db(actual: Array, expected: Array) -> float:
     """Return the peak signal-to-noise ratio in decibels, at most 200 (equal pictures).
 
-    White is 1, and 255 where ``found`` holds bytes. -200 where a value is not finite.
+    White is 1, and 255 where ``actual`` holds bytes. -200 where a value is not finite.
     """
-    white = 255.0 if found.dtype == "uint8" else 1.0
-    error = float((((found.astype(np.float64) - expected) / white) ** 2).mean())
+    white = 255.0 if actual.dtype == "uint8" else 1.0
+    error = float((((actual.astype(np.float64) - expected) / white) ** 2).mean())
     if not math.isfinite(error):
         return -PSNR_LIMIT_DB
     return PSNR_LIMIT_DB if error == 0 else min(PSNR_LIMIT_DB, -10 * math.log10(error))

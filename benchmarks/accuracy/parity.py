@@ -169,16 +169,16 @@ def compare_recorded(
     return summarise(outputs, session)
 
 
-def compare(found: Array, expected: Array, photo: str) -> Difference:
+def compare(output: Array, expected: Array, photo: str) -> Difference:
     """Measure the difference of two pictures (height x width x 3, float64, white at 1)."""
-    size = np.abs(found - expected)
+    size = np.abs(output - expected)
     return Difference(
         photo=photo,
         max_abs=float(size.max()),
         mean_abs=float(size.mean()),
-        psnr_db=psnr_db(found, expected),
-        ssim=ssim(found, expected) if min(found.shape[:2]) >= 11 else 1.0,
-        bands=tuple(bands(found, expected)),
+        psnr_db=psnr_db(output, expected),
+        ssim=ssim(output, expected) if min(output.shape[:2]) >= 11 else 1.0,
+        bands=tuple(bands(output, expected)),
     )
 
 

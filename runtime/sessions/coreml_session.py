@@ -173,13 +173,13 @@ def placement(model: Any, units: Any) -> str:
     from coremltools.models.compute_plan import MLComputePlan
 
     plan = MLComputePlan.load_from_path(path=str(Path(model.get_compiled_model_path())), compute_units=units)
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for operation in plan.model_structure.program.functions["main"].block.operations:
         usage = plan.get_compute_device_usage_for_mlprogram_operation(operation)
         if usage is not None:
             kind = type(usage.preferred_compute_device).__name__
-            found[_UNITS.get(kind, kind)] += 1
-    return ", ".join(f"{unit} {count}" for unit, count in found.most_common())
+            counts[_UNITS.get(kind, kind)] += 1
+    return ", ".join(f"{unit} {count}" for unit, count in counts.most_common())
 
 
 def _as_promised(array: Array, contract: TensorContract) -> Array:

@@ -61,9 +61,9 @@ def layers_of_events(
         if event.get("cat") == "Node" and name.endswith(KERNEL):
             key = (name.removesuffix(KERNEL), str(event.get("args", {}).get("op_name", "")))
             seen.setdefault(key, []).append(float(event.get("dur", 0.0)) / 1e3)
-    found = []
+    layers = []
     for (name, operator), times in seen.items():
         counted = times[len(times) // runs :] if len(times) >= runs > 1 else times
         share = max(1, runs - 1) if len(times) >= runs > 1 else runs
-        found.append(Layer(name, operator, module_of(name, operator, modules), sum(counted) / share))
-    return found
+        layers.append(Layer(name, operator, module_of(name, operator, modules), sum(counted) / share))
+    return layers

@@ -75,8 +75,8 @@ def compile_config(threads: int) -> dict[str, str | int]:
 
 
 def _ports(ports: Any) -> list[Port]:
-    found = []
+    result = []
     for port in ports:
         shape = list(port.shape) if not port.partial_shape.is_dynamic else [str(port.partial_shape)]
-        found.append((port.any_name, shape, _DTYPES.get(kind := port.element_type.get_type_name(), kind)))
-    return found
+        result.append((port.any_name, shape, _DTYPES.get(kind := port.element_type.get_type_name(), kind)))
+    return result

@@ -84,10 +84,10 @@ class TensorRtSession(Session):
         if self._features.has_engine_validity:
             validity, notes = runtime.get_engine_validity(data[: runtime.engine_header_size])
             if validity == self._trt.EngineValidity.INVALID:
-                raise refused(self.artifact, title, ValueError(f"{log.said()} ({notes})"))
+                raise refused(self.artifact, title, ValueError(f"{log.reason()} ({notes})"))
         engine = runtime.deserialize_cuda_engine(data)
         if engine is None:
-            raise refused(self.artifact, title, ValueError(log.said()))
+            raise refused(self.artifact, title, ValueError(log.reason()))
         self._stack.callback(setattr, self, "_engine", None)
         self._engine = engine
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
@@ -100,7 +100,7 @@ class TensorRtSession(Session):
         self._stack.callback(setattr, self, "_context", None)  # before the stream it works on
         self._context = self._make_context(engine)
         if self._context is None:
-            raise DeviceError(f"{self.artifact.path}: {title} cannot run the engine: {log.said()}")
+            raise DeviceError(f"{self.artifact.path}: {title} cannot run the engine: {log.reason()}")
         self._marks = tuple(self._stack.enter_context(self._cuda.event()) for _ in range(2))
         self._sources = {contract.name: self._buffers(contract) for contract in self.inputs}
         self._results = {contract.name: self._buffers(contract) for contract in self.outputs}
@@ -229,7 +229,7 @@ class _Log:
     problem = ""
     remark = ""
 
-    def said(self) -> str:
+    def reason(self) -> str:
         """Return the last problem, or else the last remark, or that there was none."""
         return self.problem or self.remark or "it gave no reason"
 

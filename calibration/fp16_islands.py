@@ -218,8 +218,7 @@ def _widen(
     everything = {name for names in modules.values() for name in names}
     first, right = arrays[:1], expected[:1]
     alone = {
-        m: emulated(first, right, everything - names | set(float32_layers))
-        for m, names in modules.items()
+        m: emulated(first, right, everything - names | set(float32_layers)) for m, names in modules.items()
     }
     for module, lost in sorted(alone.items(), key=lambda item: item[1]):
         reason = f"module {module or 'root'} alone reduces the PSNR to {lost:.0f} dB in float16"

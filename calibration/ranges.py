@@ -24,7 +24,6 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from ..runtime.errors import CalibrationError
-from ..runtime.photo import Array
 from .layers import module_of
 from .levels import LEVELS
 from .runner import Feed, Runner

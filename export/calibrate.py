@@ -18,6 +18,7 @@ from ..calibration.fp16_islands import Transform
 from ..calibration.layers import LEAST_WORK, LINEAR, NO_FASTER, module_of
 from ..calibration.mixed_precision import Bounds, LayerTime, MixedPrecision, Times
 from ..calibration.mixed_precision_search import search, times_by_work
+from ..calibration.runner import Feed
 from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
 from ..calibration.table import (
     CalibrationTable,
@@ -26,7 +27,6 @@ from ..calibration.table import (
     calibrate_program,
     describe_samples,
 )
-from ..calibration.runner import Feed
 from ..models import zoo
 from ..models.sources.base import NetworkSource
 from ..runtime.inputs import Sample
@@ -155,7 +155,9 @@ class Chosen:
         if isinstance(samples, Samples):
             return cls(inputs_of(model, samples), describe_samples(samples), samples.warnings)
         given = samples_of(model.source, model.inputs, photos or ()) if samples is None else samples
-        return cls.of_arrays(model, given, noise=samples is None and not has_samples(model.source, model.inputs))
+        return cls.of_arrays(
+            model, given, noise=samples is None and not has_samples(model.source, model.inputs)
+        )
 
     @classmethod
     def of_arrays(cls, model: LoweredModel, samples: Sequence[Sample], *, noise: bool = False) -> Chosen:

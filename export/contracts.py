@@ -131,17 +131,17 @@ class Deployable(nn.Module):
         if len(tensors) != len(self.specs):
             raise BadInputError(f"the network takes {len(self.specs)} inputs, got {len(tensors)}")
         taken = [self._taken(x, spec) for x, spec in zip(tensors, self.specs, strict=True)]
-        found = _flat(self._finest(self.model(*taken), taken[0]), "")
-        if not found:
+        leaves = _flat(self._finest(self.model(*taken), taken[0]), "")
+        if not leaves:
             raise BadInputError("the network returned no tensor")
-        if len(self.outputs) > len(found):
+        if len(self.outputs) > len(leaves):
             raise BadInputError(
-                f"the network returns {len(found)} tensors; {len(self.outputs)} names were given: "
+                f"the network returns {len(leaves)} tensors; {len(self.outputs)} names were given: "
                 f"{', '.join(self.outputs)}"
             )
         results = []
-        for index, (name, tensor) in enumerate(found):
-            named = self.outputs[index] if index < len(self.outputs) else _plain(name, len(found))
+        for index, (name, tensor) in enumerate(leaves):
+            named = self.outputs[index] if index < len(self.outputs) else _plain(name, len(leaves))
             if named in {spec.name for spec in self.specs}:
                 named = f"{named}_out"  # a file names its inputs and outputs in one list
             results.append(Result(self._described(named, tensor, taken[0]), tensor))

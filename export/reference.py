@@ -56,8 +56,8 @@ class Reference:
             results = model(*(t.to(wide) if t.is_floating_point() else t for t in tensors))
         results = results if isinstance(results, tuple) else (results,)
         names = self._outputs or [spec.name for spec in model.described]
-        found = {name: _array(result) for name, result in zip(names, results, strict=True)}
-        return found if isinstance(x, Mapping) else next(iter(found.values()))
+        named = {name: _array(result) for name, result in zip(names, results, strict=True)}
+        return named if isinstance(x, Mapping) else next(iter(named.values()))
 
     def _in_double(self) -> Deployable:
         if self._double is None:

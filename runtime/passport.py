@@ -225,27 +225,27 @@ def _check_version(data: Mapping[str, Any]) -> None:
 
 def _from_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return a passport of version 1 with the keys of version 2; other values as they are, to be checked."""
-    found = {"image_contract": None, "source": None, **data}
+    content = {"image_contract": None, "source": None, **data}
     for key in ("input", "output"):
-        if key in found:
-            found[f"{key}s"] = [found.pop(key)]
-    if found.get("golden") is not None:
-        names = read.record(found["golden"], "golden", ["input", "output"])
-        found["golden"] = {f"{key}s": [name] for key, name in names.items()}
-    return found
+        if key in content:
+            content[f"{key}s"] = [content.pop(key)]
+    if content.get("golden") is not None:
+        names = read.record(content["golden"], "golden", ["input", "output"])
+        content["golden"] = {f"{key}s": [name] for key, name in names.items()}
+    return content
 
 
 def _as_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
     """Undo :func:`_from_version_1`: a device's older release goes on reading an artifact that is amended."""
-    found = dict(data)
+    content = dict(data)
     for key in ("input", "output"):
-        (found[key],) = found.pop(f"{key}s")
-    if found["golden"] is not None:
-        found["golden"] = {key.removesuffix("s"): names[0] for key, names in found["golden"].items()}
-    del found["source"]
-    if found["image_contract"] is None:
-        del found["image_contract"]  # which the first releases did not write
-    return found
+        (content[key],) = content.pop(f"{key}s")
+    if content["golden"] is not None:
+        content["golden"] = {key.removesuffix("s"): names[0] for key, names in content["golden"].items()}
+    del content["source"]
+    if content["image_contract"] is None:
+        del content["image_contract"]  # which the first releases did not write
+    return content
 
 
 def _golden(value: Any, where: str) -> dict[str, list[str]]:

@@ -118,10 +118,10 @@ def several(value: Any, where: str, most: int = 64) -> tuple[TensorContract, ...
     entries = read.items(value, where)
     if not 1 <= len(entries) <= most:
         raise wrong(where, f"expected 1 to {most} tensors, got {len(entries)}")
-    found = tuple(TensorContract.from_dict(entry, f"{where}[{i}]") for i, entry in enumerate(entries))
-    if len({contract.name for contract in found}) != len(found):
+    contracts = tuple(TensorContract.from_dict(entry, f"{where}[{i}]") for i, entry in enumerate(entries))
+    if len({contract.name for contract in contracts}) != len(contracts):
         raise wrong(where, "two tensors have the same name")
-    return found
+    return contracts
 
 
 def only(contracts: Sequence[TensorContract], kind: str, place: str) -> TensorContract:

@@ -57,15 +57,15 @@ def compare(actual: Array, expected: Array, contract: TensorContract, sample: st
     if not np.isfinite(actual).all():
         count = int(actual.size - np.isfinite(actual).sum())
         raise CheckFailedError(f"{count} of {actual.size} results for {sample} are NaN or infinite")
-    found = distance(actual, expected)
+    far = distance(actual, expected)
     return Difference(
         photo=sample,
-        max_abs=found.max_rel,
-        mean_abs=found.mean_rel,
-        psnr_db=found.snr_db,
+        max_abs=far.max_rel,
+        mean_abs=far.mean_rel,
+        psnr_db=far.snr_db,
         ssim=1.0,
         bands=(),
         output=contract.name,
         measure="tensor",
-        worst_index=found.worst_index,
+        worst_index=far.worst_index,
     )

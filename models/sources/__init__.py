@@ -1,3 +1,0 @@
-"""What any network says of itself."""
-
-from .stub import of as of

@@ -33,6 +33,10 @@ class CheckpointError(BadInputError):
     """A weights file that is corrupt, oversized, unsafe, or does not fit the variant."""
 
 
+class SourceError(BadInputError):
+    """A network source that cannot be found, fails in its own code, or contradicts itself."""
+
+
 class OutputError(BadInputError):
     """The place to write to exists already, is an input, is full or cannot be written."""
 

@@ -120,10 +120,10 @@ def decide(
         node: reason for node, reason in _constants(program).items() if node not in float32_layers
     }
     unguarded = _emulated(program, arrays, expected, ())
-    found = _emulated(program, arrays, expected, float32_layers)
-    if found < WANTED_DB:
-        found = _widen(program, arrays, expected, float32_layers, found)
-    return HalfPlan(float32_layers, certificates, found, unguarded)
+    psnr = _emulated(program, arrays, expected, float32_layers)
+    if psnr < WANTED_DB:
+        psnr = _widen(program, arrays, expected, float32_layers, psnr)
+    return HalfPlan(float32_layers, certificates, psnr, unguarded)
 
 
 def _certify(transform: Transform, peaks: Mapping[str, float]) -> Certificate:
@@ -161,7 +161,7 @@ def _constants(program: ExportedProgram) -> dict[str, str]:
 
     A stored tensor is judged by its largest entry: what is small beside it does not matter in a sum.
     """
-    found = {}
+    lossy = {}
     for node in program.graph.nodes:
         if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor):
             continue
@@ -169,12 +169,12 @@ def _constants(program: ExportedProgram) -> dict[str, str]:
             continue
         for value in node.args:
             if isinstance(value, float) and value and _loss(torch.tensor(value)) > 2.0**-11:
-                found[node.name] = f"the constant {value:g} is not representable in float16"
+                lossy[node.name] = f"the constant {value:g} is not representable in float16"
     for name, tensor in Runner(program).stored.items():
         if tensor.is_floating_point() and tensor.numel() and _loss(tensor) > 2.0**-11:
             for user in (n for n in program.graph.nodes if n.name == name):
-                found |= {reader.name: f"{name} loses too much precision in float16" for reader in user.users}
-    return found
+                lossy |= {reader.name: f"{name} loses too much precision in float16" for reader in user.users}
+    return lossy
 
 
 def _loss(value: Tensor) -> float:
@@ -197,7 +197,7 @@ def _widen(
     arrays: Sequence[Array],
     expected: Sequence[Array],
     float32_layers: dict[str, str],
-    found: float,
+    psnr: float,
 ) -> float:
     """Keep the modules that lose most in float32 until the output is good enough; returns its PSNR then."""
     modules: dict[str, set[str]] = {}
@@ -213,7 +213,7 @@ def _widen(
     for module, lost in sorted(alone.items(), key=lambda item: item[1]):
         reason = f"module {module or 'root'} alone reduces the PSNR to {lost:.0f} dB in float16"
         float32_layers |= dict.fromkeys(modules[module], reason)
-        found = _emulated(program, arrays, expected, float32_layers)
-        if found >= WANTED_DB or not math.isfinite(lost):
+        psnr = _emulated(program, arrays, expected, float32_layers)
+        if psnr >= WANTED_DB or not math.isfinite(lost):
             break
-    return found
+    return psnr

@@ -91,12 +91,18 @@ class CalibrationTable:
         Raises:
             CalibrationError: it was made for other weights or another size.
         """
-        made = f"this calibration table was made for {self.model}, weights {self.weights_sha256[:12]}, "
-        made += f"{self.size[0]}x{self.size[1]}"
+        height, width = self.size
+        own = f"{self.model}, weights {self.weights_sha256[:12]}, {height}x{width}"
         if weights_sha256 != self.weights_sha256:
-            raise CalibrationError(f"{made}, but the weights are now {weights_sha256[:12]}: calibrate again")
+            raise CalibrationError(
+                f"this calibration table was made for {own}, but the weights are now {weights_sha256[:12]}: "
+                "calibrate again"
+            )
         if size != self.size:
-            raise CalibrationError(f"{made}, not for {size[0]}x{size[1]}: calibrate at that size")
+            raise CalibrationError(
+                f"this calibration table was made for {own}, not for {size[0]}x{size[1]}: "
+                "calibrate at that size"
+            )
 
     def section(self, key: ProgramKey) -> ProgramCalibration:
         """Return what the table holds of a program for a profile.
@@ -120,10 +126,10 @@ class CalibrationTable:
                 f"this calibration table was made for {' and '.join(others)}, not for {profile}: calibrate "
                 "again and include this target in --target"
             )
-        made = ", ".join(f"{other} {program[:12]}" for program, other in self.sections)
+        available = ", ".join(f"{other} {program[:12]}" for program, other in self.sections)
         raise CalibrationError(
             f"this table was made for other programs ({self.model}, "
-            f"weights {self.weights_sha256[:12]}, {self.size[0]}x{self.size[1]}: {made}) than the one "
+            f"weights {self.weights_sha256[:12]}, {self.size[0]}x{self.size[1]}: {available}) than the one "
             f"to be built ({profile} {program_sha256[:12]}); ranges fit one graph only: calibrate again"
         )
 
@@ -231,8 +237,8 @@ def _parse(content: Any) -> CalibrationTable:
         raise wrong(
             "version", f"is {content.get('version')!r:.20}; this release reads {VERSION}: calibrate again"
         )
-    said = content.pop("sha256", None)
-    if said != strict_json.digest(content):
+    recorded = content.pop("sha256", None)
+    if recorded != strict_json.digest(content):
         raise wrong("sha256", "does not match the content: edited by hand or damaged; calibrate again")
     if content["scheme"] not in SCHEMES:
         raise wrong("scheme", f"is none of {', '.join(SCHEMES)}")
@@ -285,8 +291,10 @@ def calibrate_program(
     Raises:
         CalibrationError: a tensor holds NaN or infinity.
     """
-    found = {name: find_layers(program, kept, least_work=least_work) for name, kept in leave_alone.items()}
-    wanted = {name: _tensors(layers) for name, layers in found.items()}
+    layers_of = {
+        name: find_layers(program, kept, least_work=least_work) for name, kept in leave_alone.items()
+    }
+    wanted = {name: _tensors(layers) for name, layers in layers_of.items()}
     given = list(arrays or samples.arrays())
     together = dict.fromkeys(tensor for tensors in wanted.values() for tensor in tensors)
     seen = collect(program, list(together), given, progress=progress)
@@ -298,7 +306,7 @@ def calibrate_program(
             refuse_lossy_layers(program, layers, doubtful or {}, scales, given[:TILES]),
             half,
         )
-        for name, layers in found.items()
+        for name, layers in layers_of.items()
     }
 
 

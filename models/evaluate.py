@@ -108,11 +108,11 @@ def _picture(path: Path) -> Array:
 
 
 def _scores(
-    found: Array, expected: Array, perceptual: Callable[[Array, Array], float] | None
+    output: Array, expected: Array, perceptual: Callable[[Array, Array], float] | None
 ) -> dict[str, float]:
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-    exact, wanted = found.astype(np.float64), expected.astype(np.float64)
+    exact, wanted = output.astype(np.float64), expected.astype(np.float64)
     with np.errstate(divide="ignore"):
         psnr = min(200.0, float(peak_signal_noise_ratio(wanted, exact, data_range=1.0)))
     ssim = structural_similarity(
@@ -126,7 +126,7 @@ def _scores(
     )
     result = {"psnr_db": psnr, "ssim": float(ssim)}
     if perceptual is not None:
-        result["lpips"] = perceptual(found, expected)
+        result["lpips"] = perceptual(output, expected)
     return result
 
 
@@ -150,8 +150,8 @@ def lpips() -> Callable[[Array, Array], float]:
             f" {torch.__version__}, and AlexNet's weights in torch hub's cache"
         ) from problem
 
-    def distance(found: Array, expected: Array) -> float:
-        pair = [torch.from_numpy(p).permute(2, 0, 1)[None].float() * 2 - 1 for p in (found, expected)]
+    def distance(output: Array, expected: Array) -> float:
+        pair = [torch.from_numpy(p).permute(2, 0, 1)[None].float() * 2 - 1 for p in (output, expected)]
         with torch.no_grad():
             return float(model(*pair))
 
@@ -243,8 +243,8 @@ def _run(given: argparse.Namespace) -> None:
     except FdikpEdgeError as problem:
         perceptual = None
         Console(stderr=True).print(f"LPIPS left out: {problem}", markup=False)
-    found = evaluate(pairs, methods, crops=given.crops, perceptual=perceptual)
-    rows = list(track(found, "evaluating", total=len(pairs), console=Console(stderr=True)))
+    scored = evaluate(pairs, methods, crops=given.crops, perceptual=perceptual)
+    rows = list(track(scored, "evaluating", total=len(pairs), console=Console(stderr=True)))
     means = summary(rows)
     if given.json:
         print(json.dumps({"means": means, "pairs": rows}, indent=2, allow_nan=False))

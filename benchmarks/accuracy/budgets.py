@@ -21,12 +21,12 @@ class Budget:
 
     def problems(self, max_abs: float, psnr_db: float) -> list[str]:
         """Say what is over the budget; nothing if all is within."""
-        found = []
+        problems = []
         if not max_abs <= self.max_abs:
-            found.append(f"largest difference {max_abs:.2e} is over {self.max_abs:.2e}")
+            problems.append(f"largest difference {max_abs:.2e} is over {self.max_abs:.2e}")
         if not psnr_db >= self.min_psnr_db:
-            found.append(f"PSNR {psnr_db:.1f} dB is under {self.min_psnr_db:.0f} dB")
-        return found
+            problems.append(f"PSNR {psnr_db:.1f} dB is under {self.min_psnr_db:.0f} dB")
+        return problems
 
     def spent(self, max_abs: float, psnr_db: float) -> float:
         """Return how many times the budget a difference is, by the worse of both bounds; above 1: missed."""

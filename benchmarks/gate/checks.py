@@ -92,9 +92,9 @@ class ArtifactChecks:
             self.judge("parity", problems, f"within budget: max abs {max_abs:.2e}, PSNR {psnr:.1f} dB")
         with self.session("golden", self.artifact) as session:
             if session is not None:
-                found = verify_golden(session)
+                golden = verify_golden(session)
                 self.judge(
-                    "golden", found.problems, f"golden output on this machine: max abs {found.max_abs:.2e}"
+                    "golden", golden.problems, f"golden output on this machine: max abs {golden.max_abs:.2e}"
                 )
 
     def sizes(self, figures: Figures) -> None:
@@ -140,13 +140,13 @@ class ArtifactChecks:
             if session is None:
                 return
             name = "the photo of the baseline"
-            found = compare_pictures(
+            difference = compare_pictures(
                 as_picture(session.run(x), session.output, name),
                 as_picture(recorded, session.output, name),
                 name,
             )
             budget = budget_for(passport.precision, passport.output.dtype)
-            problems = budget.problems(found.max_abs, found.psnr_db)
+            problems = budget.problems(difference.max_abs, difference.psnr_db)
             if problems and passport.weights_sha256 != old.passport.weights_sha256:
                 problems.append("weights differ from the baseline")
             elif problems and passport.program_sha256 != old.passport.program_sha256:
@@ -157,10 +157,10 @@ class ArtifactChecks:
             self.judge(
                 "picture",
                 problems,
-                f"same as the baseline: max abs {found.max_abs:.2e}, PSNR {found.psnr_db:.1f} dB",
-                max_abs=found.max_abs,
-                psnr_db=found.psnr_db,
-                ssim=found.ssim,
+                f"same as the baseline: max abs {difference.max_abs:.2e}, PSNR {difference.psnr_db:.1f} dB",
+                max_abs=difference.max_abs,
+                psnr_db=difference.psnr_db,
+                ssim=difference.ssim,
             )
 
     def latency(
@@ -177,7 +177,7 @@ class ArtifactChecks:
             self.add("latency", "skipped", "input image contract differs from the baseline's")
             return
         x, _ = self.artifact.golden()
-        found = compare(
+        comparison = compare(
             opener(old, x, self.threads),
             opener(self.artifact, x, self.threads),
             limit=limit,
@@ -187,11 +187,12 @@ class ArtifactChecks:
         )
         outcome: dict[str, Outcome] = {"no slower": "passed", "slower": "failed"}
         told = {
-            "no slower": f"no slower: {found}",
-            "slower": f"slower: {found}",
-            "undecided": f"undecided after {found.seconds:.0f} s on this machine: {found}",
+            "no slower": f"no slower: {comparison}",
+            "slower": f"slower: {comparison}",
+            "undecided": f"undecided after {comparison.seconds:.0f} s on this machine: {comparison}",
         }
-        self.add("latency", outcome.get(found.verdict, "undecided"), told[found.verdict], **found.to_dict())
+        state = outcome.get(comparison.verdict, "undecided")
+        self.add("latency", state, told[comparison.verdict], **comparison.to_dict())
 
     @contextlib.contextmanager
     def session(self, check: str, artifact: Artifact) -> Iterator[Session | None]:
@@ -225,7 +226,7 @@ def peak_memory(artifact: Artifact) -> float | None:
     height, width = artifact.passport.input.size
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            found = measure_memory(artifact.path, height * width / 1e6, Path(scratch), threads=1)
+            memory = measure_memory(artifact.path, height * width / 1e6, Path(scratch), threads=1)
     except FdikpEdgeError:
         return None
-    return number(found.get("peak_mb"))
+    return number(memory.get("peak_mb"))

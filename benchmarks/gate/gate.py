@@ -58,7 +58,7 @@ def built(report: Mapping[str, Any], folder: Path) -> dict[str, tuple[Artifact, 
         ReportError: an entry names a path outside the folder, or the report and an artifact disagree.
         ArtifactError: an artifact is damaged.
     """
-    found = {}
+    artifacts = {}
     for place, entry in enumerate(report["artifacts"]):
         if entry.get("path") is None:
             continue
@@ -71,10 +71,10 @@ def built(report: Mapping[str, Any], folder: Path) -> dict[str, tuple[Artifact, 
         files = entry.get("files", passport.files)
         if passport.weights_sha256 != entry.get("weights_sha256") or passport.files != files:
             raise ReportError(f"{folder / name}: is not the artifact in the report; deploy again")
-        found[name] = (artifact, entry)
-    if not found:
+        artifacts[name] = (artifact, entry)
+    if not artifacts:
         raise ReportError(f"{folder}: the report lists no artifact that was built")
-    return found
+    return artifacts
 
 
 def measure(artifacts: Mapping[str, tuple[Artifact, Mapping[str, Any]]], memory: bool) -> dict[str, Figures]:

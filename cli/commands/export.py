@@ -80,8 +80,8 @@ def export(
         lowered = lower_model(network, height_width, contract=contract.contract, profile=todo[0][0].profile)
         for number, (row, number_format, dest, entry) in enumerate(todo):
             step(number + 2, len(todo) + 2, f"building {row.name} {number_format}")
-            made = build_artifact(lowered, row, number_format, dest, table=ranges, overwrite=overwrite)
-            entry.update(path=str(dest), state=made.passport.state, reason=made.passport.reason)
+            artifact = build_artifact(lowered, row, number_format, dest, table=ranges, overwrite=overwrite)
+            entry.update(path=str(dest), state=artifact.passport.state, reason=artifact.passport.reason)
     if json:
         show.as_json({"artifacts": rows})
     else:
@@ -94,9 +94,9 @@ def _row(target: Target, precision: str) -> dict[str, str]:
     """Return the line of one artifact; one that cannot be built here has its state already, and says why."""
     from ...export.targets import capability
 
-    found = capability(target)
+    ability = capability(target)
     reason = "" if precision in target.precisions else f"{precision} is not supported by this target"
-    if not found.can_build:
-        reason = found.reason
+    if not ability.can_build:
+        reason = ability.reason
     state = "unavailable" if reason else ""
     return {"target": target.name, "precision": precision, "path": "", "state": state, "reason": reason}

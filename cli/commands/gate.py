@@ -158,18 +158,18 @@ def gate(
     return 0 if verdict.ok else 1
 
 
-def _tell(found: Verdict | FdikpEdgeError, junit: Path | None, *, annotated: bool, json: bool) -> None:
+def _tell(outcome: Verdict | FdikpEdgeError, junit: Path | None, *, annotated: bool, json: bool) -> None:
     """Hand a verdict, or what was in the way of one, to the build server."""
     from ...benchmarks.gate.formats import github_lines, write_junit
 
-    for line in github_lines(found) if annotated else ():
+    for line in github_lines(outcome) if annotated else ():
         # GitHub reads both streams; with --json, stdout holds nothing else.
         if json:
             print(printable(line), file=sys.stderr, flush=True)
         else:
             show.line(line)
     if junit is not None:
-        write_junit(found, junit)
+        write_junit(outcome, junit)
 
 
 def _print(verdict: Verdict) -> None:

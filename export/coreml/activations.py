@@ -48,9 +48,9 @@ def round_inputs(model: Any, lowered: LoweredProgram, table: CalibrationTable) -
     source = lowered.program.graph_signature.user_inputs[0]
     rounded = 0
 
-    def scale_of(made: str, read: str) -> float | None:
+    def scale_of(produced: str, read: str) -> float | None:
         """The step for what a convolution reads, ``None`` if it stays in floats."""
-        node, tensor = plain(made), plain(read)
+        node, tensor = plain(produced), plain(read)
         tensor = source if tensor == INPUT_NAME else tensor
         if node in quantised:
             return scales[quantised[node]] if tensor == quantised[node] else None

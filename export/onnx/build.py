@@ -219,10 +219,10 @@ def _export(program: ExportedProgram) -> onnx.ModelProto:
                 custom_translation_table=translations(program) or None,
             )
         except Exception as error:  # the exporter's own errors share no public base class
-            said = str(error).strip().splitlines()
+            lines = str(error).strip().splitlines()
             raise LoweringError(
                 f"torch.onnx could not convert the lowered program: {type(error).__name__}: "
-                f"{said[0] if said else 'no message'}"
+                f"{lines[0] if lines else 'no message'}"
             ) from error
     if exported is None:
         raise LoweringError("torch.onnx returned nothing for the lowered program")
@@ -334,11 +334,11 @@ def _difference(before: onnx.ModelProto, after: onnx.ModelProto) -> float:
         x = (noise * 255).astype(np.uint8) if bytes_in else noise.astype(np.float32)
         return session.run(None, {port.name: x})[0].astype(np.float64)
 
-    expected, found = run(before), run(after)
+    expected, actual = run(before), run(after)
     # One step of a byte is rounding's business.
     slack = 1.0 if after.graph.output[0].type.tensor_type.elem_type == 2 else 0.0
     with np.errstate(invalid="ignore"):  # a network may be broken; that is for the parity check to say
-        worst = np.abs(found - expected).max()
+        worst = np.abs(actual - expected).max()
     return float(max(worst - slack, 0.0) / max(np.abs(expected).max(), 1e-30))
 
 

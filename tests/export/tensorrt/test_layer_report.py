@@ -81,7 +81,7 @@ def test_the_target_says_what_became_of_each_layer_of_the_table(
         layer.node for layer in table.section(model.lowered.key).layers
     ]
     found = {layer["module"].rpartition(".")[2]: layer for layer in layers}
-    types = {name: found[name]["found"] for name in ("head", "beside", "each", "fours", "mix", "tail")}
+    types = {name: found[name]["types"] for name in ("head", "beside", "each", "fours", "mix", "tail")}
     reasons = {name: found[name]["reason"] for name in types}
     if precision == "fp16":
         assert types == {name: ["Half"] for name in types} and not any(reasons.values())
@@ -120,7 +120,7 @@ def test_the_census_follows_the_engine_and_not_the_table(
         for number, node in enumerate(graph.graph.node)
     ]
     in_float = census(layers, graph, section, "int8")
-    assert {(outcome.found, outcome.narrow) for outcome in in_float} == {(("Float",), False)}
+    assert {(outcome.types, outcome.narrow) for outcome in in_float} == {(("Float",), False)}
     reasons = {outcome.reason for outcome in in_float if outcome.wanted == "int8"}
     assert reasons == {"TensorRT kept it in float"}
     lost = census([], graph, section, "int8")

@@ -143,7 +143,7 @@ def test_a_reason_goes_with_an_update(report: Path, baseline: Path, cli: Cli) ->
 
 def test_bad_input_is_a_message(report: Path, baseline: Path, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "broken.json").write_text("{")
-    for words, said in (
+    for words, message in (
         (["gate", tmp_path / "none", "-b", baseline], "cannot be read"),
         (["gate", report, "-b", tmp_path / "none.json"], "--update"),
         (["gate", report, "-b", tmp_path / "broken.json"], "broken.json"),
@@ -159,7 +159,7 @@ def test_bad_input_is_a_message(report: Path, baseline: Path, tmp_path: Path, cl
     ):
         done = cli(*words)
         assert done.returncode == 2, words
-        assert said in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert message in done.stderr and "Traceback" not in done.stderr, done.stderr
         assert done.stdout == ""
 
 

@@ -41,8 +41,8 @@ def pairs_folder(picture: Array, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def test_a_distance_is_reported_beside_the_other_scores(pairs_folder: Path) -> None:
-    def largest(found: Array, expected: Array) -> float:
-        return float(np.abs(found - expected).max())
+    def largest(output: Array, expected: Array) -> float:
+        return float(np.abs(output - expected).max())
 
     rows = list(
         evaluate(find_pairs(pairs_folder), {"sharp": lambda _, sharp: (sharp, {})}, perceptual=largest)

@@ -26,6 +26,7 @@ from ..runtime.files import replacing
 from ..runtime.images import read_photo
 from ..runtime.pairs import Pair, find_pairs
 from ..runtime.photo import Array
+from ..runtime.pixels import psnr_db
 
 INPUT = "input"
 Method = Callable[[Array, Array], tuple[Array, dict[str, Any]]]
@@ -64,7 +65,7 @@ def evaluate(
         methods: by name; the blurred picture as it is comes first under "input".
         crops: a folder for one PNG a pair: blurred, each method, sharp, side by side.
         side: of the crop in pixels, around the place with most detail.
-        perceptual: distance of (found, expected), see :func:`lpips`; left out without one.
+        perceptual: distance of (output, expected), see :func:`lpips`; left out without one.
 
     Raises:
         ImageError: a picture cannot be read.
@@ -110,21 +111,18 @@ def _picture(path: Path) -> Array:
 def _scores(
     output: Array, expected: Array, perceptual: Callable[[Array, Array], float] | None
 ) -> dict[str, float]:
-    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+    from skimage.metrics import structural_similarity
 
-    exact, wanted = output.astype(np.float64), expected.astype(np.float64)
-    with np.errstate(divide="ignore"):
-        psnr = min(200.0, float(peak_signal_noise_ratio(wanted, exact, data_range=1.0)))
     ssim = structural_similarity(
-        wanted,
-        exact,
+        expected.astype(np.float64),
+        output.astype(np.float64),
         data_range=1.0,
         channel_axis=2,
         gaussian_weights=True,
         sigma=1.5,
         use_sample_covariance=False,
     )
-    result = {"psnr_db": psnr, "ssim": float(ssim)}
+    result = {"psnr_db": psnr_db(output, expected), "ssim": float(ssim)}
     if perceptual is not None:
         result["lpips"] = perceptual(output, expected)
     return result

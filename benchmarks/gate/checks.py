@@ -74,12 +74,11 @@ class ArtifactChecks:
         state, reason = str(self.entry["state"]), str(self.entry.get("reason") or "")
         code = self.entry.get("reason_code")
         if state == "unverified" and code is None:  # of a release that recorded the sentence alone
-            self.add(
-                "state", "undecided", f"is {state}; its report is too old to record a reason code: {reason}"
-            )
+            old = "listed as unverified; the report is too old to record a reason code"
+            self.add("state", "undecided", f"{old}: {reason}")
         else:
             ok = state == "verified" or (state == "unverified" and code == "cannot_run")
-            self.judge("state", [] if ok else [f"is {state}: {reason}"], f"is {state}")
+            self.judge("state", [] if ok else [f"listed as {state}: {reason}"], f"listed as {state}")
         passport = self.artifact.passport
         parity = table(self.entry.get("parity"))
         max_abs, psnr = number(parity.get("max_abs")), number(parity.get("psnr_db"))

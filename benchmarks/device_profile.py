@@ -96,7 +96,7 @@ def profile(
         parity=parity,
         latency=run.latency("result"),
     )
-    found = {
+    measured = {
         "protocol": protocol_dict(run),
         "clocks": clocks(run),
         "absent": _absent(run, telemetry, readings, recording is not None),
@@ -110,7 +110,7 @@ def profile(
         "readings": [reading.to_dict() for reading in readings],
         **(_layers(session, inputs) if layers else {}),
     }
-    return {**row.to_dict(), "profile": found}
+    return {**row.to_dict(), "profile": measured}
 
 
 def report(
@@ -139,27 +139,27 @@ def report(
     }
 
 
-def summary_lines(found: Mapping[str, Any]) -> Iterator[str]:
+def summary_lines(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield a short text summary of a profile report."""
-    for row in found["artifacts"]:
-        made = row["profile"]
+    for row in document["artifacts"]:
+        profile = row["profile"]
         yield f"{row['path']}: {row['state']} on {row['session']['runtime']}, {row['session']['device']}"
-        for name, took in made["clocks"].items():
+        for name, took in profile["clocks"].items():
             if took is not None:
                 figures = ", ".join(f"{key} {took[key]} ms" for key in ("p50", "p90", "p99"))
                 yield f"  {name}: {figures}, {took['n']} queries"
-        if made["power"] is not None:
-            total = made["power"]["total"]
+        if profile["power"] is not None:
+            total = profile["power"]["total"]
             yield f"  power: {total['mean_mw'] / 1000:.2f} W on {total['of']}"
-        if made["energy_per_frame_mj"] is not None:
-            yield f"  energy: {made['energy_per_frame_mj']['net']} mJ per frame above idle"
-        for reason in made["throttle"]["reasons"]:
+        if profile["energy_per_frame_mj"] is not None:
+            yield f"  energy: {profile['energy_per_frame_mj']['net']} mJ per frame above idle"
+        for reason in profile["throttle"]["reasons"]:
             yield f"  throttled: {reason}"
-        if made["drift"]["flagged"]:
-            yield f"  drift: latency grew by a factor of {made['drift']['ratio']:.2f}"
-        for problem in made["protocol"]["problems"]:
+        if profile["drift"]["flagged"]:
+            yield f"  drift: latency grew by a factor of {profile['drift']['ratio']:.2f}"
+        for problem in profile["protocol"]["problems"]:
             yield f"  does not conform: {problem}"
-        yield "  not available: " + "; ".join(f"{name}: {why}" for name, why in made["absent"].items())
+        yield "  not available: " + "; ".join(f"{name}: {why}" for name, why in profile["absent"].items())
 
 
 def timed_query(session: Session, inputs: Mapping[str, Array]) -> Callable[[], Mapping[str, float]]:
@@ -212,11 +212,11 @@ class _Timed(Session):
 
 def clocks(run: Run) -> dict[str, Any]:
     """Return the figures of each clock, ``None`` for one that there is not, and what it measures."""
-    found: dict[str, Any] = {}
+    latencies: dict[str, Any] = {}
     for name, meaning in CLOCKS.items():
         latency = run.latency(name)
-        found[name] = None if latency is None else {**latency.to_dict(), "measures": meaning}
-    return found
+        latencies[name] = None if latency is None else {**latency.to_dict(), "measures": meaning}
+    return latencies
 
 
 def verdict(run: Run, readings: Sequence[Reading], *, live: bool) -> dict[str, Any]:
@@ -265,31 +265,31 @@ def _energy(power: Mapping[str, Any] | None, run: Run) -> dict[str, Any] | None:
 
 def _absent(run: Run, telemetry: Telemetry, readings: Sequence[Reading], replayed: bool) -> dict[str, str]:
     """Name everything that a full profile would have and this one lacks."""
-    found = dict(telemetry.absent)
+    reasons = dict(telemetry.absent)
     if replayed:
-        found["sensors"] = "not read: a recording is replayed"
+        reasons["sensors"] = "not read: a recording is replayed"
     for source in telemetry.sources:
         if isinstance(source, SysfsSource) and source.notes:
-            found[source.name] = "; ".join(source.notes)
-    found.update(telemetry.missing(readings))
+            reasons[source.name] = "; ".join(source.notes)
+    reasons.update(telemetry.missing(readings))
     for name in CLOCKS:
         if name not in run.times_ms:
-            found[f"{name} clock"] = "this runtime provides no device events"
+            reasons[f"{name} clock"] = "this runtime provides no device events"
     if not replayed and not any(reading.power_mw for reading in run.idle):
-        found["energy"] = "no power reading"
+        reasons["energy"] = "no power reading"
     elif replayed:
-        found["energy"] = "the recorded power is not from this run"
-    return found
+        reasons["energy"] = "the recorded power is not from this run"
+    return reasons
 
 
 def _queries(run: Run, *, live: bool) -> dict[str, list[Any]]:
     """Return every query: when, how long by each clock, and which reading was the last before its end."""
-    found: dict[str, list[Any]] = {"start_s": [round(start, 4) for start in run.start_s]}
+    columns: dict[str, list[Any]] = {"start_s": [round(start, 4) for start in run.start_s]}
     for clock, times in run.times_ms.items():
-        found[f"{clock}_ms"] = [round(value, 3) for value in times]
+        columns[f"{clock}_ms"] = [round(value, 3) for value in times]
     if live:
-        found["reading"] = run.reading_of()
-    return found
+        columns["reading"] = run.reading_of()
+    return columns
 
 
 def _layers(session: Session, inputs: Mapping[str, Array]) -> dict[str, Any]:

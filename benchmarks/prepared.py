@@ -129,10 +129,10 @@ class Prepared:
         """Return a table for all profiles that need one, so that the photos are run once for each program."""
         from ..export.calibrate import calibrate
 
-        if self._made is None:
+        if self._own_table is None:
             models = []
             for profile in dict.fromkeys(row.profile for row, p in self.targets if p in row.calibrated):
                 with contextlib.suppress(Exception):  # which its own artifacts will meet and report
                     models.append(self.lowered(profile))
-            self._made = calibrate(models)
-        return self._made
+            self._own_table = calibrate(models)
+        return self._own_table

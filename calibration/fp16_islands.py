@@ -166,7 +166,7 @@ def _constants(program: ExportedProgram) -> dict[str, str]:
 
     A stored tensor is judged by its largest entry: what is small beside it does not matter in a sum.
     """
-    found = {}
+    lossy = {}
     for node in program.graph.nodes:
         if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor):
             continue
@@ -174,12 +174,12 @@ def _constants(program: ExportedProgram) -> dict[str, str]:
             continue
         for value in node.args:
             if isinstance(value, float) and value and _loss(torch.tensor(value)) > 2.0**-11:
-                found[node.name] = f"the constant {value:g} is not representable in float16"
+                lossy[node.name] = f"the constant {value:g} is not representable in float16"
     for name, tensor in Runner(program).stored.items():
         if tensor.is_floating_point() and tensor.numel() and _loss(tensor) > 2.0**-11:
             for user in (n for n in program.graph.nodes if n.name == name):
-                found |= {reader.name: f"{name} loses too much precision in float16" for reader in user.users}
-    return found
+                lossy |= {reader.name: f"{name} loses too much precision in float16" for reader in user.users}
+    return lossy
 
 
 def _loss(value: Tensor) -> float:

@@ -95,7 +95,10 @@ class CalibrationTable:
         made = f"this calibration table was made for {self.model}, weights {self.weights_sha256[:12]}, "
         made += "x".join(map(str, self.size))
         if weights_sha256 != self.weights_sha256:
-            raise CalibrationError(f"{made}, but the weights are now {weights_sha256[:12]}: calibrate again")
+            raise CalibrationError(
+                f"this calibration table was made for {own}, but the weights are now {weights_sha256[:12]}: "
+                "calibrate again"
+            )
         if size != self.size:
             raise CalibrationError(f"{made}, not for {'x'.join(map(str, size))}: calibrate at that size")
 
@@ -121,7 +124,7 @@ class CalibrationTable:
                 f"this calibration table was made for {' and '.join(others)}, not for {profile}: calibrate "
                 "again and include this target in --target"
             )
-        made = ", ".join(f"{other} {program[:12]}" for program, other in self.sections)
+        available = ", ".join(f"{other} {program[:12]}" for program, other in self.sections)
         raise CalibrationError(
             f"this table was made for other programs ({self.model}, "
             f"weights {self.weights_sha256[:12]}, {'x'.join(map(str, self.size))}: {made}) than the one "
@@ -232,8 +235,8 @@ def _parse(content: Any) -> CalibrationTable:
         raise wrong(
             "version", f"is {content.get('version')!r:.20}; this release reads {VERSION}: calibrate again"
         )
-    said = content.pop("sha256", None)
-    if said != strict_json.digest(content):
+    recorded = content.pop("sha256", None)
+    if recorded != strict_json.digest(content):
         raise wrong("sha256", "does not match the content: edited by hand or damaged; calibrate again")
     if content["scheme"] not in SCHEMES:
         raise wrong("scheme", f"is none of {', '.join(SCHEMES)}")
@@ -301,7 +304,7 @@ def calibrate_program(
             refuse_lossy_layers(program, layers, doubtful or {}, scales, given[:TILES], pictures=pictures),
             half,
         )
-        for name, layers in found.items()
+        for name, layers in layers_of.items()
     }
 
 

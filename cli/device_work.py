@@ -150,13 +150,13 @@ def profile_all(bundle: Bundle, options: Options) -> bool:
                 )
             )
             used.append(session.artifact)
-    found = report(rows, used, [Path(sys.argv[0]).name, *sys.argv[1:]])
+    document = report(rows, used, [Path(sys.argv[0]).name, *sys.argv[1:]])
     with replacing(options.out) as temporary:
-        temporary.write_text(json.dumps(found, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
     if options.json:
-        _json(found)
+        _json(document)
     else:
-        for line in summary_lines(found):
+        for line in summary_lines(document):
             _line(line)
         _line(f"report: {options.out}")
     return all(row["state"] == "verified" for row in rows)
@@ -226,8 +226,8 @@ def _engine_state(artifact: Artifact, engines: Path) -> str:
 
 
 def _runs_on(session: Session) -> str:
-    made = session.describe()
-    return f"{made['runtime']} {made['version']} ({made['device']})"
+    facts = session.describe()
+    return f"{facts['runtime']} {facts['version']} ({facts['device']})"
 
 
 def _progress(name: str) -> Progress:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .parsing import check_model, parse_bounds, parse_size
+
+if TYPE_CHECKING:
+    from ..calibration.mixed_precision import Bounds
 
 ModelOption = Annotated[
     str,
@@ -109,6 +115,46 @@ SeedOption = Annotated[
         show_default="trained weights, if included",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Which network is built, and for which images: what every command asks that lowers one."""
+
+    model: ModelOption = "tiny"
+    size: SizeOption = "256x256"
+    contract: ContractOption = PixelFormat.FLOAT
+    seed: SeedOption = None
+
+    def height_width(self) -> tuple[int, int]:
+        """Return the size in pixels, before torch is loaded.
+
+        Raises:
+            SizeError: it is no size, or not one that the variant takes.
+            UnknownNameError: the model is neither a variant nor a weights file.
+        """
+        size = parse_size(self.size)
+        check_model(self.model, size)
+        return size
+
+    def words(self) -> tuple[str, ...]:
+        """Return the words of the command line that name the network."""
+        return "--model", self.model, *(() if self.seed is None else ("--seed", str(self.seed)))
+
+
+@dataclass(frozen=True)
+class MixedPrecisionOptions:
+    """The bounds that decide which int8 layers stay in float."""
+
+    max_drop_db: MaxDropOption = None
+    min_speedup: MinSpeedupOption = None
+    pairs: PairsOption = None
+
+    def bounds(self) -> Bounds | None:
+        """Return the bounds, ``None`` without any; raises :class:`BadInputError` for what does not fit."""
+        return parse_bounds(self.max_drop_db, self.min_speedup, self.pairs)
+
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
 ArtifactArgument = Annotated[
     Path, typer.Argument(metavar="ARTIFACT", help="Artifact folder, written by deploy or export.")
@@ -134,9 +180,13 @@ WeightsOption = Annotated[
         show_default="as in its passport",
     ),
 ]
+OutFolderOption = Annotated[
+    Path, typer.Option("--out", "-o", metavar="PATH", help="Output folder; each artifact is a folder in it.")
+]
 SaveOption = Annotated[bool, typer.Option("--save/--no-save", help="Write the result into the passport.")]
 
 # Defaults of repeatable options. Named, because a mutable default argument is error-prone elsewhere.
 ALL = ["all"]
 FP32 = ["fp32"]
 NONE: list[Path] = []
+OUT_FOLDER = Path("fdikp-edge-out")

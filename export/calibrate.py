@@ -107,7 +107,7 @@ def calibrate(
                 progress(done * tiles + tile, len(programs) * tiles, f"collecting ranges ({names})")
 
         lowered = next(iter(profiles.values()))
-        found = calibrate_program(
+        calibrated = calibrate_program(
             lowered.program,
             chosen.feeds,
             {
@@ -120,7 +120,7 @@ def calibrate(
             transforms=transforms_of(lowered),
             progress=told,
         )
-        sections |= {(program_sha256, profile): section for profile, section in found.items()}
+        sections |= {(program_sha256, profile): section for profile, section in calibrated.items()}
     return CalibrationTable(
         model=first.name,
         weights_sha256=first.weights_sha256,
@@ -253,11 +253,11 @@ def transforms_of(lowered: LoweredProgram) -> list[Transform]:
         Transform(
             site=name,
             module=modules[name],
-            nodes=tuple(found),
+            nodes=tuple(members),
             inputs=tuple(sorted(inputs.get(name, ()))),
             gain=max(1.0, *rows[name].site.gains),
         )
-        for name, found in nodes.items()
+        for name, members in nodes.items()
         if name in rows
     ]
 
@@ -332,7 +332,7 @@ def in_file(model: LoweredModel) -> Mapping[str, str]:
     from .onnx.build import convert
     from .onnx.checks import source_node
 
-    found: dict[str, str] = {}
+    layers: dict[str, str] = {}
     for as_calibrated in (False, True):  # float files, int8 files
         lowered = model.lowered
         graph, _ = convert(
@@ -355,8 +355,8 @@ def in_file(model: LoweredModel) -> Mapping[str, str]:
                 follows = nodes[after[0]]
                 names += [follows.name, follows.output[0]]
             for name in names:
-                found.setdefault(name, layer)
-    return found
+                layers.setdefault(name, layer)
+    return layers
 
 
 def plain_name(name: str) -> str:

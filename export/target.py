@@ -160,9 +160,9 @@ class Target:
             raise TargetUnavailableError(
                 f"target {self.name} does not support {precision}, only {', '.join(self.precisions)}"
             )
-        found = capability(self)
-        if not found.can_build:
-            raise TargetUnavailableError(f"target {self.name} cannot be built here: {found.reason}")
+        ability = capability(self)
+        if not ability.can_build:
+            raise TargetUnavailableError(f"target {self.name} cannot be built here: {ability.reason}")
 
     def open_parts(self, artifact: Artifact, threads: int) -> Parts:
         """Read the model of an artifact of this target so that any part of it can be run.

@@ -27,9 +27,9 @@ class Budget:
 
     def problems(self, max_abs: float, psnr_db: float) -> list[str]:
         """Say what is over the budget; nothing if all is within."""
-        found = []
+        problems = []
         if not max_abs <= self.max_abs:
-            found.append(f"largest difference {max_abs:.2e} is over {self.max_abs:.2e}")
+            problems.append(f"largest difference {max_abs:.2e} is over {self.max_abs:.2e}")
         if not psnr_db >= self.min_psnr_db:
             name = "PSNR" if self.measure == "image" else "SNR"
             found.append(f"{name} {psnr_db:.1f} dB is under {self.min_psnr_db:.0f} dB")

@@ -73,12 +73,11 @@ class ArtifactChecks:
         state, reason = str(self.entry["state"]), str(self.entry.get("reason") or "")
         code = self.entry.get("reason_code")
         if state == "unverified" and code is None:  # of a release that recorded the sentence alone
-            self.add(
-                "state", "undecided", f"is {state}; its report is too old to record a reason code: {reason}"
-            )
+            old = "listed as unverified; the report is too old to record a reason code"
+            self.add("state", "undecided", f"{old}: {reason}")
         else:
             ok = state == "verified" or (state == "unverified" and code == "cannot_run")
-            self.judge("state", [] if ok else [f"is {state}: {reason}"], f"is {state}")
+            self.judge("state", [] if ok else [f"listed as {state}: {reason}"], f"listed as {state}")
         passport = self.artifact.passport
         parity = table(self.entry.get("parity"))
         max_abs, psnr = number(parity.get("max_abs")), number(parity.get("psnr_db"))
@@ -94,9 +93,9 @@ class ArtifactChecks:
             self.judge("parity", problems, f"within budget: max abs {max_abs:.2e}, {ratio} {psnr:.1f} dB")
         with self.session("golden", self.artifact) as session:
             if session is not None:
-                found = verify_golden(session)
+                golden = verify_golden(session)
                 self.judge(
-                    "golden", found.problems, f"golden output on this machine: max abs {found.max_abs:.2e}"
+                    "golden", golden.problems, f"golden output on this machine: max abs {golden.max_abs:.2e}"
                 )
 
     def sizes(self, figures: Figures) -> None:
@@ -174,7 +173,7 @@ class ArtifactChecks:
             self.add("latency", "skipped", "inputs differ from the baseline's")
             return
         x, _ = self.artifact.golden()
-        found = compare(
+        comparison = compare(
             opener(old, x, self.threads),
             opener(self.artifact, x, self.threads),
             limit=limit,
@@ -184,11 +183,12 @@ class ArtifactChecks:
         )
         outcome: dict[str, Outcome] = {"no slower": "passed", "slower": "failed"}
         told = {
-            "no slower": f"no slower: {found}",
-            "slower": f"slower: {found}",
-            "undecided": f"undecided after {found.seconds:.0f} s on this machine: {found}",
+            "no slower": f"no slower: {comparison}",
+            "slower": f"slower: {comparison}",
+            "undecided": f"undecided after {comparison.seconds:.0f} s on this machine: {comparison}",
         }
-        self.add("latency", outcome.get(found.verdict, "undecided"), told[found.verdict], **found.to_dict())
+        state = outcome.get(comparison.verdict, "undecided")
+        self.add("latency", state, told[comparison.verdict], **comparison.to_dict())
 
     @contextlib.contextmanager
     def session(self, check: str, artifact: Artifact) -> Iterator[Session | None]:
@@ -225,7 +225,7 @@ def peak_memory(artifact: Artifact) -> float | None:
     height, width = artifact.passport.input.size
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            found = measure_memory(artifact.path, height * width / 1e6, Path(scratch), threads=1)
+            memory = measure_memory(artifact.path, height * width / 1e6, Path(scratch), threads=1)
     except FdikpEdgeError:
         return None
-    return number(found.get("peak_mb"))
+    return number(memory.get("peak_mb"))

@@ -84,7 +84,7 @@ class Row:
         latency = self.latency_dict()
         if latency is not None and self.latency is not None:
             latency["samples"] = [round(sample, 3) for sample in self.latency.samples]
-        found: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "target": self.target,
             "precision": self.precision,
             "size": list(self.size),
@@ -103,7 +103,7 @@ class Row:
         }
         if self.artifact is not None:
             passport = self.artifact.passport
-            found |= {
+            fields |= {
                 "plan": passport.plan,
                 "audit": self.audit,
                 "files": passport.files,
@@ -115,7 +115,7 @@ class Row:
                 "program_sha256": passport.program_sha256,
                 "calibration_sha256": passport.calibration_sha256,
             }
-        return found
+        return fields
 
 
 @dataclass(frozen=True)

@@ -120,9 +120,9 @@ def samples(
         if wanted is None or _name(op) in wanted:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found = list(_samples_of(op, dtype))
-            step = 1.0 if limit is None else max(1.0, len(found) / limit)
-            yield from (found[int(i * step)] for i in range(len(found)) if int(i * step) < len(found))
+                every = list(_samples_of(op, dtype))
+            step = 1.0 if limit is None else max(1.0, len(every) / limit)
+            yield from (every[int(i * step)] for i in range(len(every)) if int(i * step) < len(every))
 
 
 def _operators(group: str) -> Iterator[tuple[Any, torch.dtype]]:
@@ -152,8 +152,8 @@ def _samples_of(op: Any, dtype: torch.dtype) -> Iterator[Sample]:
             filled = list(leaves)
             for place, tensor in zip(places, tensors, strict=True):
                 filled[place] = tensor
-            found: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_unflatten(filled, spec)
-            return found
+            rebuilt: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_unflatten(filled, spec)
+            return rebuilt
 
         inputs = tuple(leaves[i].detach().resolve_conj().resolve_neg() for i in places)
         yield Sample(_name(op), str(dtype).removeprefix("torch."), index, op.op, inputs, rebuild)
@@ -172,7 +172,7 @@ def judge(sample: Sample, profile: str) -> Judgement:
             return verdict(Verdict.UNJUDGED, reason)
         narrow, wide = _eager(sample, False), _eager(sample, True)
         try:
-            found = _lowered(sample, profile)
+            results = _lowered(sample, profile)
         except LoweringFaultError as error:
             return verdict(Verdict.WRONG, str(error))
         except FdikpEdgeError as error:
@@ -180,7 +180,7 @@ def judge(sample: Sample, profile: str) -> Judgement:
         except Exception as error:
             first = (str(error).strip().splitlines() or [""])[0]
             return verdict(Verdict.CRASH, f"{type(error).__name__}: {first[:200]}")
-        fault = _difference(found, narrow, wide)
+        fault = _difference(results, narrow, wide)
         return verdict(Verdict.WRONG, fault) if fault else verdict(Verdict.RIGHT)
 
 
@@ -229,11 +229,11 @@ def _unjudged(sample: Sample) -> str:
     return "PyTorch's own float32 result is not stable" if max(errors, default=0.0) > 1e-3 else ""
 
 
-def _difference(found: Sequence[Tensor], narrow: Sequence[Tensor], wide: Sequence[Tensor]) -> str:
+def _difference(results: Sequence[Tensor], narrow: Sequence[Tensor], wide: Sequence[Tensor]) -> str:
     """What is wrong with a result; empty if nothing is."""
-    if len(found) != len(narrow):
-        return f"{len(found)} tensors instead of {len(narrow)}"
-    for index, (got, same, truth) in enumerate(zip(found, narrow, wide, strict=True)):
+    if len(results) != len(narrow):
+        return f"{len(results)} tensors instead of {len(narrow)}"
+    for index, (got, same, truth) in enumerate(zip(results, narrow, wide, strict=True)):
         if got.shape != same.shape:
             return f"output {index} has the shape {tuple(got.shape)} instead of {tuple(same.shape)}"
         if got.dtype != same.dtype:
@@ -264,11 +264,11 @@ def _as_real(value: Tensor) -> Tensor:
 def score(judgements: Iterable[Judgement]) -> dict[str, Verdict]:
     """One verdict per operator: the worst of its samples, ``UNJUDGED`` only where none was judged."""
     order = [Verdict.CRASH, Verdict.WRONG, Verdict.REFUSED, Verdict.RIGHT, Verdict.UNJUDGED]
-    found: dict[str, Verdict] = {}
+    verdicts: dict[str, Verdict] = {}
     for judgement in judgements:
-        known = found.get(judgement.operator, Verdict.UNJUDGED)
-        found[judgement.operator] = min(known, judgement.verdict, key=order.index)
-    return found
+        known = verdicts.get(judgement.operator, Verdict.UNJUDGED)
+        verdicts[judgement.operator] = min(known, judgement.verdict, key=order.index)
+    return verdicts
 
 
 def table(judged: dict[str, list[Judgement]]) -> str:

@@ -234,8 +234,8 @@ def _try(
     try:
         runs[name] = make()
     except Exception as error:  # a peer that cannot do it is a result
-        said = str(error).strip().splitlines()
-        missing[name] = f"{type(error).__name__}: {said[0] if said else ''}"[:200]
+        lines = str(error).strip().splitlines()
+        missing[name] = f"{type(error).__name__}: {lines[0] if lines else ''}"[:200]
 
 
 def _naive(model: Any, image: Any) -> bytes:

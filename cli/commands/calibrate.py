@@ -10,37 +10,32 @@ import typer
 
 from ...runtime.errors import BadInputError, TargetUnavailableError
 from .. import show
+from ..groups import spread
 from ..guard import complain
 from ..options import (
     ALL,
-    ContractOption,
     JsonOption,
-    MaxDropOption,
-    MinSpeedupOption,
-    ModelOption,
+    MixedPrecisionOptions,
+    NetworkOptions,
     OverwriteOption,
-    PairsOption,
-    PixelFormat,
-    SeedOption,
-    SizeOption,
     TargetsOption,
     ThreadsOption,
 )
-from ..parsing import check_model, parse_bounds, parse_radii, parse_size
+from ..parsing import parse_radii
 
 if TYPE_CHECKING:
     from ...calibration.table import ProgramCalibration, ProgramKey
 
 
+@spread
 def calibrate(
+    *,
     photos: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[PHOTOS]...", help="Photos or folders; the included photos if omitted."),
     ] = None,
-    model: ModelOption = "tiny",
+    network: NetworkOptions,
     target: TargetsOption = ALL,
-    size: SizeOption = "256x256",
-    contract: ContractOption = PixelFormat.FLOAT,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Output file.")] = Path(
         "table.json"
     ),
@@ -62,12 +57,9 @@ def calibrate(
         ),
     ] = False,
     sturdy: Annotated[bool, typer.Option("--sturdy", hidden=True)] = False,
-    max_drop_db: MaxDropOption = None,
-    min_speedup: MinSpeedupOption = None,
-    pairs: PairsOption = None,
+    mixed: MixedPrecisionOptions,
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
-    seed: SeedOption = None,
     json: JsonOption = False,
 ) -> int:
     """Collect activation ranges for fp16 and int8.
@@ -80,9 +72,8 @@ def calibrate(
     from ...export.targets import select
     from ...runtime.files import check_place
 
-    height_width = parse_size(size)
-    check_model(model, height_width)
-    bounds = parse_bounds(max_drop_db, min_speedup, pairs)
+    height_width = network.height_width()
+    bounds = mixed.bounds()
     radii = parse_radii(defocus)
     rows = [row for row, _ in select(target, ["fp32"]) if row.calibrated]
     profiles = dict.fromkeys(row.profile for row in rows)
@@ -103,7 +94,10 @@ def calibrate(
         step(0, 3, "lowering")
         first, *others = profiles
         lowered = lower_model(
-            load_model(model, seed=seed), height_width, contract=contract.contract, profile=first
+            load_model(network.model, seed=network.seed),
+            height_width,
+            contract=network.contract.contract,
+            profile=first,
         )
         models = {first: lowered, **{name: lowered.for_profile(name) for name in others}}
         table = run(
@@ -116,7 +110,7 @@ def calibrate(
             deciding = {row.profile: row for row in reversed(rows)}
             untimed = {}
             for row in deciding.values():
-                how: dict[str, Any] = {"samples": in_focus, "pairs": pairs, "threads": threads}
+                how: dict[str, Any] = {"samples": in_focus, "pairs": mixed.pairs, "threads": threads}
                 try:
                     table = timed_mixed_precision(
                         models[row.profile], table, bounds, row, **how, progress=step

@@ -9,43 +9,36 @@ import typer
 
 from ...runtime.errors import BadInputError
 from .. import show
+from ..groups import spread
 from ..guard import complain
 from ..options import (
     ALL,
     FP32,
-    ContractOption,
+    OUT_FOLDER,
     JsonOption,
-    MaxDropOption,
-    MinSpeedupOption,
-    ModelOption,
+    MixedPrecisionOptions,
+    NetworkOptions,
+    OutFolderOption,
     OverwriteOption,
-    PairsOption,
-    PixelFormat,
     PrecisionsOption,
-    SeedOption,
-    SizeOption,
     TableOption,
     TargetsOption,
     ThreadsOption,
 )
-from ..parsing import check_model, parse_bounds, parse_size
 
 if TYPE_CHECKING:
     from ...benchmarks.report.model import Report, Row
 
 
+@spread
 def deploy(
-    model: ModelOption = "tiny",
+    *,
+    network: NetworkOptions,
     target: TargetsOption = ALL,
     precision: PrecisionsOption = FP32,
-    size: SizeOption = "256x256",
     table: TableOption = None,
-    max_drop_db: MaxDropOption = None,
-    min_speedup: MinSpeedupOption = None,
-    pairs: PairsOption = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="PATH", help="Output folder for artifacts and report.")
-    ] = Path("fdikp-edge-out"),
+    mixed: MixedPrecisionOptions,
+    out: OutFolderOption = OUT_FOLDER,
     photo: Annotated[
         Path | None,
         typer.Option(
@@ -54,7 +47,6 @@ def deploy(
             show_default="an included defocused photo",
         ),
     ] = None,
-    contract: ContractOption = PixelFormat.FLOAT,
     samples: Annotated[
         int, typer.Option(metavar="N", min=3, max=1_000_000, help="Number of timed runs per artifact.")
     ] = 100,
@@ -64,7 +56,6 @@ def deploy(
     ] = 30.0,
     overwrite: OverwriteOption = False,
     threads: ThreadsOption = None,
-    seed: SeedOption = None,
     json: JsonOption = False,
 ) -> int:
     """Build, verify, measure, deblur a photo.
@@ -74,9 +65,8 @@ def deploy(
     """
     from ...export.targets import select
 
-    height_width = parse_size(size)
-    check_model(model, height_width)
-    bounds = parse_bounds(max_drop_db, min_speedup, pairs)
+    height_width = network.height_width()
+    bounds = mixed.bounds()
     chosen = select(target, precision)  # a wrong name is said now, not after seconds of loading torch
     if bounds is not None and not any(p == "int8" for _, p in chosen):
         raise BadInputError("--max-drop-db and --min-speedup apply to int8: add --precision int8")
@@ -86,21 +76,17 @@ def deploy(
         from ...export.lowered import load_model
 
         report = run(
-            load_model(model, seed=seed),
+            load_model(network.model, seed=network.seed),
             out,
             targets=target,
             precisions=precision,
             size=height_width,
-            contract=contract.contract,
-            source=(
-                *("--model", model),
-                *(() if seed is None else ("--seed", str(seed))),
-                *(() if table is None else ("--table", str(table))),
-            ),
+            contract=network.contract.contract,
+            source=(*network.words(), *(() if table is None else ("--table", str(table)))),
             photo=photo,
             table=None if table is None else read_table(table),
             bounds=bounds,
-            photo_pairs=pairs,
+            photo_pairs=mixed.pairs,
             overwrite=overwrite,
             threads=threads,
             min_samples=samples,

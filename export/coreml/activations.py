@@ -47,7 +47,7 @@ def round_inputs(model: Any, lowered: LoweredProgram, table: CalibrationTable) -
     ends = dict(zip(lowered.inputs, nodes, strict=True))
     rounded = 0
 
-    def scale_of(made: str, read: str) -> float | None:
+    def scale_of(produced: str, read: str) -> float | None:
         """The step for what a convolution reads, ``None`` if it stays in floats."""
         node, tensor = plain(made), plain(read)
         tensor = ends.get(tensor, tensor)

@@ -102,20 +102,20 @@ def check(package: Package) -> dict[str, int]:
                 f"model.mlpackage: {operation} has kernels computed at run time, which Core ML runs slowly "
                 'or not at all; lower the network with target="coreml"'
             )
-    found = Counter(operation.type for operation in package.program.operations if operation.type != "const")
-    census = table_of(found)
+    counts = Counter(operation.type for operation in package.program.operations if operation.type != "const")
+    census = table_of(counts)
     check_census(census, "model.mlpackage")
     return census
 
 
 def precisions(package: Package) -> dict[str, int]:
     """Return how many operations compute in each element type, by the type of their first result."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for operation in package.program.operations:
         if operation.type not in _SILENT and not operation.type.startswith("constexpr_"):
             kind = operation.outputs[0][1].dtype
-            found["float" if kind == "float32" else kind] += 1
-    return table_of(found)
+            counts["float" if kind == "float32" else kind] += 1
+    return table_of(counts)
 
 
 def write_package(model: Any, path: Path, facts: Mapping[str, str]) -> None:
@@ -197,9 +197,9 @@ def _convert(prepared: Prepared, precision: str, kept: Mapping[str, str]) -> Any
                 skip_model_load=True,
             )
     except Exception as error:  # coremltools raises errors of many kinds
-        said = [line for line in str(error).strip().splitlines() if line] or ["no message"]
+        lines = [line for line in str(error).strip().splitlines() if line] or ["no message"]
         raise LoweringError(
-            f"coremltools cannot convert the lowered program: {type(error).__name__}: {said[-1]}"
+            f"coremltools cannot convert the lowered program: {type(error).__name__}: {lines[-1]}"
         ) from error
 
 

@@ -205,13 +205,13 @@ def _tables(
 
     used = {artifact.passport.calibration_sha256 for artifact in opened}
     keys = {key for artifact in opened for key in _keys(artifact.passport, device)}
-    found = []
+    read = []
     for path in map(Path, paths):
         table = read_table(path)
         if table.sha256 not in used and not keys & set(table.sections):
             raise BadInputError(f"{path}: none of these artifacts was built with this table")
-        found.append((table, path))
-    return found
+        read.append((table, path))
+    return read
 
 
 def _photo() -> bytes:

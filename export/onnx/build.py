@@ -225,10 +225,10 @@ def _export(program: ExportedProgram, names: Ends) -> onnx.ModelProto:
                 custom_translation_table=translations(program) or None,
             )
         except Exception as error:  # the exporter's own errors share no public base class
-            said = str(error).strip().splitlines()
+            lines = str(error).strip().splitlines()
             raise LoweringError(
                 f"torch.onnx could not convert the lowered program: {type(error).__name__}: "
-                f"{said[0] if said else 'no message'}"
+                f"{lines[0] if lines else 'no message'}"
             ) from error
     if exported is None:
         raise LoweringError("torch.onnx returned nothing for the lowered program")

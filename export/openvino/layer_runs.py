@@ -24,7 +24,7 @@ class OpenVinoLayerRuns:
             "PERF_COUNT": True,
         }
         compiled = ov.Core().compile_model(str(artifact.model_path), "CPU", config)
-        self._made_of: dict[str, tuple[str, ...]] = {}
+        self._sources: dict[str, tuple[str, ...]] = {}
         for op in compiled.get_runtime_model().get_ops():
             original = op.get_rt_info()["originalLayersNames"]
             words = str(original.value if hasattr(original, "value") else original)
@@ -38,7 +38,7 @@ class OpenVinoLayerRuns:
         self._runs.append(
             [
                 (
-                    self._made_of.get(entry.node_name) or (entry.node_name,),
+                    self._sources.get(entry.node_name) or (entry.node_name,),
                     entry.real_time.total_seconds() * 1e3,
                 )
                 for entry in self._request.get_profiling_info()

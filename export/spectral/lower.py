@@ -133,8 +133,8 @@ def lower(
     for node, value in folded.items():
         store(lowered.spectral, folded_keys[node], value)
     live = _live_nodes(graph_module.graph, folded)
-    made = make_plan(_sites(graph_module.graph, live, fusions), target, plan)
-    lowered.prepare(made, placeholders, folded_keys, live)
+    chosen = make_plan(_sites(graph_module.graph, live, fusions), target, plan)
+    lowered.prepare(chosen, placeholders, folded_keys, live)
     inputs = tuple(as_real(value).contiguous() for value in example_inputs)
     with torch.no_grad():
         lowered(*inputs)  # running it once fills the bank, which tracing only reads
@@ -207,10 +207,10 @@ def _departure(
     recorder.run(*values)
     lowered.record = {}
     lowered(*inputs)
-    found = first_departure(exported.graph_module.graph, recorder.values, lowered.record, bound)
-    if found is None:
+    departure = first_departure(exported.graph_module.graph, recorder.values, lowered.record, bound)
+    if departure is None:
         return "each operator by itself is right, so the fault is in a later rewriting of the whole program"
-    node, error = found
+    node, error = departure
     return f"the first that departs is {node.target} ({node.name}) in {where(node)}, by {error:.1e}"
 
 
@@ -289,20 +289,20 @@ def _live_nodes(graph: fx.Graph, folded: Mapping[fx.Node, Any]) -> set[fx.Node]:
 
 
 def _sites(graph: fx.Graph, live: set[fx.Node], fusions: Fusions) -> list[Site]:
-    found = []
+    sites = []
     for node in graph.nodes:
         if node in live and isinstance(node.target, Pruned):
-            found.append(node.target.site(site_name(node), module_path(node)))
+            sites.append(node.target.site(site_name(node), module_path(node)))
         elif node in live and isinstance(node.target, Fused):
-            found += [] if node.target.site is None else [node.target.site]
+            sites += [] if node.target.site is None else [node.target.site]
         elif node in live and node.op == "call_function" and is_transform(str(node.target)):
             source, *args = arguments(node)
             is_real = not meta_value(source).dtype.is_complex
             name, path, operator = site_name(node), module_path(node), str(node.target)
             site = describe(name, path, operator, shape_of(source), is_real, tuple(args))
             partner, unfused = fusions.partners.get(name), fusions.unfused.get(name, site.unfused)
-            found.append(dataclasses.replace(site, partner=partner, unfused=unfused))
-    return found
+            sites.append(dataclasses.replace(site, partner=partner, unfused=unfused))
+    return sites
 
 
 def _restore_modules(program: ExportedProgram) -> None:

@@ -153,7 +153,7 @@ def choose(sites: Sequence[Site], rates: Profile, wanted: Mapping[str, str]) -> 
     Raises:
         LoweringError: a strategy was asked for at a site that it declines; says why.
     """
-    asked = {site.name: found for site in sites if (found := _asked(site, wanted)) is not None}
+    asked = {site.name: name for site in sites if (name := _asked(site, wanted)) is not None}
     return tuple(_choose(site, rates, asked) for site in sites)
 
 

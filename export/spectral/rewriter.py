@@ -88,12 +88,12 @@ class Rewriter(fx.Interpreter):
 
     def _provenance(self, node: fx.Node) -> dict[str, str]:
         """The module a node came from, and its site if it is a transform."""
-        found = {MODULE: module_path(node)}
+        origin = {MODULE: module_path(node)}
         if is_transform(str(node.target)) or isinstance(node.target, Pruned):
-            found[SITE] = site_name(node)
+            origin[SITE] = site_name(node)
         elif isinstance(node.target, Fused) and node.target.site is not None:
-            found[SITE] = node.target.site.name
-        return found
+            origin[SITE] = node.target.site.name
+        return origin
 
     def _call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         operator = str(node.target)
@@ -216,9 +216,9 @@ class LoweredModule(nn.Module):
         if name.startswith("spectral:"):
             return self.constant(name.removeprefix("spectral:"))
         owner, _, leaf = name.rpartition(".")
-        found = getattr(self.get_submodule(owner), leaf)
-        assert isinstance(found, Tensor)
-        return found
+        tensor = getattr(self.get_submodule(owner), leaf)
+        assert isinstance(tensor, Tensor)
+        return tensor
 
 
 def _is_lazy(value: Any) -> bool:

@@ -74,10 +74,10 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, Pair | Interleaved)
 
 
-def relative_error(found: Any, expected: Any) -> float:
+def relative_error(actual: Any, expected: Any) -> float:
     """Largest ``max|error| / max|value|`` over all outputs; infinite where a finite value was lost."""
     worst = 0.0
-    for a, b in zip(pytree.tree_leaves(found), pytree.tree_leaves(expected), strict=True):
+    for a, b in zip(pytree.tree_leaves(actual), pytree.tree_leaves(expected), strict=True):
         if not isinstance(b, Tensor) or not b.numel():
             continue
         a, b = as_real(a), as_real(b)
@@ -150,11 +150,11 @@ def first_departure(
     for node in graph.nodes:
         if node.op != "call_function" or node.name not in lowered or node.name not in original:
             continue
-        found = [_joined(v) for v in pytree.tree_leaves(lowered[node.name], is_leaf=_is_pair)]
+        actual = [_joined(v) for v in pytree.tree_leaves(lowered[node.name], is_leaf=_is_pair)]
         expected = pytree.tree_leaves(original[node.name])
-        if len(found) != len(expected) or not all(isinstance(value, Tensor) for value in found):
+        if len(actual) != len(expected) or not all(isinstance(value, Tensor) for value in actual):
             continue
-        error = relative_error(found, expected)
+        error = relative_error(actual, expected)
         if error > bound:
             return node, error
     return None

@@ -84,7 +84,7 @@ class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _values(self, tree: Any) -> Any:
         """The same arguments with real tensors; ``None`` where one is unknown."""
         leaves, spec = pytree.tree_flatten(tree)
-        found = []
+        values = []
         for leaf in leaves:
             if isinstance(leaf, torch.SymInt | torch.SymFloat | torch.SymBool):
                 return None
@@ -95,8 +95,8 @@ class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if value is None:
                     return None
                 leaf = value
-            found.append(leaf)
-        return pytree.tree_unflatten(found, spec)
+            values.append(leaf)
+        return pytree.tree_unflatten(values, spec)
 
     def _follow(self, func: Any, known: Any, result: Any) -> None:
         outputs = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
@@ -143,11 +143,11 @@ class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     """The tensors that an operator writes into: itself in place, ``out=``, or each of a list."""
-    found: list[Any] = []
+    written: list[Any] = []
     for position, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
-            found.append(args[position] if position < len(args) else kwargs.get(argument.name))
-    return [leaf for leaf in pytree.tree_leaves(found) if isinstance(leaf, Tensor)]
+            written.append(args[position] if position < len(args) else kwargs.get(argument.name))
+    return [leaf for leaf in pytree.tree_leaves(written) if isinstance(leaf, Tensor)]
 
 
 def _is_plain(value: Any) -> bool:

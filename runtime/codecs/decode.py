@@ -60,8 +60,8 @@ def decode(stream: IO[bytes], path: Path, max_pixels: int) -> Photo:
             image = _open(stream, form)
             _check(image, path, max_pixels)
             photo = _photo(stream, image, form, path)
-        warnings_said = dict.fromkeys(f"the decoder warned: {str(item.message)[:120]}" for item in warned)
-        return dataclasses.replace(photo, notes=(*photo.notes, *list(warnings_said)[:3]))
+        remarks = dict.fromkeys(f"the decoder warned: {str(item.message)[:120]}" for item in warned)
+        return dataclasses.replace(photo, notes=(*photo.notes, *list(remarks)[:3]))
     except ImageError:
         raise
     except ModuleNotFoundError as error:

@@ -83,7 +83,7 @@ def make_artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
                 names = {"input": "in.npy", "output": "out.npy"}
                 np.save(writer.folder / "in.npy", image)
                 np.save(writer.folder / "out.npy", image * np.float32(golden))
-            made = writer.commit(
+            artifact = writer.commit(
                 Passport(
                     model="half",
                     weights_sha256="a" * 64,
@@ -105,7 +105,7 @@ def make_artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
                     reason="not verified yet",
                 )
             )
-        return made.path
+        return artifact.path
 
     return make
 

@@ -40,13 +40,13 @@ def test_the_last_image_is_the_one_that_is_deployed() -> None:
 
 def test_bytes_are_scaled_clamped_and_rounded_inside() -> None:
     pixels = np.arange(2 * 64 * 3, dtype=np.uint8).reshape(1, 2, 64, 3)
-    found = Deployable(Gain(1.37), "uint8_nhwc")(torch.from_numpy(pixels))
+    output = Deployable(Gain(1.37), "uint8_nhwc")(torch.from_numpy(pixels))
     unrounded = pixels * 1.37
-    assert found.dtype == torch.uint8
+    assert output.dtype == torch.uint8
     # float32 inside: only where 1.37 n lies within 1e-4 of a half may the byte differ.
     sure = np.abs(unrounded % 1 - 0.5) > 1e-4
     assert sure.mean() > 0.9
-    np.testing.assert_array_equal(found.numpy()[sure], np.rint(np.minimum(unrounded, 255))[sure])
+    np.testing.assert_array_equal(output.numpy()[sure], np.rint(np.minimum(unrounded, 255))[sure])
 
 
 @pytest.mark.parametrize("contract", ["float_nchw", "uint8_nhwc"])
@@ -98,5 +98,5 @@ def test_the_reference_of_bytes_rounds_what_float64_says() -> None:
     weights = Spectrum().filter.detach().numpy().astype(np.complex128)
     unit = x.transpose(0, 3, 1, 2) / 255
     truth = np.fft.irfft2(np.fft.rfft2(unit) * weights, s=(8, 8)).transpose(0, 2, 3, 1)
-    found = Reference(Deployable(Spectrum(), "uint8_nhwc").eval())(x, "float64")
-    np.testing.assert_array_equal(found, np.rint(np.clip(truth * 255, 0, 255)))
+    output = Reference(Deployable(Spectrum(), "uint8_nhwc").eval())(x, "float64")
+    np.testing.assert_array_equal(output, np.rint(np.clip(truth * 255, 0, 255)))

@@ -290,8 +290,8 @@ with ArtifactWriter({str(tmp_path / "new" / "a")!r}) as writer:
     while not any(name.endswith("model.onnx") for name in names(tmp_path)) and time.monotonic() < deadline:
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
-    assert "KeyboardInterrupt" in said
+    _, printed = running.communicate(timeout=60)
+    assert "KeyboardInterrupt" in printed
     assert names(tmp_path) == []
 
 

@@ -93,11 +93,11 @@ def test_the_engine_computes_what_its_file_does(machine: object, make: Make, kin
         pictures = [(x * 255).astype(np.uint8).transpose(0, 2, 3, 1) for x in pictures]
     with open_session(artifact, cuda_graph=graph) as session, stand_in:
         results = [session.run(x) for x in pictures]
-        for x, found in zip(pictures, results, strict=True):
-            np.testing.assert_array_equal(found, stand_in.run(x))
-        said = session.describe()
-    assert said["runtime"] == "TensorRT" and said["version"] == "10.3.0"
-    assert said["device"] == "Fake Orin, compute capability 8.7"
+        for x, result in zip(pictures, results, strict=True):
+            np.testing.assert_array_equal(result, stand_in.run(x))
+        facts = session.describe()
+    assert facts["runtime"] == "TensorRT" and facts["version"] == "10.3.0"
+    assert facts["device"] == "Fake Orin, compute capability 8.7"
     with pytest.raises(ArtifactError, match="closed"):
         session.run(pictures[0])
     session.close()

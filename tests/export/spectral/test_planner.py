@@ -256,9 +256,9 @@ def test_every_row_of_the_target_table_has_a_profile_of_its_own() -> None:
 
 def test_a_recorded_plan_is_followed() -> None:
     for plan in (None, {"fft_rfft2": "separable"}):
-        made = lower(unit(), (WINDOWS,), plan=plan)
-        again = lower(unit(), (WINDOWS,), plan=follow(json.loads(json.dumps(made.plan.to_json()))))
-        assert again.sha256 == made.sha256
+        first = lower(unit(), (WINDOWS,), plan=plan)
+        again = lower(unit(), (WINDOWS,), plan=follow(json.loads(json.dumps(first.plan.to_json()))))
+        assert again.sha256 == first.sha256
 
 
 def test_a_plan_recorded_before_blocks_had_a_strategy_gives_the_same_program() -> None:

@@ -42,10 +42,10 @@ class Head(nn.Module):
         """`x` is a signal, or a spectrum with a last axis of 2."""
         window = window if self.given else self.window
         if self.inverse:
-            found = torch.istft(torch.view_as_complex(x), window=window, **self.options)
+            y = torch.istft(torch.view_as_complex(x), window=window, **self.options)
         else:
-            found = torch.stft(x, window=window, return_complex=True, **self.options)
-        return torch.view_as_real(found) if found.is_complex() else found
+            y = torch.stft(x, window=window, return_complex=True, **self.options)
+        return torch.view_as_real(y) if y.is_complex() else y
 
 
 def check(options: dict[str, Any], x: Tensor, inverse: bool, given: bool) -> Any:

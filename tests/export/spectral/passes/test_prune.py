@@ -16,10 +16,10 @@ X = torch.randn(2, 3, 16, 20, generator=torch.Generator().manual_seed(0))
 
 def lowered(function: Callable[..., object], *, strategy: str = "separable") -> LoweredProgram:
     twin = Twin(function).eval()
-    found = lower(twin, (X,), plan={"*": strategy})
-    got, want = as_tuple(found.program.module()(X)), twin(X.double())
+    result = lower(twin, (X,), plan={"*": strategy})
+    got, want = as_tuple(result.program.module()(X)), twin(X.double())
     assert_close([value.detach() for value in got], want, 2e-6)
-    return found
+    return result
 
 
 def shapes(program: LoweredProgram) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -36,18 +36,18 @@ def neural_operator(x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("strategy", ["separable", "flat"])
 def test_a_neural_operator_computes_its_modes_alone(strategy: str) -> None:
-    found = lowered(neural_operator, strategy=strategy)
-    assert shapes(found) == [((16, 20), (8, 5)), ((8, 5), (16, 20))]
-    longest = max(max(v.shape) for k, v in found.program.state_dict.items() if k.startswith("spectral."))
+    result = lowered(neural_operator, strategy=strategy)
+    assert shapes(result) == [((16, 20), (8, 5)), ((8, 5), (16, 20))]
+    longest = max(max(v.shape) for k, v in result.program.state_dict.items() if k.startswith("spectral."))
     if strategy == "separable":
         assert longest == 20
-        held = {tuple(v.shape) for k, v in found.program.state_dict.items() if k.startswith("spectral.")}
+        held = {tuple(v.shape) for k, v in result.program.state_dict.items() if k.startswith("spectral.")}
         assert held == {(20, 5), (8, 16), (16, 8), (5, 20)}, "no matrix has a row that nothing reads"
 
 
 def test_bins_in_the_middle() -> None:
-    found = lowered(lambda x: torch.fft.fft2(x)[..., 3:6, 7:9].abs())
-    assert shapes(found) == [((16, 20), (3, 2))]
+    result = lowered(lambda x: torch.fft.fft2(x)[..., 3:6, 7:9].abs())
+    assert shapes(result) == [((16, 20), (3, 2))]
 
 
 def test_overlapping_reads_are_computed_once() -> None:
@@ -59,8 +59,8 @@ def test_overlapping_reads_are_computed_once() -> None:
 
 
 def test_samples_of_a_signal_that_nothing_reads() -> None:
-    found = lowered(lambda x: torch.fft.irfft(torch.fft.rfft(x))[..., 5:9])
-    assert shapes(found)[1] == ((16, 11), (16, 4))
+    result = lowered(lambda x: torch.fft.irfft(torch.fft.rfft(x))[..., 5:9])
+    assert shapes(result)[1] == ((16, 11), (16, 4))
 
 
 def test_zeros_in_part_of_the_written_region() -> None:

@@ -92,15 +92,17 @@ class CalibrationTable:
         Raises:
             CalibrationError: it was made for other weights or another size.
         """
-        made = f"this calibration table was made for {self.model}, weights {self.weights_sha256[:12]}, "
-        made += "x".join(map(str, self.size))
+        own = f"{self.model}, weights {self.weights_sha256[:12]}, {'x'.join(map(str, self.size))}"
         if weights_sha256 != self.weights_sha256:
             raise CalibrationError(
                 f"this calibration table was made for {own}, but the weights are now {weights_sha256[:12]}: "
                 "calibrate again"
             )
         if size != self.size:
-            raise CalibrationError(f"{made}, not for {'x'.join(map(str, size))}: calibrate at that size")
+            raise CalibrationError(
+                f"this calibration table was made for {own}, not for {'x'.join(map(str, size))}: calibrate at "
+                "that size"
+            )
 
     def section(self, key: ProgramKey) -> ProgramCalibration:
         """Return what the table holds of a program for a profile.
@@ -127,7 +129,7 @@ class CalibrationTable:
         available = ", ".join(f"{other} {program[:12]}" for program, other in self.sections)
         raise CalibrationError(
             f"this table was made for other programs ({self.model}, "
-            f"weights {self.weights_sha256[:12]}, {'x'.join(map(str, self.size))}: {made}) than the one "
+            f"weights {self.weights_sha256[:12]}, {'x'.join(map(str, self.size))}: {available}) than the one "
             f"to be built ({profile} {program_sha256[:12]}); ranges fit one graph only: calibrate again"
         )
 
@@ -291,8 +293,10 @@ def calibrate_program(
     Raises:
         CalibrationError: a tensor holds NaN or infinity.
     """
-    found = {name: find_layers(program, kept, least_work=least_work) for name, kept in leave_alone.items()}
-    wanted = {name: _tensors(layers) for name, layers in found.items()}
+    layers_of = {
+        name: find_layers(program, kept, least_work=least_work) for name, kept in leave_alone.items()
+    }
+    wanted = {name: _tensors(layers) for name, layers in layers_of.items()}
     given = list(arrays)
     together = dict.fromkeys(tensor for tensors in wanted.values() for tensor in tensors)
     seen = collect(program, list(together), given, progress=progress)

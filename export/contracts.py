@@ -37,6 +37,7 @@ def tensor_contract(spec: TensorSpec, contract: ImageContract) -> TensorContract
     by ``uint8_nhwc``, uint8 [N, H, W, C], as decoders and cameras deliver it, and a result is clamped and
     rounded. A picture whose channels are no colours, and any other tensor, is what the network takes.
     """
+    spec = spec.stored()
     shape = tuple(-1 if side is None else side for side in spec.shape)
     if spec.layout is not None and spec.color and contract == "uint8_nhwc":
         batch, channels, height, width = shape
@@ -99,7 +100,8 @@ class Deployable(nn.Module):
             model: the network.
             contract: how pictures go in and out.
             specs: what the network takes.
-            outputs: names of what it returns; made from its own keys and positions where there are fewer.
+            outputs: names of what it returns, of the last ones if it returns more; made from its own keys and
+                positions where there are none.
 
         Raises:
             UnknownNameError: a contract that does not exist.
@@ -139,9 +141,11 @@ class Deployable(nn.Module):
                 f"the network returns {len(leaves)} tensors; {len(self.outputs)} names were given: "
                 f"{', '.join(self.outputs)}"
             )
+        if self.outputs:  # a pyramid ends with the answer
+            leaves = leaves[-len(self.outputs) :]
         results = []
         for index, (name, tensor) in enumerate(leaves):
-            named = self.outputs[index] if index < len(self.outputs) else _plain(name, len(leaves))
+            named = self.outputs[index] if self.outputs else _plain(name, len(leaves))
             if named in {spec.name for spec in self.specs}:
                 named = f"{named}_out"  # a file names its inputs and outputs in one list
             results.append(Result(self._described(named, tensor, taken[0]), tensor))
@@ -162,6 +166,8 @@ class Deployable(nn.Module):
     def _noise(self, spec: TensorSpec, seed: int) -> Tensor:
         contract = tensor_contract(spec, self.contract)
         generator = torch.Generator().manual_seed(seed)
+        if spec.dtype == "complex64":
+            return torch.view_as_complex(torch.randn(contract.shape, generator=generator))
         dtype: torch.dtype = getattr(torch, contract.dtype)
         low, high = contract.limits
         if contract.dtype == "float32":
@@ -192,7 +198,7 @@ class Deployable(nn.Module):
 
     def _finest(self, result: Any, image: Tensor) -> Any:
         first = self.specs[0]
-        if not isinstance(result, (list, tuple)) or not (first.layout and first.color) or self.outputs[1:]:
+        if not isinstance(result, (list, tuple)) or not (first.layout and first.color) or self.outputs:
             return result
         if not result:
             raise BadInputError("the network returned an empty list instead of pictures")

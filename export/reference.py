@@ -52,8 +52,13 @@ class Reference:
         arrays = [x[spec.name] for spec in model.specs] if isinstance(x, Mapping) else [x]
         tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
         wide = getattr(torch, arithmetic)
+        tensors = [t.to(wide) if t.is_floating_point() else t for t in tensors]
+        given = [
+            torch.view_as_complex(t) if spec.dtype == "complex64" else t
+            for t, spec in zip(tensors, model.specs, strict=True)
+        ]
         with torch.no_grad():
-            results = model(*(t.to(wide) if t.is_floating_point() else t for t in tensors))
+            results = model(*given)
         results = results if isinstance(results, tuple) else (results,)
         names = self._outputs or [spec.name for spec in model.described]
         named = {name: _array(result) for name, result in zip(names, results, strict=True)}

@@ -287,7 +287,7 @@ def _inputs(artifact: Artifact, photos: Sequence[Path | Photo]) -> list[tuple[st
     if not photos:
         (recorded,) = artifact.golden()[0].values()
         return [("its recorded photo", recorded)]
-    found = []
+    inputs = []
     for number, given in enumerate(photos):
         photo = given if isinstance(given, Photo) else read_photo(given)
         name = photo.source.name if photo.source is not None else f"photo {number + 1}"

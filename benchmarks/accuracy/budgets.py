@@ -32,8 +32,8 @@ class Budget:
             problems.append(f"largest difference {max_abs:.2e} is over {self.max_abs:.2e}")
         if not psnr_db >= self.min_psnr_db:
             name = "PSNR" if self.measure == "image" else "SNR"
-            found.append(f"{name} {psnr_db:.1f} dB is under {self.min_psnr_db:.0f} dB")
-        return found
+            problems.append(f"{name} {psnr_db:.1f} dB is under {self.min_psnr_db:.0f} dB")
+        return problems
 
     def spent(self, max_abs: float, psnr_db: float) -> float:
         """Return how many times the budget a difference is, by the worse of both bounds; above 1: missed."""

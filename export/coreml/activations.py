@@ -49,7 +49,7 @@ def round_inputs(model: Any, lowered: LoweredProgram, table: CalibrationTable) -
 
     def scale_of(produced: str, read: str) -> float | None:
         """The step for what a convolution reads, ``None`` if it stays in floats."""
-        node, tensor = plain(made), plain(read)
+        node, tensor = plain(produced), plain(read)
         tensor = ends.get(tensor, tensor)
         if node in quantised:
             return scales[quantised[node]] if tensor == quantised[node] else None

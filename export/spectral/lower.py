@@ -146,8 +146,8 @@ def lower(
         program = reduce_ranks(program)
         check = _self_check(program, module, example_inputs, lowered)
     notes = (*_complex_ends(exported), *(f"constant: {line}" for line in baked))
-    audit = audit_program(program, made, check, fusions.records, notes)
-    return LoweredProgram(program, made, audit, samples=lambda: [inputs])
+    audit = audit_program(program, chosen, check, fusions.records, notes)
+    return LoweredProgram(program, chosen, audit, samples=lambda: [inputs])
 
 
 def end_names(program: ExportedProgram) -> tuple[tuple[str, ...], tuple[str, ...]]:

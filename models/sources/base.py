@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...runtime.errors import SizeError, SourceError
+from ...runtime.inputs import Sample
 from ...runtime.photo import Array
 from .sizes import SizeRequirements
 
@@ -115,14 +116,6 @@ class TensorSpec:
             kinds = ", ".join(f"{name} ({count})" for name, count in COLORS.items())
             return f"{self.shape[1]} channels as {self.color!r}; expected one of {kinds}, or no colour"
         return None
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One set of inputs: a name for messages, and an array for each input, without batch axis added."""
-
-    name: str
-    arrays: Mapping[str, Array]
 
 
 Samples = Callable[[Sequence[TensorSpec]], Sequence[Sample]]

@@ -100,8 +100,8 @@ class CalibrationTable:
             )
         if size != self.size:
             raise CalibrationError(
-                f"this calibration table was made for {own}, not for {'x'.join(map(str, size))}: calibrate at "
-                "that size"
+                f"this calibration table was made for {own}, not for {'x'.join(map(str, size))}: "
+                "calibrate at that size"
             )
 
     def section(self, key: ProgramKey) -> ProgramCalibration:

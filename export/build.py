@@ -78,8 +78,8 @@ def build_artifact(
         if precision == "int8" and table is not None and table.samples.get("noise"):
             raise CalibrationError(
                 "int8 needs samples of what the network is used on, because ranges of noise ruin the result "
-                "unnoticed: give them with --samples (a folder of .npz files, an array for each of the inputs "
-                f"{described(model.inputs)}), or let the source bring them (NetworkSource.samples)"
+                "unnoticed: give them with --samples (a folder of .npz files, with an array for each of the "
+                f"inputs {described(model.inputs)}), or let the source bring them (NetworkSource.samples)"
             )
         built = row.build(model.lowered, precision, writer.folder, table=table, provenance=provenance)
         golden = _write_golden(model, writer.folder, photo)

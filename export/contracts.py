@@ -1,4 +1,4 @@
-"""The network as it is shipped: named tensors in and out, pictures in the pixel format a device has at hand."""
+"""The network as it is shipped: tensors by name, pictures in the pixel format that a device has at hand."""
 
 from __future__ import annotations
 

@@ -64,8 +64,8 @@ def of_photo(given: Photo | Path | str, contract: TensorContract) -> Sample:
 def fitted(sample: Sample, inputs: Sequence[TensorContract], specs: Sequence[TensorSpec]) -> dict[str, Array]:
     """Return the arrays of a sample as the built model takes them.
 
-    Samples hold what the network itself takes, ``specs``; by the image contract ``uint8_nhwc`` pictures become
-    bytes.
+    Samples hold what the network itself takes, ``specs``; by the image contract ``uint8_nhwc`` pictures
+    become bytes.
 
     Raises:
         BadInputError: an input is missing, or has another shape.

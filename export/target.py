@@ -250,7 +250,8 @@ class Builder(Protocol):
         """Write the files into ``folder``.
 
         Args:
-            lowered: a program without complex values or transforms; it says what inputs and outputs are called.
+            lowered: a program without complex values or transforms; it says what inputs and outputs are
+                called.
             precision: one the target offers.
             folder: an existing folder; the files are the artifact's from then on.
             table: the calibration table, for precisions that need one.

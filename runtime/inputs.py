@@ -22,7 +22,7 @@ class Sample:
 
 
 def noise(inputs: Sequence[TensorContract], count: int = NOISE_COUNT, seed: int = 0) -> list[Sample]:
-    """Return samples of uniform noise in the value range of each input; equal arguments give equal samples."""
+    """Return samples of uniform noise in the value range of each input, the same for the same arguments."""
     rng = np.random.default_rng(seed)
     return [
         Sample(f"noise {number + 1}", {contract.name: _noise(contract, rng) for contract in inputs})

@@ -22,8 +22,9 @@ PSNR_LIMIT_DB = 200.0
 def crop(photo: Photo, contract: TensorContract) -> Array:
     """Return the middle of ``photo`` in the shape, dtype and range of ``contract``.
 
-    Of a batch each picture is moved on by a part of its width, so that no two are equal. A photo smaller than the contract's size is continued by its mirror image. A 16-bit photo keeps its
-    tones in a float contract and is rounded to 8 bits for a ``uint8`` one.
+    Of a batch each picture is moved on by a part of its width, so that no two are equal. A photo smaller than
+    the contract's size is continued by its mirror image. A 16-bit photo keeps its tones in a float contract
+    and is rounded to 8 bits for a ``uint8`` one.
     """
     source = photo.to_8bit() if contract.dtype == "uint8" else photo
     inside = middle(source.pixels, contract.size)
@@ -39,7 +40,8 @@ def as_input(pixels: Array, contract: TensorContract, white: int = 255) -> Array
 
     Args:
         pixels: height x width x 3, in colours that the contract takes as they are (3 channels), as their
-            luminance (1), or with an opaque alpha (4); whole numbers from 0 to ``white``; bytes where the contract is ``uint8``.
+            luminance (1), or with an opaque alpha (4); whole numbers from 0 to ``white``; bytes where the
+            contract is ``uint8``.
         contract: layout, dtype and range.
         white: 255 for 8 bits, 65535 for 16.
     """

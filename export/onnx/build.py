@@ -61,8 +61,9 @@ def build(
     """Write ``model.onnx`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
     ``options``: ``weights`` is ``8bit`` or ``7bit``, the range of weights in int8.
-    Inputs and outputs have the names of :attr:`.LoweredProgram.inputs` and ``outputs``. Each node carries the path of the module it
-    came from in its metadata (``module``). The bytes follow from the program and the tools' versions alone.
+    Inputs and outputs have the names of :attr:`.LoweredProgram.inputs` and ``outputs``. Each node carries
+    the path of the module it came from in its metadata (``module``). The bytes follow from the program and
+    the tools' versions alone.
     """
     levels = weight_levels(options)
     # Unsigned: ONNX Runtime on x86 is slower in int8 than in float32 with the other form.
@@ -111,8 +112,8 @@ def convert(
 
     Targets that build on ONNX share one conversion of a program, which takes seconds; each gets its own copy.
     ``as_calibrated`` leaves weights as they are: a scale or a normalisation that is multiplied into them
-    changes what the layer reads or makes, and a range that was taken of it no longer fits. ``names`` are those
-    of inputs and outputs; the program's own (:func:`..spectral.lower.end_names`) when ``None``.
+    changes what the layer reads or makes, and a range that was taken of it no longer fits. ``names`` are
+    those of inputs and outputs; the program's own (:func:`..spectral.lower.end_names`) when ``None``.
 
     Raises:
         LoweringError: a converter failure, or a file that fails

@@ -14,7 +14,54 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="NAME",
-        help="Model variant (tiny, small, base) or weights file (.safetensors, .pth).",
+        help="Network: tiny, small, base or a weights file of FDIKP (.safetensors, .pth); your own code as "
+        "net.py:NAME or package.module:NAME; net.pt2; spandrel:FILE.",
+    ),
+]
+ModelArgOption = Annotated[
+    list[str],
+    typer.Option(
+        "--model-arg",
+        metavar="NAME=VALUE",
+        help="Argument for the class or function that --model names, such as width=32. Repeatable.",
+    ),
+]
+ModelWeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="PATH",
+        help="Weights for the network that --model names (.safetensors, or .pth with tensors only).",
+        show_default="as the code makes them",
+    ),
+]
+InputOption = Annotated[
+    list[str],
+    typer.Option(
+        "--input",
+        metavar="NAME=SHAPE",
+        help="Describe an input: noise=1x1x256x256, then :dtype, :lo..hi, and :rgb or :grey if photos can go "
+        "in. Repeatable, in the order of forward's parameters.",
+        show_default="as the network says, else one picture",
+    ),
+]
+SamplesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--samples",
+        metavar="DIR",
+        help="Real inputs to verify and calibrate with: one .npz (arrays by input name), .npy or photo per "
+        "sample.",
+        show_default="photos for pictures, else noise",
+    ),
+]
+MetricOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="FILE.py:NAME",
+        help="Function of (reference, result) that returns a dict of figures, shown beside the usual ones.",
+        show_default="none",
     ),
 ]
 TargetsOption = Annotated[
@@ -140,3 +187,4 @@ SaveOption = Annotated[bool, typer.Option("--save/--no-save", help="Write the re
 ALL = ["all"]
 FP32 = ["fp32"]
 NONE: list[Path] = []
+NO_TEXTS: list[str] = []

@@ -85,9 +85,7 @@ class Prepared:
     @property
     def extent(self) -> tuple[int, ...]:
         """Height and width of the first input if that is a picture, else its shape."""
-        spec = self.source.inputs[0].at(self.size)
-        shape = tuple(side for side in spec.shape if side is not None)
-        return shape[2:] if spec.layout is not None else shape
+        return self.source.extent(self.size)
 
     def samples(self, model: LoweredModel, photo: Photo | None) -> list[Sample]:
         """Return what the network is verified and timed on: the photo first, then the other samples."""

@@ -52,5 +52,5 @@ class Asked:
                 words += ["--pairs", str(self.photo_pairs)]
         if self.photo is not None:
             words += ["--photo", str(self.photo)]
-        words += ["--threads", str(self.threads), "--samples", str(self.min_samples)]
+        words += ["--threads", str(self.threads), "--runs", str(self.min_samples)]
         return [*words, "--seconds", f"{self.max_seconds:g}", "--out", FOLDER]

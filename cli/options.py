@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .parsing import check_model, parse_bounds, parse_size
-from .source import find_source
+from .source import source_of
 
 if TYPE_CHECKING:
     from ..calibration.mixed_precision import Bounds
@@ -210,7 +210,7 @@ class NetworkOptions:
 
     def source(self) -> NetworkSource:
         """Return the network that was named; raises as :func:`fdikp_edge.models.sources.find.find` does."""
-        return find_source(
+        return source_of(
             self.model, self.model_arg, self.weights, self.input, self.samples, self.seed, self.metric
         )
 
@@ -240,7 +240,7 @@ class ReferenceOptions:
 
     def source(self, named: str) -> NetworkSource:
         """Return the network that was named, or else ``named``, the artifact's."""
-        return find_source(
+        return source_of(
             self.model or named, self.model_arg, self.weights, self.input, self.samples, self.seed, None
         )
 

@@ -1,4 +1,4 @@
-"""From the options that name a network to its source. Code is imported only because the user typed its name."""
+"""The options that name a network, as one network source."""
 
 from __future__ import annotations
 
@@ -10,42 +10,60 @@ from typing import TYPE_CHECKING, Any
 from ..runtime.errors import BadInputError
 
 if TYPE_CHECKING:
-    from ..models.sources.base import NetworkSource
+    from ..models.sources import NetworkSource
 
 
-def find_source(
+def source_of(
     model: str,
-    arguments: Sequence[str],
-    weights: Path | None,
-    inputs: Sequence[str],
-    samples: Path | None,
-    seed: int | None,
-    metric: str | None,
+    model_arg: Sequence[str] = (),
+    weights: Path | None = None,
+    input: Sequence[str] = (),
+    samples: Path | None = None,
+    seed: int | None = None,
+    metric: str | None = None,
 ) -> NetworkSource:
-    """Return the network that a command line names; see :func:`fdikp_edge.models.sources.find.find`.
+    """Return the source that ``--model`` and its companions name, each as typed.
 
     Raises:
-        BadInputError: an argument without a name.
+        BadInputError: an option is malformed, or means nothing for this network.
+        UnknownNameError, SourceError, CheckpointError, ExtensionError: see
+            :func:`fdikp_edge.models.sources.find.find`.
     """
     from ..models.sources.declared import parse_input
     from ..models.sources.find import find
 
     return find(
         model,
-        arguments=dict(_argument(text) for text in arguments),
+        arguments=parse_arguments(model_arg),
         weights=weights,
-        inputs=[parse_input(text) for text in inputs],
+        inputs=[parse_input(text) for text in input],
         samples=samples,
         seed=seed,
         metric=metric,
     )
 
 
-def _argument(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise BadInputError(f"--model-arg {text!r} is not KEY=VALUE; write for example --model-arg width=32")
+def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:
+    """Return what ``--model-arg`` options say: ``depth=3`` a number, ``name=fft`` or ``name="fft"`` a text.
+
+    Raises:
+        BadInputError: no name in front of ``=``, or a name given twice.
+    """
+    arguments: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals or not name.isidentifier():
+            raise BadInputError(f"--model-arg {text}: write NAME=VALUE, such as --model-arg width=32")
+        if name in arguments:
+            raise BadInputError(f"--model-arg {name} is given twice")
+        arguments[name] = _value(value)
+    return arguments
+
+
+def _value(text: str) -> Any:
+    """Return a JSON value; a bare word is a text."""
     try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value  # a bare word
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

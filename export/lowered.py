@@ -110,10 +110,8 @@ def lower_model(
     """
     source = model if isinstance(model, NetworkSource) else sources.of(model, name)
     module = source.load() if isinstance(model, NetworkSource) else model
-    if source.sizes is not None and size is not None:
-        source.sizes.check(*size)
     module, cast_note = in_float32(module)
-    specs = tuple(spec.at(size) for spec in source.inputs)
+    specs = source.at(size)
     deployable = Deployable(module, image_contract(contract), specs, source.outputs).eval()
     inputs = tuple(tensor_contract(spec, deployable.contract) for spec in specs)
     lowered = lower(deployable, deployable.example(), target=profile, plan=plan)

@@ -185,6 +185,13 @@ class NetworkSource:
         if problem:
             raise SourceError(f"network {self.name!r}: {problem}")
 
+    def extent(self, size: tuple[int, int] | None) -> tuple[int, ...]:
+        """Return height and width of the first input if that is a picture, else its whole shape; raises as
+        :meth:`at` does."""
+        first = self.at(size)[0].stored()
+        sides = tuple(side for side in first.shape if side is not None)
+        return sides[-2:] if first.is_picture else sides
+
     def at(self, size: tuple[int, int] | None) -> tuple[TensorSpec, ...]:
         """Return the inputs with height and width filled in.
 

@@ -29,6 +29,7 @@ from typing import Any, cast
 from ...runtime.errors import ExtensionError
 from ...runtime.installed import entry_points
 from .base import Metric, NetworkSource, TensorSpec
+from .onnx_file import is_onnx
 from .request import Request, Resolver
 
 
@@ -51,7 +52,7 @@ def _ends(*suffixes: str) -> Callable[[str], bool]:
 
 KINDS = (
     Kind(lambda spec: spec.startswith("spandrel:"), "spandrel_file"),
-    Kind(_ends(".onnx"), "onnx_file"),
+    Kind(is_onnx, "onnx_file"),
     Kind(_ends(".pt2"), "pt2"),
     Kind(lambda spec: ":" in spec or spec.lower().endswith(".py"), "module"),
     Kind(lambda spec: True, "fdikp"),
@@ -84,6 +85,7 @@ def find(
         SourceError: the source cannot be found, fails in its own code (with the file and line there), or an
             option means nothing for it.
         CheckpointError: a weights file that is unsafe, damaged, or does not fit.
+        OnnxModelError: an ONNX file, which has no network for PyTorch; see :mod:`.onnx_file`.
         ExtensionError: an installed package adds the prefix and cannot be used.
     """
     request = Request(spec, dict(arguments or {}), weights, tuple(inputs), seed)

@@ -118,10 +118,15 @@ def deploy(
         raise BadInputError("no target and precision to deploy")
     network = model if isinstance(model, NetworkSource) else sources.of(model, name)
     network = replace(network, load=functools.cache(network.load))
-    takes_photos = len(network.inputs) == 1 and bool(network.inputs[0].color)
-    if photo is not None and not takes_photos:
+    if photo is not None and not network.takes_photos:
         raise BadInputError(f"{network.name}: takes no photo; leave out --photo, and give --samples")
-    chosen = Path(photo) if photo is not None else network.photo or sample_photo() if takes_photos else None
+    chosen = (
+        Path(photo)
+        if photo is not None
+        else network.photo or sample_photo()
+        if network.takes_photos
+        else None
+    )
     threads = threads or available_threads()
     name = name or network.name
     possible = _possible(pairs)

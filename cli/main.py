@@ -107,7 +107,7 @@ against the golden output stored in it.""",
     bench: """\b
 Examples:
   fdikp-edge bench build/tiny-onnx-fp32-256x256
-  fdikp-edge bench build/* --threads 2 --samples 500
+  fdikp-edge bench build/* --threads 2 --runs 500
   fdikp-edge bench build/tiny-onnx-fp32-256x256 --no-eager --json
 
 \b

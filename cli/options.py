@@ -183,6 +183,7 @@ WeightsOption = Annotated[
     ),
 ]
 
+
 @dataclass(frozen=True)
 class NetworkOptions:
     """Which network is built, and for which inputs: what every command asks that lowers one."""

@@ -29,10 +29,12 @@ from ..calibration.table import (
 )
 from ..models import zoo
 from ..models.sources.base import NetworkSource
+from ..runtime.errors import CalibrationError
 from ..runtime.inputs import Sample
 from ..runtime.photo import Array
 from ..runtime.pixels import as_input
 from ..runtime.progress import Progress
+from ..runtime.tensors import described
 from .inputs import has_samples, samples_of
 from .lowered import LoweredModel
 from .roles import ends, exposed, protected, sites_of
@@ -297,6 +299,12 @@ def choose_mixed_precision(
         CheckFailedError: the bounds cannot be met.
         CalibrationError: the table is of another program or profile, or the pairs do not fit.
     """
+    if not model.takes_photos or [end.shape for end in model.outputs] != [model.inputs[0].shape]:
+        raise CalibrationError(
+            "bounds on mixed precision are judged on photos: they need a network from one picture in colours "
+            f"to one of the same size; this one takes {described(model.inputs)} and returns "
+            f"{described(model.outputs)}"
+        )
     dtype = model.inputs[0].dtype
     if pairs is not None:
         chosen = evaluation_pairs.of_pairs(pairs, model.inputs[0].size, dtype=dtype)

@@ -247,8 +247,8 @@ def _flat(value: Any, name: str) -> list[tuple[str, Tensor]]:
         return [(name, value)]
     if isinstance(value, Mapping):
         return [leaf for key, part in value.items() for leaf in _flat(part, f"{name}.{key}".strip("."))]
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return _flat(value._asdict(), name)
+    if isinstance(value, tuple) and (fields := getattr(value, "_fields", None)):
+        return _flat(dict(zip(fields, value, strict=True)), name)
     if isinstance(value, (list, tuple)):
         return [leaf for i, part in enumerate(value) for leaf in _flat(part, f"{name}.{i}".strip("."))]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

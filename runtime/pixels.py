@@ -59,7 +59,8 @@ def as_input(pixels: Array, contract: TensorContract, white: int = 255) -> Array
 def in_channels(pixels: Array, channels: int, white: int = 255) -> Array:
     """Return a picture of 3 channels in 1 (luminance, ITU-R BT.709), in 3 (itself) or in 4 (opaque alpha)."""
     if channels == 1:
-        return np.rint(pixels @ LUMINANCE).astype(pixels.dtype)[..., None]
+        grey: Array = np.rint(pixels @ LUMINANCE).astype(pixels.dtype)
+        return grey[..., None]
     if channels == 4:
         alpha = np.full((*pixels.shape[:2], 1), white, pixels.dtype)
         return np.concatenate([pixels, alpha], axis=2)

@@ -59,10 +59,10 @@ def make(folder: Path, precision: str = "fp32", *, golden: float = 0.5, target: 
                 target=target,
                 precision=precision,
                 calibration_sha256="c" * 64 if precision == "int8" else None,
-                input=ports[0],
-                output=ports[1],
+                inputs=(ports[0],),
+                outputs=(ports[1],),
                 model_file="model.onnx",
-                golden={"input": "golden_input.npy", "output": "golden_output.npy"},
+                golden={"inputs": ["golden_input.npy"], "outputs": ["golden_output.npy"]},
                 reason="not verified yet",
             )
         ).path

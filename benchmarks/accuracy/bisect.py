@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 
     from ...export.cutting.partition import Cut, Partition
     from ...export.lowered import LoweredModel
+    from ...models.sources.base import NetworkSource
 
 
 def bisect(
     artifact: Artifact,
-    model: nn.Module | LoweredModel,
+    model: nn.Module | NetworkSource | LoweredModel,
     *,
     against: Artifact | None = None,
     photos: Sequence[Path | Photo] = (),
@@ -296,7 +297,7 @@ def _inputs(artifact: Artifact, photos: Sequence[Path | Photo]) -> list[tuple[st
 
 
 def _program(
-    artifact: Artifact, model: nn.Module | LoweredModel
+    artifact: Artifact, model: nn.Module | NetworkSource | LoweredModel
 ) -> tuple[Any, Callable[[Array], Array], list[str]]:
     """Lower the network as it was lowered for the artifact."""
     from ...export.lowered import LoweredModel, lower_model
@@ -312,7 +313,7 @@ def _program(
         raise BadInputError(f"{artifact.path}: its passport has no usable plan: {error}") from error
     lowered = lower_model(
         model,
-        passport.input.size,
+        passport.input.size if passport.input.is_picture else None,
         contract=passport.contract,
         profile=get_target(passport.target).profile,
         plan=plan,

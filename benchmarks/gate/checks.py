@@ -218,8 +218,8 @@ def opener(artifact: Artifact, x: Mapping[str, Array], threads: int | None) -> O
 
 
 def peak_memory(artifact: Artifact) -> float | None:
-    """Return the peak memory, in 10^6 bytes, of a process that runs one tile; ``None`` if unknown, as it is of
-    an artifact that takes no photo."""
+    """Return the peak memory, in 10^6 bytes, of a process that runs one tile; ``None`` if unknown, as it is
+    of an artifact that takes no photo."""
     if not artifact.passport.maps_pictures:
         return None
     height, width = artifact.passport.input.size

@@ -185,6 +185,11 @@ class NetworkSource:
         if problem:
             raise SourceError(f"network {self.name!r}: {problem}")
 
+    @property
+    def takes_photos(self) -> bool:
+        """Whether its only input is a picture in colours, so that any photo shows what it does."""
+        return len(self.inputs) == 1 and bool(self.inputs[0].color)
+
     def extent(self, size: tuple[int, int] | None) -> tuple[int, ...]:
         """Return height and width of the first input if that is a picture, else its whole shape; raises as
         :meth:`at` does."""

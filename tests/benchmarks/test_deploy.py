@@ -183,7 +183,7 @@ def test_every_row_says_how_to_ask_for_the_same_again(blend: Blend, photo: Path,
     assert list(report.command) == report.rows[0].reproduce == [
         *("fdikp-edge", "deploy", "--model", "my net.pth", "--target", "onnx", "--precision", "fp32"),
         *("--size", "32x48", "--contract", "uint8", "--photo", str(photo)),
-        *("--threads", "1", "--samples", "3", "--seconds", "0.5", "--out", "reproduced"),
+        *("--threads", "1", "--runs", "3", "--seconds", "0.5", "--out", "reproduced"),
     ]  # fmt: skip
 
 

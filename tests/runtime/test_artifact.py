@@ -30,7 +30,7 @@ def write(dest: Path, *, overwrite: bool = False, content: bytes = b"model", **f
         (writer.folder / "golden").mkdir()
         np.save(writer.folder / "golden" / "in.npy", PICTURE)
         np.save(writer.folder / "golden" / "out.npy", PICTURE / 2)
-        golden = {"input": "golden/in.npy", "output": "golden/out.npy"}
+        golden = {"inputs": ["golden/in.npy"], "outputs": ["golden/out.npy"]}
         return writer.commit(passport(golden=golden, **fields))
 
 
@@ -157,7 +157,7 @@ def test_golden_arrays_are_read_without_pickle_and_checked(tmp_path: Path) -> No
         with ArtifactWriter(tmp_path / name) as writer:
             (writer.folder / "model.onnx").write_bytes(b"model")
             (writer.folder / "g.npy").write_bytes(content)
-            artifact = writer.commit(passport(golden={"input": "g.npy", "output": "g.npy"}))
+            artifact = writer.commit(passport(golden={"inputs": ["g.npy"], "outputs": ["g.npy"]}))
         with pytest.raises(ArtifactError, match=r"g\.npy"):
             artifact.golden()
     assert not (tmp_path / "exploded").exists()

@@ -73,7 +73,7 @@ def test_other_value_ranges(make_artifact: Maker) -> None:
     wide = TensorContract(
         name="image", shape=(1, 3, 32, 32), dtype="float32", layout="NCHW", value_range=(-1, 1)
     )
-    artifact = make_artifact(input=wide, output=dataclasses.replace(wide, name="deblurred"))
+    artifact = make_artifact(inputs=(wide,), outputs=(dataclasses.replace(wide, name="deblurred"),))
     photo = noise(50, 80, 16)
     with open_session(artifact) as session:
         assert np.array_equal(Deblurrer(session).photo(photo).pixels, photo.pixels)

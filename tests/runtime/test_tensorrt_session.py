@@ -135,7 +135,7 @@ def test_an_engine_that_tensorrt_refuses_is_quoted(machine: object, make: Make) 
 def test_an_engine_of_another_network_is_refused(machine: object, make: Make) -> None:
     other = passport((64, 64), "float", "tensorrt")
     with pytest.raises(ArtifactError, match="the passport says"):
-        open_session(make(input=other.input, output=other.output))
+        open_session(make(inputs=other.inputs, outputs=other.outputs))
 
 
 def test_a_full_device_is_said_with_what_is_free(machine: pytest.MonkeyPatch, make: Make) -> None:

@@ -205,7 +205,7 @@ def test_a_device_builds_verifies_and_profiles_its_engines(
     assert {(row["target"], row["state"]) for row in rows} == {("tensorrt", "verified")}
     assert {row["session"]["runtime"] for row in rows} == {"TensorRT"}
     assert Artifact.open(tmp_path / "engines" / "half-onnx-fp32").passport.state == "verified"
-    assert {row["session"]["runtime"] for row in run("bench", "--samples", "3")["artifacts"]} == {"TensorRT"}
+    assert {row["session"]["runtime"] for row in run("bench", "--runs", "3")["artifacts"]} == {"TensorRT"}
     short = ("--queries", "5", "--seconds", "0.05", "--idle", "0", "--soak", "0", "--no-layers")
     (row,) = run("profile", "--precision", "fp32", *short, "--out", str(tmp_path / "p.json"))["artifacts"]
     figures = row["profile"]["clocks"]

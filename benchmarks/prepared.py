@@ -51,7 +51,7 @@ class Prepared:
     """Notes on the photos and on mixed precision, each once."""
     _lowered: dict[str, LoweredModel] = field(default_factory=dict)
     _samples: list[Sample] = field(default_factory=list)
-    _made: CalibrationTable | None = None
+    _own_table: CalibrationTable | None = None
 
     def lowered(self, profile: str) -> LoweredModel:
         """Return the network lowered for a profile."""

@@ -43,7 +43,9 @@ def make(folder: Path, precision: str = "fp32", *, golden: float = 0.5, target: 
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     ports = [
-        TensorContract(name=name, shape=SHAPE, dtype="float32", layout="NCHW", value_range=(0, 1))
+        TensorContract(
+            name=name, shape=SHAPE, dtype="float32", layout="NCHW", value_range=(0, 1), color_space="sRGB"
+        )
         for name in ("image", "deblurred")
     ]
     image = np.linspace(0, 1, math.prod(SHAPE), dtype=np.float32).reshape(SHAPE)

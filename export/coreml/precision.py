@@ -59,7 +59,7 @@ def measure(lowered: LoweredProgram) -> tuple[dict[str, float], dict[str, float]
     with torch.no_grad():
         for sample in lowered.samples():
             watcher.run(*sample)
-    return watcher.fed, watcher.made
+    return watcher.fed, watcher.produced
 
 
 def operation_selector(prepared: Prepared, kept: Mapping[str, str]) -> Callable[[Any], bool]:

@@ -28,7 +28,7 @@ class OpenVinoLayerRuns:
         for op in compiled.get_runtime_model().get_ops():
             original = op.get_rt_info()["originalLayersNames"]
             words = str(original.value if hasattr(original, "value") else original)
-            self._parts_of[op.get_friendly_name()] = tuple(filter(None, words.split(",")))
+            self._sources[op.get_friendly_name()] = tuple(filter(None, words.split(",")))
         self._request, self._x = compiled.create_infer_request(), dict(x)
         self._runs: list[list[Entry]] = []
 

@@ -70,7 +70,9 @@ def make_artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     ports = [
-        TensorContract(name=name, shape=shape, dtype="float32", layout="NCHW", value_range=(0, 1))
+        TensorContract(
+            name=name, shape=shape, dtype="float32", layout="NCHW", value_range=(0, 1), color_space="sRGB"
+        )
         for name in ("image", "deblurred")
     ]
 

@@ -62,8 +62,8 @@ def test_written_and_opened(tmp_path: Path) -> None:
     assert opened.passport.files["model.onnx"]["bytes"] == 5
     assert opened.model_path.read_bytes() == b"model"
     given, expected = opened.golden()
-    assert np.array_equal(given, PICTURE)
-    assert np.array_equal(expected, PICTURE / 2)
+    assert np.array_equal(given["image"], PICTURE)
+    assert np.array_equal(expected["deblurred"], PICTURE / 2)
     (tmp_path / "plain").mkdir()
     assert opened.path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 

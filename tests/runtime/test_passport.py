@@ -65,7 +65,7 @@ def test_an_edit_by_hand_is_noticed() -> None:
         (b'{"format_version": ' + b"9" * 5000 + b"}", "digits"),
         (b'{"format_version": "1"}', "not an fdikp-edge artifact"),
         (b'{"format_version": true}', "not an fdikp-edge artifact"),
-        (b'{"format_version": 2}', "2 is newer than this release reads.*Update"),
+        (b'{"format_version": 3}', "3 is newer than this release reads.*Update"),
         (b'{"format_version": 0}', "unknown"),
         (b'{"format_version": 1, "reason": "\\u001b[2J"}', "control characters"),
         (b'{"format_version": 1, "reason": "\\ud800"}', "control characters"),

@@ -218,7 +218,7 @@ class _Run:
         row.reproduce = self.asked.command([target.spec], [precision])
         self.step(f"building {target.name} {precision}")
         name = artifact_name(self.name, target.name, precision, self.size)
-        with _row_errors(row):
+        with _row_errors(row, "building"):
             target.check(precision)
             lowered = self.prepared.lowered(target.profile)
             table = self.prepared.table_for(target, precision)
@@ -250,7 +250,7 @@ class _Run:
         """Open the built artifact, or its stand-in if this machine cannot run it."""
         if row.artifact is None:
             return
-        with _row_errors(row):
+        with _row_errors(row, "opening"):
             opener = open_stand_in if row.reason_code == "cannot_run" else open_session
             session = opener(row.artifact, threads=self.threads)
             if session is not None:
@@ -261,7 +261,7 @@ class _Run:
     def verify(self, row: Row, session: Session, lowered: LoweredModel) -> None:
         """Hold one artifact to its budget, on the samples and on the photo of this run."""
         self.step(f"verifying {row.target} {row.precision}")
-        with _row_errors(row):
+        with _row_errors(row, "verifying"):
             worst = Worst()
             photos: list[Photo | Path | str] = [
                 self.photo,
@@ -309,7 +309,7 @@ class _Run:
     def deblur(self, row: Row, session: Session) -> None:
         """Deblur the whole photo with one artifact."""
         self.step(f"deblurring with {row.target} {row.precision}")
-        with _row_errors(row):
+        with _row_errors(row, "deblurring"):
             result = Deblurrer(session).photo(self.photo)
             picture = f"{PICTURES}/{artifact_name(self.name, row.target, row.precision, self.size)}.png"
             write_photo(self.stage / picture, result)
@@ -347,8 +347,10 @@ def _possible(pairs: Sequence[tuple[Target, str]]) -> list[tuple[Target, str]]:
 
 
 @contextlib.contextmanager
-def _row_errors(row: Row) -> Iterator[None]:
+def _row_errors(row: Row, step: str) -> Iterator[None]:
     """Turn what goes wrong with one target into its row, so that the others go on.
+
+    ``step`` is named where an error is not our own, and says nothing of the place.
 
     A full disk and bad input are the whole run's, and pass.
     """
@@ -365,7 +367,7 @@ def _row_errors(row: Row) -> Iterator[None]:
     except Exception as error:  # a converter or runtime broke in a way of its own
         said = str(error).strip().splitlines()
         row.state, row.reason_code = "failed", "error"
-        row.reason = f"{type(error).__name__}: {said[0] if said else 'no message'}"
+        row.reason = f"{step} failed with {type(error).__name__}: {said[0] if said else 'no message'}"
 
 
 @contextlib.contextmanager

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from ..runtime.errors import BadInputError, FdikpEdgeError
 from .contracts import Deployable
+from .double_precision import InDouble
 
 Arithmetic = Literal["float32", "float64"]
 
@@ -17,35 +17,58 @@ Arithmetic = Literal["float32", "float64"]
 class Reference:
     """Runs a :class:`Deployable` eagerly, numpy in and numpy out, on the input its contract describes.
 
-    The float64 copy is made when first asked for. It takes the same input: what a user has is the photo, so
-    its rounding to float32 or to bytes belongs to neither side.
+    In float64 the network computes in double precision whatever dtypes its code names
+    (:mod:`.double_precision`). It takes the same input: what a user has is the photo, so its rounding to
+    float32 or to bytes belongs to neither side.
+
+    ``float64_problem`` says why a network has no float64 reference; empty if it has one. It is known after
+    the first call for float64.
     """
 
     def __init__(self, deployable: Deployable) -> None:
         """Take a network in eval mode."""
         self._single = deployable
-        self._double: Deployable | None = None
+        self._double: InDouble | None = None
+        self.float64_problem = ""
 
     def __call__(self, x: np.ndarray[Any, Any], arithmetic: Arithmetic = "float32") -> np.ndarray[Any, Any]:
-        """Return the network's answer: uint8 for ``uint8_nhwc``, else an array of dtype ``arithmetic``."""
-        model = self._single if arithmetic == "float32" else self._in_double()
+        """Return the network's answer: uint8 for ``uint8_nhwc``, else an array of dtype ``arithmetic``.
+
+        Where the network does not run in float64, the answer is that of float32, and ``float64_problem`` says
+        why.
+
+        Raises:
+            BadInputError: the network does not run in PyTorch on this input.
+        """
         image = torch.from_numpy(np.ascontiguousarray(x))
         if image.is_floating_point():
-            image = image.to(getattr(torch, arithmetic))
-        with torch.no_grad():
-            result: np.ndarray[Any, Any] = model(image).contiguous().numpy()
-        return result
+            image = image.float()
+        if arithmetic == "float64" and not self.float64_problem:
+            try:
+                self._double = self._double or InDouble(self._single)
+                return _array(self._double(image))
+            except Exception as error:  # the network's own code runs here
+                self.float64_problem = (
+                    f"no float64 reference, float32 stands in for it: in double precision the network fails "
+                    f"with {_said(error)}"
+                )
+        try:
+            with torch.no_grad():
+                result = _array(self._single(image))
+        except (FdikpEdgeError, MemoryError):
+            raise
+        except Exception as error:
+            raise BadInputError(
+                f"the reference could not be computed: the network fails in PyTorch eager with {_said(error)}"
+            ) from error
+        return result.astype(np.float64) if arithmetic == "float64" and result.dtype == np.float32 else result
 
-    def _in_double(self) -> Deployable:
-        if self._double is None:
-            double = copy.deepcopy(self._single)
-            cast(Any, double)._apply(_widen)
-            self._double = double
-        return self._double
+
+def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    result: np.ndarray[Any, Any] = tensor.contiguous().numpy()
+    return result
 
 
-def _widen(tensor: Tensor) -> Tensor:
-    # Module.double() leaves complex parameters in single precision.
-    if tensor.is_complex():
-        return tensor.to(torch.complex128)
-    return tensor.double() if tensor.is_floating_point() else tensor
+def _said(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}"

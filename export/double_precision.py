@@ -46,7 +46,8 @@ class InDouble:
     def __call__(self, *inputs: Any) -> Any:
         """Return what the module makes of ``inputs``, in double precision."""
         wide = pytree.tree_map_only(Tensor, lambda value: _cast(value, WIDER), inputs)
-        with torch.no_grad(), _default_dtype(torch.float64), _WidenCalls(), _Widen():
+        widen = _Widen()  # type: ignore[no-untyped-call]
+        with torch.no_grad(), _default_dtype(torch.float64), _WidenCalls(), widen:
             return self.module(*wide)
 
 

@@ -25,6 +25,7 @@ from .reference import Reference
 from .spectral import LoweredProgram, Plan, lower
 from .spectral.planner import make_plan
 from .spectral.strategies import STRATEGIES
+from .trial_sizes import sizes_in_errors
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def lower_model(
     if variant is not None:
         variant.size.check(height, width)
     deployable = Deployable(model, image_contract(contract)).eval()
-    lowered = lower(deployable, (deployable.example(height, width),), target=profile, plan=plan)
+    with sizes_in_errors(deployable, lambda *other: (deployable.example(*other),), size):
+        lowered = lower(deployable, (deployable.example(height, width),), target=profile, plan=plan)
     source, _ = tensor_contracts(deployable.contract, height, width)
     lowered = dataclasses.replace(lowered, samples=functools.partial(_samples, source, samples))
     note = getattr(model, "weights_note", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import sys
 import traceback
 from collections.abc import Iterator
@@ -62,10 +63,22 @@ def trace(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[ExportedProgra
 def _quiet_on_error() -> Iterator[None]:
     """Pass on what is printed while tracing, but not the dump of a graph that torch prints when it fails."""
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), quiet_fake_tensors():
         yield
     sys.stdout.write(out.getvalue())
     sys.stderr.write(err.getvalue())
+
+
+@contextlib.contextmanager
+def quiet_fake_tensors() -> Iterator[None]:
+    """Keep torch from logging the traceback of each operator that does not take the shapes it is given."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _drop_reads(graph_module: fx.GraphModule) -> None:

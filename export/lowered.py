@@ -26,6 +26,7 @@ from .spectral import LoweredProgram, Plan, lower
 from .spectral.planner import make_plan
 from .spectral.strategies import STRATEGIES
 from .trial_sizes import sizes_in_errors
+from .widening import widening_notes
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def lower_model(
         lowered=lowered,
         size=(height, width),
         weights_sha256=zoo.weights_sha256(model),
-        notes=(f"weights: {note}",) if note else (),
+        notes=(*([f"weights: {note}"] if note else []), *widening_notes(model)),
         plan=plan,
     )
 

@@ -9,7 +9,7 @@ import torch
 
 from ..runtime.errors import BadInputError, FdikpEdgeError
 from .contracts import Deployable
-from .double_precision import InDouble
+from .widening import InDouble, in_float32
 
 Arithmetic = Literal["float32", "float64"]
 
@@ -17,9 +17,9 @@ Arithmetic = Literal["float32", "float64"]
 class Reference:
     """Runs a :class:`Deployable` eagerly, numpy in and numpy out, on the input its contract describes.
 
-    In float64 the network computes in double precision whatever dtypes its code names
-    (:mod:`.double_precision`). It takes the same input: what a user has is the photo, so its rounding to
-    float32 or to bytes belongs to neither side.
+    In float64 the network computes in double precision whatever dtypes its code names (:mod:`.widening`), and
+    one of 16-bit floats computes in float32 otherwise. Either takes the same input: what a user has is the
+    photo, so its rounding to float32 or to bytes belongs to neither side.
 
     ``float64_problem`` says why a network has no float64 reference; empty if it has one. It is known after
     the first call for float64.
@@ -27,7 +27,7 @@ class Reference:
 
     def __init__(self, deployable: Deployable) -> None:
         """Take a network in eval mode."""
-        self._single = deployable
+        self._single = in_float32(deployable)
         self._double: InDouble | None = None
         self.float64_problem = ""
 

@@ -8,6 +8,7 @@ it takes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 
@@ -39,7 +40,7 @@ def problem_with(module: nn.Module, inputs: tuple[Tensor, ...]) -> str:
 
     with torch.no_grad(), quiet_fake_tensors():
         try:
-            with FakeTensorMode(allow_non_fake_inputs=True) as mode:  # type: ignore[no-untyped-call]
+            with FakeTensorMode(allow_non_fake_inputs=True) as mode:
                 module(*(mode.from_tensor(value) for value in inputs))
             return ""
         except DataDependentOutputException:
@@ -72,7 +73,7 @@ def nearest_sizes(
         height = search.nearest(size[0], sign, lambda value: (value, anchor[1]))
         # The other side may have to be equal to the first.
         row = height if height is not None and search.works((height, anchor[1])) else anchor[0]
-        width = search.nearest(size[1], sign, lambda value, row=row: (row, value))
+        width = search.nearest(size[1], sign, functools.partial(_of, row))
         pair = (height or anchor[0], width or anchor[1])
         square = (pair[0], pair[0])
         found += [next((each for each in (pair, square) if each != size and search.works(each)), anchor)]
@@ -137,6 +138,10 @@ def _anchors(size: Size) -> Iterator[Size]:
         yield up[0], up[1]
     for side in sorted(_STEPS, key=lambda step: abs(step - max(size))):
         yield side, side
+
+
+def _of(height: int, width: int) -> Size:
+    return height, width
 
 
 def _distance(pair: Size, size: Size) -> int:

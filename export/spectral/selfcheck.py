@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from ...runtime.errors import LoweringFaultError
-from ..double_precision import InDouble
+from ..widening import InDouble
 from .graph import where
 from .pairs import REAL_OF, Interleaved, Pair
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from fdikp_edge.export.contracts import Deployable
-from fdikp_edge.export.double_precision import converted, own_copy
 from fdikp_edge.export.reference import Reference
 from fdikp_edge.export.spectral.selfcheck import own_error
+from fdikp_edge.export.widening import converted, own_copy
 from fdikp_edge.runtime.errors import BadInputError
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations

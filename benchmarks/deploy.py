@@ -237,7 +237,7 @@ class _Run:
         row.reproduce = self.asked.command([target.spec], [precision])
         self.step(f"building {target.name} {precision}")
         name = artifact_name(self.name, target.name, precision, self.size)
-        with _row_errors(row):
+        with _row_errors(row, "building"):
             target.check(precision)
             lowered = self.prepared.lowered(target.profile)
             table = self.prepared.table_for(target, precision)
@@ -269,7 +269,7 @@ class _Run:
         """Open the built artifact, or its stand-in if this machine cannot run it."""
         if row.artifact is None:
             return
-        with _row_errors(row):
+        with _row_errors(row, "opening"):
             opener = open_stand_in if row.reason_code == "cannot_run" else open_session
             session = opener(row.artifact, threads=self.threads)
             if session is not None:
@@ -282,13 +282,15 @@ class _Run:
         self.step(f"verifying {row.target} {row.precision}")
         from ..export.inputs import has_samples
 
-        with _row_errors(row):
+        with _row_errors(row, "verifying"):
             worst = Worst()
             samples = self.prepared.samples(lowered, self.photo)
             row.parity = verify(session, lowered.reference, samples, seen=worst)
             why_not = row.reason
             on_noise = "" if has_samples(lowered.source, lowered.inputs) else ON_NOISE
-            row.state, row.reason = row.parity.verdict(session.caveat, session.remark, on_noise)
+            row.state, row.reason = row.parity.verdict(
+                session.caveat, session.remark, row.parity.remark, on_noise
+            )
             row.reason_code = "" if row.state == "verified" else "over_budget"
             if session.is_stand_in:
                 remarks = [*row.parity.problems, why_not, session.caveat]
@@ -328,7 +330,7 @@ class _Run:
         self.step(f"running {row.target} {row.precision} on the photo")
         if self.photo is None or not session.artifact.passport.maps_pictures:
             return
-        with _row_errors(row):
+        with _row_errors(row, "running on the photo"):
             result = Deblurrer(session).photo(self.photo)
             picture = f"{PICTURES}/{artifact_name(self.name, row.target, row.precision, self.size)}.png"
             write_photo(self.stage / picture, result)
@@ -366,8 +368,10 @@ def _possible(pairs: Sequence[tuple[Target, str]]) -> list[tuple[Target, str]]:
 
 
 @contextlib.contextmanager
-def _row_errors(row: Row) -> Iterator[None]:
+def _row_errors(row: Row, step: str) -> Iterator[None]:
     """Turn what goes wrong with one target into its row, so that the others go on.
+
+    ``step`` is named where an error is not our own, and says nothing of the place.
 
     A full disk and bad input are the whole run's, and pass.
     """
@@ -384,7 +388,7 @@ def _row_errors(row: Row) -> Iterator[None]:
     except Exception as error:  # a converter or runtime broke in a way of its own
         lines = str(error).strip().splitlines()
         row.state, row.reason_code = "failed", "error"
-        row.reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+        row.reason = f"{step} failed with {type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 @contextlib.contextmanager

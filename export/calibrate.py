@@ -344,7 +344,7 @@ def in_file(model: LoweredModel) -> Mapping[str, str]:
     for as_calibrated in (False, True):  # float files, int8 files
         lowered = model.lowered
         graph, _ = convert(
-            lowered.program, as_calibrated=as_calibrated, names=(lowered.inputs, lowered.outputs)
+            lowered.program, as_calibrated=as_calibrated, names=(lowered.input_names, lowered.output_names)
         )
         nodes = list(graph.graph.node)
         readers: dict[str, list[int]] = {}

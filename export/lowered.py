@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -25,6 +25,8 @@ from .reference import Reference
 from .spectral import LoweredProgram, Plan, lower
 from .spectral.planner import make_plan
 from .spectral.strategies import STRATEGIES
+from .trial_sizes import sizes_in_errors
+from .widening import widening_notes
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,10 @@ class LoweredModel:
             return dataclasses.replace(self, lowered=dataclasses.replace(self.lowered, plan=wanted))
         lowered = lower(self.deployable, self.deployable.example(), target=profile, plan=self.plan)
         lowered = dataclasses.replace(
-            lowered, samples=self.lowered.samples, inputs=self.lowered.inputs, outputs=self.lowered.outputs
+            lowered,
+            samples=self.lowered.samples,
+            input_names=self.lowered.input_names,
+            output_names=self.lowered.output_names,
         )
         return dataclasses.replace(self, lowered=lowered)
 
@@ -110,17 +115,17 @@ def lower_model(
     """
     source = model if isinstance(model, NetworkSource) else sources.of(model, name)
     module = source.load() if isinstance(model, NetworkSource) else model
-    module, cast_note = in_float32(module)
     specs = source.at(size)
     deployable = Deployable(module, image_contract(contract), specs, source.outputs).eval()
     inputs = tuple(tensor_contract(spec, deployable.contract) for spec in specs)
-    lowered = lower(deployable, deployable.example(), target=profile, plan=plan)
+    with _sizes_in_errors(deployable, source, size):
+        lowered = lower(deployable, deployable.example(), target=profile, plan=plan)
     outputs = tuple(tensor_contract(spec, deployable.contract) for spec in deployable.described)
     lowered = dataclasses.replace(
         lowered,
         samples=functools.partial(_samples, source, inputs, samples),
-        inputs=tuple(contract.name for contract in inputs),
-        outputs=tuple(contract.name for contract in outputs),
+        input_names=tuple(contract.name for contract in inputs),
+        output_names=tuple(contract.name for contract in outputs),
     )
     weights = [f"weights: {source.note}"] if source.note else []
     return LoweredModel(
@@ -132,19 +137,19 @@ def lower_model(
         inputs=inputs,
         outputs=outputs,
         source=source,
-        notes=(*weights, *source.notes, *([cast_note] if cast_note else [])),
+        notes=(*weights, *source.notes, *widening_notes(module)),
         plan=plan,
     )
 
 
-def in_float32(module: nn.Module) -> tuple[nn.Module, str]:
-    """Return a network whose 16-bit weights are widened, in a copy, and a note on that; itself, and an empty
-    note, if it has none."""
-    narrow = (torch.float16, torch.bfloat16)
-    kinds = {str(t.dtype).removeprefix("torch.") for t in module.state_dict().values() if t.dtype in narrow}
-    if not kinds:
-        return module, ""
-    return copy.deepcopy(module).float(), f"{' and '.join(sorted(kinds))} weights, computed in float32"
+def _sizes_in_errors(
+    deployable: Deployable, source: NetworkSource, size: tuple[int, int] | None
+) -> contextlib.AbstractContextManager[None]:
+    """Name sizes that work where the network does not take ``size``; nothing to do where it has no choice."""
+    if size is None or not any(None in spec.shape for spec in source.inputs):
+        return contextlib.nullcontext()
+    of_any_size = Deployable(deployable.model, deployable.contract, source.inputs)
+    return sizes_in_errors(deployable, of_any_size.example, size)
 
 
 def _samples(

@@ -45,7 +45,8 @@ class Parity:
     float32 eager itself: an artifact cannot be blamed for what its reference does not know either.
     ``measure`` says which of :class:`Difference`'s two scales the figures are on; where some outputs are
     pictures and some are not, they are those of the output that uses most of its budget. ``outputs`` has
-    each output's own where there are several.
+    each output's own where there are several. ``remark`` says
+    why there is no float64 reference where the network does not run in double precision.
     """
 
     max_abs: float
@@ -60,6 +61,7 @@ class Parity:
     photos: tuple[Difference, ...]
     measure: Measure = "image"
     outputs: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    remark: str = ""
 
     @property
     def within_budget(self) -> bool:
@@ -70,7 +72,7 @@ class Parity:
         """Return the state for a passport or a report, and why: the problems, or else those of ``remarks``
         that are not empty."""
         state: Literal["verified", "failed"] = "verified" if self.within_budget else "failed"
-        return state, "; ".join(self.problems or filter(None, remarks))
+        return state, "; ".join(self.problems or filter(None, (*remarks, self.remark)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, ``within_budget`` included."""
@@ -115,7 +117,10 @@ def verify(
         single, double = reference(sample.arrays), reference(sample.arrays, "float64")
         for name, differences in by_output.items():
             differences.add(sample.name, actual[name], single[name], double[name], seen)
-    return summarise(list(by_output.values()), session)
+    parity = summarise(list(by_output.values()), session)
+    if remark := getattr(reference, "float64_problem", ""):
+        return dataclasses.replace(parity, float64=None, remark=remark)
+    return parity
 
 
 def default_samples(inputs: Sequence[TensorContract]) -> Sequence[Given]:

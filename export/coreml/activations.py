@@ -44,7 +44,7 @@ def round_inputs(model: Any, lowered: LoweredProgram, table: CalibrationTable) -
     wide_inputs = {layer.input for layer in section.layers if layer.reason}
     scales = {name: table.scale(lowered.key, name) for name in set(quantised.values())}
     nodes = map(str, lowered.program.graph_signature.user_inputs)
-    ends = dict(zip(lowered.inputs, nodes, strict=True))
+    ends = dict(zip(lowered.input_names, nodes, strict=True))
     rounded = 0
 
     def scale_of(produced: str, read: str) -> float | None:

@@ -59,7 +59,7 @@ def build(
         import coremltools
 
     name = COREML.model_file
-    prepared = prepare(lowered.program, lowered.inputs, lowered.outputs)
+    prepared = prepare(lowered.program, lowered.input_names, lowered.output_names)
     kept = islands(lowered, table if precision == "int8" else None) if precision != "fp32" else {}
     model = _convert(prepared, precision, kept)
     notes = [f"float32 in {path or 'the root module'}: {why}" for path, why in sorted(kept.items())]

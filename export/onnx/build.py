@@ -61,7 +61,7 @@ def build(
     """Write ``model.onnx`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
     ``options``: ``weights`` is ``8bit`` or ``7bit``, the range of weights in int8.
-    Inputs and outputs have the names of :attr:`.LoweredProgram.inputs` and ``outputs``. Each node carries
+    Inputs and outputs have the names of :attr:`.LoweredProgram.input_names` and ``output_names``. Each node carries
     the path of the module it came from in its metadata (``module``). The bytes follow from the program and
     the tools' versions alone.
     """
@@ -169,7 +169,7 @@ def convert_to(
     def finished(model: onnx.ModelProto) -> onnx.ModelProto:
         return model if functions else inlined(model)
 
-    names = (lowered.inputs, lowered.outputs)
+    names = (lowered.input_names, lowered.output_names)
     if precision == "fp32":
         model, notes = convert(lowered.program, allowed, names=names)
         return finished(model), notes

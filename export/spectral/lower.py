@@ -17,9 +17,11 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import traceback as fx_traceback
 
 from ...runtime.errors import LoweringError, LoweringFaultError
+from ..widening import TO_FLOAT32, in_float32, widening_notes
 from .audit import Audit, audit_program
 from .fuse import Fused, Fusions, fuse
 from .graph import MODULE, arguments, meta_value, module_path, shape_of, site_name, where
+from .outputs import name_outputs, tensors_of
 from .passes.absorb_projection import absorb_preparation
 from .passes.drop_zeros import drop_zeros
 from .passes.expand import expand
@@ -38,7 +40,7 @@ from .selfcheck import (
     relative_error,
 )
 from .sites import Site, describe, is_transform
-from .trace import trace
+from .trace import check_inputs, trace
 
 
 @dataclass(frozen=True)
@@ -48,22 +50,23 @@ class LoweredProgram:
     ``program`` takes and returns what the original module does, computes in the same dtype, and holds no
     complex value, no ``torch.fft`` operator (unless a site was asked to stay ``native``), no symbolic shape
     and no branch. ``samples`` returns inputs that show what the program is used on, each a tensor per input;
-    where none were given, those that it was traced with. ``inputs`` and ``outputs`` are what files built from
-    it call them.
+    where none were given, those that it was traced with. ``input_names`` and ``output_names`` are what files
+    built from it call them: the arguments of ``forward``, and ``out`` for a network that returns one tensor,
+    else paths into what it returns (``out.mask``, ``out.scales.0``).
     """
 
     program: ExportedProgram
     plan: Plan
     audit: Audit
     samples: Callable[[], Sequence[tuple[Tensor, ...]]]
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Name inputs and outputs as the program does, where no names were given."""
         inputs, outputs = end_names(self.program)
-        object.__setattr__(self, "inputs", self.inputs or inputs)
-        object.__setattr__(self, "outputs", self.outputs or outputs)
+        object.__setattr__(self, "input_names", self.input_names or inputs)
+        object.__setattr__(self, "output_names", self.output_names or outputs)
 
     @cached_property
     def sha256(self) -> str:
@@ -95,7 +98,8 @@ def lower(
     """Rewrite a network that calls ``torch.fft`` into one of real matrix products.
 
     Args:
-        module: any ``nn.Module`` with static shapes, in ``eval`` mode.
+        module: any ``nn.Module`` with static shapes, in ``eval`` mode. One with parameters or buffers of 16
+            bits is lowered in float32, and the audit's notes say so.
         example_inputs: positional tensors; their shapes and dtypes become the program's. A complex tensor of
             shape S becomes a real input of shape [*S, 2], real part first, and a complex output likewise.
         target: name of the cost profile that the planner uses (:attr:`..target.Target.profile`).
@@ -113,6 +117,11 @@ def lower(
             example inputs, or anything else that cannot be lowered, with the place.
     """
     rates, wanted = profile(target), read_override(plan)
+    check_inputs(example_inputs)
+    widened = widening_notes(module)
+    if widened:
+        module = in_float32(module)
+        example_inputs = tuple(value.to(TO_FLOAT32.get(value.dtype, value.dtype)) for value in example_inputs)
     exported, baked = trace(module, example_inputs)
     graph_module = exported.graph_module
     expand(graph_module)
@@ -145,9 +154,17 @@ def lower(
         _restore_modules(program)
         program = reduce_ranks(program)
         check = _self_check(program, module, example_inputs, lowered)
-    notes = (*_complex_ends(exported), *(f"constant: {line}" for line in baked))
+    names, left_out = name_outputs(exported)
+    notes = (*widened, *_complex_ends(exported), *left_out, *(f"constant: {line}" for line in baked))
     audit = audit_program(program, chosen, check, fusions.records, notes)
-    return LoweredProgram(program, chosen, audit, samples=lambda: [inputs])
+    return LoweredProgram(
+        program,
+        chosen,
+        audit,
+        samples=lambda: [inputs],
+        input_names=tuple(map(str, exported.graph_signature.user_inputs)),
+        output_names=names,
+    )
 
 
 def end_names(program: ExportedProgram) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -175,7 +192,7 @@ def _self_check(
         raise LoweringError(
             f"the network itself fails on the example inputs: {type(fault).__name__}: {str(fault)[:200]}"
         ) from fault
-    error = relative_error(program.module()(*inputs), expected)
+    error = relative_error(program.module()(*inputs), tensors_of(expected))
     bound = largest_error(lowered.graph_module.graph)
     if error <= bound:
         return error

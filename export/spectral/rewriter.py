@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from ...runtime.errors import FdikpEdgeError, LoweringError, LoweringFaultError, UnsupportedOperatorError
 from .fuse import Fused
 from .graph import MODULE, SITE, module_path, site_name, where
+from .outputs import tensors_of
 from .pairs import Interleaved, Pair, is_complex_value
 from .passes.prune import Pruned
 from .planner import Choice, Plan
@@ -185,7 +186,11 @@ class LoweredModule(nn.Module):
             return Pair(self.spectral.stored(f"{name}_re"), self.spectral.stored(f"{name}_im"))
 
     def forward(self, *inputs: Tensor) -> Any:
-        """Compute the network; a complex output leaves as a real tensor with a last axis of 2."""
+        """Compute the network; a complex output leaves as a real tensor with a last axis of 2.
+
+        The result has the network's own structure, or, where that holds more than tensors, is a tuple of the
+        tensors in it.
+        """
         remaining = iter(inputs)
         values: list[Any] = []
         for name in self._placeholders:
@@ -210,7 +215,7 @@ class LoweredModule(nn.Module):
         for output in outputs:
             value = Interleaved(output) if isinstance(output, Pair) else output
             flat.append(value.materialize() if isinstance(value, Interleaved) else value)
-        return pytree.tree_unflatten(flat, self._out_spec)
+        return tensors_of(pytree.tree_unflatten(flat, self._out_spec))
 
     def _tensor(self, name: str) -> Tensor | Pair:
         if name.startswith("spectral:"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from ...runtime.errors import LoweringFaultError
+from ..widening import InDouble
 from .graph import where
 from .pairs import REAL_OF, Interleaved, Pair
 
@@ -114,17 +114,9 @@ def largest_error(graph: fx.Graph) -> float:
 def own_error(module: nn.Module, inputs: tuple[Tensor, ...], expected: Any) -> float:
     """How far the network itself, in eager PyTorch, is from its result in double precision; 0 if unknown."""
     try:
-        copied: Any = copy.deepcopy(module)
-        wide = copied._apply(_widen)
-        return relative_error(expected, wide(*(_widen(value) for value in inputs)))
-    except Exception:  # a network that fixes a dtype in its code cannot run in double precision
+        return relative_error(expected, InDouble(module)(*inputs))
+    except Exception:  # the network's own code runs here, and may know of no double precision
         return 0.0
-
-
-def _widen(tensor: Tensor) -> Tensor:
-    if tensor.is_complex():
-        return tensor.to(torch.complex128)
-    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 class Recorder(fx.Interpreter):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from .graph import where
 from .specialise import specialised, users_frame
 
 _DATA_DEPENDENT = ("DataDependent", "GuardOn", "UserError", "data-dependent", "dynamic", "unbacked")
+_UNKNOWN_TYPE = re.compile(r"Found <class '(?:.*\.)?([^.']+)'> in output, which is not a known type")
 _WAY_OUT = (
     "Edge runtimes take a fixed graph: compute the value from buffers or parameters, which are constants "
     "here, pass it to __init__, or use torch.where"
@@ -62,10 +65,22 @@ def trace(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[ExportedProgra
 def _quiet_on_error() -> Iterator[None]:
     """Pass on what is printed while tracing, but not the dump of a graph that torch prints when it fails."""
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), quiet_fake_tensors():
         yield
     sys.stdout.write(out.getvalue())
     sys.stderr.write(err.getvalue())
+
+
+@contextlib.contextmanager
+def quiet_fake_tensors() -> Iterator[None]:
+    """Keep torch from logging the traceback of each operator that does not take the shapes it is given."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _drop_reads(graph_module: fx.GraphModule) -> None:
@@ -87,6 +102,11 @@ def _typed(error: Exception, name: str) -> LoweringError:
         return DynamicShapeError(
             f"torch.export cannot trace {name}{at}: a shape or a branch depends on the inputs: "
             f"{first[:160]} ({kind}). {_WAY_OUT}"
+        )
+    if unknown := _UNKNOWN_TYPE.search(first):
+        return LoweringError(
+            f"{name} returns a {unknown[1]}, which torch.export cannot take apart: return tensors, or "
+            "tuples, lists, dictionaries or named tuples of them, or call torch.export.register_dataclass"
         )
     return LoweringError(f"torch.export cannot trace {name}{at}: {first[:300]} ({kind})")
 

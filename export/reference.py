@@ -47,7 +47,8 @@ class Reference:
     ) -> Array | dict[str, Array]:
         """Return the network's results.
 
-        Where the network does not run in float64, they are those of float32, and ``float64_problem`` says why.
+        Where the network does not run in float64, they are those of float32, and ``float64_problem`` says
+        why.
 
         Args:
             x: arrays by name; or the array itself, for a network of one input and one output.

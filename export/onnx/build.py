@@ -61,9 +61,9 @@ def build(
     """Write ``model.onnx`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
     ``options``: ``weights`` is ``8bit`` or ``7bit``, the range of weights in int8.
-    Inputs and outputs have the names of :attr:`.LoweredProgram.input_names` and ``output_names``. Each node carries
-    the path of the module it came from in its metadata (``module``). The bytes follow from the program and
-    the tools' versions alone.
+    Inputs and outputs have the names of :attr:`.LoweredProgram.input_names` and ``output_names``. Each node
+    carries the path of the module it came from in its metadata (``module``). The bytes follow from the
+    program and the tools' versions alone.
     """
     levels = weight_levels(options)
     # Unsigned: ONNX Runtime on x86 is slower in int8 than in float32 with the other form.

@@ -244,7 +244,7 @@ def test_several_inputs_and_outputs_of_any_kind() -> None:
     )
     assert Passport.from_json(several.to_json()) == several
     assert not several.maps_pictures and full().maps_pictures
-    with pytest.raises(BadInputError, match="3 inputs .image, field, mask."):
+    with pytest.raises(BadInputError, match=r"3 inputs .image, field, mask."):
         _ = several.input
     with pytest.raises(BadInputError, match="no picture"):
         _ = field.size

@@ -65,8 +65,8 @@ def run(
     """Run photos or arrays through an artifact.
 
     A photo of any size goes through in tiles that blend into each other, in bounded memory; a
-    super-resolution network enlarges it. A .npz file holds an array for each input by name, a .npy file the only input; the
-    results are written as .npz.
+    super-resolution network enlarges it. A .npz file holds an array for each input by name, a .npy file the
+    only input; the results are written as .npz.
     """
     if any(path.suffix.lower() in (".npz", ".npy") for path in images):
         return _run_arrays(images, artifact, out, overwrite, threads, json)

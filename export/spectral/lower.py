@@ -16,12 +16,12 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import traceback as fx_traceback
 
-from ...runtime.errors import LoweringError, LoweringFaultError
+from ...runtime.errors import LoweringError
 from ..widening import TO_FLOAT32, in_float32, widening_notes
 from .audit import Audit, audit_program
 from .fuse import Fused, Fusions, fuse
-from .graph import MODULE, arguments, meta_value, module_path, shape_of, site_name, where
-from .outputs import name_outputs, tensors_of
+from .graph import MODULE, arguments, meta_value, module_path, shape_of, site_name
+from .outputs import name_outputs
 from .passes.absorb_projection import absorb_preparation
 from .passes.drop_zeros import drop_zeros
 from .passes.expand import expand
@@ -29,16 +29,9 @@ from .passes.fold_constants import constant_values
 from .passes.limit_rank import reduce_ranks
 from .passes.prune import Pruned, prune
 from .planner import Plan, choose, make_plan, profile, read_override
+from .program_check import check_program
 from .rewriter import COMPLEX_INPUT, LoweredModule, store
-from .selfcheck import (
-    Recorder,
-    as_real,
-    first_departure,
-    is_random,
-    largest_error,
-    own_error,
-    relative_error,
-)
+from .selfcheck import as_real
 from .sites import Site, describe, is_transform
 from .trace import check_inputs, trace
 
@@ -153,10 +146,11 @@ def lower(
         program = _without_unused(program)
         _restore_modules(program)
         program = reduce_ranks(program)
-        check = _self_check(program, module, example_inputs, lowered)
+        check = check_program(program, module, example_inputs, lowered)
     names, left_out = name_outputs(exported)
-    notes = (*widened, *_complex_ends(exported), *left_out, *(f"constant: {line}" for line in baked))
-    audit = audit_program(program, chosen, check, fusions.records, notes)
+    constants = (f"constant: {line}" for line in baked)
+    notes = (*widened, *_complex_ends(exported), *left_out, *constants, *check.notes)
+    audit = audit_program(program, chosen, check.error, fusions.records, notes)
     return LoweredProgram(
         program,
         chosen,
@@ -173,62 +167,6 @@ def end_names(program: ExportedProgram) -> tuple[tuple[str, ...], tuple[str, ...
     count = len(signature.user_outputs)
     outputs = ("output",) if count == 1 else tuple(f"output_{index}" for index in range(count))
     return tuple(map(str, signature.user_inputs)), outputs
-
-
-def _self_check(
-    program: ExportedProgram, module: nn.Module, example_inputs: tuple[Tensor, ...], lowered: LoweredModule
-) -> float | None:
-    """Relative error of the program on the example inputs; ``None`` for a network that draws random numbers.
-
-    Raises:
-        LoweringFaultError: the error is past the bound; names the first node that departs.
-    """
-    if is_random(lowered.graph_module.graph):
-        return None
-    inputs = tuple(as_real(value).contiguous() for value in example_inputs)
-    try:
-        expected = module(*example_inputs)
-    except Exception as fault:  # the network's own code runs here
-        raise LoweringError(
-            f"the network itself fails on the example inputs: {type(fault).__name__}: {str(fault)[:200]}"
-        ) from fault
-    error = relative_error(program.module()(*inputs), tensors_of(expected))
-    bound = largest_error(lowered.graph_module.graph)
-    if error <= bound:
-        return error
-    bound = max(bound, 10 * own_error(module, example_inputs, expected))
-    if error <= bound:
-        return error
-    raise LoweringFaultError(
-        f"the lowered network is off by {error:.1e} of its largest value on the example inputs (at most "
-        f"{bound:.0e} is allowed); {_departure(module, example_inputs, lowered, inputs, bound)}"
-    )
-
-
-def _departure(
-    module: nn.Module,
-    example_inputs: tuple[Tensor, ...],
-    lowered: LoweredModule,
-    inputs: tuple[Tensor, ...],
-    bound: float,
-) -> str:
-    """Which node of the network departs first, in words."""
-    exported, _ = trace(module, example_inputs)
-    recorder = Recorder(exported.graph_module)
-    stored = {**exported.state_dict, **exported.constants}
-    remaining = iter(example_inputs)
-    values = [
-        next(remaining) if spec.kind is InputKind.USER_INPUT else stored[spec.target or ""]
-        for spec in exported.graph_signature.input_specs
-    ]
-    recorder.run(*values)
-    lowered.record = {}
-    lowered(*inputs)
-    departure = first_departure(exported.graph_module.graph, recorder.values, lowered.record, bound)
-    if departure is None:
-        return "each operator by itself is right, so the fault is in a later rewriting of the whole program"
-    node, error = departure
-    return f"the first that departs is {node.target} ({node.name}) in {where(node)}, by {error:.1e}"
 
 
 def _complex_ends(exported: ExportedProgram) -> list[str]:

@@ -23,6 +23,8 @@ from .sites import is_transform
 from .strategies import STRATEGIES, Window
 from .twiddles import ConstantBank
 
+REDUCTIONS = ("sum", "nansum", "mean", "prod", "cumsum", "cumprod")
+
 COMPLEX_INPUT = "complex input"
 """Stands for an input that is complex in the network and real, with a last axis of 2, in the program."""
 
@@ -110,6 +112,8 @@ class Rewriter(fx.Interpreter):
             choice = self._plan[site_name(node)]
             self._check_layout(choice, fused=False)
             return STRATEGIES[choice.strategy].apply(choice.site, _as_float(args[0]), self._bank)
+        if not _leaves_complex(node, kwargs):
+            args = pytree.tree_map_only(Pair, lambda z: z.re, args, is_leaf=lambda v: isinstance(v, Pair))
         if self._is_complex(node, args, kwargs):
             rule = find(COMPLEX_RULES, node.target)
             if rule is not None:
@@ -224,6 +228,13 @@ class LoweredModule(nn.Module):
         tensor = getattr(self.get_submodule(owner), leaf)
         assert isinstance(tensor, Tensor)
         return tensor
+
+
+def _leaves_complex(node: fx.Node, kwargs: Mapping[str, Any]) -> bool:
+    """False for a sum or product with a real ``dtype``: torch drops imaginary parts before it adds up."""
+    dtype = kwargs.get("dtype")
+    name = str(node.target).removeprefix("aten.").split(".")[0]
+    return name not in REDUCTIONS or dtype is None or dtype.is_complex
 
 
 def _is_lazy(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """What an ONNX graph knows before it runs: constants, and what small nodes make of them.
 
-Lengths and axes of transforms are inputs of their nodes. Exporters write them as constants, or compute them from
-shapes that are known.
+Lengths and axes of transforms are inputs of their nodes. Exporters write them as constants, or compute them
+from shapes that are known.
 """
 
 from __future__ import annotations
@@ -18,22 +18,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-FOLDED = frozenset(
-    (
-        "Constant",
-        "Identity",
-        "Shape",
-        "Size",
-        "Gather",
-        "Slice",
-        "Concat",
-        "Squeeze",
-        "Unsqueeze",
-        "Cast",
-        "Add",
-    )
-    + ("Sub", "Mul", "Div", "Mod", "Neg", "Floor", "Ceil", "Min", "Max", "Reshape")
-)
+_MOVING = ("Constant", "Identity", "Gather", "Slice", "Concat", "Squeeze", "Unsqueeze", "Reshape", "Cast")
+FOLDED = frozenset((*_MOVING, "Add", "Sub", "Mul", "Div", "Mod", "Neg", "Floor", "Ceil", "Min", "Max"))
 """Operators that sizes are computed with."""
 WINDOWS = ("HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix")
 MOST_ELEMENTS = 4096
@@ -46,7 +32,7 @@ DEEPEST = 64
 
 @dataclass(frozen=True)
 class TensorType:
-    """Element type (0: unknown) and shape of a value; ``None`` stands for a size or a rank that is not known."""
+    """Element type (0: unknown) and shape of a value; ``None``: a size or a rank that is not known."""
 
     kind: int = 0
     shape: tuple[int | None, ...] | None = None
@@ -150,24 +136,23 @@ def _run(node: onnx.NodeProto, values: list[Array | None], opset: int) -> Iterat
 
 
 def window(node: onnx.NodeProto, values: list[Array]) -> Array | None:
-    """Return the values of a window operator, or of a mel matrix, of known size; ``None``: leave it to the runtime.
+    """Return the values of a window operator, or of a mel matrix; ``None`` leaves it to the runtime.
 
-    The definitions of the ONNX standard (opset 17), computed in float64. A symmetric window of one point divides
-    by zero there, and is left alone.
+    The definitions of the ONNX standard (opset 17), computed in float64. A symmetric window of one point
+    divides by zero there, and is left alone.
     """
     from onnx import TensorProto, helper
 
     options = attributes(node)
     kind = options.get("output_datatype", TensorProto.FLOAT)
-    if kind not in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16) or any(
-        v.size != 1 for v in values
-    ):
+    floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+    if kind not in floats or any(value.size != 1 for value in values):
         return None
     dtype = helper.tensor_dtype_to_np_dtype(kind)
     size = int(values[0].ravel()[0])
     if node.op_type == "MelWeightMatrix":
         bins = int(values[1].ravel()[0]) // 2 + 1 if len(values) == 5 else 0
-        if not (0 < size and 0 < bins and size * bins <= LARGEST_WINDOW):
+        if min(size, bins) < 1 or size * bins > LARGEST_WINDOW:
             return None
         try:
             (matrix,) = _run(node, list(values), 17)

@@ -1,4 +1,7 @@
-"""The nodes that stand for one ``DFT``, ``STFT`` or window node, and the refusals of those that cannot be rewritten."""
+"""The nodes in the place of one ``DFT``, ``STFT`` or window node.
+
+A node that cannot be rewritten is refused by name.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....runtime.errors import LoweringError
-from .constants import WINDOWS, Scope, TensorType, attributes
+from .constants import WINDOWS, Scope, attributes
 from .products import Array, Transform
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ def label(node: onnx.NodeProto) -> str:
 
 
 def rewrite(node: onnx.NodeProto, scope: Scope, store: Store, fresh: Callable[[str], str]) -> Written | None:
-    """Return the nodes in the place of ``node``; ``None`` leaves it: a window of a size known at run time only.
+    """Return the nodes in the place of ``node``; ``None`` leaves it: a window whose size is not known.
 
     Raises:
         LoweringError: it cannot be rewritten; names the node and the reason.
@@ -62,13 +65,9 @@ def rewrite(node: onnx.NodeProto, scope: Scope, store: Store, fresh: Callable[[s
         from onnx import TensorProto
 
         kind = TensorProto.DataType.Name(source.kind).lower()
-        raise _refused(
-            node, f"it computes in {kind}; only float32 is rewritten. Export the network in float32"
-        )
+        raise _refused(node, f"it computes in {kind}, not float32; export the network in float32")
     if source.kind == 0 or source.shape is None:
-        raise UnknownSizeError(
-            f"{label(node)}: type and rank of its input {node.input[0]!r:.80} are not known"
-        )
+        raise UnknownSizeError(f"{label(node)}: type and rank of {node.input[0]!r:.80} are not known")
     maker = _Maker(node, scope, store, fresh)
     return maker.dft(source.shape) if node.op_type == "DFT" else maker.stft(source.shape)
 
@@ -105,15 +104,10 @@ class _Maker:
         size, parts = shape[axis], shape[-1]
         if parts not in (1, 2):
             if parts is None:
-                raise UnknownSizeError(
-                    f"{label(self.node)}: whether its input is real or complex is not known"
-                )
+                raise self.unknown("whether its input is real or complex")
             raise self.refused(f"its input's last dimension is {parts}, neither 1 (real) nor 2 (complex)")
         if size is None:
-            raise UnknownSizeError(
-                f"{label(self.node)}: the size of its input along axis {axis} is not known; export the network "
-                "with that size fixed"
-            )
+            raise self.unknown(f"the size of its input along axis {axis}")
         inverse, one_sided = bool(self.options.get("inverse")), bool(self.options.get("onesided"))
         if one_sided and inverse != (parts == 2):
             raise self.refused(
@@ -159,62 +153,48 @@ class _Maker:
         self._add("Transpose", [value], "back", last=True, perm=back)
 
     def stft(self, shape: tuple[int | None, ...]) -> Written:
-        """Write a strided convolution: each frame times the window and the matrix, whatever the signal's length."""
+        """Write a strided convolution: each frame times window and matrix, for signals of any length."""
         rank, value = len(shape), self.node.input[0]
         parts = 1 if rank == 2 else shape[-1]
         if rank not in (2, 3) or parts not in (1, 2):
             if parts is None:
-                raise UnknownSizeError(
-                    f"{label(self.node)}: whether its signal is real or complex is not known"
-                )
+                raise self.unknown("whether its signal is real or complex")
             raise self.refused(f"its signal has the shape {list(shape)}, not batch, length and 1 or 2")
         one_sided = bool(self.options.get("onesided", 1))
         if one_sided and parts == 2:
             raise self.refused("a one-sided transform takes real values")
         step = self._scalar(1, "frame_step", None)
         window = self.node.input[2] if len(self.node.input) > 2 else ""
-        known = self._window_type(window)
-        length = self._scalar(
-            3, "frame_length", shape[1] if known is None else known.shape[0] if known.shape else None
-        )
-        if known is not None and known.shape is not None and known.shape != (length,):
-            raise self.refused(f"its window has the shape {list(known.shape)}, and a frame {length} samples")
+        known = self._window_shape(window)
+        length = self._scalar(3, "frame_length", shape[1] if known is None else known[0])
+        if known is not None and known != (length,):
+            raise self.refused(f"its window has the shape {list(known)}, and a frame {length} samples")
         signal = shape[1]
         if step < 1 or (signal is not None and signal < length):
-            raise self.refused(
-                f"frames of {length} samples every {step} do not fit a signal of {signal} samples"
-            )
-        transform = Transform(
-            length, length, length // 2 + 1 if one_sided else length, parts, 2, inverse=False
-        )
+            raise self.refused(f"frames of {length} samples every {step} do not fit a signal of {signal}")
+        kept = length // 2 + 1 if one_sided else length
+        transform = Transform(length, length, kept, parts, 2, inverse=False)
         self._check(transform, length)
         if rank == 2:
             value = self._add("Unsqueeze", [value, self._shape([1])], "channels")
         else:
             value = self._add("Transpose", [value], "channels", perm=[0, 2, 1])
-        value = self._add(
-            "Conv",
-            [value, self._kernels(transform, window)],
-            "product",
-            kernel_shape=[length],
-            strides=[step],
-        )
+        kernels = self._kernels(transform, window)
+        value = self._add("Conv", [value, kernels], "product", kernel_shape=[length], strides=[step])
         value = self._add("Transpose", [value], "frames", perm=[0, 2, 1])
         self._add("Reshape", [value, self._shape([0, 0, transform.kept, 2])], "parts", last=True)
         return Written(self.nodes, transform)
 
-    def _window_type(self, window: str) -> TensorType | None:
+    def _window_shape(self, window: str) -> tuple[int, ...] | None:
         if not window:
             return None
-        found = self.scope.type_of(window)
         value = self.scope.value(window)
-        if value is not None:
-            return TensorType(FLOAT if value.dtype == np.float32 else 0, value.shape)
-        if found.shape is None or len(found.shape) != 1 or None in found.shape:
-            raise UnknownSizeError(
-                f"{label(self.node)}: the length of its window {window!r:.80} is not known"
-            )
-        return found
+        shape = self.scope.type_of(window).shape if value is None else value.shape
+        if shape is None or None in shape:
+            raise self.unknown(f"the length of its window {window!r:.80}")
+        if len(shape) != 1:
+            raise self.refused(f"its window has the shape {list(shape)}, not one dimension")
+        return tuple(size for size in shape if size is not None)
 
     def _kernels(self, transform: Transform, window: str) -> str:
         """Return the name of the convolution's weights [kept * 2, parts, length], with the window inside."""
@@ -245,28 +225,21 @@ class _Maker:
         name = self.node.input[place] if place < len(self.node.input) else ""
         if not name:
             if default is None:
-                raise UnknownSizeError(f"{label(self.node)}: its {what} is not known")
+                raise self.unknown(f"its {what}")
             return default
         value = self.scope.value(name)
         if value is None:
-            raise UnknownSizeError(
-                f"{label(self.node)}: its {what} ({name!r:.80}) is computed at run time; export the network with "
-                "that number fixed"
-            )
+            raise self.unknown(f"its {what} ({name!r:.80}), computed at run time,")
         if value.size != 1 or value.dtype.kind not in "iu":
-            raise self.refused(
-                f"its {what} is {value.dtype} of shape {list(value.shape)}, not one whole number"
-            )
+            raise self.refused(f"its {what} is not one whole number, but {value.dtype}{list(value.shape)}")
         return int(value.ravel()[0])
 
     def _check(self, transform: Transform, size: int) -> None:
         if not (1 <= transform.length <= LONGEST and size >= 1 and transform.taken >= 1):
-            raise self.refused(
-                f"a transform of {transform.length} points of {size} values cannot be computed"
-            )
+            raise self.refused(f"{transform.length} points of {size} values are no transform")
         if transform.bytes > LARGEST_MATRIX:
             raise self.refused(
-                f"a transform of {transform.length} points would be a constant of {transform.bytes >> 20} MB; at most "
+                f"its matrix for {transform.length} points would have {transform.bytes >> 20} MB; at most "
                 f"{LARGEST_MATRIX >> 20} MB are written. Cut the signal into shorter pieces"
             )
 
@@ -293,3 +266,8 @@ class _Maker:
 
     def refused(self, why: str) -> LoweringError:
         return _refused(self.node, why)
+
+    def unknown(self, what: str) -> UnknownSizeError:
+        return UnknownSizeError(
+            f"{label(self.node)}: {what} is not known; fix the sizes of the network's inputs"
+        )

@@ -1,7 +1,8 @@
 """One transform of an ONNX file as a matrix: a linear map on its axis and the pair of parts that lies last.
 
-``DFT`` keeps complex values as a last dimension of 2 (real, imaginary), real ones as a last dimension of 1. With
-the axis moved beside it, the two are one dimension of ``2 N`` numbers, and the transform is one real matrix.
+``DFT`` keeps complex values as a last dimension of 2 (real, imaginary), real ones as a last dimension of 1.
+With the axis moved beside it, the two are one dimension of ``2 N`` numbers, and the transform is one real
+matrix.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ class Transform:
     """A transform of ``length`` points, as ``DFT`` defines it (forward without a factor, inverse by 1/N).
 
     ``taken`` inputs enter (fewer than the length: zeros follow), ``kept`` outputs leave. ``parts_in`` and
-    ``parts_out`` are the sizes of the last dimension: 1 for real values, 2 for complex ones. With an inverse whose
-    output is real, the input is a half spectrum.
+    ``parts_out`` are the sizes of the last dimension: 1 for real values, 2 for complex ones. With an inverse
+    whose output is real, the input is a half spectrum.
     """
 
     length: int
@@ -55,9 +56,10 @@ class Transform:
     def matrix(self) -> Array:
         """Return the map, float32 [taken, parts_in, kept, parts_out]; built in float64.
 
-        For a signal ``x = a + i b`` and sign -1 (forward) or +1: ``a C - sign b S`` and ``b C + sign a S``, with
-        the cosines C and sines S of ``2 pi n k / N``. From a half spectrum: ``a C - sign b S``, with the weights of
-        the mirrored half inside, and without the imaginary parts that no real signal has (bins 0 and N/2).
+        For a signal ``x = a + i b`` and sign -1 (forward) or +1: ``a C - sign b S`` and ``b C + sign a S``,
+        with the cosines C and sines S of ``2 pi n k / N``. From a half spectrum: ``a C - sign b S``, with the
+        weights of the mirrored half inside, and without the imaginary parts that no real signal has (bins 0
+        and N/2).
         """
         sign = 1.0 if self.inverse else -1.0
         axis = Axis(0, self.length, self.taken, self.kept, 1.0 / self.length if self.inverse else 1.0)

@@ -1,7 +1,7 @@
 """Reads an ONNX file that somebody else wrote, as a hostile file.
 
-Its tensors may lie in other files, which it names by path: only plain names inside its own folder are followed,
-and no symbolic link. Sizes are bounded before anything is read.
+Its tensors may lie in other files, which it names by path: only plain names inside its own folder are
+followed, and no symbolic link. Sizes are bounded before anything is read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 2**31 - 1
 """Bytes of a file and of all files it names together: what protobuf can hold in one message."""
 OLDEST_IR = 4
-"""First version of the file format that is read; before it, every constant is an input that a caller may set."""
+"""First version of the file format that is read; before it, every constant is an input too."""
 
 
 def read_model(path: Path) -> tuple[onnx.ModelProto, str]:
@@ -100,14 +100,16 @@ def _check_extents(path: Path, model: onnx.ModelProto, sizes: dict[str, int]) ->
             continue
         entry = {item.key: item.value for item in tensor.external_data}
         location, offset, length = (entry.get(key, "") for key in ("location", "offset", "length"))
-        numbers = [
-            int(text) if text.isascii() and text.isdigit() else -1 for text in (offset or "0", length or "0")
-        ]
-        if location not in sizes or min(numbers) < 0 or sum(numbers) > sizes[location]:
+        start, count = _number(offset or "0"), _number(length or "0")
+        if location not in sizes or min(start, count) < 0 or start + count > sizes[location]:
             raise BadInputError(
-                f"{path}: tensor {tensor.name!r:.80} is said to lie at bytes {offset or 0!r:.30} to {length!r:.30} of "
-                f"{location!r:.80}, where there is nothing"
+                f"{path}: tensor {tensor.name!r:.80} is not in {location!r:.80} where the file says it is"
             )
+
+
+def _number(text: str) -> int:
+    """Return a whole number from 0, or -1."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
 
 
 def _check(model: onnx.ModelProto) -> None:

@@ -1,7 +1,8 @@
 """Rewrites the transforms of an ONNX model as products with constants; all else stays as it is.
 
-``DFT`` and ``STFT`` are linear maps (:mod:`.products`). Window operators of known size become constants. Nodes in
-subgraphs are rewritten too; functions of the file that hold a transform are put in the place of their calls first.
+``DFT`` and ``STFT`` are linear maps (:mod:`.products`). Window operators of known size become constants.
+Nodes in subgraphs are rewritten too; functions of the file that hold a transform are put in the place of
+their calls first.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LARGEST_MODEL = 2**31 - 1
 class RewrittenNode:
     """One node that was rewritten: what it was, and the bytes of its constant, which several may share.
 
-    ``length`` counts the points of a transform, or the values of a window; ``direction`` is empty for a window.
+    ``length`` counts the points of a transform, or the values of a window, whose ``direction`` is empty.
     """
 
     name: str
@@ -41,8 +42,8 @@ def rewrite_transforms(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[Re
     """Return a model without ``DFT`` and ``STFT``, and what was rewritten; ``model`` may be changed.
 
     Raises:
-        LoweringError: a node that cannot be rewritten, by name: a length known only at run time, another type than
-            float32, a matrix that would be too large.
+        LoweringError: a node that cannot be rewritten, by name: a length known only at run time, another
+            type than float32, a matrix that would be too large.
         BadInputError: the sizes in the file contradict each other.
     """
     check_depth(model.graph)
@@ -76,9 +77,7 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
         return inliner.inline_selected_functions(model, sorted(holding))
     except Exception as error:  # the inliner's errors share no base class
         names = ", ".join(sorted(name for _, name in holding))
-        raise LoweringError(
-            f"functions with transforms inside ({names}) cannot be put in place: {error}"
-        ) from error
+        raise LoweringError(f"functions with transforms ({names}) cannot be inlined: {error}") from error
 
 
 def _within(nodes: Any) -> list[Any]:
@@ -185,20 +184,26 @@ class _Rewriter:
         graph = self.model.graph
         ports = {port.name for port in (*graph.input, *graph.output)}
         while True:
-            read = {name for node in all_nodes(self.model) for name in node.input}
-            read |= {
-                port.name for node in all_nodes(self.model) for g in subgraphs(node) for port in g.output
-            }
-            unread = self.freed - read - ports
+            unread = self.freed - _read(self.model) - ports
             makers = [node for node in graph.node if node.output and set(node.output) <= unread]
             self.freed.update(name for node in makers for name in node.input if name)
             gone = {name for node in makers for name in node.output}
             gone |= {tensor.name for tensor in graph.initializer if tensor.name in unread}
             if not gone:
                 return
-            _drop(graph.node, lambda node: bool(node.output) and set(node.output) <= gone)
-            _drop(graph.initializer, lambda tensor: tensor.name in gone)
-            _drop(graph.value_info, lambda info: info.name in gone)
+            _drop(graph.node, lambda node, gone=gone: bool(node.output) and set(node.output) <= gone)
+            _drop(graph.initializer, lambda tensor, gone=gone: tensor.name in gone)
+            _drop(graph.value_info, lambda info, gone=gone: info.name in gone)
+
+
+def _read(model: onnx.ModelProto) -> set[str]:
+    """Return the names that some node, or the end of a subgraph, reads."""
+    found: set[str] = set()
+    for node in all_nodes(model):
+        found.update(node.input)
+        for graph in subgraphs(node):
+            found.update(port.name for port in graph.output)
+    return found
 
 
 def _drop(entries: Any, unwanted: Callable[[Any], bool]) -> None:

@@ -96,7 +96,5 @@ def check_depth(graph: onnx.GraphProto) -> None:
 def _type(tensor: Any) -> TensorType:
     if not tensor.HasField("shape"):
         return TensorType(tensor.elem_type, None)
-    sizes = tuple(
-        dim.dim_value if dim.WhichOneof("value") == "dim_value" else None for dim in tensor.shape.dim
-    )
-    return TensorType(tensor.elem_type, sizes)
+    sizes = (dim.dim_value if dim.WhichOneof("value") == "dim_value" else None for dim in tensor.shape.dim)
+    return TensorType(tensor.elem_type, tuple(sizes))

@@ -201,7 +201,8 @@ class _Maker:
 
         def plain() -> Array:
             kernels = transform.matrix().transpose(2, 3, 1, 0)
-            return kernels.reshape(-1, transform.parts_in, transform.length)
+            flat: Array = kernels.reshape(-1, transform.parts_in, transform.length)
+            return flat
 
         values = self.scope.value(window) if window else None
         if not window:

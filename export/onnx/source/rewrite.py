@@ -20,6 +20,7 @@ from .scopes import check_depth, infer, opset_of, scope_of, subgraphs
 if TYPE_CHECKING:
     import onnx
 
+MATRIX_PREFIXES = ("dft_r2", "dft_c2", "stft_dft_r2", "stft_dft_c2")
 LARGEST_MODEL = 2**31 - 1
 """Bytes of the result, which is one file."""
 
@@ -36,6 +37,11 @@ class RewrittenNode:
     length: int
     direction: str
     bytes: int
+
+
+def is_matrix(name: str) -> bool:
+    """Whether a stored tensor is the matrix of a rewritten transform, by the name that it was given."""
+    return name.startswith(MATRIX_PREFIXES)
 
 
 def rewrite_transforms(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[RewrittenNode]]:
@@ -191,9 +197,9 @@ class _Rewriter:
             gone |= {tensor.name for tensor in graph.initializer if tensor.name in unread}
             if not gone:
                 return
-            _drop(graph.node, lambda node, gone=gone: bool(node.output) and set(node.output) <= gone)
-            _drop(graph.initializer, lambda tensor, gone=gone: tensor.name in gone)
-            _drop(graph.value_info, lambda info, gone=gone: info.name in gone)
+            _drop(graph.node, [bool(node.output) and set(node.output) <= gone for node in graph.node])
+            _drop(graph.initializer, [tensor.name in gone for tensor in graph.initializer])
+            _drop(graph.value_info, [info.name in gone for info in graph.value_info])
 
 
 def _read(model: onnx.ModelProto) -> set[str]:
@@ -206,9 +212,9 @@ def _read(model: onnx.ModelProto) -> set[str]:
     return found
 
 
-def _drop(entries: Any, unwanted: Callable[[Any], bool]) -> None:
+def _drop(entries: Any, unwanted: list[bool]) -> None:
     for place in reversed(range(len(entries))):
-        if unwanted(entries[place]):
+        if unwanted[place]:
             del entries[place]
 
 

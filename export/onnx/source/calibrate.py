@@ -1,4 +1,4 @@
-"""The calibration table of an ONNX source: ranges, layers in 8 bits, and float32 islands, on the user's samples.
+"""The calibration table of an ONNX source: ranges, layers in 8 bits, and float32 islands, on samples.
 
 The rules are those for lowered programs, read from the ONNX graph: transforms, and what lies between two of
 them, stay in floats in int8; in float16 a transform stays in float32 where its values could overflow.
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 ON_SPECTRUM = "computed between two transforms, on a spectrum whose mean is far larger than the rest"
-TRANSFORM = "the product of a transform: its sums would lose the small coefficients"
 SPECTRAL = "computed between two transforms, where float16 costs too much"
+TOO_LARGE = f"its peak of {{peak:.3g}} is too close to the float16 maximum {HALF_MAX:g}"
 ALONE = "module {module} alone reduces the result to {db:.0f} dB in float16"
 MOST_MODULES = 24
 """Modules that are tried one by one, each in a session of its own."""
@@ -115,14 +115,14 @@ def find_layers(program: OnnxProgram, least_work: int = LEAST_WORK) -> list[Laye
 
 def between_transforms(model: onnx.ModelProto) -> set[str]:
     """Return the values that depend on a transform and that a later transform depends on."""
-    matrices = {id(node) for node in transform_nodes(model)}
+    products = {node.output[0] for node in transform_nodes(model)}
     after: set[str] = set()
     for node in model.graph.node:
-        if id(node) in matrices or after & set(node.input):
+        if products & set(node.output) or after & set(node.input):
             after.update(node.output)
     before: set[str] = set()
     for node in reversed(model.graph.node):
-        if id(node) in matrices or before & set(node.output):
+        if products & set(node.output) or before & set(node.output):
             before.update(node.input)
     return after & before
 
@@ -170,7 +170,7 @@ def _widen(
     decibels: Callable[[Mapping[str, str]], float],
     reached: float,
 ) -> float:
-    """Keep the modules that lose most in float32 until the result is good enough; returns the decibels then."""
+    """Keep the modules that lose most in float32 until the result is good enough; return its decibels."""
     modules: dict[str, set[str]] = {}
     for node in model.graph.node:
         names = {name for name in node.output if name not in islands}

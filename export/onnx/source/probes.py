@@ -56,8 +56,8 @@ def collect(
             value = values[name]
             if not np.isfinite(value).all():
                 raise CalibrationError(
-                    f"tensor {name!r} holds NaN or infinity on calibration sample {index}: the network or its "
-                    "weights are broken, so no range would be valid"
+                    f"tensor {name!r} holds NaN or infinity on calibration sample {index}: the network or "
+                    "its weights are broken, so no range would be valid"
                 )
             histogram.add(torch.from_numpy(np.ascontiguousarray(value)))
     return {name: histogram.statistics() for name, histogram in histograms.items()}

@@ -37,19 +37,19 @@ def parse_input_sizes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
     Raises:
         BadInputError: not of this form, an input named twice, or a size of 0.
     """
-    found: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for text in texts:
         name, _, sizes = text.rpartition("=")
         if not name or not re.fullmatch(r"[0-9]{1,9}([xX×][0-9]{1,9})*", sizes):
             raise BadInputError(
                 f"--input {text!r:.80} is not NAME=SIZES; write for example --input x=1x3x256x256"
             )
-        if name in found:
+        if name in shapes:
             raise BadInputError(f"--input names {name!r:.80} twice")
-        found[name] = tuple(int(size) for size in re.split("[xX×]", sizes))
-        if 0 in found[name]:
+        shapes[name] = tuple(int(size) for size in re.split("[xX×]", sizes))
+        if 0 in shapes[name]:
             raise BadInputError(f"--input {text!r:.80}: a size must be at least 1")
-    return found
+    return shapes
 
 
 def parse_bounds(max_drop_db: float | None, min_speedup: float | None, pairs: Path | None) -> Bounds | None:

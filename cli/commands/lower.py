@@ -70,7 +70,7 @@ def _facts(source: OnnxSource, result: RewriteCheck | None, out: Path) -> dict[s
         "out": str(out),
         "inputs": [dataclasses.asdict(port) for port in source.inputs],
         "outputs": [dataclasses.asdict(port) for port in source.outputs],
-        "rewritten": [dataclasses.asdict(node) for node in source.rewritten],
+        "rewritten": [node.to_dict() for node in source.rewritten],
         "check": {"state": "unverified", "reason": "not checked", "errors": {}}
         if result is None
         else dataclasses.asdict(result),

@@ -40,12 +40,12 @@ def test_lower_writes_a_plain_file_and_says_what_it_rewrote(cli: Any, tmp_path: 
 def test_lower_in_json(cli: Any, tmp_path: Path) -> None:
     network(tmp_path / "net.onnx", batch="batch")
     done = cli("lower", "net.onnx", "--out", "plain.onnx", "--json")
-    said = json.loads(done.stdout)
-    assert said["rewritten"] == [
-        {"name": "transform", "operator": "DFT", "length": 9, "direction": "forward", "bytes": 4 * 9 * 18}
-    ]
-    assert said["check"]["state"] == "verified" and len(said["check"]["errors"]) == 2
-    assert said["inputs"] == [{"name": "x", "shape": [None, 9, 1], "dtype": "float32"}]
+    message = json.loads(done.stdout)
+    (row,) = message["rewritten"]
+    assert row.pop("bytes") == 4 * 9 * 18 and row.pop("shape") == [None, 9] and row.pop("axis") == 1
+    assert row == {"name": "transform", "operator": "DFT", "length": 9, "direction": "forward", "output": "y"}
+    assert message["check"]["state"] == "verified" and len(message["check"]["errors"]) == 2
+    assert message["inputs"] == [{"name": "x", "shape": [None, 9, 1], "dtype": "float32"}]
 
 
 def test_unchecked_is_called_unverified(cli: Any, tmp_path: Path) -> None:
@@ -76,10 +76,10 @@ def test_an_open_length_is_refused_until_it_is_fixed(cli: Any, tmp_path: Path) -
         (("net.onnx", "--out", "net.onnx/plain.onnx"), "not a folder"),
     ],
 )
-def test_wrong_use_is_one_message(args: tuple[str, ...], said: str, cli: Any, tmp_path: Path) -> None:
+def test_wrong_use_is_one_message(args: tuple[str, ...], message: str, cli: Any, tmp_path: Path) -> None:
     before = network(tmp_path / "net.onnx").read_bytes()
     done = cli("lower", *args)
-    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
     assert (tmp_path / "net.onnx").read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["net.onnx"]
 

@@ -48,18 +48,18 @@ def check_rewriting(
     reasons, errors = [], {}
     try:
         given = noise(inputs_of(original)) if feeds is None else feeds
-        found = rewritten(given)
+        result = rewritten(given)
     except (BadInputError, TargetUnavailableError) as error:
         return RewriteCheck("unverified", f"the rewritten file: {error}", {})
     if reference.runtime_problem:
         reasons.append(f"the original: {reference.runtime_problem}")
     else:
         try:
-            errors[RUNTIME] = _largest(found, reference(given))
+            errors[RUNTIME] = _largest(result, reference(given))
         except TargetUnavailableError as error:
             reasons.append(f"the original: {error}")
     try:
-        errors[EVALUATOR] = _largest(found, reference.evaluate(given))
+        errors[EVALUATOR] = _largest(result, reference.evaluate(given))
     except TargetUnavailableError as error:
         reasons.append(f"the original: {error}")
     wrong = [f"{judge}: {error:.1e}" for judge, error in errors.items() if not error <= LIMITS[judge]]
@@ -68,22 +68,22 @@ def check_rewriting(
     return RewriteCheck("verified" if errors else "unverified", "; ".join(reasons), errors)
 
 
-def _largest(found: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
-    return max((relative_error(found[name], right) for name, right in expected.items()), default=0.0)
+def _largest(result: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
+    return max((relative_error(result[name], right) for name, right in expected.items()), default=0.0)
 
 
-def relative_error(found: Array, expected: Array) -> float:
+def relative_error(result: Array, expected: Array) -> float:
     """Return the largest difference by the largest magnitude of what is expected; infinite for other shapes.
 
     NaN and infinity are equal to themselves in the same places.
     """
-    if found.shape != expected.shape:
+    if result.shape != expected.shape:
         return float("inf")
-    if not found.size:
+    if not result.size:
         return 0.0
-    if found.dtype.kind not in "fiub":
-        return 0.0 if bool(np.all(found == expected)) else float("inf")
-    a, b = found.astype(np.float64), expected.astype(np.float64)
+    if result.dtype.kind not in "fiub":
+        return 0.0 if bool(np.all(result == expected)) else float("inf")
+    a, b = result.astype(np.float64), expected.astype(np.float64)
     usual = np.isfinite(b)
     if not np.array_equal(np.where(usual, 0.0, a), np.where(usual, 0.0, b), equal_nan=True):
         return float("inf")

@@ -164,9 +164,9 @@ def window(node: onnx.NodeProto, values: list[Array]) -> Array | None:
         return None
     angle = 2 * np.pi * np.arange(size) / span
     if node.op_type == "HannWindow":
-        found = 0.5 - 0.5 * np.cos(angle)
+        samples = 0.5 - 0.5 * np.cos(angle)
     elif node.op_type == "HammingWindow":
-        found = 25 / 46 - 21 / 46 * np.cos(angle)
+        samples = 25 / 46 - 21 / 46 * np.cos(angle)
     else:
-        found = 0.42 - 0.5 * np.cos(angle) + 0.08 * np.cos(2 * angle)
-    return found.astype(dtype)
+        samples = 0.42 - 0.5 * np.cos(angle) + 0.08 * np.cos(2 * angle)
+    return samples.astype(dtype)

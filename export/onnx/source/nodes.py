@@ -36,10 +36,15 @@ class UnknownSizeError(LoweringError):
 
 @dataclass
 class Written:
-    """The nodes in the place of one, and the transform they compute (none: a window)."""
+    """The nodes in the place of one, and the transform they compute (none: a window), on which data.
+
+    ``shape`` is the input's without the parts, of one frame for ``STFT``; ``axis`` is that of the transform.
+    """
 
     nodes: list[onnx.NodeProto]
     transform: Transform | None = None
+    shape: tuple[int | None, ...] = ()
+    axis: int = 0
 
 
 def is_ours(node: onnx.NodeProto) -> bool:
@@ -128,7 +133,7 @@ class _Maker:
         )
         self._check(transform, size)
         self._products(shape, axis, transform)
-        return Written(self.nodes, transform)
+        return Written(self.nodes, transform, shape[:-1], axis)
 
     def _products(self, shape: tuple[int | None, ...], axis: int, transform: Transform) -> None:
         """Bring the axis beside the parts, multiply, and bring it back."""
@@ -183,7 +188,7 @@ class _Maker:
         value = self._add("Conv", [value, kernels], "product", kernel_shape=[length], strides=[step])
         value = self._add("Transpose", [value], "frames", perm=[0, 2, 1])
         self._add("Reshape", [value, self._shape([0, 0, transform.kept, 2])], "parts", last=True)
-        return Written(self.nodes, transform)
+        return Written(self.nodes, transform, (length,), 0)
 
     def _window_shape(self, window: str) -> tuple[int, ...] | None:
         if not window:
@@ -259,10 +264,12 @@ class _Maker:
         from onnx import helper
 
         result = self.node.output[0] if last else self.fresh(f"{self.stem}/{what}")
-        made = helper.make_node(operator, inputs, [result], self.fresh(f"{self.stem}/{what}_node"), **options)
-        made.doc_string = self.node.doc_string
-        made.metadata_props.extend(self.node.metadata_props)
-        self.nodes.append(made)
+        added = helper.make_node(
+            operator, inputs, [result], self.fresh(f"{self.stem}/{what}_node"), **options
+        )
+        added.doc_string = self.node.doc_string
+        added.metadata_props.extend(self.node.metadata_props)
+        self.nodes.append(added)
         return result
 
     def refused(self, why: str) -> LoweringError:

@@ -91,16 +91,16 @@ def noise(ports: tuple[Port, ...], seed: int = 0) -> dict[str, Array]:
         BadInputError: an input too large to be made.
     """
     rng = np.random.default_rng(seed)
-    made: dict[str, Array] = {}
+    feeds: dict[str, Array] = {}
     for port in ports:
         shape = tuple(OPEN_SIZE if size is None else size for size in port.shape)
         if int(np.prod([float(size) for size in shape])) > MOST_ELEMENTS:
             raise BadInputError(f"input {port.text} has more than {MOST_ELEMENTS} values")
         if port.dtype.startswith(("float", "bfloat")):
-            made[port.name] = np.asarray(rng.random(shape)).astype(port.dtype)
+            feeds[port.name] = np.asarray(rng.random(shape)).astype(port.dtype)
         else:
-            made[port.name] = rng.integers(0, 256 if port.dtype == "uint8" else 2, shape).astype(port.dtype)
-    return made
+            feeds[port.name] = rng.integers(0, 256 if port.dtype == "uint8" else 2, shape).astype(port.dtype)
+    return feeds
 
 
 def _port(entry: Any) -> Port:

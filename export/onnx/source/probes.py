@@ -115,7 +115,7 @@ def rounded(model: onnx.ModelProto, float32_layers: Collection[str]) -> onnx.Mod
             if name in floats or (name in inputs and narrow):
                 node.input[place] = name + _ROUNDED
         nodes.append(node)
-        nodes += [made for name in node.output if name in floats for made in casts(name)]
+        nodes += [cast for name in node.output if name in floats for cast in casts(name)]
     copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del emulated.graph.node[:]
     emulated.graph.node.extend(copies)
@@ -133,16 +133,19 @@ def run_all(model: onnx.ModelProto, samples: Sequence[Feeds]) -> list[list[Array
 
 
 def worst_db(results: Sequence[Sequence[Array]], expected: Sequence[Sequence[Array]]) -> float:
-    """Return the lowest ratio of an output's peak to its root mean square error, in decibels, at most 200."""
+    """Return the lowest ratio of an output's peak to its root mean square error, in decibels: -200 to 200."""
     worst = 200.0
     for outputs, rights in zip(results, expected, strict=True):
         for output, right in zip(outputs, rights, strict=True):
             if right.dtype.kind != "f" or not right.size:
                 continue
-            error = math.sqrt(float(np.mean(np.square(output.astype(np.float64) - right))))
+            with np.errstate(invalid="ignore", over="ignore"):
+                error = math.sqrt(float(np.mean(np.square(output.astype(np.float64) - right))))
             peak = float(np.abs(right).max()) or 1.0
-            ratio = 20 * math.log10(peak / error) if error > 0 else 200.0
-            worst = min(worst, ratio) if math.isfinite(error) else -200.0
+            if not math.isfinite(error):
+                return -200.0
+            if error > 0:
+                worst = min(worst, 20 * math.log10(peak / error))
     return worst
 
 

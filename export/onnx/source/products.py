@@ -64,12 +64,12 @@ class Transform:
         sign = 1.0 if self.inverse else -1.0
         axis = Axis(0, self.length, self.taken, self.kept, 1.0 / self.length if self.inverse else 1.0)
         cos, sin = half_inverse_parts(axis) if self.parts_out == 1 else forward_parts(axis)
-        found = np.zeros((self.taken, self.parts_in, self.kept, self.parts_out))
-        found[:, 0, :, 0] = cos
+        entries = np.zeros((self.taken, self.parts_in, self.kept, self.parts_out))
+        entries[:, 0, :, 0] = cos
         if self.parts_in == 2:
-            found[:, 1, :, 0] = -sign * sin
+            entries[:, 1, :, 0] = -sign * sin
         if self.parts_out == 2:
-            found[:, 0, :, 1] = sign * sin
+            entries[:, 0, :, 1] = sign * sin
         if self.parts_in == self.parts_out == 2:
-            found[:, 1, :, 1] = cos
-        return (found + 0.0).astype(np.float32)  # no negative zeros
+            entries[:, 1, :, 1] = cos
+        return (entries + 0.0).astype(np.float32)  # no negative zeros

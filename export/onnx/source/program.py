@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ....runtime.errors import LoweringError, TargetUnavailableError
+from ...spectral.planner import Choice, Plan
+from ...spectral.sites import Axis, Kind, Site
 from .. import checks
 from .check import RUNTIME, check_rewriting
 from .ports import Port, inputs_of, outputs_of
+from .products import Transform
 from .rewrite import RewrittenNode, is_matrix
 from .source import OnnxSource
 
 if TYPE_CHECKING:
     import onnx
 
+DENSE = "separable"
+REASON = "a node of the ONNX file, rewritten as one product"
 SIMPLIFIED_ERROR = 1e-5
 """Largest relative change by a simplifier that is taken for rounding."""
 
@@ -28,7 +35,8 @@ class OnnxProgram:
 
     Nodes carry their provenance in their metadata: the module, where the exporter recorded it, and the name
     of their first output, by which calibration tables know them. ``profile`` is that of the target
-    (:attr:`~fdikp_edge.export.target.Target.profile`).
+    (:attr:`~fdikp_edge.export.target.Target.profile`); ``modules`` maps results to the modules they came
+    from.
     """
 
     name: str
@@ -36,6 +44,7 @@ class OnnxProgram:
     rewritten: tuple[RewrittenNode, ...]
     source_sha256: str
     profile: str
+    modules: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
     @cached_property
@@ -70,24 +79,19 @@ class OnnxProgram:
             "itself, or build for a target that reads ONNX"
         )
 
-    @property
-    def plan(self) -> list[dict[str, Any]]:
-        """Return how each transform is computed, as passports record it."""
-        return [
-            {
-                "site": node.name,
-                "operator": node.operator,
-                "length": node.length,
-                "direction": node.direction,
-                "strategy": "separable",
-            }
+    @cached_property
+    def plan(self) -> Plan:
+        """How each transform is computed: one dense product, along its axis."""
+        choices = [
+            Choice(_site(node, self.modules.get(node.output, ""), node.transform), DENSE, REASON)
             for node in self.rewritten
-            if node.direction
+            if node.transform is not None
         ]
+        return Plan(self.profile, tuple(choices))
 
     def for_profile(self, profile: str) -> OnnxProgram:
         """Return the same model for another profile."""
-        return OnnxProgram(self.name, self.model, self.rewritten, self.source_sha256, profile, self.notes)
+        return dataclasses.replace(self, profile=profile)
 
     def convert(self) -> tuple[onnx.ModelProto, list[str]]:
         """Return a copy of the checked model, and the notes; see :func:`..build.convert`."""
@@ -108,15 +112,28 @@ def prepare(source: OnnxSource, profile: str) -> OnnxProgram:
     _name_nodes(model)
     names = [node.output[0] for node in model.graph.node]
     checks.strip(model, {name: (recorded.get(name, ("", ""))[0], name) for name in names})
+    modules = {name: module for name, (module, _) in recorded.items() if module}
     _drop_empty_imports(model)
     try:
         checks.check(model, notes)
     except LoweringError as error:
         raise LoweringError(f"{source.path}: {error}") from error
     _fix_outputs(model)
-    return OnnxProgram(
-        source.name, model, source.rewritten, source.sha256, profile, (*_described(source), *notes)
-    )
+    described = (*_described(source), *notes)
+    return OnnxProgram(source.name, model, source.rewritten, source.sha256, profile, modules, described)
+
+
+def _site(node: RewrittenNode, module: str, transform: Transform) -> Site:
+    """Describe a rewritten node as the lowering describes its own transforms; open sizes count 1."""
+    if transform.parts_out == 1:
+        kind = Kind.C2R
+    else:
+        kind = Kind.R2C if transform.kept < transform.length else Kind.C2C
+    scale = 1.0 / transform.length if transform.inverse else 1.0
+    axis = Axis(node.axis, transform.length, transform.taken, transform.kept, scale)
+    shape = tuple(1 if size is None else size for size in node.shape)
+    sign = 1 if transform.inverse else -1
+    return Site(node.name, module, node.operator, kind, sign, shape, transform.parts_in == 1, (axis,))
 
 
 def transform_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -135,16 +152,16 @@ def _simplified(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
     try:
         simpler, _ = onnxsim.simplify(kept, check_n=0)
     except Exception as error:
-        said = str(error).splitlines() or [""]
-        notes.append(f"onnxsim failed and was not used: {type(error).__name__}: {said[0]:.200}")
+        lines = str(error).splitlines() or [""]
+        notes.append(f"onnxsim failed and was not used: {type(error).__name__}: {lines[0]:.200}")
         return kept
     if len(transform_nodes(simpler)) != len(transform_nodes(kept)):
         notes.append("onnxsim was not used: it merged products of transforms with others")
         return kept
-    found = check_rewriting(kept, simpler)
-    if not found.errors.get(RUNTIME, 1.0) <= SIMPLIFIED_ERROR:
+    comparison = check_rewriting(kept, simpler)
+    if not comparison.errors.get(RUNTIME, 1.0) <= SIMPLIFIED_ERROR:
         notes.append(
-            f"onnxsim was not used: {found.reason or f'it changed the result: {dict(found.errors)}'}"
+            f"onnxsim was not used: {comparison.reason or f'it changed the result: {dict(comparison.errors)}'}"
         )
         return kept
     result: onnx.ModelProto = simpler

@@ -56,8 +56,8 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, str]:
         onnx.external_data_helper.load_external_data_for_model(model, str(folder))
         _check(model)
     except Exception as error:  # onnx's errors share no base class
-        said = [line for line in str(error).splitlines() if line.strip()] or ["no message"]
-        raise BadInputError(f"{path}: not valid ONNX: {said[0]}") from error
+        lines = [line for line in str(error).splitlines() if line.strip()] or ["no message"]
+        raise BadInputError(f"{path}: not valid ONNX: {lines[0]}") from error
     return model, _digest(path, locations)
 
 

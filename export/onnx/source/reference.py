@@ -78,7 +78,7 @@ class OnnxReference:
             results = ReferenceEvaluator(model).run(None, given)
         except Exception as error:  # whatever an operator without an implementation raises
             raise TargetUnavailableError(
-                f"the reference evaluator does not run the file: {_said(error)}"
+                f"the reference evaluator does not run the file: {_message(error)}"
             ) from error
         names = [port.name for port in model.graph.output]
         return {name: _as(np.asarray(value), arithmetic) for name, value in zip(names, results, strict=True)}
@@ -104,7 +104,7 @@ class _Runtime:
         try:
             results = self._session.run(None, dict(feeds))
         except Exception as error:  # its errors share no base class
-            raise TargetUnavailableError(f"ONNX Runtime does not run the file: {_said(error)}") from error
+            raise TargetUnavailableError(f"ONNX Runtime does not run the file: {_message(error)}") from error
         return {port.name: value for port, value in zip(self._session.get_outputs(), results, strict=True)}
 
 
@@ -113,7 +113,7 @@ def open_runtime(model: onnx.ModelProto) -> _Runtime | str:
     try:
         return _Runtime(model)
     except Exception as error:  # its errors share no base class
-        return f"ONNX Runtime does not take the file: {_said(error)}"
+        return f"ONNX Runtime does not take the file: {_message(error)}"
 
 
 def in_double(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -143,9 +143,9 @@ def in_double(model: onnx.ModelProto) -> onnx.ModelProto:
         if windows and "output_datatype" not in plain:
             node.attribute.append(helper.make_attribute("output_datatype", TensorProto.DOUBLE))
         if node.op_type == "Constant" and ("value_float" in plain or "value_floats" in plain):
-            found = helper.get_attribute_value(node.attribute[0])
+            numbers = helper.get_attribute_value(node.attribute[0])
             del node.attribute[:]
-            value = numpy_helper.from_array(np.array(found, np.float64))
+            value = numpy_helper.from_array(np.array(numbers, np.float64))
             node.attribute.append(helper.make_attribute("value", value))
     for graph in graphs:
         for tensor in graph.initializer:
@@ -160,7 +160,7 @@ def _as(value: Array, arithmetic: Arithmetic) -> Array:
     return value.astype(arithmetic) if value.dtype.kind == "f" else value
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]:.300}" if lines else type(error).__name__
 
@@ -174,9 +174,9 @@ def _size(model: onnx.ModelProto) -> tuple[float, float]:
             shapes[info.name] = tuple(max(1, dim.dim_value) for dim in info.type.tensor_type.shape.dim)
     work = 0.0
     for node in graph.node:
-        made = math.prod(map(float, shapes.get(node.output[0], (1,)))) if node.output else 0.0
+        count = math.prod(map(float, shapes.get(node.output[0], (1,)))) if node.output else 0.0
         if node.op_type in ("MatMul", "Gemm"):
-            work += made * (shapes.get(node.input[0], (1,)) or (1,))[-1]
+            work += count * (shapes.get(node.input[0], (1,)) or (1,))[-1]
         elif node.op_type in ("Conv", "ConvTranspose") and len(node.input) > 1:
-            work += made * math.prod(map(float, shapes.get(node.input[1], (1,))[1:]))
+            work += count * math.prod(map(float, shapes.get(node.input[1], (1,))[1:]))
     return work, sum(math.prod(map(float, shape)) for shape in shapes.values())

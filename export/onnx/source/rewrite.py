@@ -7,6 +7,7 @@ their calls first.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ....runtime.errors import LoweringError
 from ..checks import nodes as all_nodes
 from .constants import Array, Scope
-from .nodes import TRANSFORMS, UnknownSizeError, is_ours, label, rewrite
+from .nodes import TRANSFORMS, UnknownSizeError, Written, is_ours, label, rewrite
+from .products import Transform
 from .scopes import check_depth, infer, opset_of, scope_of, subgraphs
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ class RewrittenNode:
     """One node that was rewritten: what it was, and the bytes of its constant, which several may share.
 
     ``length`` counts the points of a transform, or the values of a window, whose ``direction`` is empty.
+    ``shape`` is that of its input without the real and imaginary parts, of one frame for ``STFT``; ``None``
+    stands for a size that the file leaves open. ``output`` is the name of its result.
     """
 
     name: str
@@ -37,6 +41,16 @@ class RewrittenNode:
     length: int
     direction: str
     bytes: int
+    output: str
+    shape: tuple[int | None, ...] = ()
+    axis: int = 0
+    transform: Transform | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, without the matrix's description."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del values["transform"]
+        return {**values, "shape": list(self.shape)}
 
 
 def is_matrix(name: str) -> bool:
@@ -67,8 +81,8 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
 
     holding: set[tuple[str, str]] = set()
     bodies = {(function.domain, function.name): _within(function.node) for function in model.functions}
-    found = True
-    while found:
+    growing = True
+    while growing:
         new = {
             key
             for key, inside in bodies.items()
@@ -76,7 +90,7 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
             and any(is_ours(node) or (node.domain, node.op_type) in holding for node in inside)
         }
         holding |= new
-        found = bool(new)
+        growing = bool(new)
     if not holding:
         return model
     try:
@@ -88,12 +102,12 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _within(nodes: Any) -> list[Any]:
     """Return nodes with those of their subgraphs."""
-    found, waiting = [], list(nodes)
+    collected, waiting = [], list(nodes)
     while waiting:
         node = waiting.pop()
-        found.append(node)
+        collected.append(node)
         waiting += [inner for graph in subgraphs(node) for inner in graph.node]
-    return found
+    return collected
 
 
 def _check_left(model: onnx.ModelProto) -> None:
@@ -158,7 +172,7 @@ class _Rewriter:
             self.freed.update(name for name in node.input[1:] if name)
             if node.op_type not in TRANSFORMS:
                 self.freed.update(node.input)
-            self.rows.append(_row(node, replacement.transform, scope))
+            self.rows.append(_row(node, replacement, scope))
             result += replacement.nodes
         if changed:
             kept = [type(node).FromString(node.SerializeToString()) for node in result]
@@ -204,12 +218,12 @@ class _Rewriter:
 
 def _read(model: onnx.ModelProto) -> set[str]:
     """Return the names that some node, or the end of a subgraph, reads."""
-    found: set[str] = set()
+    collected: set[str] = set()
     for node in all_nodes(model):
-        found.update(node.input)
+        collected.update(node.input)
         for graph in subgraphs(node):
-            found.update(port.name for port in graph.output)
-    return found
+            collected.update(port.name for port in graph.output)
+    return collected
 
 
 def _drop(entries: Any, unwanted: list[bool]) -> None:
@@ -218,13 +232,24 @@ def _drop(entries: Any, unwanted: list[bool]) -> None:
             del entries[place]
 
 
-def _row(node: onnx.NodeProto, transform: Any, scope: Scope) -> RewrittenNode:
-    name = node.name or node.output[0]
-    if transform is not None:
-        return RewrittenNode(name, node.op_type, transform.length, transform.direction, transform.bytes)
-    value = scope.value(node.output[0])
-    size = 0 if value is None else value.shape[0]
-    return RewrittenNode(name, node.op_type, size, "", 0 if value is None else value.nbytes)
+def _row(node: onnx.NodeProto, written: Written, scope: Scope) -> RewrittenNode:
+    output, transform = node.output[0], written.transform
+    name = node.name or output
+    if transform is None:
+        value = scope.value(output)
+        length, size = (0, 0) if value is None else (value.shape[0], value.nbytes)
+        return RewrittenNode(name, node.op_type, length, "", size, output)
+    return RewrittenNode(
+        name,
+        node.op_type,
+        transform.length,
+        transform.direction,
+        transform.bytes,
+        output,
+        written.shape,
+        written.axis,
+        transform,
+    )
 
 
 def _names(model: onnx.ModelProto) -> set[str]:

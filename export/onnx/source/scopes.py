@@ -59,8 +59,8 @@ def infer(model: onnx.ModelProto) -> onnx.GraphProto:
     try:
         return onnx.shape_inference.infer_shapes(light, data_prop=True).graph
     except Exception as error:  # InferenceError and RuntimeError
-        said = [line for line in str(error).splitlines() if line.strip()] or ["no message"]
-        raise BadInputError(f"not valid ONNX: {said[0]}") from error
+        lines = [line for line in str(error).splitlines() if line.strip()] or ["no message"]
+        raise BadInputError(f"not valid ONNX: {lines[0]}") from error
 
 
 def scope_of(graph: onnx.GraphProto, inferred: onnx.GraphProto, opset: int, above: Scope | None) -> Scope:

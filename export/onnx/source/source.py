@@ -108,6 +108,6 @@ def load_onnx_source(path: str | Path, sizes: Mapping[str, tuple[int, ...]] | No
     try:
         onnx.checker.check_model(plain)
     except Exception as error:  # its errors share no base class
-        said = str(error).splitlines() or ["no message"]
-        raise LoweringError(f"{file}: the rewritten model is not valid ONNX: {said[0]}") from error
+        lines = str(error).splitlines() or ["no message"]
+        raise LoweringError(f"{file}: the rewritten model is not valid ONNX: {lines[0]}") from error
     return OnnxSource(file, original, plain, sha256, tuple(rewritten))

@@ -51,9 +51,9 @@ def test_every_form_of_dft_is_numpys(data: st.DataObject) -> None:
 
     assert "DFT" not in operators(plain)
     right = expected(x, axis, inverse=inverse, onesided=onesided, length=length)
-    (found,) = run(plain, x=x)
-    assert found.shape == right.shape
-    np.testing.assert_allclose(found, right, atol=3e-6 * max(1.0, np.abs(right).max()))
+    (result,) = run(plain, x=x)
+    assert result.shape == right.shape
+    np.testing.assert_allclose(result, right, atol=3e-6 * max(1.0, np.abs(right).max()))
     default = 2 * (shape[axis] - 1) if inverse and onesided else shape[axis]
     assert row.length == (length or default) and row.operator == "DFT" and row.name == "transform"
     assert row.direction.startswith("inverse" if inverse else "forward")
@@ -67,14 +67,14 @@ def test_every_form_of_stft_is_a_dft_of_frames(data: st.DataObject) -> None:
     samples = length + data.draw(st.integers(0, 20), "more samples")
     onesided = data.draw(st.booleans(), "onesided")
     parts = 1 if onesided else data.draw(st.sampled_from((1, 2)), "parts")
-    windowed, said = data.draw(st.booleans(), "window"), data.draw(st.booleans(), "frame_length given")
+    windowed, with_length = data.draw(st.booleans(), "window"), data.draw(st.booleans(), "frame_length given")
     x, window = noise(2, samples, parts), noise(length) if windowed else np.ones(length, np.float32)
     constants: dict[str, Any] = {"step": np.int64(step)}
     if windowed:
         constants["window"] = window
-    if said or not windowed:
+    if with_length or not windowed:
         constants["frame"] = np.int64(length)
-    inputs = ["x", "step", "window" if windowed else "", "frame" if said or not windowed else ""]
+    inputs = ["x", "step", "window" if windowed else "", "frame" if with_length or not windowed else ""]
     node = helper.make_node("STFT", inputs, ["y"], "frames", onesided=int(onesided))
 
     plain, (row,) = rewrite_transforms(model_of([node], {"x": x.shape}, ["y"], constants, opset=17))
@@ -83,9 +83,9 @@ def test_every_form_of_stft_is_a_dft_of_frames(data: st.DataObject) -> None:
     frames = np.stack([complex_of(x.astype(np.float64))[:, at : at + length] for at in starts], 1)
     spectrum = np.fft.fft(frames * window.astype(np.float64), axis=-1)
     right = parts_of(spectrum[..., : length // 2 + 1] if onesided else spectrum)
-    (found,) = run(plain, x=x)
-    assert found.shape == right.shape and row.length == length
-    np.testing.assert_allclose(found, right, atol=3e-6 * max(1.0, np.abs(right).max()))
+    (result,) = run(plain, x=x)
+    assert result.shape == right.shape and row.length == length
+    np.testing.assert_allclose(result, right, atol=3e-6 * max(1.0, np.abs(right).max()))
 
 
 def test_imaginary_parts_that_no_real_signal_has_do_not_matter() -> None:
@@ -112,8 +112,8 @@ def test_stft_of_a_signal_of_open_length_with_a_window_computed_at_run_time() ->
     plain, _ = rewrite_transforms(model)
     x, shape = noise(1, 24, 1), noise(8)
     frames = np.stack([x[:, at : at + 8, 0] for at in range(0, 17, 4)], 1)
-    (found,) = run(plain, x=x, shape=shape)
-    np.testing.assert_allclose(found, parts_of(np.fft.rfft(frames * shape**2)), atol=2e-5)
+    (result,) = run(plain, x=x, shape=shape)
+    np.testing.assert_allclose(result, parts_of(np.fft.rfft(frames * shape**2)), atol=2e-5)
 
 
 def test_equal_transforms_share_one_matrix_and_the_file_is_the_same_every_time() -> None:
@@ -172,8 +172,8 @@ def test_a_transform_in_a_branch_is_rewritten() -> None:
     assert row.name == "inside"
     x = noise(1, 6, 2)
     feeds = {"x": x, "at_run_time": np.array(1)}
-    (found,) = run(plain, on=np.array(True), **feeds)
-    np.testing.assert_allclose(found, parts_of(np.fft.fft(complex_of(x))), atol=1e-5)
+    (result,) = run(plain, on=np.array(True), **feeds)
+    np.testing.assert_allclose(result, parts_of(np.fft.fft(complex_of(x))), atol=1e-5)
     np.testing.assert_array_equal(run(plain, on=np.array(False), **feeds)[0], np.maximum(x, 0))
 
 

@@ -116,8 +116,8 @@ def test_the_rewritten_file_is_torch_in_float64(
     (port,) = source.inputs
     assert port.shape == x.shape and port.dtype == "float32"
     session = ort.InferenceSession(tmp_path / "plain.onnx", providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {port.name: x})
-    assert relative_error(found, right) < 2e-6
+    (result,) = session.run(None, {port.name: x})
+    assert relative_error(result, right) < 2e-6
     assert not {node.op_type for node in source.plain.graph.node} & {"DFT", "STFT"}
 
 
@@ -126,8 +126,8 @@ def test_openvino_reads_it_and_agrees(source: OnnxSource, exported: tuple[Path, 
     core = ov.Core()
     model = core.read_model(source.plain.SerializeToString())
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = compiled([exported[1]])[0]
-    assert relative_error(found, exported[2]) < 2e-6
+    result = compiled([exported[1]])[0]
+    assert relative_error(result, exported[2]) < 2e-6
 
 
 def test_the_reference_runs_the_original(source: OnnxSource, exported: tuple[Path, Any, Any]) -> None:

@@ -64,7 +64,7 @@ def test_an_open_length_is_refused_until_it_is_fixed(cli: Any, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (("absent.onnx", "--out", "plain.onnx"), "no such file"),
         (("net.onnx", "--out", "net.onnx", "--overwrite"), "is the file that is read"),

@@ -109,7 +109,7 @@ def decide(
     expected = [Runner(program).outputs(array) for array in arrays]
     emulated = functools.partial(_emulated, program, pictures=pictures)
     peaks = _peaks(program, arrays)
-    certificates = [_certify(transform, peaks) for transform in transforms]
+    certificates = [certify(transform, peaks) for transform in transforms]
     float32_layers = {
         node: f"transform {transform.site}: {certificate.decision}"
         for transform, certificate in zip(transforms, certificates, strict=True)
@@ -131,7 +131,8 @@ def decide(
     return HalfPlan(float32_layers, certificates, guarded, unguarded)
 
 
-def _certify(transform: Transform, peaks: Mapping[str, float]) -> Certificate:
+def certify(transform: Transform, peaks: Mapping[str, float]) -> Certificate:
+    """Decide whether a transform may be computed in float16; ``peaks``: node -> largest magnitude seen."""
     entering = max((peaks.get(name, 0.0) for name in transform.inputs), default=0.0)
     peak = max((peaks.get(name, 0.0) for name in transform.nodes), default=0.0)
     bound = transform.gain * entering

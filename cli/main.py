@@ -18,6 +18,7 @@ from .commands.doctor import doctor
 from .commands.export import export
 from .commands.gate import gate
 from .commands.inspect import inspect
+from .commands.lower import lower
 from .commands.profile import profile
 from .commands.report import merge
 from .commands.run import run as run_artifact
@@ -157,6 +158,15 @@ Examples:
 
 \b
 Copy the file to the device and run `python3 fdikp.bundle build` there; docs/jetson.md shows each step.""",
+    lower: """\b
+Examples:
+  fdikp-edge lower net.onnx --out plain.onnx
+  fdikp-edge lower net.onnx --out plain.onnx --input x=1x3x256x256 --json
+  fdikp-edge lower net.onnx --out plain.onnx --no-check --overwrite
+
+\b
+Exits with 1 if the written file differs from the original. Where neither ONNX Runtime nor the reference
+evaluator of the onnx package runs the original, the result is written as unverified, with the reason.""",
     inspect: """\b
 Examples:
   fdikp-edge inspect build/tiny-onnx-fp32-256x256

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .cutting.parts import Opener, Parts
     from .layer_runs import LayerRuns
     from .layer_runs import Opener as LayerRunsOpener
+    from .onnx.source.program import OnnxProgram
     from .spectral import LoweredProgram
 
 PRECISIONS: Mapping[str, str] = {
@@ -197,7 +198,7 @@ class Target:
 
     def build(
         self,
-        lowered: LoweredProgram,
+        lowered: LoweredProgram | OnnxProgram,
         precision: str,
         folder: Path,
         *,
@@ -240,7 +241,7 @@ class Builder(Protocol):
 
     def __call__(
         self,
-        lowered: LoweredProgram,
+        lowered: LoweredProgram | OnnxProgram,
         precision: str,
         folder: Path,
         *,
@@ -251,7 +252,8 @@ class Builder(Protocol):
 
         Args:
             lowered: a program without complex values or transforms; it says what inputs and outputs are
-                called.
+                called. A plain ONNX file in its place
+                has no traced program: asking for that raises a ``TargetUnavailableError``.
             precision: one the target offers.
             folder: an existing folder; the files are the artifact's from then on.
             table: the calibration table, for precisions that need one.

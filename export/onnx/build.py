@@ -27,6 +27,7 @@ from . import checks
 from .functions import define, inlined, translations
 from .quantise import census as layers_census
 from .quantise import describe_weights
+from .source.program import OnnxProgram
 from .storage import store
 from .target import ONNX
 
@@ -50,7 +51,7 @@ _EXPORTED: WeakKeyDictionary[ExportedProgram, dict[Ends, onnx.ModelProto]] = Wea
 
 
 def build(
-    lowered: LoweredProgram,
+    lowered: LoweredProgram | OnnxProgram,
     precision: str,
     folder: Path,
     *,
@@ -137,7 +138,7 @@ def convert(
 
 
 def convert_to(
-    lowered: LoweredProgram,
+    lowered: LoweredProgram | OnnxProgram,
     precision: str,
     table: CalibrationTable | None,
     *,
@@ -149,7 +150,7 @@ def convert_to(
     """Return a checked ONNX model in ``precision``, and notes on what it holds.
 
     Args:
-        lowered: the program.
+        lowered: the program, or a plain ONNX file in its place.
         precision: ``fp32``, ``fp16`` (casts, with float32 islands) or ``int8`` (quantise and dequantise).
         table: made for this very program and profile; not needed for ``fp32``.
         unsigned: write int8 as uint8 with zero point 128, and round results too; see
@@ -166,17 +167,22 @@ def convert_to(
     from .quantise import SIGNED, UNSIGNED, quantise
     from .quantise import describe as describe_layers
 
+    def converted(*, as_calibrated: bool = False) -> tuple[onnx.ModelProto, list[str]]:
+        if isinstance(lowered, OnnxProgram):
+            return lowered.convert()
+        names = (lowered.input_names, lowered.output_names)
+        return convert(lowered.program, allowed, as_calibrated=as_calibrated, names=names)
+
     def finished(model: onnx.ModelProto) -> onnx.ModelProto:
         return model if functions else inlined(model)
 
-    names = (lowered.input_names, lowered.output_names)
     if precision == "fp32":
-        model, notes = convert(lowered.program, allowed, names=names)
+        model, notes = converted()
         return finished(model), notes
     if table is None:
         raise CalibrationError(f"{precision} needs a calibration table of this program")
     section = table.section(lowered.key)
-    model, notes = convert(lowered.program, allowed, as_calibrated=precision == "int8", names=names)
+    model, notes = converted(as_calibrated=precision == "int8")
     if precision == "fp16":
         counts = narrow(model, section.half.float32_layers)
         notes += section.half.describe(counts)

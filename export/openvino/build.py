@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import openvino
 
     from ...calibration.table import CalibrationTable
+    from ..onnx.source.program import OnnxProgram
     from ..spectral import LoweredProgram
 
 NODES = "nodes"
@@ -42,7 +43,7 @@ _SILENT = {"Constant", "Parameter", "Result"}
 
 
 def build(
-    lowered: LoweredProgram,
+    lowered: LoweredProgram | OnnxProgram,
     precision: str,
     folder: Path,
     *,

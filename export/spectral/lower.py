@@ -87,6 +87,7 @@ def lower(
     *,
     target: str | None = None,
     plan: Plan | Mapping[str, str] | None = None,
+    pruned: bool = True,
 ) -> LoweredProgram:
     """Rewrite a network that calls ``torch.fft`` into one of real matrix products.
 
@@ -97,6 +98,8 @@ def lower(
             shape S becomes a real input of shape [*S, 2], real part first, and a complex output likewise.
         target: name of the cost profile that the planner uses (:attr:`..target.Target.profile`).
         plan: a plan made before, or patterns of sites to strategies; see :func:`.planner.make_plan`.
+        pruned: compute only the modes of a spectrum that something reads, and transform back only those that
+            are not zero; ``False`` computes all of them, to compare with.
 
     Raises:
         BadInputError: inputs that are not tensors.
@@ -118,7 +121,8 @@ def lower(
     exported, baked = trace(module, example_inputs)
     graph_module = exported.graph_module
     expand(graph_module)
-    prune(graph_module.graph)
+    if pruned:
+        prune(graph_module.graph)
     absorb_preparation(graph_module.graph)
     drop_zeros(graph_module.graph)
     fusions = fuse(

@@ -157,8 +157,9 @@ def choose(sites: Sequence[Site], rates: Profile, wanted: Mapping[str, str]) -> 
     """
     for strategy in rates.automatic:
         if strategy not in STRATEGIES:
+            known = ", ".join(STRATEGIES)
             raise UnknownNameError(
-                f"the profile {rates.name!r} names the strategy {strategy!r}; there are: {', '.join(STRATEGIES)}"
+                f"the profile {rates.name!r} names the strategy {strategy!r}; there are: {known}"
             )
     asked = {site.name: name for site in sites if (name := _asked(site, wanted)) is not None}
     return tuple(_choose(site, rates, asked) for site in sites)

@@ -1,8 +1,8 @@
 """Dense products that compute the real and the imaginary part at once.
 
 The half axis keeps both parts behind each other, ``[re | im]``, so that its transform is one product with
-``[C | S]`` that reads the signal once, and the way back one product with ``[C; S]`` that writes it once. Every
-other axis is one product with ``[C; S]`` as well: its four quadrants are ``C re``, ``C im``, ``S re`` and
+``[C | S]`` that reads the signal once, and the way back one product with ``[C; S]`` that writes it once.
+Every other axis is one product with ``[C; S]`` as well: its four quadrants are ``C re``, ``C im``, ``S re`` and
 ``S im``, and two sums of quadrants are the result. The multiply-adds are those of :class:`~.dense.Separable`.
 What is saved is reading and writing the signal; what it costs is cutting the quadrants, which are small where
 few modes are kept.

@@ -18,7 +18,7 @@ from ..runtime.photo import Photo
 from ..runtime.tensors import described
 from .contracts import Deployable, image_contract, tensor_contract
 from .inputs import samples_of
-from .lowered import LoweredModel, in_float32, lower_model, summarise
+from .lowered import LoweredModel, lower_model, summarise
 from .reference import Reference
 from .spectral import Plan
 from .target import Target
@@ -128,7 +128,7 @@ def reference_for(artifact: Artifact, model: nn.Module | NetworkSource) -> Refer
     """
     passport = artifact.passport
     source = model if isinstance(model, NetworkSource) else sources.of(model)
-    module, _ = in_float32(source.load() if isinstance(model, NetworkSource) else model)
+    module = source.load() if isinstance(model, NetworkSource) else model
     if zoo.weights_sha256(module) != passport.weights_sha256:
         raise BadInputError(
             f"{artifact.path}: was built from other weights of {passport.model} than those given to "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -155,12 +155,12 @@ def _run_arrays(
             TensorSpec(name=end.name, shape=end.shape, dtype=end.dtype, value_range=None)
             for end in session.inputs
         ]
-        rows = []
+        rows: list[dict[str, Any]] = []
         for number, (path, place) in enumerate(zip(files, places, strict=True)):
             step(number, len(files), path.name)
             results = session.run(read_sample(path, specs))
             with making_folder(place.parent), replacing(place) as beside, beside.open("wb") as stream:
-                np.savez(stream, **results)
+                np.savez(stream, **cast("dict[str, Any]", results))
             shapes = {name: list(array.shape) for name, array in results.items()}
             rows.append({"source": str(path), "output": str(place), "shapes": shapes})
         ran = session.describe()

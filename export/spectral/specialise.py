@@ -180,10 +180,11 @@ def specialised(module: nn.Module, *, derivatives: bool = False) -> Iterator[See
     }
     values = {name: value.detach() for name, value in values.items() if type(value) in (Tensor, nn.Parameter)}
     seen = Seen()
-    open_modes: list[tuple[Any, Any]] = []  # torch leaves their methods without types
+    open_modes: list[tuple[Any, Any]] = []
 
     def enter(called: nn.Module, inputs: Any) -> None:
-        mode, calls = Specialise(values), Intercept(derivatives)
+        mode: Any = Specialise(values)  # torch leaves their methods without types
+        calls: Any = Intercept(derivatives)
         mode.know(called)
         mode.__enter__()
         calls.__enter__()

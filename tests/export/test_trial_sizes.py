@@ -85,8 +85,8 @@ def test_the_nearest_multiples_are_found(depth: int, height: int, width: int) ->
 def test_other_rules() -> None:
     assert nearest_sizes(Windows(), image, (72, 72)) == [(70, 70), (77, 77)]
     assert nearest_sizes(Windows(), image, (70, 72)) == [(70, 70), (70, 77)]
-    (found, *_) = nearest_sizes(Square(), image, (40, 48))
-    assert found[0] == found[1]
+    (nearest, *_) = nearest_sizes(Square(), image, (40, 48))
+    assert nearest[0] == nearest[1]
     assert nearest_sizes(OneSize(64, 64), image, (72, 72)) == [(64, 65), (64, 64)]  # 33 columns either way
     assert nearest_sizes(nn.Conv2d(4, 3, 1), image, (72, 72)) == []  # no size helps
 

@@ -129,7 +129,7 @@ def lower(
         _restore_modules(program)
         program = reduce_ranks(program)
         check = check_program(program, module, example_inputs, lowered)
-    notes = (*_complex_ends(exported), *(f"constant: {line}" for line in baked), *check.notes)
+    notes = (*_complex_ends(exported), *baked, *check.notes)
     audit = audit_program(program, made, check.error, fusions.records, notes)
     return LoweredProgram(program, made, audit, samples=lambda: inputs[:1])
 

@@ -152,8 +152,7 @@ def lower(
         program = reduce_ranks(program)
         check = check_program(program, module, example_inputs, lowered)
     names, left_out = name_outputs(exported)
-    constants = (f"constant: {line}" for line in baked)
-    notes = (*widened, *_complex_ends(exported), *left_out, *constants, *check.notes)
+    notes = (*widened, *_complex_ends(exported), *left_out, *baked, *check.notes)
     audit = audit_program(program, chosen, check.error, fusions.records, notes)
     return LoweredProgram(
         program,

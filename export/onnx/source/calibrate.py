@@ -200,7 +200,7 @@ def _transforms(model: onnx.ModelProto) -> list[Transform]:
         if matrix not in stored or node.op_type not in LAYERS:
             continue
         values = np.abs(numpy_helper.to_array(stored[matrix]).astype(np.float64))
-        axes = tuple(range(1, values.ndim)) if node.op_type == "Conv" else (0,)
+        axes = tuple(range(1, values.ndim)) if node.op_type == "Conv" else (values.ndim - 2,)
         inputs = tuple(name for name in node.input if name != matrix)
         gain = max(1.0, float(values.sum(axis=axes).max()))
         transforms.append(Transform(node.output[0], module_of(node), (node.output[0],), inputs, gain))

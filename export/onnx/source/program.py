@@ -23,8 +23,7 @@ from .source import OnnxSource
 if TYPE_CHECKING:
     import onnx
 
-DENSE = "separable"
-REASON = "a node of the ONNX file, rewritten as one product"
+REASON = "a node of the ONNX file, rewritten as products with constants"
 SIMPLIFIED_ERROR = 1e-5
 """Largest relative change by a simplifier that is taken for rounding."""
 
@@ -81,9 +80,9 @@ class OnnxProgram:
 
     @cached_property
     def plan(self) -> Plan:
-        """How each transform is computed: one dense product, along its axis."""
+        """How each transform is computed."""
         choices = [
-            Choice(_site(node, self.modules.get(node.output, ""), node.transform), DENSE, REASON)
+            Choice(_site(node, self.modules.get(node.output, ""), node.transform), node.strategy, REASON)
             for node in self.rewritten
             if node.transform is not None
         ]
@@ -160,9 +159,8 @@ def _simplified(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
         return kept
     comparison = check_rewriting(kept, simpler)
     if not comparison.errors.get(RUNTIME, 1.0) <= SIMPLIFIED_ERROR:
-        notes.append(
-            f"onnxsim was not used: {comparison.reason or f'it changed the result: {dict(comparison.errors)}'}"
-        )
+        why = comparison.reason or f"it changed the result: {dict(comparison.errors)}"
+        notes.append(f"onnxsim was not used: {why}")
         return kept
     result: onnx.ModelProto = simpler
     return result

@@ -64,8 +64,8 @@ class Split:
         if whole.parts_in == 2:
             result[:, :, 1, :, 0] = -imaginary * sign * sin[angle]
             result[:, :, 1, :, 1] = imaginary * cos[angle]
-        result = result.reshape(self.n2, self.n1 * whole.parts_in, self.n1 * 2)
-        return (result + 0.0).astype(np.float32)  # no negative zeros
+        flat = result.reshape(self.n2, self.n1 * whole.parts_in, self.n1 * 2)
+        return (flat + 0.0).astype(np.float32)  # no negative zeros
 
     def second(self) -> Array:
         """Return the outer matrix, float32 [n2 * 2, n2 * parts]."""

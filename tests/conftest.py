@@ -66,7 +66,7 @@ class Readme:
         if "profile" in args[:2]:
             args += ["--queries", "3", "--seconds", "0.1", "--idle", "0", "--soak", "0"]
         if args[:2] == ["fdikp.bundle", "bench"]:
-            args += ["--samples", "3", "--seconds", "1"]
+            args += ["--runs", "3", "--seconds", "1"]
         return subprocess.run(
             [shutil.which(program, path=search) or program, *args],
             cwd=self.folder,

@@ -48,7 +48,7 @@ def network(variant: str, size: tuple[int, int], threads: int, rounds: int, **op
     note = _notes(f"{variant} {size[0]}x{size[1]}")
     note("lowering for onnx")
     model = lower_model(load_model(variant), size, profile="onnx")
-    x = crop(read_photo(sample_photo()), model.contracts[0])
+    x = crop(read_photo(sample_photo()), model.inputs[0])
     note("lowering for openvino")
     programs = {
         "onnx": model.lowered.program,
@@ -234,8 +234,8 @@ def _try(
     try:
         runs[name] = make()
     except Exception as error:  # a peer that cannot do it is a result
-        said = str(error).strip().splitlines()
-        missing[name] = f"{type(error).__name__}: {said[0] if said else ''}"[:200]
+        lines = str(error).strip().splitlines()
+        missing[name] = f"{type(error).__name__}: {lines[0] if lines else ''}"[:200]
 
 
 def _naive(model: Any, image: Any) -> bytes:

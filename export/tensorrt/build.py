@@ -246,8 +246,8 @@ def _run(request: Request, folder: Path, extras: Mapping[str, bytes]) -> tuple[A
                 ) from None
         with (scratch / "log").open(encoding="utf-8", errors="replace") as lines:
             layers = engine_layers(lines)
-        said = condensed(scratch / "log", {str(folder.resolve()): ".", name: "."})
-        (folder / LOG_FILE).write_text(said, encoding="utf-8")
+        text = condensed(scratch / "log", {str(folder.resolve()): ".", name: "."})
+        (folder / LOG_FILE).write_text(text, encoding="utf-8")
         try:
             answer = Answer(**json.loads((scratch / ANSWER).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -261,7 +261,7 @@ def _run(request: Request, folder: Path, extras: Mapping[str, bytes]) -> tuple[A
     if answer.refused:
         more = f" (and {len(answer.refused) - 5} more)" if len(answer.refused) > 5 else ""
         raise LoweringError(f"{title}'s parser refused {'; '.join(answer.refused[:5])}{more}")
-    if answer.kind == "memory" or out_of_memory(done.returncode, said, answer.problem):
+    if answer.kind == "memory" or out_of_memory(done.returncode, text, answer.problem):
         raise TargetUnavailableError(
             f"{title}: out of memory while building the engine (exit code {done.returncode}). "
             "Close other programs, or build for fewer compute capabilities or a smaller size"
@@ -270,7 +270,7 @@ def _run(request: Request, folder: Path, extras: Mapping[str, bytes]) -> tuple[A
         raise BadInputError(f"{title}: {answer.problem}")
     if answer.kind == "unavailable":
         raise TargetUnavailableError(f"target {request.product}: {answer.problem}")
-    why = cause(said, answer.problem, done.returncode)
+    why = cause(text, answer.problem, done.returncode)
     places = name_places(why, onnx_nodes((folder / ONNX_FILE).read_bytes()))
     where = f" (in {', '.join(places[:5])})" if places else ""
     raise LoweringError(f"{title} could not build the engine: {why}{where}")

@@ -67,9 +67,9 @@ def test_a_stand_in_over_the_budget_fails_the_row(
             return honest.func(self.model)(x, arithmetic) + 0.5  # type: ignore[attr-defined]
 
     def wrong(model: build.LoweredModel) -> object:
-        made = Wrong()
-        made.model = model  # type: ignore[attr-defined]
-        return made
+        session = Wrong()
+        session.model = model  # type: ignore[attr-defined]
+        return session
 
     monkeypatch.setattr(build.LoweredModel, "reference", property(wrong))
     (row,) = deploy_module.deploy(

@@ -141,9 +141,39 @@ def test_a_reason_goes_with_an_update(report: Path, baseline: Path, cli: Cli) ->
     assert [entry["reason"] for entry in history] == ["first", "again"]
 
 
+def test_a_failed_artifact_is_no_baseline(report: Path, baseline: Path, tmp_path: Path, cli: Cli) -> None:
+    content = json.loads((report / "report.json").read_text())
+    whole = content["artifacts"][0]
+    over = {**whole, "state": "failed", "reason": "largest difference 0.25"}
+    unbuilt = {**whole, "precision": "int8", "path": None, "state": "failed", "reason": "no such operator"}
+    before = baseline.read_bytes()
+    update = ("gate", report, "-b", baseline, "--update", "--reason", "why not", "--no-memory")
+    for rows, words in (
+        ([over], "half (largest difference 0.25)"),
+        ([whole, unbuilt], "onnx int8 (no such operator)"),
+    ):
+        (report / "report.json").write_text(json.dumps({**content, "artifacts": rows}))
+        done = cli(*update)
+        assert done.returncode == 2 and words in done.stderr and "--allow-failed" in done.stderr
+        assert baseline.read_bytes() == before
+        done = cli(*update, "--allow-failed", "--json")
+        assert done.returncode == 0 and json.loads(done.stdout)["changes"] == [], done.stderr
+        before = baseline.read_bytes()
+    done = cli("gate", report, "-b", baseline, *QUICK, "--allow-failed")
+    assert done.returncode == 2 and "--update" in done.stderr
+
+
+def test_what_failed_is_listed_with_its_reason(report: Path, baseline: Path, cli: Cli) -> None:
+    content = json.loads((report / "report.json").read_text())
+    content["artifacts"][0].update(state="failed", reason="out of budget")
+    (report / "report.json").write_text(json.dumps(content))
+    done = cli("gate", report, "-b", baseline, *QUICK)
+    assert done.returncode == 1 and "half: state: listed as failed: out of budget" in done.stderr
+
+
 def test_bad_input_is_a_message(report: Path, baseline: Path, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "broken.json").write_text("{")
-    for words, said in (
+    for words, message in (
         (["gate", tmp_path / "none", "-b", baseline], "cannot be read"),
         (["gate", report, "-b", tmp_path / "none.json"], "--update"),
         (["gate", report, "-b", tmp_path / "broken.json"], "broken.json"),
@@ -159,7 +189,7 @@ def test_bad_input_is_a_message(report: Path, baseline: Path, tmp_path: Path, cl
     ):
         done = cli(*words)
         assert done.returncode == 2, words
-        assert said in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert message in done.stderr and "Traceback" not in done.stderr, done.stderr
         assert done.stdout == ""
 
 

@@ -159,8 +159,8 @@ def _simplified(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
         return kept
     comparison = check_rewriting(kept, simpler)
     if not comparison.errors.get(RUNTIME, 1.0) <= SIMPLIFIED_ERROR:
-        why = comparison.reason or f"it changed the result: {dict(comparison.errors)}"
-        notes.append(f"onnxsim was not used: {why}")
+        reason = comparison.reason or f"it changed the result: {dict(comparison.errors)}"
+        notes.append(f"onnxsim was not used: {reason}")
         return kept
     result: onnx.ModelProto = simpler
     return result

@@ -32,9 +32,9 @@ def dense_stage(value: Pair | Tensor, axis: Axis, kind: Kind, sign: int, bank: C
 
     def matrix(part: int) -> Tensor:
         def build() -> Matrix:
-            found = half_inverse_parts(axis) if kind is Kind.C2R else forward_parts(axis)
+            parts = half_inverse_parts(axis) if kind is Kind.C2R else forward_parts(axis)
             # The exponent's sign sits in the sine matrix of a forward stage, its negative in an inverse one.
-            signed = found[part] if part == 0 else found[1] * (-sign if kind is Kind.C2R else sign)
+            signed = parts[part] if part == 0 else parts[1] * (-sign if kind is Kind.C2R else sign)
             return signed if on_right else signed.T
 
         return bank.get(

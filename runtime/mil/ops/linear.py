@@ -153,5 +153,5 @@ def _unrolled(y: Array, windows: Array, weight: Array, groups: int, narrow: bool
         for top in range(0, height, lines):
             part = windows[image][(slice(None),) * (first - 1) + (slice(top, top + lines),)]
             columns = np.ascontiguousarray(part).reshape(groups, own * taps, -1)
-            found = product(rows, columns, narrow)
-            y[image, :, top : top + lines] = found.reshape(weight.shape[0], -1, *y.shape[3:])
+            products = product(rows, columns, narrow)
+            y[image, :, top : top + lines] = products.reshape(weight.shape[0], -1, *y.shape[3:])

@@ -29,8 +29,8 @@ def test_bytes_may_be_one_step_off_and_no_more_than_a_few_of_them() -> None:
     for wrong, step, good in ((1, 1, True), (50, 1, True), (1, 2, False), (1500, 1, False)):
         after = before.copy()
         after.ravel()[:wrong] += step / 255
-        found = budget.problems(float(np.abs(after - before).max()), psnr_db(after, before))
-        assert (found == []) is good, (wrong, step, found)
+        problems = budget.problems(float(np.abs(after - before).max()), psnr_db(after, before))
+        assert (problems == []) is good, (wrong, step, problems)
 
 
 def test_an_unknown_precision_lists_the_known_ones() -> None:

@@ -49,13 +49,13 @@ def test_every_trial_is_in_the_table(
     monkeypatch.setattr(sys, "argv", [*words, "--json"])
     main()
     shown = capsys.readouterr()
-    found = json.loads(shown.out)
-    assert [(row["clock"], row["n"]) for row in found["rows"]] == [("cpu", 2), ("cpu", 1)]
-    for row in found["rows"]:
+    table = json.loads(shown.out)
+    assert [(row["clock"], row["n"]) for row in table["rows"]] == [("cpu", 2), ("cpu", 1)]
+    for row in table["rows"]:
         assert row["no slower"] + row["slower"] + row["undecided"] == row["n"]
-    assert found["artifact"] == good.path.name and found["machine"]["cpu"]
+    assert table["artifact"] == good.path.name and table["machine"]["cpu"]
     assert shown.err.count("cpu clean") == 2
-    lines = gate_trials.show(found).splitlines()
+    lines = gate_trials.show(table).splitlines()
     assert lines[3].split()[:3] == ["cpu", "clean", "2"]
 
 

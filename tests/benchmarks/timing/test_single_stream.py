@@ -106,11 +106,11 @@ def test_readings_are_joined_to_queries_by_time() -> None:
 def test_energy_is_the_power_over_idle_times_the_time_of_a_frame() -> None:
     run = Run(SHORT, start_s=[0.0] * 50, times_ms={"result": [10.0] * 50}, seconds=2.0)
     run.idle = [Reading(power_mw={"VDD_IN": 4000.0})]
-    found = verdict(run, [Reading(power_mw={"VDD_IN": 9000.0})], live=True)
-    assert found["energy_per_frame_mj"] == {
+    result = verdict(run, [Reading(power_mw={"VDD_IN": 9000.0})], live=True)
+    assert result["energy_per_frame_mj"] == {
         "gross": 360.0, "net": 200.0, "of": "VDD_IN", "seconds_per_frame": 0.04
     }  # fmt: skip
-    assert found["throttle"]["flagged"] is None  # nothing told of clocks or heat
+    assert result["throttle"]["flagged"] is None  # nothing told of clocks or heat
     assert verdict(run, [Reading(clock_mhz={"GPU": 900.0})], live=True)["throttle"]["flagged"] is False
 
 

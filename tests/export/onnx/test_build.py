@@ -95,12 +95,12 @@ def test_the_census_counts_the_file(built: tuple[Path, BuildResult], model: onnx
 
 
 def test_provenance_travels_in_the_file(lowered: LoweredModel, model: onnx.ModelProto) -> None:
-    found = {entry.key: entry.value for entry in model.metadata_props}
-    assert found["fdikp_edge.model"] == "fourier-net"
-    assert found["fdikp_edge.plan"] == "by hand"
-    assert found["fdikp_edge.precision"] == "fp32"
-    assert found["fdikp_edge.program_sha256"] == lowered.lowered.sha256
-    assert f"torch {torch.__version__}" in found["fdikp_edge.toolchain"]
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["fdikp_edge.model"] == "fourier-net"
+    assert metadata["fdikp_edge.plan"] == "by hand"
+    assert metadata["fdikp_edge.precision"] == "fp32"
+    assert metadata["fdikp_edge.program_sha256"] == lowered.lowered.sha256
+    assert f"torch {torch.__version__}" in metadata["fdikp_edge.toolchain"]
     assert model.producer_name == "fdikp-edge"
 
 
@@ -131,10 +131,10 @@ def test_bytes_in_and_out(lowered_bytes: LoweredModel, network: nn.Module, tmp_p
     with torch.no_grad():
         unit = network(torch.from_numpy(x).permute(0, 3, 1, 2) / 255)[-1]
     expected = np.rint(np.clip(unit.permute(0, 2, 3, 1).numpy() * 255, 0, 255))
-    found = run(tmp_path / result.model_file, x)
-    assert found.dtype == np.uint8
-    assert np.abs(found - expected).max() <= 1
-    assert (found != expected).mean() < 0.005
+    output = run(tmp_path / result.model_file, x)
+    assert output.dtype == np.uint8
+    assert np.abs(output - expected).max() <= 1
+    assert (output != expected).mean() < 0.005
 
 
 def test_equal_programs_give_equal_files_also_in_another_process(

@@ -87,7 +87,9 @@ def _products(maker: Maker, shape: tuple[int | None, ...], axis: int, transform:
     if moved:
         back = [aside.index(dim) for dim in range(rank)]
         maker.add("Transpose", [maker.nodes[-1].output[0]], "back", last=True, perm=back)
-    return Written(maker.nodes, transform, shape[:-1], axis, DENSE if split is None else FACTORED, used)
+    strategy = DENSE if split is None else FACTORED
+    work = transform.bytes // 4 if split is None else split.work
+    return Written(maker.nodes, transform, shape[:-1], axis, strategy, used, work)
 
 
 def _dense(maker: Maker, value: str, rank: int, transform: Transform, *, last: bool) -> None:

@@ -33,7 +33,8 @@ class Written:
     """The nodes in the place of one, and the transform they compute (none: a window), on which data.
 
     ``shape`` is the input's without the parts, of one frame for ``STFT``; ``axis`` is that of the transform;
-    ``strategy`` names how it is computed, as plans do; ``bytes`` counts its constants.
+    ``strategy`` names how it is computed, as plans do; ``bytes`` counts its constants, ``work`` the
+    multiply-adds for one signal.
     """
 
     nodes: list[onnx.NodeProto]
@@ -42,6 +43,7 @@ class Written:
     axis: int = 0
     strategy: str = ""
     bytes: int = 0
+    work: int = 0
 
 
 def label(node: onnx.NodeProto) -> str:

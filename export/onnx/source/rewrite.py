@@ -35,7 +35,7 @@ class RewrittenNode:
     ``length`` counts the points of a transform, or the values of a window, whose ``direction`` is empty.
     ``shape`` is that of its input without the real and imaginary parts, of one frame for ``STFT``; ``None``
     stands for a size that the file leaves open. ``output`` is the name of its result, ``strategy`` is
-    how a transform is computed, as plans name it.
+    how a transform is computed, as plans name it, ``work`` the multiply-adds for one signal.
     """
 
     name: str
@@ -47,6 +47,7 @@ class RewrittenNode:
     shape: tuple[int | None, ...] = ()
     axis: int = 0
     strategy: str = ""
+    work: int = 0
     transform: Transform | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -252,6 +253,7 @@ def _row(node: onnx.NodeProto, written: Written, scope: Scope) -> RewrittenNode:
         written.shape,
         written.axis,
         written.strategy,
+        written.work,
         transform,
     )
 

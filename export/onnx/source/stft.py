@@ -52,7 +52,7 @@ def rewrite_stft(maker: Maker, shape: tuple[int | None, ...]) -> Written:
     value = maker.add("Conv", [value, kernels], "product", kernel_shape=[length], strides=[step])
     value = maker.add("Transpose", [value], "frames", perm=[0, 2, 1])
     maker.add("Reshape", [value, maker.sizes([0, 0, transform.kept, 2])], "parts", last=True)
-    return Written(maker.nodes, transform, (length,), 0, DENSE, transform.bytes)
+    return Written(maker.nodes, transform, (length,), 0, DENSE, transform.bytes, transform.bytes // 4)
 
 
 def _window_shape(maker: Maker, window: str) -> tuple[int, ...] | None:

@@ -37,6 +37,8 @@ from ..runtime.progress import Progress
 from ..runtime.tensors import described
 from .inputs import has_samples, samples_of
 from .lowered import LoweredModel
+from .onnx.source.calibrate import calibrate_section
+from .onnx.source.program import OnnxProgram
 from .roles import ends, exposed, protected, sites_of
 from .spectral import LoweredProgram
 from .spectral.planner import profile as profile_of
@@ -109,6 +111,12 @@ def calibrate(
                 progress(done * tiles + tile, len(programs) * tiles, f"collecting ranges ({names})")
 
         lowered = next(iter(profiles.values()))
+        if isinstance(lowered, OnnxProgram):
+            feeds = [[feed] if isinstance(feed, np.ndarray) else feed for feed in chosen.feeds]
+            named = [dict(zip(lowered.input_names, feed, strict=True)) for feed in feeds]
+            for own in profiles.values():
+                sections[own.key] = calibrate_section(own, named, least_work=least_work, progress=told)
+            continue
         calibrated = calibrate_program(
             lowered.program,
             chosen.feeds,

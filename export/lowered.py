@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,10 +17,14 @@ from torch import Tensor, nn
 
 from ..models import sources, zoo
 from ..models.sources.base import NetworkSource
+from ..runtime.errors import BadInputError
 from ..runtime.photo import Array
 from ..runtime.tensors import TensorContract
 from .contracts import Deployable, image_contract, tensor_contract
 from .inputs import samples_of
+from .onnx.source.network import OnnxNetwork, lower_onnx
+from .onnx.source.program import OnnxProgram
+from .profile import DEFAULT
 from .reference import Reference
 from .spectral import LoweredProgram, Plan, lower
 from .spectral.planner import make_plan
@@ -62,6 +66,9 @@ class LoweredModel:
     def for_profile(self, profile: str) -> LoweredModel:
         """Return the model lowered for another profile; where the planner would choose the same, this program
         with that profile's plan."""
+        program: object = self.lowered
+        if isinstance(program, OnnxProgram):
+            return dataclasses.replace(self, lowered=cast(LoweredProgram, program.for_profile(profile)))
         chosen = self.lowered.plan
         wanted = make_plan([choice.site for choice in chosen.choices], profile, self.plan)
         if profile == chosen.target:
@@ -118,8 +125,11 @@ def lower_model(
     specs = source.at(size)
     deployable = Deployable(module, image_contract(contract), specs, source.outputs).eval()
     inputs = tuple(tensor_contract(spec, deployable.contract) for spec in specs)
-    with _sizes_in_errors(deployable, source, size):
-        lowered = lower(deployable, deployable.example(), target=profile, plan=plan)
+    if isinstance(module, OnnxNetwork):
+        lowered = _of_onnx(deployable, module, profile)
+    else:
+        with _sizes_in_errors(deployable, source, size):
+            lowered = lower(deployable, deployable.example(), target=profile, plan=plan)
     outputs = tuple(tensor_contract(spec, deployable.contract) for spec in deployable.described)
     lowered = dataclasses.replace(
         lowered,
@@ -140,6 +150,15 @@ def lower_model(
         notes=(*weights, *source.notes, *widening_notes(module)),
         plan=plan,
     )
+
+
+def _of_onnx(deployable: Deployable, network: OnnxNetwork, profile: str | None) -> LoweredProgram:
+    """Return the plain ONNX file, which stands in the place of a program."""
+    if deployable.contract != "float_nchw":
+        raise BadInputError(f"{network.source.path}: an ONNX file takes what it takes, not bytes of pictures")
+    with torch.no_grad():
+        deployable(*deployable.example())  # so that its results are known
+    return cast(LoweredProgram, lower_onnx(network, profile or DEFAULT.name))
 
 
 def _sizes_in_errors(
@@ -174,9 +193,15 @@ def describe_model(model: LoweredModel) -> dict[str, Any]:
         "program_sha256": model.lowered.sha256,
         "size": list(model.size),
         "image_contract": model.deployable.contract,
-        "parameters": sum(p.numel() for p in model.deployable.parameters()),
+        "parameters": _parameters(model.deployable.model),
         "notes": list(model.notes),
     }
+
+
+def _parameters(network: nn.Module) -> int:
+    if isinstance(network, OnnxNetwork):
+        return network.parameter_count
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def summarise(plan: Plan) -> str:

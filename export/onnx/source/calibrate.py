@@ -66,19 +66,30 @@ def calibrate_onnx(
     Raises:
         CalibrationError: no samples, or one that does not fit; a tensor holds NaN or infinity.
     """
-    _check_samples(program, samples)
-    layers = find_layers(program, least_work)
-    wanted = [name for layer in layers if not layer.reason for name in (layer.input, layer.node)]
-    tensors = list(dict.fromkeys(wanted))
-    statistics = collect(program.model, tensors, samples, progress)
-    half = decide(program, samples[:HALF_TILES])
+    section = calibrate_section(program, samples, least_work=least_work, progress=progress)
     return CalibrationTable(
         model=program.name,
         weights_sha256=program.source_sha256,
         size=_size(program),
         samples=_described(samples),
-        sections={program.key: ProgramCalibration(statistics, layers, half)},
+        sections={program.key: section},
     )
+
+
+def calibrate_section(
+    program: OnnxProgram,
+    samples: Sequence[Feeds],
+    *,
+    least_work: int = LEAST_WORK,
+    progress: Callable[[int, int], None] | None = None,
+) -> ProgramCalibration:
+    """Return the table's part for one program; arguments and errors as :func:`calibrate_onnx` has them."""
+    _check_samples(program, samples)
+    layers = find_layers(program, least_work)
+    wanted = [name for layer in layers if not layer.reason for name in (layer.input, layer.node)]
+    tensors = list(dict.fromkeys(wanted))
+    statistics = collect(program.model, tensors, samples, progress)
+    return ProgramCalibration(statistics, layers, decide(program, samples[:HALF_TILES]))
 
 
 def find_layers(program: OnnxProgram, least_work: int = LEAST_WORK) -> list[Layer]:
@@ -200,7 +211,7 @@ def _transforms(model: onnx.ModelProto) -> list[Transform]:
         if matrix not in stored or node.op_type not in LAYERS:
             continue
         values = np.abs(numpy_helper.to_array(stored[matrix]).astype(np.float64))
-        axes = tuple(range(1, values.ndim)) if node.op_type == "Conv" else (0,)
+        axes = tuple(range(1, values.ndim)) if node.op_type == "Conv" else (values.ndim - 2,)
         inputs = tuple(name for name in node.input if name != matrix)
         gain = max(1.0, float(values.sum(axis=axes).max()))
         transforms.append(Transform(node.output[0], module_of(node), (node.output[0],), inputs, gain))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -115,3 +116,43 @@ def _port(entry: Any) -> Port:
         raise BadInputError(f"{entry.name!r:.80}: element type {tensor.elem_type} is not known") from error
     sizes = (dim.dim_value if dim.WhichOneof("value") == "dim_value" else None for dim in tensor.shape.dim)
     return Port(entry.name, tuple(sizes), dtype)
+
+
+def identifier_names(inputs: Sequence[Port], outputs: Sequence[Port]) -> dict[str, str]:
+    """Return the file's name of each input and output -> the identifier that artifacts call it by.
+
+    Names that are identifiers stay; in others, each character that no identifier has becomes an underscore.
+    """
+    names: dict[str, str] = {}
+    for port in (*inputs, *outputs):
+        wish = re.sub(r"\W", "_", port.name, flags=re.ASCII)
+        wish = wish if wish.isidentifier() else f"t_{wish}"
+        plain, count = wish, 1
+        while plain in names.values():
+            plain, count = f"{wish}_{count}", count + 1
+        names[port.name] = plain
+    return names
+
+
+def rename_ports(model: onnx.ModelProto) -> None:
+    """Give inputs and outputs the names of :func:`identifier_names`, in place; values inside make room."""
+    names = identifier_names(inputs_of(model), outputs_of(model))
+    changed = {old: new for old, new in names.items() if old != new}
+    if not changed:
+        return
+    inside = {name for node in model.graph.node for name in (*node.input, *node.output)}
+    inside |= {tensor.name for tensor in model.graph.initializer}
+    for name in list(changed.values()):
+        if name in inside:
+            free = f"{name}_inside"
+            while free in inside or free in changed.values():
+                free += "_"
+            changed[name] = free
+    for tensor in model.graph.initializer:
+        tensor.name = changed.get(tensor.name, tensor.name)
+    for node in model.graph.node:
+        node.input[:] = [changed.get(name, name) for name in node.input]
+        node.output[:] = [changed.get(name, name) for name in node.output]
+    for port in (*model.graph.input, *model.graph.output):
+        port.name = changed.get(port.name, port.name)
+    del model.graph.value_info[:]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ....runtime.errors import LoweringError, TargetUnavailableError
+from ...spectral.audit import Audit, audit_site
 from ...spectral.planner import Choice, Plan
 from ...spectral.sites import Axis, Kind, Site
 from .. import checks
 from .check import RUNTIME, check_rewriting
-from .ports import Port, inputs_of, outputs_of
+from .ports import Port, inputs_of, outputs_of, rename_ports
 from .products import Transform
 from .rewrite import RewrittenNode, is_matrix
 from .source import OnnxSource
@@ -23,8 +24,7 @@ from .source import OnnxSource
 if TYPE_CHECKING:
     import onnx
 
-DENSE = "separable"
-REASON = "a node of the ONNX file, rewritten as one product"
+REASON = "a node of the ONNX file, rewritten as products with constants"
 SIMPLIFIED_ERROR = 1e-5
 """Largest relative change by a simplifier that is taken for rounding."""
 
@@ -36,7 +36,7 @@ class OnnxProgram:
     Nodes carry their provenance in their metadata: the module, where the exporter recorded it, and the name
     of their first output, by which calibration tables know them. ``profile`` is that of the target
     (:attr:`~fdikp_edge.export.target.Target.profile`); ``modules`` maps results to the modules they came
-    from.
+    from. ``self_check``: largest error of the plain file against the original, relative to the largest value.
     """
 
     name: str
@@ -46,6 +46,10 @@ class OnnxProgram:
     profile: str
     modules: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    self_check: float | None = None
+    samples: Callable[[], Any] = tuple
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -81,13 +85,23 @@ class OnnxProgram:
 
     @cached_property
     def plan(self) -> Plan:
-        """How each transform is computed: one dense product, along its axis."""
+        """How each transform is computed."""
         choices = [
-            Choice(_site(node, self.modules.get(node.output, ""), node.transform), DENSE, REASON)
+            Choice(_site(node, self.modules.get(node.output, ""), node.transform), node.strategy, REASON)
             for node in self.rewritten
             if node.transform is not None
         ]
         return Plan(self.profile, tuple(choices))
+
+    @cached_property
+    def audit(self) -> Audit:
+        """Figures of the transforms; ``self_check`` is the difference from the original file."""
+        rows = []
+        for choice, node in zip(self.plan.choices, [n for n in self.rewritten if n.transform], strict=True):
+            assert node.transform is not None
+            rows.append(audit_site(choice.site, choice.strategy, choice.site.batch * node.work))
+        stored = sum(tensor.ByteSize() for tensor in self.model.graph.initializer if is_matrix(tensor.name))
+        return Audit(tuple(rows), checks.census(self.model), stored, 0, self.self_check)
 
     def for_profile(self, profile: str) -> OnnxProgram:
         """Return the same model for another profile."""
@@ -107,6 +121,7 @@ def prepare(source: OnnxSource, profile: str) -> OnnxProgram:
     """
     notes: list[str] = []
     model = _simplified(source.plain, notes)
+    rename_ports(model)
     recorded = checks.provenance(source.plain)  # a simplifier drops what the exporter recorded
     _name_values(model, source.plain)
     _name_nodes(model)

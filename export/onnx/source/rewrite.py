@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ....runtime.errors import LoweringError
 from ..checks import nodes as all_nodes
 from .constants import Array, Scope
-from .nodes import TRANSFORMS, UnknownSizeError, Written, is_ours, label, rewrite
+from .maker import UnknownSizeError, Written, label
+from .nodes import TRANSFORMS, is_ours, rewrite
 from .products import Transform
 from .scopes import check_depth, infer, opset_of, scope_of, subgraphs
 
@@ -33,7 +34,8 @@ class RewrittenNode:
 
     ``length`` counts the points of a transform, or the values of a window, whose ``direction`` is empty.
     ``shape`` is that of its input without the real and imaginary parts, of one frame for ``STFT``; ``None``
-    stands for a size that the file leaves open. ``output`` is the name of its result.
+    stands for a size that the file leaves open. ``output`` is the name of its result, ``strategy`` is
+    how a transform is computed, as plans name it, ``work`` the multiply-adds for one signal.
     """
 
     name: str
@@ -44,6 +46,8 @@ class RewrittenNode:
     output: str
     shape: tuple[int | None, ...] = ()
     axis: int = 0
+    strategy: str = ""
+    work: int = 0
     transform: Transform | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -244,10 +248,12 @@ def _row(node: onnx.NodeProto, written: Written, scope: Scope) -> RewrittenNode:
         node.op_type,
         transform.length,
         transform.direction,
-        transform.bytes,
+        written.bytes,
         output,
         written.shape,
         written.axis,
+        written.strategy,
+        written.work,
         transform,
     )
 

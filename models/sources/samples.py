@@ -20,6 +20,7 @@ from ...runtime.images import FORMATS, read_photo
 from ...runtime.photo import Array
 from ...runtime.pixels import middle
 from .base import Sample, TensorSpec
+from .crops import as_planes
 
 MAX_SAMPLES = 1000
 MAX_HEADER_BYTES = 10_000
@@ -187,15 +188,8 @@ def _photo(path: Path, spec: TensorSpec) -> Array:
     _, _, height, width = spec.shape
     assert height is not None and width is not None, "read_samples is given filled in sides"
     photo = read_photo(path)
-    pixels = middle(photo.pixels, (height, width)).astype(np.float64)
-    if spec.color == "grey":
-        pixels = pixels @ np.array([[0.299], [0.587], [0.114]])  # luma of ITU-R BT.601
-    elif spec.color == "RGBA":
+    pixels = middle(photo.pixels, (height, width))
+    if spec.color == "RGBA":
         alpha = np.full(photo.pixels.shape[:2], photo.white) if photo.alpha is None else photo.alpha
         pixels = np.concatenate([pixels, middle(alpha[..., None], (height, width))], axis=2)
-    low, high = spec.value_range
-    planes = (pixels / photo.white * (high - low) + low).transpose(2, 0, 1)[None]
-    if np.dtype(spec.dtype).kind in "iu":
-        planes = np.rint(planes)
-    batch = np.repeat(planes, spec.shape[0] or 1, axis=0)
-    return np.ascontiguousarray(batch.astype(spec.dtype))
+    return as_planes(pixels, spec, photo.white)

@@ -7,7 +7,8 @@
 """
 
 from .base import NetworkSource, Sample, TensorSpec
+from .crops import photo_crops
 from .generic import of
 from .sizes import SizeRequirements
 
-__all__ = ["NetworkSource", "Sample", "SizeRequirements", "TensorSpec", "of"]
+__all__ = ["NetworkSource", "Sample", "SizeRequirements", "TensorSpec", "of", "photo_crops"]

@@ -94,10 +94,15 @@ def find(
         from .samples import read_samples
 
         source = dataclasses.replace(source, samples=functools.partial(read_samples, samples))
-    if metric is not None:
+    elif source.samples is not None:
+        from .samples import checked
+
+        source = dataclasses.replace(source, samples=checked(source.samples, source.name))
+    measure = metric or source.metric
+    if measure is not None:
         from .metrics import metric_of
 
-        source = dataclasses.replace(source, metric=metric_of(metric))
+        source = dataclasses.replace(source, metric=metric_of(measure))
     return source
 
 

@@ -19,8 +19,9 @@ from ...runtime.errors import SourceError
 from ...runtime.images import FORMATS, read_photo
 from ...runtime.photo import Array
 from ...runtime.pixels import middle
-from .base import Sample, TensorSpec
+from .base import Sample, Samples, TensorSpec
 from .crops import as_planes
+from .users_code import users_code
 
 MAX_SAMPLES = 1000
 MAX_HEADER_BYTES = 10_000
@@ -57,6 +58,34 @@ def read_samples(folder: Path, specs: Sequence[TensorSpec]) -> list[Sample]:
     if len(files) > MAX_SAMPLES:
         raise SourceError(f"--samples {folder}: holds {len(files)} samples; at most {MAX_SAMPLES} are read")
     return [Sample(path.name, _read(path, specs)) for path in files]
+
+
+def checked(samples: Samples, name: str) -> Samples:
+    """Return a source's samples function with its results checked like those of a folder.
+
+    Raises:
+        SourceError: when it is called, and it fails or returns anything else than samples for these inputs.
+    """
+
+    def read(specs: Sequence[TensorSpec]) -> list[Sample]:
+        with users_code(f"samples of {name}"):
+            found: object = samples(specs)
+        if not isinstance(found, Sequence) or not 1 <= len(found) <= MAX_SAMPLES:
+            raise SourceError(f"samples of {name}: expected 1 to {MAX_SAMPLES} samples, got {found!r:.80}")
+        return [_checked(sample, specs, name) for sample in found]
+
+    return read
+
+
+def _checked(sample: object, specs: Sequence[TensorSpec], name: str) -> Sample:
+    if not isinstance(sample, Sample):
+        raise SourceError(f"samples of {name}: expected a Sample, got {sample!r:.80}")
+    place, arrays = f"samples of {name}: {sample.name!r:.80}", {}
+    for spec in specs:
+        if spec.name not in sample.arrays:
+            raise SourceError(f"{place} has no array {spec.name!r}")
+        arrays[spec.name] = _fitted(place, spec.name, np.asarray(sample.arrays[spec.name]), spec)
+    return Sample(str(sample.name), arrays)
 
 
 def _read(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
@@ -138,7 +167,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic
     return shape, bool(header["fortran_order"]), dtype, 8 + width + length
 
 
-def _fitted(path: Path, name: str, array: Array, spec: TensorSpec) -> Array:
+def _fitted(path: Path | str, name: str, array: Array, spec: TensorSpec) -> Array:
     """Return an array in the shape and dtype of an input."""
     which = f"array {name!r}" if name else "the array"
     shape, left_out = array.shape, max(0, len(spec.shape) - array.ndim)
@@ -165,7 +194,7 @@ def _fitted(path: Path, name: str, array: Array, spec: TensorSpec) -> Array:
     return np.ascontiguousarray(converted)
 
 
-def _check_range(path: Path, which: str, array: Array, spec: TensorSpec) -> None:
+def _check_range(path: Path | str, which: str, array: Array, spec: TensorSpec) -> None:
     """Refuse values that are far outside the range: bytes from 0 to 255 where 0 to 1 was declared."""
     if spec.value_range is None or array.dtype.kind in "cb" or not array.size:
         return

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fdikp_edge.models.sources import TensorSpec
-from fdikp_edge.models.sources.samples import read_samples
+from fdikp_edge.models.sources import Sample, TensorSpec
+from fdikp_edge.models.sources.samples import checked, read_samples
 from fdikp_edge.runtime.errors import BadInputError, SourceError
 from fdikp_edge.runtime.images import read_photo
 from fdikp_edge.runtime.samples import sample_photo
@@ -190,3 +190,23 @@ def test_a_photo_does_not_go_into_any_tensor(tmp_path: Path) -> None:
     os.link(sample_photo("chelsea"), tmp_path / "cat.png")
     with pytest.raises(SourceError, match=r"cat\.png: a photo cannot be put into input 'x' \(1x2x3\)"):
         read_samples(tmp_path, [X])
+
+
+def test_a_sources_own_samples_are_checked_alike(tmp_path: Path) -> None:
+    def wrapped(result: object) -> Any:
+        return checked(lambda specs: result, "net")  # type: ignore[arg-type,return-value]
+
+    (sample,) = wrapped([Sample("a", {"x": FIELD[0].astype("f8"), "more": FIELD})])([X])
+    assert set(sample.arrays) == {"x"} and sample.arrays["x"].dtype == np.float32
+    for result, match in (
+        ([], "expected 1 to 1000 samples"),
+        (3, "expected 1 to 1000 samples, got 3"),
+        ([FIELD], "expected a Sample"),
+        ([Sample("a", {"y": FIELD})], "samples of net: 'a' has no array 'x'"),
+        ([Sample("a", {"x": FIELD[:, 1:]})], r"'a': array 'x' has shape \[1, 1, 3\]"),
+        ([Sample("a", {"x": FIELD * 1000})], "values from 0 to 833"),
+    ):
+        with pytest.raises(SourceError, match=match):
+            wrapped(result)([X])
+    with pytest.raises(SourceError, match=r"test_samples\.py:\d+: ZeroDivisionError"):
+        checked(lambda specs: 1 // 0, "net")([X])  # type: ignore[arg-type,return-value]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import re
 import shlex
@@ -19,6 +20,9 @@ import pytest
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
+# Graphs are millions of small objects, and looking through all of them for garbage takes a sixth of the time.
+gc.set_threshold(20_000, 10, 10)
+
 #: With several workers a long file that begins last keeps one of them busy alone: these begin first.
 _LONG = (
     "test_readme.py",
@@ -30,6 +34,8 @@ _LONG = (
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))  # small_bundle and spectral_net, which several folders use
+import exporter_memory  # noqa: E402
+
 _BIN = Path(sys.executable).parent
 
 
@@ -40,6 +46,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 FOLLOWED = ("gate.md", "your-network.md")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Once they are loaded, exporters remember what does not change."""
+    exporter_memory.remember()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,10 +70,10 @@ def checked(samples: Samples, name: str) -> Samples:
 
     def read(specs: Sequence[TensorSpec]) -> list[Sample]:
         with users_code(f"samples of {name}"):
-            found: object = samples(specs)
-        if not isinstance(found, Sequence) or not 1 <= len(found) <= MAX_SAMPLES:
-            raise SourceError(f"samples of {name}: expected 1 to {MAX_SAMPLES} samples, got {found!r:.80}")
-        return [_checked(sample, specs, name) for sample in found]
+            returned: object = samples(specs)
+        if not isinstance(returned, Sequence) or not 1 <= len(returned) <= MAX_SAMPLES:
+            raise SourceError(f"samples of {name}: expected 1 to {MAX_SAMPLES} samples, got {returned!r:.80}")
+        return [_checked(sample, specs, name) for sample in returned]
 
     return read
 

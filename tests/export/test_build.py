@@ -25,6 +25,7 @@ from fdikp_edge.runtime.images import read_photo
 from fdikp_edge.runtime.pixels import crop
 from fdikp_edge.runtime.samples import sample_photo
 from fdikp_edge.runtime.sessions import open_session
+from golden_pair import golden_pair
 from torch import nn
 
 
@@ -58,7 +59,7 @@ def test_the_passport_says_what_was_built(
 def test_the_golden_pair_is_a_photo_and_what_eager_makes_of_it(
     artifact: Artifact, network: nn.Module
 ) -> None:
-    given, recorded = artifact.golden()
+    given, recorded = golden_pair(artifact)
     np.testing.assert_array_equal(given, crop(read_photo(sample_photo()), artifact.passport.input))
     with torch.no_grad():
         expected = network(torch.from_numpy(given))[-1].numpy()
@@ -67,7 +68,7 @@ def test_the_golden_pair_is_a_photo_and_what_eager_makes_of_it(
 
 
 def test_the_artifact_runs(artifact: Artifact) -> None:
-    given, recorded = artifact.golden()
+    given, recorded = golden_pair(artifact)
     with open_session(artifact, threads=1) as session:
         assert np.abs(session.run(given) - recorded).max() < 1e-5
 
@@ -75,7 +76,7 @@ def test_the_artifact_runs(artifact: Artifact) -> None:
 def test_the_reference_is_found_again_from_the_artifact(
     artifact: Artifact, network: nn.Module, make_network: Callable[..., nn.Module]
 ) -> None:
-    given, recorded = artifact.golden()
+    given, recorded = golden_pair(artifact)
     np.testing.assert_array_equal(reference_for(artifact, network)(given), recorded)
     with pytest.raises(BadInputError, match="other weights of fourier-net"):
         reference_for(artifact, make_network(seed=1))
@@ -93,7 +94,7 @@ def test_a_plan_by_hand_reaches_the_passport(network: nn.Module, tmp_path: Path)
     artifact = export_artifact(network, "onnx", "fp32", (24, 40), tmp_path / "a", plan={"*": "separable"})
     assert {site["strategy"] for site in artifact.passport.plan} == {"separable"}
     assert artifact.passport.model == "FourierNet"
-    given, recorded = artifact.golden()
+    given, recorded = golden_pair(artifact)
     with open_session(artifact, threads=1) as session:
         assert np.abs(session.run(given) - recorded).max() < 1e-5
 

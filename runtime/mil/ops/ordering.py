@@ -76,11 +76,11 @@ def _order(x: Array, axis: int, ascending: bool) -> Array:
     if ascending:
         return np.argsort(x, axis, kind="stable")
     turned = np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
-    found: Array = x.shape[axis] - 1 - turned
-    return found
+    order: Array = x.shape[axis] - 1 - turned
+    return order
 
 
-def _place(call: Call, found: Array) -> Array:
+def _place(call: Call, places: Array) -> Array:
     if call.flag("keep_dims", False):
-        found = np.expand_dims(found, axis_of(call.number("axis", -1), call.array("x").ndim))
-    return found.astype(call.out.dtype)
+        places = np.expand_dims(places, axis_of(call.number("axis", -1), call.array("x").ndim))
+    return places.astype(call.out.dtype)

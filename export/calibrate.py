@@ -115,6 +115,7 @@ def calibrate(
             feeds = [[feed] if isinstance(feed, np.ndarray) else feed for feed in chosen.feeds]
             named = [dict(zip(lowered.input_names, feed, strict=True)) for feed in feeds]
             for own in profiles.values():
+                assert isinstance(own, OnnxProgram), "profiles of one hash are of one kind"
                 sections[own.key] = calibrate_section(own, named, least_work=least_work, progress=told)
             continue
         calibrated = calibrate_program(

@@ -56,7 +56,7 @@ def run(graph: onnx.ModelProto, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]
     session = onnxruntime.InferenceSession(
         graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    result: np.ndarray[Any, Any] = session.run(None, {"image": x})[0]
+    result: np.ndarray[Any, Any] = session.run(None, {session.get_inputs()[0].name: x})[0]
     return result
 
 

@@ -87,7 +87,7 @@ def _scatter_along_axis(call: Call) -> Result:
     _check(indices, data.shape[axis])
     if indices.shape != updates.shape or indices.ndim != data.ndim:
         raise ValueError(f"updates {list(updates.shape)} at {list(indices.shape)} of {list(data.shape)}")
-    at = list(np.indices(indices.shape))
+    at: list[Array] = list(np.indices(indices.shape))
     at[axis] = indices
     _update(call)(data, tuple(at), updates)
     return data

@@ -93,11 +93,13 @@ def _conv_transpose(call: Call) -> Result:
     spread = np.zeros(
         (*x.shape[:2], *(s * (n - 1) + 1 for s, n in zip(strides, x.shape[2:], strict=True))), x.dtype
     )
-    spread[(slice(None), slice(None), *(slice(None, None, s) for s in strides))] = x
+    steps = (slice(None), slice(None), *(slice(None, None, s) for s in strides))
+    spread[steps] = x
     padded = np.pad(
         spread, [(0, 0), (0, 0), *((r, r + max(0, -after)) for r, (_, after) in zip(reach, cut, strict=True))]
     )
-    padded = padded[(slice(None), slice(None), *(slice(before, None) for before, _ in cut))]
+    inside = (slice(None), slice(None), *(slice(before, None) for before, _ in cut))
+    padded = padded[inside]
     turned = np.flip(weight, tuple(range(2, weight.ndim)))
     own = turned.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
     kernels = np.ascontiguousarray(own.reshape(-1, weight.shape[0] // groups, *weight.shape[2:]))

@@ -31,7 +31,8 @@ def _avg_pool(call: Call) -> Result:
         return windows.sum(axis=taps) / count
     total = np.zeros((*windows.shape[:2], *windows.shape[2 + len(taps) :]), np.float32)
     for tap in np.ndindex(*windows.shape[2 : 2 + len(taps)]):
-        total = (total + windows[(slice(None), slice(None), *tap)]).astype(np.float16).astype(np.float32)
+        place = (slice(None), slice(None), *tap)
+        total = (total + windows[place]).astype(np.float16).astype(np.float32)
     return total / count
 
 

@@ -23,6 +23,7 @@ from fdikp_edge.runtime.errors import ArtifactError, BadInputError
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from golden_pair import golden_pair
 from planting import (
     Deep,
     coreml_weight,

@@ -255,7 +255,7 @@ def test_a_profile_whose_strategies_all_decline_is_a_typed_error(length: int) ->
             choose([site], rates, {})
         assert choose([site], rates, {"*": "separable"})[0].strategy == "separable"
     rates = dataclasses.replace(DEFAULT, name="outside", automatic=("separable", "nonesuch"))
-    with pytest.raises(UnknownNameError, match="outside.*nonesuch.*separable"):
+    with pytest.raises(UnknownNameError, match=r"outside.*nonesuch.*separable"):
         choose([site], rates, {})
 
 

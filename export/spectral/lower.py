@@ -130,6 +130,7 @@ def lower(
         choose=functools.partial(choose, rates=rates, wanted=wanted),
         channels_last=rates.channels_last,
         runtime_kernels=rates.runtime_kernels,
+        planar_mixing=rates.planar_mixing,
         inputs=exported.graph_signature.user_inputs,
     )
     lowered = _assemble(exported)

@@ -2,14 +2,15 @@
 
 The half axis keeps both parts behind each other, ``[re | im]``, so that its transform is one product with
 ``[C | S]`` that reads the signal once, and the way back one product with ``[C; S]`` that writes it once.
-Every other axis is one product with ``[C; S]`` as well: its four quadrants are ``C re``, ``C im``, ``S re`` and
-``S im``, and two sums of quadrants are the result. The multiply-adds are those of :class:`~.dense.Separable`.
-What is saved is reading and writing the signal; what it costs is cutting the quadrants, which are small where
-few modes are kept.
+Every other axis is one product with ``[C; S]`` as well: its four quadrants are ``C re``, ``C im``, ``S re``
+and ``S im``, and two sums of quadrants are the result. The multiply-adds are those of
+:class:`~.dense.Separable`. What is saved is reading and writing the signal; what it costs is cutting the
+quadrants, which are small where few modes are kept.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -79,7 +80,7 @@ class Joined(Strategy):
                 continue
             if both is None:
                 assert parts is not None
-                both = _join(parts.map(lambda part, axis=axis: crop(part, axis)), half.dim)
+                both = _join(parts.map(functools.partial(crop, axis=axis)), half.dim)
             quadrants = along(crop(both, axis), axis.dim, _matrix(axis, site, both.dtype, bank))
             parts, both = _sums(quadrants, axis, half.dim, width), None
         if site.kind is Kind.R2C:

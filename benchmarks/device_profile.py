@@ -7,11 +7,14 @@ devices and from a PC can be joined. What a device does not tell is named, never
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib.metadata
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..runtime.artifact import Artifact
 from ..runtime.errors import TargetUnavailableError
@@ -19,6 +22,7 @@ from ..runtime.photo import Array
 from ..runtime.pixels import picture
 from ..runtime.progress import Progress
 from ..runtime.sessions import Session
+from ..runtime.sessions.base import Arrays
 from ..runtime.tiles.runner import TileRunner
 from .accuracy.parity import GOLDEN_ONLY, verify_golden
 from .report.model import Row
@@ -70,10 +74,10 @@ def profile(
         )
     recording = None if replay is None else read_recording(replay, replay_interval_s)
     telemetry = Telemetry() if recording is not None else find_sources()
-    image, _ = session.artifact.golden()
+    inputs, _ = session.artifact.golden()
     parity = verify_golden(session)
     try:
-        query = timed_query(session, picture(image, session.input))
+        query = timed_query(session, inputs)
         run = measure(query, protocol or Protocol(), telemetry.read, progress=progress)
     finally:
         telemetry.stop()
@@ -82,7 +86,7 @@ def profile(
     row = Row(
         target=session.artifact.passport.target,
         precision=session.artifact.passport.precision,
-        size=session.input.size,
+        size=session.inputs[0].extent,
         state=state,
         reason=reason,
         reason_code="" if state == "verified" else "over_budget",
@@ -104,7 +108,7 @@ def profile(
         **verdict(run, readings, live=recording is None),
         "queries": _queries(run, live=recording is None),
         "readings": [reading.to_dict() for reading in readings],
-        **(_layers(session, image) if layers else {}),
+        **(_layers(session, inputs) if layers else {}),
     }
     return {**row.to_dict(), "profile": measured}
 
@@ -123,7 +127,7 @@ def report(
             "name": first.model,
             "weights_sha256": first.weights_sha256,
             "program_sha256": first.program_sha256,
-            "size": list(first.input.size),
+            "size": list(first.inputs[0].extent),
             "image_contract": first.contract,
             "notes": list(dict.fromkeys(note for passport in passports for note in passport.notes)),
         },
@@ -158,19 +162,31 @@ def summary_lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield "  not available: " + "; ".join(f"{name}: {why}" for name, why in profile["absent"].items())
 
 
-def timed_query(session: Session, tile: Array) -> Callable[[], Mapping[str, float]]:
-    """Return a query over 8-bit pixels that reports the milliseconds of every clock the session has."""
+def timed_query(session: Session, inputs: Mapping[str, Array]) -> Callable[[], Mapping[str, float]]:
+    """Return a query that reports the milliseconds of every clock the session has.
+
+    Of a network from picture to picture it begins and ends with 8-bit pixels, of any other with its tensors.
+    """
     timed = _Timed(session)
-    runner = TileRunner(timed)
+    run: Callable[[], object] = functools.partial(timed.run, inputs)
+    if session.artifact.passport.maps_pictures:
+        run = functools.partial(TileRunner(timed), tile_of(session, inputs))
 
     def query() -> Mapping[str, float]:
         began = time.perf_counter()
-        runner(tile)
+        run()
         took = {"end_to_end": (time.perf_counter() - began) * 1e3, "result": timed.result_ms}
         kernel = getattr(session, "kernel_ms", None)  # a session on a device that keeps its own time
         return took if kernel is None else {**took, "kernel": float(kernel)}
 
     return query
+
+
+def tile_of(session: Session, inputs: Mapping[str, Array]) -> Array:
+    """Return the recorded input of a network from picture to picture as 8-bit pixels, height x width x 3."""
+    (array,) = inputs.values()
+    pixels = picture(array, session.input)
+    return pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels, 3, axis=2)
 
 
 class _Timed(Session):
@@ -181,14 +197,11 @@ class _Timed(Session):
         self.result_ms = 0.0
         self._session = session
 
-    def run(self, x: Array) -> Array:
+    def _run(self, arrays: Arrays) -> Arrays:
         began = time.perf_counter()
-        result = self._session.run(x)
+        result = self._session.run(arrays)
         self.result_ms = (time.perf_counter() - began) * 1e3
         return result
-
-    def _run(self, x: Array) -> Array:
-        return self._session.run(x)
 
     def describe(self) -> dict[str, str | int]:
         return self._session.describe()
@@ -279,9 +292,9 @@ def _queries(run: Run, *, live: bool) -> dict[str, list[Any]]:
     return columns
 
 
-def _layers(session: Session, image: Array) -> dict[str, Any]:
+def _layers(session: Session, inputs: Mapping[str, Array]) -> dict[str, Any]:
     try:
-        layers = layer_times(session, image)
+        layers = layer_times(session, inputs)
     except TargetUnavailableError as error:
         return {"layers": None, "modules_ms": None, "layers_absent": str(error)}
     return {

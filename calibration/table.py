@@ -25,6 +25,7 @@ from .layers import LEAST_WORK, Layer, find_layers
 from .levels import LEVELS
 from .mixed_precision import MixedPrecision
 from .ranges import DEFAULT_SCHEME, SCHEMES, Statistics, collect
+from .runner import Feed
 from .samples import Samples
 from .spectral_layers import TILES, refuse_lossy_layers
 from .table_fields import read_key, read_section, wrong
@@ -74,7 +75,7 @@ class CalibrationTable:
 
     model: str
     weights_sha256: str
-    size: tuple[int, int]
+    size: tuple[int, ...]
     samples: Mapping[str, Any]
     sections: Mapping[ProgramKey, ProgramCalibration]
     scheme: str = DEFAULT_SCHEME
@@ -85,14 +86,13 @@ class CalibrationTable:
         """Digest of the table's content, as passports record it."""
         return strict_json.digest(self._content())
 
-    def check(self, weights_sha256: str, size: tuple[int, int]) -> None:
+    def check(self, weights_sha256: str, size: tuple[int, ...]) -> None:
         """Check, before a network is lowered, that the table can be for it.
 
         Raises:
             CalibrationError: it was made for other weights or another size.
         """
-        height, width = self.size
-        own = f"{self.model}, weights {self.weights_sha256[:12]}, {height}x{width}"
+        own = f"{self.model}, weights {self.weights_sha256[:12]}, {'x'.join(map(str, self.size))}"
         if weights_sha256 != self.weights_sha256:
             raise CalibrationError(
                 f"this calibration table was made for {own}, but the weights are now {weights_sha256[:12]}: "
@@ -100,7 +100,7 @@ class CalibrationTable:
             )
         if size != self.size:
             raise CalibrationError(
-                f"this calibration table was made for {own}, not for {size[0]}x{size[1]}: "
+                f"this calibration table was made for {own}, not for {'x'.join(map(str, size))}: "
                 "calibrate at that size"
             )
 
@@ -129,7 +129,7 @@ class CalibrationTable:
         available = ", ".join(f"{other} {program[:12]}" for program, other in self.sections)
         raise CalibrationError(
             f"this table was made for other programs ({self.model}, "
-            f"weights {self.weights_sha256[:12]}, {self.size[0]}x{self.size[1]}: {available}) than the one "
+            f"weights {self.weights_sha256[:12]}, {'x'.join(map(str, self.size))}: {available}) than the one "
             f"to be built ({profile} {program_sha256[:12]}); ranges fit one graph only: calibrate again"
         )
 
@@ -249,11 +249,13 @@ def _parse(content: Any) -> CalibrationTable:
     }
     if not sections:
         raise wrong("programs", "contains no program")
-    height, width = (int(n) for n in content["size"])
+    size = tuple(int(n) for n in content["size"])
+    if not 1 <= len(size) <= 8 or min(size) < 1:
+        raise wrong("size", f"expected 1 to 8 sizes, got {content['size']!r:.80}")
     return CalibrationTable(
         model=str(content["model"]),
         weights_sha256=str(content["weights_sha256"]),
-        size=(height, width),
+        size=size,
         samples=dict(content["samples"]),
         sections=sections,
         scheme=content["scheme"],
@@ -263,25 +265,25 @@ def _parse(content: Any) -> CalibrationTable:
 
 def calibrate_program(
     program: ExportedProgram,
-    samples: Samples,
+    arrays: Sequence[Feed],
     leave_alone: Mapping[str, Mapping[str, str]],
     *,
     doubtful: Mapping[str, str] | None = None,
-    arrays: Sequence[Any] | None = None,
     least_work: int = LEAST_WORK,
+    pictures: bool = True,
     transforms: Sequence[Transform] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, ProgramCalibration]:
     """Take the ranges of one program, once for all profiles that it was lowered for.
 
     Args:
-        program: a lowered program of one image in and one out.
-        samples: tiles of the program's size.
+        program: a lowered program.
+        arrays: samples as the program takes them.
         leave_alone: profile -> name of a node -> why it must stay in floats there.
         doubtful: name of a node -> why it may have to; tried on the first tiles
             (:func:`.spectral_layers.refuse_lossy_layers`).
-        arrays: the tiles as the program takes them; float32 [1, 3, H, W] when ``None``.
         least_work: see :func:`.layers.find_layers`.
+        pictures: whether its outputs are pictures with white at 1; see :func:`.runner.closeness_db`.
         transforms: the program's transforms, for the decision on float16.
         progress: called with (tiles done, tiles in total).
 
@@ -295,15 +297,15 @@ def calibrate_program(
         name: find_layers(program, kept, least_work=least_work) for name, kept in leave_alone.items()
     }
     wanted = {name: _tensors(layers) for name, layers in layers_of.items()}
-    given = list(arrays or samples.arrays())
+    given = list(arrays)
     together = dict.fromkeys(tensor for tensors in wanted.values() for tensor in tensors)
     seen = collect(program, list(together), given, progress=progress)
     scales = {tensor: step(entry.ranges[DEFAULT_SCHEME]) for tensor, entry in seen.items()}
-    half = decide(program, given[:HALF_TILES], transforms)
+    half = decide(program, given[:HALF_TILES], transforms, pictures=pictures)
     return {
         name: ProgramCalibration(
             {tensor: seen[tensor] for tensor in wanted[name]},
-            refuse_lossy_layers(program, layers, doubtful or {}, scales, given[:TILES]),
+            refuse_lossy_layers(program, layers, doubtful or {}, scales, given[:TILES], pictures=pictures),
             half,
         )
         for name, layers in layers_of.items()

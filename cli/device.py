@@ -99,7 +99,13 @@ def _build(command: argparse.ArgumentParser) -> None:
 
 def _bench(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--samples", type=_COUNT, default=100, metavar="N", help="number of timed runs (100)"
+        "--runs",
+        "--samples",
+        dest="samples",
+        type=_COUNT,
+        default=100,
+        metavar="N",
+        help="number of timed runs (100)",
     )
     command.add_argument(
         "--seconds", type=_within(0.05, 86_400), default=60.0, metavar="S", help="time limit (60)"

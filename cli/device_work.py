@@ -39,7 +39,7 @@ def info(bundle: Bundle, options: Options) -> bool:
         {
             "name": artifact.path.name,
             "precision": artifact.passport.precision,
-            "size": list(artifact.passport.input.size),
+            "size": list(artifact.passport.inputs[0].extent),
             "engine": _engine_state(artifact, _engines(bundle, options)),
         }
         for artifact in artifacts
@@ -51,7 +51,7 @@ def info(bundle: Bundle, options: Options) -> bool:
         return True
     for row in rows:
         _line(
-            f"{row['name']}: {row['precision']}, {row['size'][0]}x{row['size'][1]}, engine: {row['engine']}"
+            f"{row['name']}: {row['precision']}, {'x'.join(map(str, row['size']))}, engine: {row['engine']}"
         )
     _line(
         "TensorRT engines can be built here"
@@ -116,10 +116,10 @@ def bench(bundle: Bundle, options: Options) -> bool:
     rows = []
     for artifact in bundle.artifacts(options.artifact, options.precision):
         with _session(bundle, artifact, options) as session:
-            image, _ = session.artifact.golden()
+            inputs, _ = session.artifact.golden()
 
-            def call(session: Session = session, image: Any = image) -> object:
-                return session.run(image)
+            def call(session: Session = session, inputs: Any = inputs) -> object:
+                return session.run(inputs)
 
             took = measure(call, min_samples=options.samples, max_seconds=options.seconds).to_dict()
             rows.append({"path": artifact.path.name, "session": session.describe(), "latency_ms": took})

@@ -26,7 +26,7 @@ def spread(command: Callable[..., int]) -> Callable[..., int]:
             parameters.append((name, parameter.default, hints[name]))
             continue
         fields = typing.get_type_hints(groups[name], include_extras=True)
-        parameters += [(f.name, f.default, fields[f.name]) for f in dataclasses.fields(groups[name])]
+        parameters += [(f.name, _default(f), fields[f.name]) for f in dataclasses.fields(groups[name])]
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> int:
@@ -42,3 +42,9 @@ def spread(command: Callable[..., int]) -> Callable[..., int]:
     )
     wrapper.__annotations__ = {name: kind for name, _, kind in parameters} | {"return": int}
     return wrapper
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default

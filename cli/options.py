@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .parsing import check_model, parse_bounds, parse_size
+from .source import source_of
 
 if TYPE_CHECKING:
     from ..calibration.mixed_precision import Bounds
+    from ..models.sources.base import NetworkSource
 
 ModelOption = Annotated[
     str,
@@ -20,7 +22,62 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="NAME",
-        help="Model variant (tiny, small, base) or weights file (.safetensors, .pth).",
+        help="Network: tiny, small, base or a weights file of FDIKP; net.py:Net or package.module:Net (a "
+        "class, a function or an object of your own); spandrel:FILE; net.pt2.",
+    ),
+]
+ArtifactModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Network that the artifact was built from, as given to deploy.",
+        show_default="the variant in its passport",
+    ),
+]
+ModelArgOption = Annotated[
+    list[str],
+    typer.Option(
+        "--model-arg",
+        metavar="KEY=VALUE",
+        help="Argument of the class or function that --model names; VALUE is JSON or text. Repeatable.",
+    ),
+]
+NetworkWeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="PATH",
+        help="Weights to load into the network (.safetensors, .pth).",
+        show_default="as --model creates it",
+    ),
+]
+InputOption = Annotated[
+    list[str],
+    typer.Option(
+        "--input",
+        metavar="SPEC",
+        help="What the network takes, as NAME=1x1x256x256[:dtype][:lo..hi]; in order. Repeatable.",
+        show_default="one RGB image",
+    ),
+]
+SamplesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--samples",
+        metavar="DIR",
+        help="Inputs to verify and calibrate with: a .npz file per sample, or .npy files or photos.",
+        show_default="photos, or noise",
+    ),
+]
+MetricOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="Measure of your own, reported beside the others: file.py:function or package.module:function.",
+        show_default="none",
     ),
 ]
 TargetsOption = Annotated[
@@ -117,11 +174,26 @@ SeedOption = Annotated[
 ]
 
 
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Weights file that the artifact was built from.",
+        show_default="as in its passport",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class NetworkOptions:
-    """Which network is built, and for which images: what every command asks that lowers one."""
+    """Which network is built, and for which inputs: what every command asks that lowers one."""
 
     model: ModelOption = "tiny"
+    model_arg: ModelArgOption = field(default_factory=list)
+    weights: NetworkWeightsOption = None
+    input: InputOption = field(default_factory=list)
+    samples: SamplesOption = None
+    metric: MetricOption = None
     size: SizeOption = "256x256"
     contract: ContractOption = PixelFormat.FLOAT
     seed: SeedOption = None
@@ -131,15 +203,47 @@ class NetworkOptions:
 
         Raises:
             SizeError: it is no size, or not one that the variant takes.
-            UnknownNameError: the model is neither a variant nor a weights file.
+            UnknownNameError: a bare word that names no network.
         """
         size = parse_size(self.size)
         check_model(self.model, size)
         return size
 
+    def source(self) -> NetworkSource:
+        """Return the network that was named; raises as :func:`fdikp_edge.models.sources.find.find` does."""
+        return source_of(
+            self.model, self.model_arg, self.weights, self.input, self.samples, self.seed, self.metric
+        )
+
     def words(self) -> tuple[str, ...]:
         """Return the words of the command line that name the network."""
-        return "--model", self.model, *(() if self.seed is None else ("--seed", str(self.seed)))
+        words = ["--model", self.model]
+        for value in self.model_arg:
+            words += ["--model-arg", value]
+        for value in self.input:
+            words += ["--input", value]
+        for option in ("weights", "samples", "metric", "seed"):
+            if (value := getattr(self, option)) is not None:
+                words += [f"--{option}", str(value)]
+        return tuple(words)
+
+
+@dataclass(frozen=True)
+class ReferenceOptions:
+    """Which network an artifact was built from, for commands that compare the two."""
+
+    model: ArtifactModelOption = None
+    model_arg: ModelArgOption = field(default_factory=list)
+    weights: WeightsOption = None
+    input: InputOption = field(default_factory=list)
+    samples: SamplesOption = None
+    seed: SeedOption = None
+
+    def source(self, named: str) -> NetworkSource:
+        """Return the network that was named, or else ``named``, the artifact's."""
+        return source_of(
+            self.model or named, self.model_arg, self.weights, self.input, self.samples, self.seed, None
+        )
 
 
 @dataclass(frozen=True)
@@ -170,14 +274,6 @@ PhotosOption = Annotated[
         metavar="PATH",
         help="Photo to check with; the worst result counts. Repeatable.",
         show_default="included samples",
-    ),
-]
-WeightsOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="Weights file that the artifact was built from.",
-        show_default="as in its passport",
     ),
 ]
 OutFolderOption = Annotated[

@@ -114,19 +114,20 @@ class Artifact:
             temporary.write_bytes(data)
         return Artifact(self.path, passport)
 
-    def golden(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Return the recorded input and output, with the shapes and dtypes of the contracts.
+    def golden(self) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]:
+        """Return the recorded inputs and outputs by name, with the shapes and dtypes of the contracts.
 
         Raises:
-            ArtifactError: there is none, or it is not such a pair of arrays.
+            ArtifactError: there are none, or they are not such arrays.
         """
         golden = self.passport.golden
         if golden is None:
             raise ArtifactError(f"{self.path}: carries no golden input and output")
-        return (
-            self._load(golden["input"], self.passport.input),
-            self._load(golden["output"], self.passport.output),
+        inputs, outputs = (
+            {end.name: self._load(name, end) for name, end in zip(golden[key], ends, strict=True)}
+            for key, ends in (("inputs", self.passport.inputs), ("outputs", self.passport.outputs))
         )
+        return inputs, outputs
 
     def _load(self, name: str, contract: TensorContract) -> np.ndarray[Any, Any]:
         file = self.path / name

@@ -45,7 +45,7 @@ def deblur_files(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     progress: ProgressCallback | None = None,
 ) -> list[FileResult]:
-    """Deblur files and folders of photos.
+    """Run files and folders of photos through a network, such as one that deblurs.
 
     Args:
         inputs: photos, and folders of photos (whose other files are passed over).

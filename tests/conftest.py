@@ -50,6 +50,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     exporter_memory.remember()
 
 
+FOLLOWED = ("gate.md", "your-network.md")
+
+
 @dataclasses.dataclass(frozen=True)
 class Readme:
     """The code blocks of README.md and docs/, and a folder in which to run them one after the other."""
@@ -77,7 +80,7 @@ class Readme:
         if "profile" in args[:2]:
             args += ["--queries", "3", "--seconds", "0.1", "--idle", "0", "--soak", "0"]
         if args[:2] == ["fdikp.bundle", "bench"]:
-            args += ["--samples", "3", "--seconds", "1"]
+            args += ["--runs", "3", "--seconds", "1"]
         return subprocess.run(
             [shutil.which(program, path=search) or program, *args],
             cwd=self.folder,
@@ -97,11 +100,11 @@ class Readme:
 def readme(tmp_path_factory: pytest.TempPathFactory) -> Readme:
     """Read README.md and docs/, and lay out the photos its commands speak of.
 
-    Not docs/gate.md: test_gate_page.py follows that as a whole.
+    Not docs/gate.md and docs/your-network.md: tests of their own follow those as a whole.
     """
     from fdikp_edge.runtime.samples import sample_photo
 
-    pages = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != "gate.md"]
+    pages = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in FOLLOWED]
     files = [ROOT / "README.md", *pages]
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)

@@ -22,11 +22,11 @@ from ...export.targets import get_target
 from ...runtime.artifact import Artifact
 from ...runtime.errors import BadInputError, CheckFailedError, FdikpEdgeError
 from ...runtime.images import read_photo
-from ...runtime.passport import TensorContract
 from ...runtime.photo import Array, Photo
 from ...runtime.pixels import crop, psnr_db
 from ...runtime.progress import Progress
 from ...runtime.sessions import available_threads
+from ...runtime.tensors import TensorContract, described
 from .budgets import Budget, budget_for
 from .first_departure import NOT_FINITE_DB, Bisection, Error, FirstDeparture
 from .parity import as_picture
@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 
     from ...export.cutting.partition import Cut, Partition
     from ...export.lowered import LoweredModel
+    from ...models.sources.base import NetworkSource
 
 
 def bisect(
     artifact: Artifact,
-    model: nn.Module | LoweredModel,
+    model: nn.Module | NetworkSource | LoweredModel,
     *,
     against: Artifact | None = None,
     photos: Sequence[Path | Photo] = (),
@@ -68,6 +69,11 @@ def bisect(
     began = time.perf_counter()
     say = progress or (lambda done, total, now: None)
     passport = artifact.passport
+    if len(passport.inputs) != 1 or len(passport.outputs) != 1 or not passport.output.has_colors:
+        raise BadInputError(
+            f"{artifact.path}: bisection follows one input to one picture; this artifact takes "
+            f"{described(passport.inputs)} and returns {described(passport.outputs)}"
+        )
     row, count = get_target(passport.target), threads or available_threads()
     if against is not None and _images(against) != _images(artifact):
         raise BadInputError(
@@ -280,7 +286,8 @@ def _images(artifact: Artifact) -> list[TensorContract]:
 
 def _inputs(artifact: Artifact, photos: Sequence[Path | Photo]) -> list[tuple[str, Array]]:
     if not photos:
-        return [("its recorded photo", artifact.golden()[0])]
+        (recorded,) = artifact.golden()[0].values()
+        return [("its recorded photo", recorded)]
     inputs = []
     for number, given in enumerate(photos):
         photo = given if isinstance(given, Photo) else read_photo(given)
@@ -290,7 +297,7 @@ def _inputs(artifact: Artifact, photos: Sequence[Path | Photo]) -> list[tuple[st
 
 
 def _program(
-    artifact: Artifact, model: nn.Module | LoweredModel
+    artifact: Artifact, model: nn.Module | NetworkSource | LoweredModel
 ) -> tuple[Any, Callable[[Array], Array], list[str]]:
     """Lower the network as it was lowered for the artifact."""
     from ...export.lowered import LoweredModel, lower_model
@@ -306,7 +313,7 @@ def _program(
         raise BadInputError(f"{artifact.path}: its passport has no usable plan: {error}") from error
     lowered = lower_model(
         model,
-        passport.input.size,
+        passport.input.size if passport.input.is_picture else None,
         contract=passport.contract,
         profile=get_target(passport.target).profile,
         plan=plan,

@@ -25,7 +25,7 @@ from .budgets import STEP
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from .parity import Difference
+    from .difference import Difference
 
 HALF_STEP = STEP / 2
 """The error from which rounding to 8 bits may land on another byte, and where the scale turns warm."""

@@ -214,7 +214,7 @@ def kept_artifact(path: Path, name: str, figures: Figures) -> Artifact | None:
 
 def model_bytes(artifact: Artifact) -> int:
     """Return the bytes of what a runtime loads: all files but the recorded input and output."""
-    golden = set((artifact.passport.golden or {}).values())
+    golden = set(artifact.passport.golden_files)
     return sum(int(e["bytes"]) for name, e in artifact.passport.files.items() if name not in golden)
 
 

@@ -48,7 +48,7 @@ def network(variant: str, size: tuple[int, int], threads: int, rounds: int, **op
     note = _notes(f"{variant} {size[0]}x{size[1]}")
     note("lowering for onnx")
     model = lower_model(load_model(variant), size, profile="onnx")
-    x = crop(read_photo(sample_photo()), model.contracts[0])
+    x = crop(read_photo(sample_photo()), model.inputs[0])
     note("lowering for openvino")
     programs = {
         "onnx": model.lowered.program,

@@ -129,7 +129,7 @@ class Stopwatch:
         return took["float"].min, took["int8"].min
 
 
-def _bound(session: Session, x: Array) -> Callable[[], object]:
+def _bound(session: Session, x: Mapping[str, Array]) -> Callable[[], object]:
     return lambda: session.run(x)
 
 

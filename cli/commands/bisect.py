@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import show
-from ..eager import model_of
+from ..eager import source_of_artifact
+from ..groups import spread
 from ..guard import complain
-from ..options import NONE, ArtifactArgument, JsonOption, SeedOption, ThreadsOption, WeightsOption
+from ..options import NONE, ArtifactArgument, JsonOption, ReferenceOptions, ThreadsOption
 from ..parsing import check_photos
 
 if TYPE_CHECKING:
     from ...benchmarks.accuracy.first_departure import Bisection
 
 
+@spread
 def bisect(
+    *,
     artifact: ArtifactArgument,
     against: Annotated[
         Path | None,
@@ -46,8 +49,7 @@ def bisect(
             show_default="the budget of its precision",
         ),
     ] = None,
-    weights: WeightsOption = None,
-    seed: SeedOption = None,
+    network: ReferenceOptions,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> int:
@@ -67,7 +69,7 @@ def bisect(
 
         bisection = run(
             opened,
-            model_of(opened, weights, seed, other=believed is not None),
+            source_of_artifact(opened, network, other=believed is not None),
             against=believed,
             photos=photo,
             budget=None if max_abs is None else Budget(max_abs, 0.0),

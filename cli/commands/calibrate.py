@@ -83,22 +83,23 @@ def calibrate(
         )
     check_place(out, overwrite=overwrite)
     unmixed: list[str] = []
-    in_focus = choose(find_photos(photos) if photos else shipped_photos(), height_width, count=tiles)
     with show.working("reading the network") as step:
         from ...calibration.defocus import in_turn
         from ...export.calibrate import calibrate as run
         from ...export.calibrate import default_radii
-        from ...export.lowered import load_model, lower_model
+        from ...export.lowered import lower_model
 
-        samples = in_turn(in_focus, radii or default_radii(photos))
+        source = network.source()
+        in_focus = samples = None
+        if source.takes_photos and (photos or network.samples is None):
+            chosen = find_photos(photos) if photos else shipped_photos()
+            in_focus = choose(chosen, height_width, count=tiles)
+            samples = in_turn(in_focus, radii or default_radii(photos, source))
+        elif photos or radii:
+            raise BadInputError(f"{source.name}: takes no photos, so --photos and --defocus mean nothing")
         step(0, 3, "lowering")
         first, *others = profiles
-        lowered = lower_model(
-            load_model(network.model, seed=network.seed),
-            height_width,
-            contract=network.contract.contract,
-            profile=first,
-        )
+        lowered = lower_model(source, height_width, contract=network.contract.contract, profile=first)
         models = {first: lowered, **{name: lowered.for_profile(name) for name in others}}
         table = run(
             list(models.values()), samples=samples, protect_outliers=protect_outliers or sturdy, progress=step
@@ -121,7 +122,8 @@ def calibrate(
                 raise next(iter(untimed.values()))
             unmixed = [f"{error}; all of its int8 layers stay in int8" for error in untimed.values()]
         table.write(out)
-    for note in (*samples.warnings, *unmixed):
+    warnings = [*table.notes, *unmixed]
+    for note in warnings:
         complain(note, kind="warning")
     if json:
         show.as_json(
@@ -130,14 +132,15 @@ def calibrate(
                 "model": table.model,
                 "sha256": table.sha256,
                 "samples": dict(table.samples),
-                "warnings": [*samples.warnings, *unmixed],
+                "warnings": warnings,
                 "programs": [_program(*entry) for entry in table.sections.items()],
             }
         )
         return 0
-    facts = [("model", table.model), ("table", table.sha256), ("tiles", f"{len(samples.tiles)}")]
-    facts.append(("defocus radii", _radii(table.samples["radii"])))
-    facts += [(name, f"{low:g} to {high:g}") for name, (low, high) in samples.coverage().items()]
+    facts = [("model", table.model), ("table", table.sha256), ("samples", f"{table.samples['tiles']}")]
+    if samples is not None:
+        facts.append(("defocus radii", _radii(table.samples["radii"])))
+        facts += [(name, f"{low:g} to {high:g}") for name, (low, high) in samples.coverage().items()]
     for (_, profile), section in table.sections.items():
         facts.append((profile, f"{len(section.quantised())} of {len(section.layers)} layers in int8"))
         facts.append(("", f"float16, emulated PSNR: {section.half.emulated_db:.1f} dB"))

@@ -43,11 +43,11 @@ def deploy(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="Photo to verify with and to deblur.",
-            show_default="an included defocused photo",
+            help="Photo to verify with, and to run an image network on.",
+            show_default="an included photo",
         ),
     ] = None,
-    samples: Annotated[
+    runs: Annotated[
         int, typer.Option(metavar="N", min=3, max=1_000_000, help="Number of timed runs per artifact.")
     ] = 100,
     seconds: Annotated[
@@ -58,10 +58,11 @@ def deploy(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Build, verify, measure, deblur a photo.
+    """Build, verify, measure, run on a photo.
 
     All at once: builds a network for edge runtimes, holds each artifact against PyTorch, measures both by
-    turns, deblurs a photograph with each, and writes a report.
+    turns, runs a photograph through each that takes one, and writes a report. The network can be your own:
+    --model net.py:Net.
     """
     from ...export.targets import select
 
@@ -73,10 +74,9 @@ def deploy(
     with show.working("reading the network") as step:
         from ...benchmarks.deploy import deploy as run
         from ...calibration.table import read_table
-        from ...export.lowered import load_model
 
         report = run(
-            load_model(network.model, seed=network.seed),
+            network.source(),
             out,
             targets=target,
             precisions=precision,
@@ -89,7 +89,7 @@ def deploy(
             photo_pairs=mixed.pairs,
             overwrite=overwrite,
             threads=threads,
-            min_samples=samples,
+            min_samples=runs,
             max_seconds=seconds,
             progress=step,
         )
@@ -127,6 +127,10 @@ def _print(report: Report) -> None:
     show.line(
         "max abs, PSNR: difference from PyTorch. vs eager: speed-up over PyTorch eager in the same run."
     )
+    if any(row.parity is not None and row.parity.measure == "tensor" for row in report.rows):
+        show.line(
+            "of tensors that are no images: max abs relative to the largest magnitude, and SNR for PSNR."
+        )
     show.line("build s: excludes lowering, which artifacts of one target share (see seconds in report.json).")
     for row in report.rows:
         if row.mixed_precision is not None:

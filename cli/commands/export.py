@@ -55,21 +55,20 @@ def export(
         from ...calibration.table import read_table
         from ...export.build import build_artifact
         from ...export.lowered import lower_model
-        from ...models import zoo
 
         ranges = None if table is None else read_table(table)
-        loaded = zoo.load(network.model, seed=network.seed)
-        name = loaded.variant.name
+        source = network.source()
+        extent = source.extent(height_width)
         todo = []
         for (row, number_format), entry in zip(chosen, rows, strict=True):
             if not entry["state"]:
-                dest = out / artifact_name(name, row.name, number_format, height_width)
+                dest = out / artifact_name(source.name, row.name, number_format, extent)
                 todo.append((row, number_format, dest, entry))
                 with ArtifactWriter(dest, overwrite=overwrite):
                     pass  # finds out now, and not after the work, whether it may be written
         step(1, len(todo) + 2, "lowering")
         lowered = lower_model(
-            loaded, height_width, contract=network.contract.contract, profile=todo[0][0].profile
+            source, height_width, contract=network.contract.contract, profile=todo[0][0].profile
         )
         for number, (row, number_format, dest, entry) in enumerate(todo):
             step(number + 2, len(todo) + 2, f"building {row.name} {number_format}")

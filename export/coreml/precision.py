@@ -58,7 +58,7 @@ def measure(lowered: LoweredProgram) -> tuple[dict[str, float], dict[str, float]
     watcher = _Peaks(lowered.program.module())
     with torch.no_grad():
         for sample in lowered.samples():
-            watcher.run(sample)
+            watcher.run(*sample)
     return watcher.fed, watcher.produced
 
 

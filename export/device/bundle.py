@@ -174,7 +174,7 @@ def _for_device(
             extra = legacy_files(proto, *fitting[0])
             for name, data in extra.items():
                 (writer.folder / name).write_bytes(data)
-        for name in (passport.golden or {}).values():
+        for name in passport.golden_files:
             shutil.copyfile(artifact.path / name, writer.folder / name)
         return writer.commit(
             dataclasses.replace(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import openvino
 
     from ...calibration.table import CalibrationTable
+    from ..onnx.source.program import OnnxProgram
     from ..spectral import LoweredProgram
 
 NODES = "nodes"
@@ -42,7 +43,7 @@ _SILENT = {"Constant", "Parameter", "Result"}
 
 
 def build(
-    lowered: LoweredProgram,
+    lowered: LoweredProgram | OnnxProgram,
     precision: str,
     folder: Path,
     *,
@@ -53,7 +54,7 @@ def build(
     """Write ``model.xml`` and ``model.bin`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
     Weights are stored in the precision asked for, or in fewer bytes where these stand for the same numbers
-    (see :mod:`.storage`). The input is ``image``, the output ``deblurred``. ``options``: as
+    (see :mod:`.storage`). ``options``: as
     :func:`..onnx.build.build` takes them.
     """
     import openvino

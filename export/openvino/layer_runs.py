@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...runtime.artifact import Artifact
 from ...runtime.photo import Array
 from ..layer_runs import Entry
@@ -10,7 +12,7 @@ from ..layer_runs import Entry
 class OpenVinoLayerRuns:
     """See :class:`~fdikp_edge.export.layer_runs.LayerRuns`."""
 
-    def __init__(self, artifact: Artifact, x: Array, threads: int) -> None:
+    def __init__(self, artifact: Artifact, x: Mapping[str, Array], threads: int) -> None:
         """Compile the model with performance counters on."""
         import openvino as ov
 
@@ -27,12 +29,12 @@ class OpenVinoLayerRuns:
             original = op.get_rt_info()["originalLayersNames"]
             words = str(original.value if hasattr(original, "value") else original)
             self._sources[op.get_friendly_name()] = tuple(filter(None, words.split(",")))
-        self._request, self._x = compiled.create_infer_request(), x
+        self._request, self._x = compiled.create_infer_request(), dict(x)
         self._runs: list[list[Entry]] = []
 
     def run(self) -> None:
         """Run it once."""
-        self._request.infer([self._x])
+        self._request.infer(self._x)
         self._runs.append(
             [
                 (
@@ -48,6 +50,6 @@ class OpenVinoLayerRuns:
         return self._runs
 
 
-def open_layer_runs(artifact: Artifact, x: Array, threads: int) -> OpenVinoLayerRuns:
+def open_layer_runs(artifact: Artifact, x: Mapping[str, Array], threads: int) -> OpenVinoLayerRuns:
     """Open an artifact; see :class:`~fdikp_edge.export.layer_runs.Opener`."""
     return OpenVinoLayerRuns(artifact, x, threads)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,12 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from .intercept import Intercept, users_frame
+
 LARGEST_KNOWN = 1 << 24
 """Elements of the largest tensor that is computed beside the trace: enough for any window, mask or grid."""
 
 _READS = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default}
-_OUTSIDE = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
-
-
-def users_frame(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
-    """The innermost frame that belongs neither to PyTorch nor to this package; ``None`` if there is none."""
-    for frame in reversed(frames):
-        if not frame.filename.startswith((*_OUTSIDE, "<")) and "/lib/python" not in frame.filename:
-            return frame
-    return None
 
 
 class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -166,34 +160,52 @@ def _real() -> Iterator[None]:
         yield
 
 
+@dataclass
+class Seen:
+    """What ``forward`` did while it was traced: constants read, and whether ``torch.func`` differentiated."""
+
+    baked: list[str] = field(default_factory=list)
+    has_derivatives: bool = False
+
+
 @contextmanager
-def specialised(module: nn.Module) -> Iterator[list[str]]:
-    """While this is open, calls of ``module`` answer reads of constants; yields the list of what was read."""
+def specialised(module: nn.Module, *, derivatives: bool = False) -> Iterator[Seen]:
+    """While this is open, calls of ``module`` answer reads of constants; yields what was seen.
+
+    ``derivatives``: see :class:`.intercept.Intercept`.
+    """
     values = {
         **dict(module.named_parameters(remove_duplicate=False)),
         **dict(module.named_buffers(remove_duplicate=False)),
     }
     values = {name: value.detach() for name, value in values.items() if type(value) in (Tensor, nn.Parameter)}
-    baked: list[str] = []
-    open_modes: list[Any] = []  # torch leaves their methods without types
+    seen = Seen()
+    open_modes: list[tuple[Any, Any]] = []
 
     def enter(called: nn.Module, inputs: Any) -> None:
-        mode: Any = Specialise(values)
+        mode: Any = Specialise(values)  # torch leaves their methods without types
+        calls: Any = Intercept(derivatives)
         mode.know(called)
         mode.__enter__()
-        open_modes.append(mode)
+        calls.__enter__()
+        open_modes.append((mode, calls))
 
-    def leave(called: nn.Module, inputs: Any, outputs: Any) -> None:
+    def leave() -> None:
+        mode, calls = open_modes.pop()
+        seen.has_derivatives |= calls.has_derivatives
+        calls.__exit__(None, None, None)
+        mode.__exit__(None, None, None)
+        seen.baked = list(dict.fromkeys(mode.baked))
+
+    def left(called: nn.Module, inputs: Any, outputs: Any) -> None:
         if open_modes:
-            mode = open_modes.pop()
-            mode.__exit__(None, None, None)
-            baked[:] = list(dict.fromkeys(mode.baked))
+            leave()
 
-    hooks = [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+    hooks = [module.register_forward_pre_hook(enter), module.register_forward_hook(left)]
     try:
-        yield baked
+        yield seen
     finally:
         while open_modes:  # forward raised: its hook was not called
-            open_modes.pop().__exit__(None, None, None)
+            leave()
         for hook in hooks:
             hook.remove()

@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 from .. import strict_json
 from ..artifact import Artifact, ArtifactWriter
-from ..caches import read_cache, write_cache
 from ..errors import ArtifactError, CheckFailedError, DeviceError, TargetUnavailableError
 from ..onnx_nodes import OnnxNode, onnx_nodes
 from ..sessions.onnx_guard import check_external_data
 from ..strict_json import printable
+from ..tensorrt.caches import read_cache, write_cache
 from ..tensorrt.cuda import OUT_OF_MEMORY, open_cuda
 from ..tensorrt.engines import (
     ENGINE_FILE,
@@ -119,8 +119,7 @@ def build_artifact(
         (writer.folder / FACTS_FILE).write_bytes(facts.to_json())
         log = "\n".join(printable(text) for _, text in built.log)
         (writer.folder / LOG_FILE).write_text(log + "\n", encoding="utf-8")
-        golden = source.passport.golden or {}
-        for name in golden.values():
+        for name in source.passport.golden_files:
             (writer.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (writer.folder / name).write_bytes(source.read(name, 1 << 31))
         return writer.commit(

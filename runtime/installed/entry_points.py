@@ -16,6 +16,10 @@ from ..errors import ExtensionError
 TARGETS = "fdikp_edge.targets"
 """The group whose entries each load to a :class:`fdikp_edge.export.target.Target`."""
 
+SOURCES = "fdikp_edge.sources"
+"""The group whose entries are each named by a prefix (``PREFIX:...`` after ``--model``), and load to a
+function that takes a ``fdikp_edge.models.sources.request.Request`` and returns a ``NetworkSource``."""
+
 _Entries = tuple[importlib.metadata.EntryPoint, ...]
 
 

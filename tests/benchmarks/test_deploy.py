@@ -183,7 +183,7 @@ def test_every_row_says_how_to_ask_for_the_same_again(blend: Blend, photo: Path,
     assert list(report.command) == report.rows[0].reproduce == [
         *("fdikp-edge", "deploy", "--model", "my net.pth", "--target", "onnx", "--precision", "fp32"),
         *("--size", "32x48", "--contract", "uint8", "--photo", str(photo)),
-        *("--threads", "1", "--samples", "3", "--seconds", "0.5", "--out", "reproduced"),
+        *("--threads", "1", "--runs", "3", "--seconds", "0.5", "--out", "reproduced"),
     ]  # fmt: skip
 
 
@@ -236,7 +236,7 @@ def test_a_target_that_cannot_be_built_or_run_is_a_row_that_says_why(
     }  # fmt: skip
     assert "no_such_module is not installed" in by_target["absent"].reason
     assert "cannot run here" in by_target["elsewhere"].reason
-    assert by_target["broken"].reason.startswith("TypeError")
+    assert by_target["broken"].reason.startswith("building failed with TypeError")
     assert not report.ok
     built = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
     assert built == ["Blend-elsewhere-fp32-32x48", "Blend-onnx-fp32-32x48", "deblurred", "errors"]

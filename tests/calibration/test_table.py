@@ -177,7 +177,8 @@ _NODES = ("conv2d", "conv2d_1", "conv2d_2")
 def test_whatever_each_leaves_alone_ranges_taken_together_are_those_taken_apart(
     lowered: LoweredModel, kept: list[set[str]]
 ) -> None:
-    program, samples = lowered.lowered.program, choose(shipped_photos(), SIZE, count=2)
+    program = lowered.lowered.program
+    samples = choose(shipped_photos(), SIZE, count=2).arrays()
     assert set(_NODES) <= {node.name for node in program.graph.nodes}
     recipes = {str(number): dict.fromkeys(nodes, "kept") for number, nodes in enumerate(kept)}
     together = calibrate_program(program, samples, recipes, least_work=0)

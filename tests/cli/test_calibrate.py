@@ -169,7 +169,7 @@ def test_one_table_serves_targets_that_share_a_program_each_with_its_own_layers(
     assert set(programs) == set(names)
     assert len({entry["program_sha256"] for entry in programs.values()}) == 1
 
-    quick = ("--precision", "int8", "--threads", "1", "--samples", "3", "--seconds", "0.2", "--json")
+    quick = ("--precision", "int8", "--threads", "1", "--runs", "3", "--seconds", "0.2", "--json")
     done = cli("deploy", *asked(names), "--table", "table.json", *quick, "--out", "all")
     report = json.loads(done.stdout)
     artifacts = {row["target"]: Artifact.open(tmp_path / "all" / row["path"]) for row in report["artifacts"]}

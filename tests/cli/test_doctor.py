@@ -62,7 +62,7 @@ def test_a_bare_device_runs_artifacts(without: Any, make_artifact: Callable[...,
         ["deblur", sample_photo("chelsea"), "--artifact", artifact],
         ["inspect", artifact],
         ["verify", artifact],
-        ["bench", artifact, "--samples", 3],
+        ["bench", artifact, "--runs", 3],
     ):
         done = without(bare, *args)
         assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ COMMANDS = [
     "deblur",
     "profile",
     "bundle",
+    "lower",
     "inspect",
     "doctor",
 ]

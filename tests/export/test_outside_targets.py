@@ -67,7 +67,7 @@ def deployed(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what `deploy` made for the toy, in `out`."""
     pytest.importorskip("onnxscript", reason="building needs the export extra")
     folder = tmp_path_factory.mktemp("deployed")
-    deploy = ("deploy", *SMALL, "--target", "toy", "--samples", 3, "--seconds", 1, "--out", "out", "--json")
+    deploy = ("deploy", *SMALL, "--target", "toy", "--runs", 3, "--seconds", 1, "--out", "out", "--json")
     done = fdikp_edge(folder, toy, *deploy)
     assert done.returncode == 0, done.stderr
     return folder
@@ -118,7 +118,7 @@ def test_verify(run: Run) -> None:
 
 
 def test_bench(run: Run) -> None:
-    done = run("bench", ARTIFACT, "--samples", 3, "--seconds", 1, "--threads", 1, "--json")
+    done = run("bench", ARTIFACT, "--runs", 3, "--seconds", 1, "--threads", 1, "--json")
     assert done.returncode == 0, done.stderr
     assert "Toy Runtime" in done.stdout
 

@@ -133,10 +133,10 @@ def test_an_openvino_model_without_or_with_short_weights(tmp_path: Path) -> None
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_model_that_is_not_what_the_passport_says(make_artifact: Maker, target: str) -> None:
     honest = passport()
-    for field in ("input", "output"):
-        contract = getattr(honest, field)
+    for field in ("inputs", "outputs"):
+        (contract,) = getattr(honest, field)
         for change in ({"name": "other"}, {"shape": (1, 3, 32, 64)}, {"dtype": "uint8"}):
-            artifact = make_artifact(target=target, **{field: dataclasses.replace(contract, **change)})
+            artifact = make_artifact(target=target, **{field: (dataclasses.replace(contract, **change),)})
             with pytest.raises(ArtifactError, match=f"has the {field}"):
                 open_session(artifact)
 

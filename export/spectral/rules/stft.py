@@ -54,10 +54,9 @@ class Frame:
             values = values + 1j * im.detach().double().numpy()
         return np.pad(values, self.margin)
 
-    def runtime_window(self) -> Value:
-        """The window of an input, padded to ``n_fft``."""
-        padded = self.window.map(lambda p: pad(p, self.margin)) if isinstance(self.window, Pair) else None
-        return pad(cast("Tensor", self.window), self.margin) if padded is None else padded
+    def runtime_window(self, dtype: torch.dtype) -> Value:
+        """The window of an input, in parts of that dtype, padded to ``n_fft``."""
+        return _each(cast("Value", self.window), lambda p: pad(_cast(p, dtype), self.margin))
 
 
 @complex_rule("stft")
@@ -80,7 +79,7 @@ def _stft(context: Context, signal: Value, *given: Any, **named: Any) -> Pair | 
     else:
         frames = _each(flat, lambda p: gather_frames(context, p, 1, n_fft, frame.hop))
         rows = _constant(context, "rows", lambda: _analysis(frame, False).T, dtype)
-        spectrum = _product(torch.matmul, multiply_any(frames, frame.runtime_window()), rows)
+        spectrum = _product(torch.matmul, multiply_any(frames, frame.runtime_window(dtype)), rows)
         spectrum = spectrum.map(lambda p: p.transpose(1, 2))
     if parts(signal)[0].dim() == 1:
         spectrum = spectrum.map(lambda p: p.squeeze(0))
@@ -118,7 +117,7 @@ def _istft(context: Context, spectrum: Pair, *given: Any, **named: Any) -> Tenso
         rows = _constant(context, "rows", lambda: _synthesis(frame, False), dtype)
         turned = z.map(lambda p: p.transpose(1, 2))
         frames = _synthesise(turned, rows, lambda w, x: _product_any(torch.matmul, x, w), to_complex)
-        window = frame.runtime_window()
+        window = frame.runtime_window(dtype)
         eye = context.bank.get(f"frames_of_{n_fft}", lambda: np.eye(n_fft)[:, None, :], dtype)
 
         def place(p: Tensor) -> Tensor:
@@ -134,9 +133,9 @@ def _istft(context: Context, spectrum: Pair, *given: Any, **named: Any) -> Tenso
 
 def _read(context: Context, given: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
     declared = context.operator._schema.arguments[1:]
-    arguments = {a.name: a.default_value for a in declared}
-    arguments.update(zip((a.name for a in declared), given, strict=False))
-    return {**arguments, **named}
+    values = {a.name: a.default_value for a in declared}
+    values.update(zip((a.name for a in declared), given, strict=False))
+    return {**values, **named}
 
 
 def _frame(context: Context, read: dict[str, Any], bins: int, scale: float) -> Frame:

@@ -175,7 +175,7 @@ def test_an_artifact_of_other_images_is_nothing_to_compare_with(build: Build, lo
 
     artifact = build("onnx", "fp32")
     wider = dataclasses.replace(artifact.passport.input, shape=(1, 3, 512, 512))
-    other = dataclasses.replace(artifact, passport=dataclasses.replace(artifact.passport, input=wider))
+    other = dataclasses.replace(artifact, passport=dataclasses.replace(artifact.passport, inputs=(wider,)))
     with pytest.raises(BadInputError, match="image contract or size"):
         bisect(artifact, lowered, against=other, threads=1)
 

@@ -16,7 +16,7 @@ from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import CheckFailedError, ImageError
 from fdikp_edge.runtime.photo import Photo
 from fdikp_edge.runtime.sessions import open_session
-from torch import nn
+from torch import Tensor, nn
 
 Make = Callable[..., Artifact]
 
@@ -77,6 +77,29 @@ def test_nan_is_a_failed_check_not_a_figure(
         pytest.raises(CheckFailedError, match=r"4608 of 4608 results for coffee\.jpg are NaN"),
     ):
         verify(session, reference)
+
+
+def test_a_network_without_a_float64_reference_is_verified_and_the_verdict_says_so(
+    good: Artifact, blend: Callable[..., nn.Module]
+) -> None:
+    class Bits(nn.Module):
+        """Does what the artifact's network does, and reads the bits of its floats on the way."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.same = blend()
+
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = self.same(x.view(torch.int32).view(torch.float32))
+            return result
+
+    with open_session(good, threads=1) as session:
+        parity = verify(session, Reference(Deployable(Bits()).eval()))
+    assert parity.float64 is None
+    assert parity.within_budget
+    state, reason = parity.verdict("a remark")
+    assert state == "verified"
+    assert reason.startswith("a remark; no float64 reference")
 
 
 def test_bytes_are_compared_as_light(make_artifact: Make, blend: Callable[..., nn.Module]) -> None:

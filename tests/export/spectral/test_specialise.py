@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from fdikp_edge.export.spectral import lower
-from fdikp_edge.runtime.errors import DynamicShapeError
+from fdikp_edge.runtime.errors import DynamicShapeError, LoweringError
 from torch import Tensor, nn
 
 X = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
@@ -133,3 +133,39 @@ def test_a_constant_written_into_out_is_read() -> None:
     net = Reader(function).eval()
     assert torch.equal(lower(net, (X,)).program.module()(X), X * 10)
     assert net.scale.tolist() == [2.0, 3.0]
+
+
+def data_of_input(net: Reader, x: Tensor) -> Tensor:
+    t = torch.zeros(2)
+    t.data = x[0, :2]
+    return x * (2.0 if t.sum().item() > 0 else 5.0)
+
+
+def data_of_a_constant(net: Reader, x: Tensor) -> Tensor:
+    t = torch.zeros(2)
+    t.data = torch.ones(2)
+    return x + t.sum()
+
+
+def data_of_a_parameter(net: Reader, x: Tensor) -> Tensor:
+    net.weight.data = net.weight.data.clamp(0, 0.5)
+    return x * net.weight
+
+
+@pytest.mark.parametrize("function", [data_of_input, data_of_a_constant, data_of_a_parameter])
+def test_an_assignment_to_data_is_refused_with_its_line(function: Callable[[Reader, Tensor], Tensor]) -> None:
+    net = Reader(function).eval()
+    with pytest.raises(LoweringError, match=r"assigns to \.data at test_specialise\.py:[0-9]+ \(.*\.data = "):
+        lower(net, (X,))
+    assert torch.equal(net.weight, torch.ones(4))
+
+
+def test_writing_through_data_is_followed() -> None:
+    def function(net: Reader, x: Tensor) -> Tensor:
+        t = torch.zeros(2)
+        t.data.add_(x[0, :2])
+        return x * t.sum()
+
+    net = Reader(function).eval()
+    program = lower(net, (X,)).program.module()
+    assert torch.allclose(program(-X), net(-X), atol=1e-6)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from fdikp_edge.models import zoo
 from fdikp_edge.models.fdikp.fdikp import FDIKP, resize
-from fdikp_edge.models.fdikp.sizes import SizeRequirements
 from fdikp_edge.models.fdikp.variants import BASE, SMALL, TINY, VARIANTS, Variant, get_variant
+from fdikp_edge.models.sources.sizes import SizeRequirements
 from fdikp_edge.runtime.errors import SizeError, UnknownNameError
 from torch.utils.flop_counter import FlopCounterMode
 

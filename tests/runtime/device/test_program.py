@@ -123,7 +123,7 @@ def test_verify_passes(device: Device) -> None:
 
 
 def test_bench_passes(device: Device) -> None:
-    (row,) = answer(device("bench", "--precision", "fp32", "--samples", "20", "--json"))["artifacts"]
+    (row,) = answer(device("bench", "--precision", "fp32", "--runs", "20", "--json"))["artifacts"]
     took = row["latency_ms"]
     assert took["n"] >= 20 and took["complete"] and took["min"] <= took["p50"] <= took["p90"] <= took["p99"]
 
@@ -208,8 +208,8 @@ def test_replay_gives_power_temperatures_and_throttling(device: Device, tmp_path
         (("verify", "--artifact", "other"), "there are: half-onnx-fp32, half-onnx-int8"),
         (("profile", "--replay", "missing.log"), "missing.log"),
         (("verify", "--artifact", "half-onnx-fp32", "--precision", "int8"), "not at int8"),
-        (("bench", "--samples", "0"), "a whole number from 1"),
-        (("bench", "--samples", "some"), "a whole number from 1"),
+        (("bench", "--runs", "0"), "a whole number from 1"),
+        (("bench", "--runs", "some"), "a whole number from 1"),
         (("profile", "--soak", "nan"), "a number from 0"),
         (("destroy",), "invalid choice"),
     ],

@@ -8,6 +8,8 @@ import pytest
 import torch
 from fdikp_edge.export.spectral import LoweredProgram, lower
 from fdikp_edge.runtime.errors import LoweringError
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from spectral_networks.checks import Twin, as_tuple, assert_close
 from torch import Tensor
 
@@ -43,6 +45,39 @@ def test_a_neural_operator_computes_its_modes_alone(strategy: str) -> None:
         assert longest == 20
         held = {tuple(v.shape) for k, v in result.program.state_dict.items() if k.startswith("spectral.")}
         assert held == {(20, 5), (8, 16), (16, 8), (5, 20)}, "no matrix has a row that nothing reads"
+
+
+def test_pruning_can_be_turned_off() -> None:
+    twin = Twin(neural_operator).eval()
+    lowered_twin = lower(twin, (X,), pruned=False)
+    assert shapes(lowered_twin) == [((16, 20), (16, 11)), ((16, 11), (16, 20))]
+
+
+@settings(max_examples=25, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(st.data())
+def test_any_modes_of_any_size(data: st.DataObject) -> None:
+    """Corners of random spectra, forward and back, odd lengths and norms; the truth is torch in float64."""
+    height, width = data.draw(st.integers(4, 40)), data.draw(st.integers(4, 40))
+    half = width // 2 + 1
+    low, high = data.draw(st.integers(1, height // 2)), data.draw(st.integers(0, height // 2))
+    columns = data.draw(st.integers(1, half))
+    norm = data.draw(st.sampled_from(["backward", "ortho", "forward"]))
+    strategy = data.draw(st.sampled_from(["separable", "joined"]))
+
+    def operator(x: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft2(x, norm=norm)
+        out = torch.zeros_like(spectrum)
+        out[..., :low, :columns] = spectrum[..., :low, :columns] * (1 - 2j)
+        if high:
+            out[..., -high:, :columns] = spectrum[..., -high:, :columns] * 3
+        return torch.fft.irfft2(out, s=x.shape[-2:], norm=norm)
+
+    x = torch.randn(2, height, width, generator=torch.Generator().manual_seed(height), dtype=torch.float64)
+    twin = Twin(operator).eval()
+    lowered_twin = lower(twin, (x,), plan={"*": strategy})
+    assert_close([value.detach() for value in as_tuple(lowered_twin.program.module()(x))], twin(x), 1e-12)
+    rows = low + high
+    assert shapes(lowered_twin) == [((height, width), (rows, columns)), ((rows, columns), (height, width))]
 
 
 def test_bins_in_the_middle() -> None:

@@ -26,7 +26,11 @@ gc.set_threshold(20_000, 10, 10)
 #: With several workers a long file that begins last keeps one of them busy alone: these begin first.
 _LONG = (
     "test_readme.py",
+    "test_gate_page.py",
     "export/test_fdikp_programs.py",
+    "export/spectral/test_networks.py",
+    "export/test_outside_targets.py",
+    "cli/test_calibrate.py",
     "export/coreml/test_build.py",
     "export/test_precision.py",
     "export/onnx/test_build.py",

@@ -38,8 +38,8 @@ def converted(precision: str) -> tuple[openvino.Model, nn.Module, Tensor]:
 
 def test_maps_in_float32_are_rewritten_and_equal() -> None:
     model, network, x = converted("fp32")
-    found = Counter(node.get_type_name() for node in model.get_ops())
-    assert (found["Tanh"], found["Sigmoid"]) == (1, 2)  # the vector stays
+    census = Counter(node.get_type_name() for node in model.get_ops())
+    assert (census["Tanh"], census["Sigmoid"]) == (1, 2)  # the vector stays
     options = {"INFERENCE_PRECISION_HINT": "f32"}
     got = openvino.Core().compile_model(model, "CPU", options)([x.numpy()])[0]
     want = network.double()(x.double()).detach().numpy()
@@ -56,5 +56,5 @@ def test_the_factor_is_in_the_weights_of_the_layer_before() -> None:
 
 def test_float16_stays_as_it_is() -> None:
     model, _, _ = converted("fp16")
-    found = Counter(node.get_type_name() for node in model.get_ops())
-    assert (found["Tanh"], found["Sigmoid"]) == (3, 0)
+    census = Counter(node.get_type_name() for node in model.get_ops())
+    assert (census["Tanh"], census["Sigmoid"]) == (3, 0)

@@ -157,10 +157,10 @@ def test_one_table_serves_targets_that_share_a_program_each_with_its_own_layers(
 ) -> None:
     for module in ("openvino", "coremltools"):
         pytest.importorskip(module)
-    from fdikp_edge.export import lowered
+    from fdikp_edge.models import sources
 
     # A network that every target lowers to the same program, which no variant of the zoo is.
-    monkeypatch.setattr(lowered, "load_model", lambda *_, **__: SpectralNet().eval())
+    monkeypatch.setattr("fdikp_edge.cli.options.source_of", lambda *_: sources.of(SpectralNet().eval()))
     names = ("onnx", "openvino", "coreml")
     photos(tmp_path / "mine", 2)
     done = cli("calibrate", "mine", "--tiles", "2", "--json", *asked(names))

@@ -79,8 +79,8 @@ class OnnxProgram:
             TargetUnavailableError: always.
         """
         raise TargetUnavailableError(
-            "this target is built from a PyTorch network, and an ONNX file holds none; give the network "
-            "itself, or build for a target that reads ONNX"
+            "this needs a PyTorch program, and an ONNX file holds none; give the network that it was exported "
+            "from, or choose a target that reads ONNX"
         )
 
     @cached_property

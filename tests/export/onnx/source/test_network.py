@@ -76,7 +76,7 @@ def test_the_model_says_what_the_file_is(model: LoweredModel) -> None:
     assert weights <= facts["parameters"] < weights + 20, "and a few constants of the exporter"
     assert AS_PICTURE.format(name="image") in facts["notes"]
     audit = model.lowered.audit
-    assert [row.multiply_adds for row in audit.rows][0] == 16 * 24 * 40 * 21 * 2
+    assert audit.rows[0].multiply_adds == 16 * 24 * 40 * 21 * 2
     assert audit.self_check is not None and 0 < audit.self_check < 1e-4
     assert model.for_profile("openvino").lowered.key[1] == "openvino"
 
@@ -109,7 +109,7 @@ def open_file(path: Path) -> Path:
 
 def test_names_and_sizes_of_the_file(tmp_path: Path) -> None:
     path = open_file(tmp_path / "net.onnx")
-    with pytest.raises(SourceError, match="open sizes.*--input x_0=1x8x1"):
+    with pytest.raises(SourceError, match=r"open sizes.*--input x_0=1x8x1"):
         onnx_network(path)
     source = onnx_network(path, inputs=[TensorSpec("x_0", (3, 8, 1))])
     model = lower_model(source, profile="onnx")

@@ -55,6 +55,6 @@ def in_turn(samples: Samples, radii: Sequence[float] = RADII) -> Samples:
         tiles.append(tile)
     warnings = samples.warnings
     if left_out := radii[len(tiles) :]:
-        said = ", ".join(f"{radius:g}" for radius in left_out)
-        warnings += (f"{len(tiles)} tiles for {len(radii)} radii: radius {said} pixels is not used",)
+        unused = ", ".join(f"{radius:g}" for radius in left_out)
+        warnings += (f"{len(tiles)} tiles for {len(radii)} radii: radius {unused} pixels is not used",)
     return dataclasses.replace(samples, tiles=tuple(tiles), warnings=warnings)

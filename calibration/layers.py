@@ -60,7 +60,7 @@ def find_layers(
         least_work: layers of fewer multiply-adds stay in floats too.
     """
     stored = stored_tensors(program)
-    found = []
+    layers = []
     for node in program.graph.nodes:
         if node.op != "call_function" or str(node.target) not in (CONVOLUTION, LINEAR):
             continue
@@ -75,8 +75,8 @@ def find_layers(
         else:
             reason = ""
         weights_only = reason == NO_FASTER
-        found.append(Layer(node.name, module_of(node), source.name, weight.name, macs, reason, weights_only))
-    return found
+        layers.append(Layer(node.name, module_of(node), source.name, weight.name, macs, reason, weights_only))
+    return layers
 
 
 def stored_tensors(program: ExportedProgram) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from ..runtime.errors import BadInputError
 
 if TYPE_CHECKING:
     from ..models.sources import NetworkSource
+    from ..models.sources.request import Request
 
 
 def source_of(
@@ -31,7 +32,13 @@ def source_of(
     """
     from ..models.sources.declared import parse_input
     from ..models.sources.find import find
+    from ..models.sources.onnx_file import is_onnx
+    from ..models.sources.request import Request
 
+    if is_onnx(model):
+        inputs = tuple(parse_input(text) for text in input)
+        request = Request(model, parse_arguments(model_arg), weights, inputs, seed)
+        return _onnx_source(request, samples, metric)
     return find(
         model,
         arguments=parse_arguments(model_arg),
@@ -41,6 +48,16 @@ def source_of(
         seed=seed,
         metric=metric,
     )
+
+
+def _onnx_source(request: Request, samples: Path | None, metric: str | None) -> NetworkSource:
+    """Return an ONNX file as a source; options that mean nothing for it are refused."""
+    from ..export.onnx.source.network import onnx_network
+    from ..models.sources.find import with_extras
+
+    inside = "an ONNX file holds the whole network"
+    request.refuse(arguments=inside, weights=inside, seed=inside)
+    return with_extras(onnx_network(request.spec, inputs=request.inputs), samples, metric)
 
 
 def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:

@@ -67,9 +67,9 @@ def test_results_are_sane_and_lowered(file: Path) -> None:
         assert result.min() > first.min() - reach / 2 and result.max() < first.max() + reach / 2
         assert result.std() > first.std() / 2, "the result has lost what went in"
     lowered = lower(source.load(), tuple(tensors(source, samples[-1])))
-    found: Tensor = lowered.program.module()(*tensors(source, samples[0]))
+    result_: Tensor = lowered.program.module()(*tensors(source, samples[0]))
     expected = answer(source, samples[0])
-    assert np.abs(found.detach().numpy() - expected).max() < 2e-5 * np.abs(expected).max()
+    assert np.abs(result_.detach().numpy() - expected).max() < 2e-5 * np.abs(expected).max()
 
 
 def mse(a: Any, b: Any) -> float:

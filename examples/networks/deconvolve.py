@@ -66,16 +66,16 @@ def disc(radius: float) -> np.ndarray:
 def samples(specs: Sequence[TensorSpec]) -> list[Sample]:
     """Return pieces of photos, blurred by discs of 1 to 6.5 pixels, and the discs."""
     blurred, kernel = specs
-    found = []
+    drawn = []
     for n, sharp in enumerate(photo_crops(blurred, 12)):
         radius = 1 + 0.5 * n
         taps = torch.from_numpy(disc(radius))
         around = nn.functional.pad(torch.from_numpy(sharp), (TAPS // 2,) * 4, mode="circular")
         seen = nn.functional.conv2d(around, taps.expand(3, 1, TAPS, TAPS), groups=3)
-        found.append(
+        drawn.append(
             Sample(f"photo {n}, radius {radius}", {blurred.name: seen.numpy(), kernel.name: taps.numpy()})
         )
-    return found
+    return drawn
 
 
 def make() -> Deconvolver:

@@ -54,16 +54,16 @@ def samples(specs: Sequence[TensorSpec]) -> list[Sample]:
     (sound,) = specs
     generator = np.random.default_rng(0)
     time = np.arange(SAMPLES) / RATE
-    found = []
+    drawn = []
     for n in range(16):
         pitch = generator.uniform(90, 300)
         tones = sum(math.sin(k) * np.sin(2 * np.pi * k * pitch * time) / k for k in range(1, 8))
         swell = np.sin(np.pi * time * generator.uniform(1, 4)) ** 2
         noisy = 0.4 * tones * swell + 0.02 * (n % 4) * generator.standard_normal(SAMPLES)
-        found.append(
+        drawn.append(
             Sample(f"tone of {pitch:.0f} Hz", {sound.name: noisy.clip(-1, 1).astype(np.float32)[None]})
         )
-    return found
+    return drawn
 
 
 def measure(reference: np.ndarray, result: np.ndarray) -> Mapping[str, float]:

@@ -66,13 +66,13 @@ def samples(specs: Sequence[TensorSpec]) -> list[Sample]:
     generator = np.random.default_rng(0)
     frequency = np.hypot(np.fft.fftfreq(POINTS)[:, None], np.fft.rfftfreq(POINTS)[None, :]) * POINTS
     weight = 1 / (1 + frequency) ** 3
-    found = []
+    drawn = []
     for n in range(16):
         noise = np.fft.rfft2(generator.standard_normal((POINTS, POINTS)))
         smooth = np.fft.irfft2(noise * weight, s=(POINTS, POINTS))
         array = (smooth / smooth.std()).clip(-4, 4).astype(np.float32)[None, None]
-        found.append(Sample(f"random field {n}", {field.name: array}))
-    return found
+        drawn.append(Sample(f"random field {n}", {field.name: array}))
+    return drawn
 
 
 def make() -> FieldOperator:

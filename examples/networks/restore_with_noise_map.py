@@ -50,15 +50,15 @@ def samples(specs: Sequence[TensorSpec]) -> list[Sample]:
     """Return pieces of photos with noise, and its strength at each pixel."""
     picture, noise = specs
     generator = np.random.default_rng(0)
-    found = []
+    drawn = []
     for n, clean in enumerate(photo_crops(picture, 12)):
         strength = np.broadcast_to(
             np.linspace(0, STRONGEST * (n + 1) / 12, clean.shape[-1], dtype=np.float32), clean[:, :1].shape
         )
         noisy = clean + strength * generator.standard_normal(clean.shape).astype(np.float32)
         arrays = {picture.name: noisy.clip(0, 1), noise.name: np.ascontiguousarray(strength)}
-        found.append(Sample(f"photo {n} with noise", arrays))
-    return found
+        drawn.append(Sample(f"photo {n} with noise", arrays))
+    return drawn
 
 
 def make() -> Restorer:

@@ -2,11 +2,20 @@
 
 The precision is in the file, not in a flag: a strongly typed TensorRT network, ONNX Runtime and OpenVINO read
 the same casts. Ports keep their types.
+
+The ONNX standard types the operands of each operator by variables: operands of one variable must agree, and a
+variable may exclude float16 (the scales of ``Resize``, all of ``IsInf``). The casts follow from these
+declarations, so no operator is named here except those whose attributes name a type.
+
+An operator that compares floats (``Greater``, ``Equal``) reads float32 always: a threshold rounded to float16
+can change the result of a comparison from one side to the other, while a cast to float32 is exact.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +26,44 @@ if TYPE_CHECKING:
     import onnx
 
 FLOAT, HALF = 1, 10
-# Inputs that the standard types as float32 whatever the data: Resize's region and factors.
-_FIXED = {"Resize": (1, 2)}
+
+
+@dataclass(frozen=True)
+class _Operand:
+    """An input or output of an operator: its type variable, and whether this admits float16."""
+
+    variable: str
+    half: bool
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """The operands of an operator; the last input and output may repeat."""
+
+    inputs: tuple[_Operand, ...]
+    outputs: tuple[_Operand, ...]
+
+    def input(self, place: int) -> _Operand:
+        """The declaration of an input."""
+        return self.inputs[min(place, len(self.inputs) - 1)]
+
+    def makes_half(self, place: int) -> bool:
+        """Whether an output is float16 if the inputs are: its type may be float16, and follows theirs."""
+        output = self.outputs[min(place, len(self.outputs) - 1)]
+        return output.half and any(operand.variable == output.variable for operand in self.inputs)
+
+
+@functools.cache
+def _signature(operator: str, version: int) -> _Signature:
+    from onnx import defs
+
+    schema = defs.get_schema(operator, version, "")
+    allowed = {entry.type_param_str: entry.allowed_type_strs for entry in schema.type_constraints}
+
+    def read(operand: Any) -> _Operand:
+        return _Operand(operand.type_str, "tensor(float16)" in allowed.get(operand.type_str, ()))
+
+    return _Signature(tuple(map(read, schema.inputs)), tuple(map(read, schema.outputs)))
 
 
 def narrow(model: onnx.ModelProto, float32_layers: Collection[str]) -> dict[str, int]:
@@ -45,26 +90,25 @@ class _Caster:
         inferred = onnx.shape_inference.infer_shapes(model)
         values = [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
         self.kinds = {value.name: value.type.tensor_type.elem_type for value in values}
+        self.version = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
         self.home: dict[str, int] = {value.name: FLOAT for value in self.graph.input}
-        self.made: dict[tuple[str, int], str] = {}
+        self.converted: dict[tuple[str, int], str] = {}
         self.nodes: list[Any] = []
-        self.fixed: set[str] = set()
 
     def run(self) -> dict[str, int]:
         nodes, counts = list(self.graph.node), {"float16": 0, "float32": 0, "casts": 0}
         for node in nodes:
-            floats = [name for name in node.output if self.kinds.get(name) == FLOAT]
-            # Runtimes that have a transform of their own have it in float32, and not all of them in float16.
-            transform = node.op_type == "DFT" or node.domain not in ("", "ai.onnx")
-            kind = FLOAT if transform or source_node(node) in self.float32_layers else HALF
+            floats = [place for place, name in enumerate(node.output) if self.kinds.get(name) == FLOAT]
+            kind = self._kind(node, bool(floats))
+            homes = {node.output[place]: self._result(node, place, kind) for place in floats}
             if floats:
-                counts["float32" if kind == FLOAT else "float16"] += 1
-                self._inputs(node, kind)
+                counts["float16" if HALF in homes.values() else "float32"] += 1
+            self._inputs(node, kind)
             if node.op_type == "Cast" and kind == HALF:
                 for attribute in node.attribute:
                     if attribute.name == "to" and attribute.i == FLOAT:
                         attribute.i = HALF
-            self.home |= dict.fromkeys(floats, kind)
+            self.home |= homes
             self.nodes.append(node)
         before = len(nodes)
         for output in self.graph.output:
@@ -79,33 +123,57 @@ class _Caster:
         self.graph.initializer.extend(kept)
         return counts
 
-    def _inputs(self, node: Any, kind: int) -> None:
+    def _kind(self, node: Any, makes_floats: bool) -> int | None:
+        """The type that the floats of a node have, where its operands admit both; ``None``: either."""
+        # Runtimes that have a transform of their own have it in float32, and not all of them in float16.
+        if node.op_type == "DFT" or not _is_standard(node):
+            return FLOAT
+        if makes_floats:
+            return FLOAT if source_node(node) in self.float32_layers else HALF
+        compared = sum(self._is_float(name) for name in node.input)
+        return FLOAT if compared > 1 else None
+
+    def _result(self, node: Any, place: int, kind: int | None) -> int:
+        """The type of a float output of a node whose kind is ``kind``."""
+        if kind != HALF or node.op_type == "Cast":
+            return kind or FLOAT
+        return HALF if _signature(node.op_type, self.version).makes_half(place) else FLOAT
+
+    def _inputs(self, node: Any, kind: int | None) -> None:
         for place, name in enumerate(node.input):
-            if place in _FIXED.get(node.op_type, ()):
-                self.fixed.add(name)
-            elif name in self.constants:
-                if self.constants[name].data_type == FLOAT and kind == HALF:
+            if not self._is_float(name):
+                continue
+            admits = not _is_standard(node) or _signature(node.op_type, self.version).input(place).half
+            wanted = kind if admits else FLOAT
+            if name in self.constants:
+                if wanted == HALF:
                     node.input[place] = self._constant(name)
-            elif self.kinds.get(name) == FLOAT and self.home.get(name, FLOAT) != kind:
-                node.input[place] = self._cast(name, kind)
+            elif wanted not in (None, self.home.get(name, FLOAT)):
+                node.input[place] = self._cast(name, wanted)
+
+    def _is_float(self, name: str) -> bool:
+        """Whether a value was float32 in the model as it was given."""
+        if name in self.constants:
+            return bool(self.constants[name].data_type == FLOAT)
+        return self.kinds.get(name) == FLOAT
 
     def _constant(self, name: str) -> str:
         from onnx import numpy_helper
 
-        if (name, HALF) not in self.made:
-            self.made[name, HALF] = f"{name}_half"
+        if (name, HALF) not in self.converted:
+            self.converted[name, HALF] = f"{name}_half"
             value = numpy_helper.to_array(self.constants[name]).astype(np.float16)
             self.graph.initializer.append(numpy_helper.from_array(value, f"{name}_half"))
-        return self.made[name, HALF]
+        return self.converted[name, HALF]
 
     def _cast(self, name: str, kind: int) -> str:
         from onnx import helper
 
-        if (name, kind) not in self.made:
-            made = f"{name}_{'half' if kind == HALF else 'wide'}"
-            self.nodes.append(helper.make_node("Cast", [name], [made], name=f"{made}_cast", to=kind))
-            self.made[name, kind] = made
-        return self.made[name, kind]
+        if (name, kind) not in self.converted:
+            cast = f"{name}_{'half' if kind == HALF else 'wide'}"
+            self.nodes.append(helper.make_node("Cast", [name], [cast], name=f"{cast}_cast", to=kind))
+            self.converted[name, kind] = cast
+        return self.converted[name, kind]
 
     def _restore_output(self, name: str) -> None:
         """Give the last value another name, and cast it to what the port is called."""
@@ -113,6 +181,10 @@ class _Caster:
 
         inner = f"{name}_half"
         for node in self.nodes:
-            node.output[:] = [inner if made == name else made for made in node.output]
+            node.output[:] = [inner if output == name else output for output in node.output]
             node.input[:] = [inner if read == name else read for read in node.input]
         self.nodes.append(helper.make_node("Cast", [inner], [name], name=f"{inner}_cast", to=FLOAT))
+
+
+def _is_standard(node: Any) -> bool:
+    return node.domain in ("", "ai.onnx")

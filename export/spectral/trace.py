@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -13,13 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
+from torch.export._trace import _export as export_below
 from torch.utils import _pytree as pytree
 
 from ...runtime.errors import BadInputError, DynamicShapeError, FdikpEdgeError, LoweringError
 from .graph import where
-from .specialise import specialised, users_frame
+from .intercept import DerivativeError, users_frame
+from .specialise import specialised
 
 _DATA_DEPENDENT = ("DataDependent", "GuardOn", "UserError", "data-dependent", "dynamic", "unbacked")
+_UNKNOWN_TYPE = re.compile(r"Found <class '(?:.*\.)?([^.']+)'> in output, which is not a known type")
 _WAY_OUT = (
     "Edge runtimes take a fixed graph: compute the value from buffers or parameters, which are constants "
     "here, pass it to __init__, or use torch.where"
@@ -45,27 +50,63 @@ def trace(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[ExportedProgra
     """
     check_inputs(inputs)
     try:
-        with torch.no_grad(), specialised(module) as baked, _quiet_on_error():
-            exported = torch.export.export(module, inputs, strict=False)
+        functional, baked = _export(module, inputs, whole=True)
+    except DerivativeError:
+        functional, baked = _export(module, inputs, whole=False)
+    _check_static(functional.graph_module)
+    return functional, baked
+
+
+def _export(
+    module: nn.Module, inputs: tuple[Tensor, ...], *, whole: bool
+) -> tuple[ExportedProgram, tuple[str, ...]]:
+    """The functional graph and the constants read.
+
+    ``whole``: every operator stays one node, those of ``torch.fft`` included. Otherwise they are taken apart
+    first, which the derivatives of ``torch.func`` need.
+
+    Raises:
+        DerivativeError: such a derivative, while operators are to stay whole.
+        LoweringError: anything else that prevents the trace.
+    """
+    try:
+        with torch.no_grad(), specialised(module, derivatives=not whole) as seen, _quiet_on_error():
+            if whole:
+                exported = torch.export.export(module, inputs, strict=False)
+            else:  # no public function traces below torch.func
+                exported = export_below(module, inputs, strict=False, pre_dispatch=False)
             _drop_reads(exported.graph_module)
             # With an empty table: functional form, and every operator, fft included, stays whole.
             functional: ExportedProgram = exported.run_decompositions({})
     except FdikpEdgeError:
         raise
     except Exception as error:
+        if seen.has_derivatives:
+            raise DerivativeError from None
         raise _typed(error, type(module).__name__) from error
-    _check_static(functional.graph_module)
-    return functional, tuple(baked)
+    return functional, tuple(seen.baked)
 
 
 @contextlib.contextmanager
 def _quiet_on_error() -> Iterator[None]:
     """Pass on what is printed while tracing, but not the dump of a graph that torch prints when it fails."""
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), quiet_fake_tensors():
         yield
     sys.stdout.write(out.getvalue())
     sys.stderr.write(err.getvalue())
+
+
+@contextlib.contextmanager
+def quiet_fake_tensors() -> Iterator[None]:
+    """Keep torch from logging the traceback of each operator that does not take the shapes it is given."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _drop_reads(graph_module: fx.GraphModule) -> None:
@@ -87,6 +128,11 @@ def _typed(error: Exception, name: str) -> LoweringError:
         return DynamicShapeError(
             f"torch.export cannot trace {name}{at}: a shape or a branch depends on the inputs: "
             f"{first[:160]} ({kind}). {_WAY_OUT}"
+        )
+    if unknown := _UNKNOWN_TYPE.search(first):
+        return LoweringError(
+            f"{name} returns a {unknown[1]}, which torch.export cannot take apart: return tensors, or "
+            "tuples, lists, dictionaries or named tuples of them, or call torch.export.register_dataclass"
         )
     return LoweringError(f"torch.export cannot trace {name}{at}: {first[:300]} ({kind})")
 

@@ -6,7 +6,8 @@
 >>> source = find("net.py:Denoiser")                      # what a user types after --model
 """
 
-from .base import NetworkSource, Sample, TensorSpec
+from ...runtime.inputs import Sample
+from .base import NetworkSource, TensorSpec
 from .crops import photo_crops
 from .generic import of
 from .sizes import SizeRequirements

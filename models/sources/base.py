@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...runtime.errors import SizeError, SourceError
+from ...runtime.inputs import Sample
 from ...runtime.photo import Array
 from .sizes import SizeRequirements
 
@@ -117,14 +118,6 @@ class TensorSpec:
         return None
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One set of inputs: a name for messages, and an array for each input, without batch axis added."""
-
-    name: str
-    arrays: Mapping[str, Array]
-
-
 Samples = Callable[[Sequence[TensorSpec]], Sequence[Sample]]
 """Returns samples for inputs whose sides are all filled in; see :meth:`TensorSpec.at`."""
 Metric = Callable[[Array, Array], Mapping[str, float]]
@@ -191,6 +184,18 @@ class NetworkSource:
             problem = f"scale {self.scale}: expected 1 or more"
         if problem:
             raise SourceError(f"network {self.name!r}: {problem}")
+
+    @property
+    def takes_photos(self) -> bool:
+        """Whether its only input is a picture in colours, so that any photo shows what it does."""
+        return len(self.inputs) == 1 and bool(self.inputs[0].color)
+
+    def extent(self, size: tuple[int, int] | None) -> tuple[int, ...]:
+        """Return height and width of the first input if that is a picture, else its whole shape; raises as
+        :meth:`at` does."""
+        first = self.at(size)[0].stored()
+        sides = tuple(side for side in first.shape if side is not None)
+        return sides[-2:] if first.is_picture else sides
 
     def at(self, size: tuple[int, int] | None) -> tuple[TensorSpec, ...]:
         """Return the inputs with height and width filled in.

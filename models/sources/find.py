@@ -89,7 +89,11 @@ def find(
         ExtensionError: an installed package adds the prefix and cannot be used.
     """
     request = Request(spec, dict(arguments or {}), weights, tuple(inputs), seed)
-    source = _resolver(spec)(request)
+    return with_extras(_resolver(spec)(request), samples, metric)
+
+
+def with_extras(source: NetworkSource, samples: Path | None, metric: str | Metric | None) -> NetworkSource:
+    """Return a source with the user's own samples and measure; arguments as :func:`find` takes them."""
     if samples is not None:
         from .samples import read_samples
 

@@ -17,16 +17,17 @@ import numpy as np
 
 from ...runtime.errors import SourceError
 from ...runtime.images import FORMATS, read_photo
+from ...runtime.inputs import Sample
 from ...runtime.photo import Array
 from ...runtime.pixels import middle
-from .base import Sample, Samples, TensorSpec
+from .base import Samples, TensorSpec
 from .crops import as_planes
 from .users_code import users_code
 
 MAX_SAMPLES = 1000
 MAX_HEADER_BYTES = 10_000
 MAX_SAMPLE_BYTES = 2**31
-_ARRAYS = (".npz", ".npy")
+ARRAYS = (".npz", ".npy")
 
 
 def read_samples(folder: Path, specs: Sequence[TensorSpec]) -> list[Sample]:
@@ -52,12 +53,12 @@ def read_samples(folder: Path, specs: Sequence[TensorSpec]) -> list[Sample]:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise SourceError(f"--samples {folder}: cannot be read ({error.strerror or error})") from error
-    files = [path for path in entries if path.suffix.lower() in (*_ARRAYS, *FORMATS)]
+    files = [path for path in entries if path.suffix.lower() in (*ARRAYS, *FORMATS)]
     if not files:
         raise SourceError(f"--samples {folder}: holds no .npz, .npy or photo")
     if len(files) > MAX_SAMPLES:
         raise SourceError(f"--samples {folder}: holds {len(files)} samples; at most {MAX_SAMPLES} are read")
-    return [Sample(path.name, _read(path, specs)) for path in files]
+    return [Sample(path.name, read_sample(path, specs)) for path in files]
 
 
 def checked(samples: Samples, name: str) -> Samples:
@@ -69,10 +70,10 @@ def checked(samples: Samples, name: str) -> Samples:
 
     def read(specs: Sequence[TensorSpec]) -> list[Sample]:
         with users_code(f"samples of {name}"):
-            found: object = samples(specs)
-        if not isinstance(found, Sequence) or not 1 <= len(found) <= MAX_SAMPLES:
-            raise SourceError(f"samples of {name}: expected 1 to {MAX_SAMPLES} samples, got {found!r:.80}")
-        return [_checked(sample, specs, name) for sample in found]
+            returned: object = samples(specs)
+        if not isinstance(returned, Sequence) or not 1 <= len(returned) <= MAX_SAMPLES:
+            raise SourceError(f"samples of {name}: expected 1 to {MAX_SAMPLES} samples, got {returned!r:.80}")
+        return [_checked(sample, specs, name) for sample in returned]
 
     return read
 
@@ -88,7 +89,9 @@ def _checked(sample: object, specs: Sequence[TensorSpec], name: str) -> Sample:
     return Sample(str(sample.name), arrays)
 
 
-def _read(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
+def read_sample(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
+    """Return the arrays of one file by the names of the inputs; arguments and errors as
+    :func:`read_samples`."""
     if not path.is_file():
         raise SourceError(f"{path}: not a regular file")
     suffix = path.suffix.lower()

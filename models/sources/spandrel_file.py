@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from ...runtime.errors import SourceError
+from ...runtime.inputs import Sample
 from ...runtime.photo import Array
 from ..checkpoint import Checkpoint, read_tensors
-from .base import NetworkSource, Sample, TensorSpec
+from .base import NetworkSource, TensorSpec
 from .crops import photo_crops
 from .generic import in_float32, with_inputs
 from .request import Request

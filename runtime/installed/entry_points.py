@@ -65,5 +65,5 @@ def _entries(group: str, path: tuple[str, ...]) -> _Entries:
 
 
 def _distribution(entry: importlib.metadata.EntryPoint) -> str:
-    found = entry.dist
-    return "an unnamed distribution" if found is None else f"{found.name} {found.version}"
+    owner = entry.dist
+    return "an unnamed distribution" if owner is None else f"{owner.name} {owner.version}"

@@ -29,12 +29,12 @@ class Blend(nn.Module):
         pattern = torch.linspace(1, 0, 17)[None, :] * torch.linspace(1, 0.5, 16)[:, None]
         self.register_buffer("low", pattern)
 
-    def forward(self, x: Tensor) -> Tensor:
-        spectrum = torch.fft.rfft2(x, norm="ortho")
+    def forward(self, image: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft2(image, norm="ortho")
         rows, columns = spectrum.shape[-2:]
         low = nn.functional.interpolate(self.low[None, None], (rows, columns), mode="bilinear")
-        smooth = torch.fft.irfft2(spectrum * low, s=x.shape[-2:], norm="ortho")
-        return self.gain * (x + 0.2 * smooth) + self.bias
+        smooth = torch.fft.irfft2(spectrum * low, s=image.shape[-2:], norm="ortho")
+        return self.gain * (image + 0.2 * smooth) + self.bias
 
 
 Make = Callable[..., Artifact]
@@ -49,12 +49,12 @@ def blend() -> type[Blend]:
 def make_artifact(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Return a function from a module (and a contract) to its artifact for ONNX Runtime."""
     folder = tmp_path_factory.mktemp("artifacts")
-    made: list[Path] = []
+    folders: list[Path] = []
 
     def make(model: nn.Module, contract: str = "float_nchw", size: tuple[int, int] = SIZE) -> Artifact:
-        made.append(folder / str(len(made)))
+        folders.append(folder / str(len(folders)))
         lowered = lower_model(model, size, contract=contract)
-        return build_artifact(lowered, "onnx", "fp32", made[-1])
+        return build_artifact(lowered, "onnx", "fp32", folders[-1])
 
     return make
 

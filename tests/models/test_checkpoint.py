@@ -41,11 +41,11 @@ def refused(path: Path, match: str) -> None:
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     write_checkpoint(path, TENSORS, {"b": "2", "a": "é"})
-    found = read_checkpoint(path)
-    assert found.metadata == {"a": "é", "b": "2"}
-    assert found.tensors.keys() == TENSORS.keys()
+    again = read_checkpoint(path)
+    assert again.metadata == {"a": "é", "b": "2"}
+    assert again.tensors.keys() == TENSORS.keys()
     assert all(
-        torch.equal(found.tensors[k], v) and found.tensors[k].dtype == v.dtype for k, v in TENSORS.items()
+        torch.equal(again.tensors[k], v) and again.tensors[k].dtype == v.dtype for k, v in TENSORS.items()
     )
     assert names(tmp_path) == ["w.safetensors"]
 
@@ -184,9 +184,9 @@ def test_what_is_not_a_regular_file_is_refused(tmp_path: Path) -> None:
 def test_pth_files_of_tensors_are_read(wrap: object, tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     path.write_bytes(_as_pth(wrap(TENSORS)))  # type: ignore[operator]
-    found = read_checkpoint(path).tensors
-    assert found.keys() == TENSORS.keys()
-    assert all(torch.equal(found[k], v) for k, v in TENSORS.items())
+    tensors = read_checkpoint(path).tensors
+    assert tensors.keys() == TENSORS.keys()
+    assert all(torch.equal(tensors[k], v) for k, v in TENSORS.items())
 
 
 class Evil:

@@ -32,13 +32,13 @@ def identifier(value: Any) -> str:
 
 def integers(values: Any) -> list[int]:
     """Return whole numbers, given as the format writes sizes."""
-    found = []
+    whole = []
     for value in values:
         number = value.get("as_int") if isinstance(value, Mapping) else value
         if type(number) is not int or abs(number) >= 2**62:
             raise ValueError("it has dynamic shapes; export it again without dynamic_shapes")
-        found.append(number)
-    return found
+        whole.append(number)
+    return whole
 
 
 def dtype_of(code: Any) -> torch.dtype:
@@ -52,21 +52,21 @@ def mapping_at(record: Any, key: str) -> dict[str, Any]:
     """Return a field that is an object."""
     if not isinstance(record, Mapping) or not isinstance(record.get(key), dict):
         raise ValueError(f"it has no table {key!r}")
-    found: dict[str, Any] = record[key]
-    return found
+    mapping: dict[str, Any] = record[key]
+    return mapping
 
 
 def list_at(record: Any, key: str) -> list[Any]:
     """Return a field that is a list."""
     if not isinstance(record, Mapping) or not isinstance(record.get(key), list):
         raise ValueError(f"it has no list {key!r}")
-    found: list[Any] = record[key]
-    return found
+    items: list[Any] = record[key]
+    return items
 
 
 def text_at(record: Any, key: str) -> str:
     """Return a field that is text."""
     if not isinstance(record, Mapping) or not isinstance(record.get(key), str):
         raise ValueError(f"it has no text {key!r}")
-    found: str = record[key]
-    return found
+    text: str = record[key]
+    return text

@@ -161,8 +161,8 @@ class _Reader:
         if kind in ("as_int", "as_ints", "as_bool", "as_bools", "as_float", "as_floats", "as_int_lists"):
             return value
         if kind in ("as_sym_int", "as_sym_ints"):
-            found = integers(value if isinstance(value, list) else [value])
-            return found if isinstance(value, list) else found[0]
+            whole = integers(value if isinstance(value, list) else [value])
+            return whole if isinstance(value, list) else whole[0]
         if kind == "as_string" and name in _TEXT_ARGUMENTS:
             return value
         if kind == "as_scalar_type":

@@ -23,9 +23,9 @@ def test_fdikp_by_name_and_by_file(tmp_path: Path) -> None:
     source = find("tiny", seed=4)
     path = tmp_path / "mine.safetensors"
     zoo.save(source.load(), path)  # type: ignore[arg-type]
-    for found in (find(str(path)), find("tiny", weights=path)):
-        assert found.name == "tiny" and found.trained is False and "seed 4" in found.note
-        assert zoo.weights_sha256(found.load()) == zoo.weights_sha256(source.load())
+    for source_ in (find(str(path)), find("tiny", weights=path)):
+        assert source_.name == "tiny" and source_.trained is False and "seed 4" in source_.note
+        assert zoo.weights_sha256(source_.load()) == zoo.weights_sha256(source.load())
     assert find(str(path)).spec == str(path)
     assert find("tiny").trained is True
 

@@ -34,14 +34,14 @@ def test_fdikp_speaks_for_itself() -> None:
     ],
 )
 def test_one_picture_with_the_channels_of_the_first_convolution(
-    channels: int | None, found: int, color: str, noted: bool
+    channels: int | None, channels_: int, color: str, noted: bool
 ) -> None:
     module = nn.Sequential(nn.ReLU() if channels is None else nn.Conv2d(channels, 2, 1))
     source = of(module, "net")
     (spec,) = source.inputs
     assert (spec.name, spec.shape, spec.color, spec.layout) == (
         "input",
-        (1, found, None, None),
+        (1, channels_, None, None),
         color,
         "NCHW",
     )

@@ -49,8 +49,8 @@ def test_fftformer_is_a_picture_network(files: dict[str, Path]) -> None:
     image = torch.rand(1, 3, 64, 32)
     descriptor = spandrel.ModelLoader().load_from_file(files["fftformer"])
     with torch.no_grad():
-        found, expected = source.load()(image), descriptor.model.eval()(image)
-    assert torch.equal(found, expected)
+        actual, expected = source.load()(image), descriptor.model.eval()(image)
+    assert torch.equal(actual, expected)
 
 
 @needs_spandrel

@@ -79,9 +79,9 @@ def test_what_is_read_computes_the_same(network: Net, saved: Path) -> None:
     for seed in range(3):
         image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
         with torch.no_grad():
-            expected, found = torch.utils._pytree.tree_leaves(network(image)), read(image)
-        assert len(expected) == len(found) == 4
-        assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+            expected, actual = torch.utils._pytree.tree_leaves(network(image)), read(image)
+        assert len(expected) == len(actual) == 4
+        assert all(torch.equal(a, b) for a, b in zip(expected, actual, strict=True))
     weights = read.state_dict()
     assert all(
         torch.equal(weights[key], value) for key, value in network.state_dict().items() if key in weights

@@ -16,10 +16,10 @@ class Profile:
     ``name`` is what plans, passports and calibration tables call it. ``channels_last`` says that its
     convolutions keep channels as the fastest index, ``runtime_kernels`` that they take kernels which the
     network makes, ``planar_mixing`` that a product mixes maps beside a transform faster than a 1x1
-    convolution does (see :mod:`.spectral.fuse`), ``automatic`` which strategies the planner may pick by itself,
-    ``int8_products`` that products with stored weights gain from 8 bits, ``int8_first`` and ``int8_last``
-    that 8 bits gain more for the layers that read and make the picture than their rounding costs it
-    (:func:`.roles.ends`).
+    convolution does (see :mod:`.spectral.fuse`), ``automatic`` which strategies the planner may pick by
+    itself, ``int8_products`` that products with stored weights gain from 8 bits, ``int8_first`` and
+    ``int8_last`` that 8 bits gain more for the layers that read and make the picture than their rounding
+    costs it (:func:`.roles.ends`).
 
     Targets of one profile share one lowered program and one section of a calibration table.
     """

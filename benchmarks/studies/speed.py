@@ -99,10 +99,10 @@ def compare(
 
     Returns:
         ``{"what", "threads", "clock", "multiply_adds", "rates_gmac_s", "limit_ms", "best", "rows": [{"name",
-        "min", "p50", "p90", "n", "max_abs", "times_eager", "times_eager_min", "times_naive", …, "times_limit"}],
-        "missing": {name: why}, "profile": {name: {operator: ms}}, "machine"}``. ``times_eager`` says how
-        many times faster than eager, by medians; ``times_limit`` how many times the limit the fastest call
-        took. ``best`` names the one of this toolkit's rows with the smallest median.
+        "min", "p50", "p90", "n", "max_abs", "times_eager", "times_eager_min", "times_naive", …,
+        "times_limit"}], "missing": {name: why}, "profile": {name: {operator: ms}}, "machine"}``.
+        ``times_eager`` says how many times faster than eager, by medians; ``times_limit`` how many times the
+        limit the fastest call took. ``best`` names the one of this toolkit's rows with the smallest median.
     """
     import torch
 

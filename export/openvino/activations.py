@@ -2,9 +2,9 @@
 
 On AVX2 the hyperbolic tangent behind a convolution takes 2.5 ns a value, the logistic function 0.4 ns
 (OpenVINO 2026.4, one core). ``tanh(x) = 2 sigmoid(2 x) - 1`` is exact in real numbers; in float32 it is off
-by up to 1.2e-7, which is the unit roundoff doubled. In float16 it would be off by 1e-3 on hardware that computes
-in it, so that only float32 is rewritten. The factor of the argument goes into the weights of the convolution
-before it, exactly, as it is a power of two.
+by up to 1.2e-7, which is the unit roundoff doubled. In float16 it would be off by 1e-3 on hardware that
+computes in it, so that only float32 is rewritten. The factor of the argument goes into the weights of the
+convolution before it, exactly, as it is a power of two.
 """
 
 from __future__ import annotations

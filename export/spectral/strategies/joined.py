@@ -2,10 +2,10 @@
 
 The half axis keeps both parts behind each other, ``[re | im]``, so that its transform is one product with
 ``[C | S]`` that reads the signal once, and the way back one product with ``[C; S]`` that writes it once.
-Every other axis is one product with ``[C; S]`` as well: its four quadrants are ``C re``, ``C im``, ``S re`` and
-``S im``, and two sums of quadrants are the result. The multiply-adds are those of :class:`~.dense.Separable`.
-What is saved is reading and writing the signal; what it costs is cutting the quadrants, which are small where
-few modes are kept.
+Every other axis is one product with ``[C; S]`` as well: its four quadrants are ``C re``, ``C im``, ``S re``
+and ``S im``, and two sums of quadrants are the result. The multiply-adds are those of
+:class:`~.dense.Separable`. What is saved is reading and writing the signal; what it costs is cutting the
+quadrants, which are small where few modes are kept.
 """
 
 from __future__ import annotations
@@ -67,20 +67,20 @@ class Joined(Strategy):
         assert half is not None
         if site.kind is Kind.R2C:
             assert isinstance(value, Tensor)
-            both = along(crop(value, half), half.dim, _matrix(half, site, value.dtype, bank))
+            both = along(_cropped(value, site), half.dim, _matrix(half, site, value.dtype, bank))
             parts: Pair | None = None
             width = half.kept
         else:
             assert isinstance(value, Pair)
             both, width = None, half.taken
-            parts = value.map(lambda part: crop(part, half))
+            parts = value.map(lambda part: _cropped(part, site))
         for axis in site.running_order:
             if axis is half:
                 continue
             if both is None:
                 assert parts is not None
-                both = _join(parts.map(lambda part, axis=axis: crop(part, axis)), half.dim)
-            quadrants = along(crop(both, axis), axis.dim, _matrix(axis, site, both.dtype, bank))
+                both = _join(parts, half.dim)
+            quadrants = along(both, axis.dim, _matrix(axis, site, both.dtype, bank))
             parts, both = _sums(quadrants, axis, half.dim, width), None
         if site.kind is Kind.R2C:
             if parts is None:
@@ -89,6 +89,12 @@ class Joined(Strategy):
             return parts
         assert parts is not None
         return along(_join(parts, half.dim), half.dim, _matrix(half, site, parts.re.dtype, bank))
+
+
+def _cropped(value: Tensor, site: Site) -> Tensor:
+    for axis in site.axes:
+        value = crop(value, axis)
+    return value
 
 
 def _join(parts: Pair, dim: int) -> Tensor:

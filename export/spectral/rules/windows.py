@@ -89,8 +89,8 @@ def _overlap_add(
     kernels = context.bank.get(f"places_{kernel[0]}_{kernel[1]}", places, x.dtype)
     windows = x.reshape(-1, taps, *counts)
     extra = [n - w for n, w in zip(size, whole, strict=True)]  # what no window reaches
-    found = conv_transpose2d(windows, kernels, None, stride, padding, extra, 1, dilation)
-    return found.reshape(context.produced.shape)
+    signal = conv_transpose2d(windows, kernels, None, stride, padding, extra, 1, dilation)
+    return signal.reshape(context.produced.shape)
 
 
 @complex_rule("col2im")

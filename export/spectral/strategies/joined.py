@@ -10,7 +10,6 @@ quadrants, which are small where few modes are kept.
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
@@ -68,20 +67,20 @@ class Joined(Strategy):
         assert half is not None
         if site.kind is Kind.R2C:
             assert isinstance(value, Tensor)
-            both = along(crop(value, half), half.dim, _matrix(half, site, value.dtype, bank))
+            both = along(_cropped(value, site), half.dim, _matrix(half, site, value.dtype, bank))
             parts: Pair | None = None
             width = half.kept
         else:
             assert isinstance(value, Pair)
             both, width = None, half.taken
-            parts = value.map(lambda part: crop(part, half))
+            parts = value.map(lambda part: _cropped(part, site))
         for axis in site.running_order:
             if axis is half:
                 continue
             if both is None:
                 assert parts is not None
-                both = _join(parts.map(functools.partial(crop, axis=axis)), half.dim)
-            quadrants = along(crop(both, axis), axis.dim, _matrix(axis, site, both.dtype, bank))
+                both = _join(parts, half.dim)
+            quadrants = along(both, axis.dim, _matrix(axis, site, both.dtype, bank))
             parts, both = _sums(quadrants, axis, half.dim, width), None
         if site.kind is Kind.R2C:
             if parts is None:
@@ -90,6 +89,12 @@ class Joined(Strategy):
             return parts
         assert parts is not None
         return along(_join(parts, half.dim), half.dim, _matrix(half, site, parts.re.dtype, bank))
+
+
+def _cropped(value: Tensor, site: Site) -> Tensor:
+    for axis in site.axes:
+        value = crop(value, axis)
+    return value
 
 
 def _join(parts: Pair, dim: int) -> Tensor:

@@ -24,9 +24,9 @@ from ..runtime import program
 from ..runtime.errors import BadInputError, FdikpEdgeError
 from ..runtime.files import replacing
 from ..runtime.images import read_photo
-from ..runtime.pairs import Pair, find_pairs
 from ..runtime.photo import Array
 from ..runtime.pixels import psnr_db
+from ..runtime.samples.pairs import Pair, find_pairs
 
 INPUT = "input"
 Method = Callable[[Array, Array], tuple[Array, dict[str, Any]]]

@@ -66,7 +66,7 @@ def check_pickle(data: bytes) -> None:
             stack.append(_Value(1))
         else:
             _apply(opcode, stack)
-    if len(stack) > 1:
+    if stack:
         raise ValueError("it leaves values that nothing uses")
 
 

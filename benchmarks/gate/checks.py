@@ -140,8 +140,8 @@ class ArtifactChecks:
         with self.session("picture", self.artifact) as session:
             if session is None:
                 return
-            found = compare_recorded(session, inputs, recorded, "the golden input of the baseline")
-            problems = list(found.problems)
+            parity = compare_recorded(session, inputs, recorded, "the golden input of the baseline")
+            problems = list(parity.problems)
             if problems and passport.weights_sha256 != old.passport.weights_sha256:
                 problems.append("weights differ from the baseline")
             elif problems and passport.program_sha256 != old.passport.program_sha256:
@@ -152,11 +152,11 @@ class ArtifactChecks:
             self.judge(
                 "picture",
                 problems,
-                f"same as the baseline: max abs {found.max_abs:.2e}, "
-                f"{'PSNR' if found.measure == 'image' else 'SNR'} {found.psnr_db:.1f} dB",
-                max_abs=found.max_abs,
-                psnr_db=found.psnr_db,
-                ssim=found.ssim,
+                f"same as the baseline: max abs {parity.max_abs:.2e}, "
+                f"{'PSNR' if parity.measure == 'image' else 'SNR'} {parity.psnr_db:.1f} dB",
+                max_abs=parity.max_abs,
+                psnr_db=parity.psnr_db,
+                ssim=parity.ssim,
             )
 
     def latency(

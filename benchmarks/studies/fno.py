@@ -18,7 +18,6 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,7 @@ from ...runtime.sessions import available_threads
 from .. import script
 from ..timing.latency import Latency, measure_side_by_side
 from ..timing.machine import machine_info
-from .runners import TimedModel, in_onnxruntime, in_openvino, rested
+from .runners import CLOCKS, TimedModel, in_onnxruntime, in_openvino, rested
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +41,6 @@ RUNTIMES = ("onnx", "openvino")
 MATRICES = ("spectral.dft", "spectral.flat", "spectral.split")
 """How the names of the transforms' matrices begin in a program."""
 EAGER = "torch eager"
-CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def network(modes: tuple[int, int], width: int, blocks: int) -> torch.nn.Module:

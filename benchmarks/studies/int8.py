@@ -21,7 +21,6 @@ import logging
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ from ...runtime.sessions import available_threads
 from .. import script
 from ..timing.latency import Latency, measure_side_by_side
 from ..timing.machine import machine_info
+from .runners import CLOCKS
 
 if TYPE_CHECKING:
     import openvino
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from ...export.lowered import LoweredModel
 
 FLOAT, OURS = "fp32", "int8"
-CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 ABSENT = "NNCF is not installed here, so its row is missing: pip install nncf"
 
 

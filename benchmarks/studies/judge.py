@@ -96,14 +96,14 @@ class SampleModule(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The tensors of each result, in order."""
         remaining = iter(inputs)
-        found: list[Tensor] = []
+        tensors: list[Tensor] = []
         for sample in self._samples:
             values = [
                 torch.view_as_complex(value) if like.is_complex() else value
                 for value, like in zip(islice(remaining, len(sample.inputs)), sample.inputs, strict=True)
             ]
-            found += [as_real(value) for value in sample(values) if isinstance(value, Tensor)]
-        return tuple(found)
+            tensors += [as_real(value) for value in sample(values) if isinstance(value, Tensor)]
+        return tuple(tensors)
 
 
 def operator_names(group: str) -> list[str]:
@@ -120,9 +120,9 @@ def samples(
         if wanted is None or _name(op) in wanted:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found = list(_samples_of(op, dtype))
-            step = 1.0 if limit is None else max(1.0, len(found) / limit)
-            yield from (found[int(i * step)] for i in range(len(found)) if int(i * step) < len(found))
+                every = list(_samples_of(op, dtype))
+            step = 1.0 if limit is None else max(1.0, len(every) / limit)
+            yield from (every[int(i * step)] for i in range(len(every)) if int(i * step) < len(every))
 
 
 def _operators(group: str) -> Iterator[tuple[Any, torch.dtype]]:
@@ -152,8 +152,8 @@ def _samples_of(op: Any, dtype: torch.dtype) -> Iterator[Sample]:
             filled = list(leaves)
             for place, tensor in zip(places, tensors, strict=True):
                 filled[place] = tensor
-            found: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_unflatten(filled, spec)
-            return found
+            rebuilt: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_unflatten(filled, spec)
+            return rebuilt
 
         inputs = tuple(leaves[i].detach().resolve_conj().resolve_neg() for i in places)
         yield Sample(_name(op), str(dtype).removeprefix("torch."), index, op.op, inputs, rebuild)
@@ -171,7 +171,7 @@ def judge(sample: Sample, profile: str) -> Judgement:
         if reason:
             return verdict(Verdict.UNJUDGED, reason)
         try:
-            found = lowered_results([sample], profile)
+            results = lowered_results([sample], profile)
         except LoweringFaultError as error:
             return verdict(Verdict.WRONG, str(error))
         except FdikpEdgeError as error:
@@ -179,7 +179,7 @@ def judge(sample: Sample, profile: str) -> Judgement:
         except Exception as error:
             first = (str(error).strip().splitlines() or [""])[0]
             return verdict(Verdict.CRASH, f"{type(error).__name__}: {first[:200]}")
-        fault = difference(found, eager(sample, False), eager(sample, True))
+        fault = difference(results, eager(sample, False), eager(sample, True))
         return verdict(Verdict.WRONG, fault) if fault else verdict(Verdict.RIGHT)
 
 
@@ -207,13 +207,13 @@ def _right_together(batch: Sequence[Sample], profile: str) -> set[int]:
         warnings.simplefilter("ignore")
         judged = [sample for sample in batch if not _unjudged(sample)]
         try:
-            found = iter(lowered_results(judged, profile))
+            remaining = iter(lowered_results(judged, profile))
         except Exception:  # each is judged by itself then
             return set()
         right = set()
         for sample in judged:
             narrow = eager(sample, False)
-            results = list(islice(found, len(narrow)))
+            results = list(islice(remaining, len(narrow)))
             if not difference(results, narrow, eager(sample, True)):
                 right.add(sample.index)
         return right
@@ -270,11 +270,11 @@ def _unjudged(sample: Sample) -> str:
     return "PyTorch's own float32 result is not stable" if max(errors, default=0.0) > 1e-3 else ""
 
 
-def difference(found: Sequence[Tensor], narrow: Sequence[Tensor], wide: Sequence[Tensor]) -> str:
+def difference(results: Sequence[Tensor], narrow: Sequence[Tensor], wide: Sequence[Tensor]) -> str:
     """What is wrong with a result; empty if nothing is."""
-    if len(found) != len(narrow):
-        return f"{len(found)} tensors instead of {len(narrow)}"
-    for index, (got, same, truth) in enumerate(zip(found, narrow, wide, strict=True)):
+    if len(results) != len(narrow):
+        return f"{len(results)} tensors instead of {len(narrow)}"
+    for index, (got, same, truth) in enumerate(zip(results, narrow, wide, strict=True)):
         if got.shape != same.shape:
             return f"output {index} has the shape {tuple(got.shape)} instead of {tuple(same.shape)}"
         if got.dtype != same.dtype:

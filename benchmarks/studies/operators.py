@@ -29,11 +29,11 @@ from .judge import GROUPS, PROFILES, Judgement, Verdict, judge_all, operator_nam
 def score(judgements: Iterable[Judgement]) -> dict[str, Verdict]:
     """One verdict per operator: the worst of its samples, ``UNJUDGED`` only where none was judged."""
     order = [Verdict.CRASH, Verdict.WRONG, Verdict.REFUSED, Verdict.RIGHT, Verdict.UNJUDGED]
-    found: dict[str, Verdict] = {}
+    verdicts: dict[str, Verdict] = {}
     for judgement in judgements:
-        known = found.get(judgement.operator, Verdict.UNJUDGED)
-        found[judgement.operator] = min(known, judgement.verdict, key=order.index)
-    return found
+        known = verdicts.get(judgement.operator, Verdict.UNJUDGED)
+        verdicts[judgement.operator] = min(known, judgement.verdict, key=order.index)
+    return verdicts
 
 
 def table(judged: dict[str, list[Judgement]]) -> str:
@@ -73,15 +73,15 @@ class Record:
             path.write_text(json.dumps(header) + "\n", encoding="utf-8")
         try:
             first, *lines = path.read_text(encoding="utf-8").splitlines()
-            found = json.loads(first)
+            recorded = json.loads(first)
             for line in lines:
                 operator, dtype, index, profile, verdict, detail = json.loads(line)
                 judgement = Judgement(operator, dtype, index, profile, Verdict(verdict), detail)
                 self._known[operator, dtype, index, profile] = judgement
         except (OSError, ValueError, TypeError) as error:
             raise BadInputError(f"{path}: no record of verdicts ({error})") from error
-        if found != header:
-            raise BadInputError(f"{path}: verdicts of {found}, this is {header}; name another file")
+        if recorded != header:
+            raise BadInputError(f"{path}: verdicts of {recorded}, this is {header}; name another file")
 
     def judge(self, group: str, operator: str, profile: str, limit: int | None) -> Iterator[Judgement]:
         """The verdicts of an operator's samples: those kept, then the others, which are kept too."""

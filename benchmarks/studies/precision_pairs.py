@@ -25,9 +25,9 @@ from ...runtime import program
 from ...runtime.artifact import Artifact
 from ...runtime.errors import BadInputError
 from ...runtime.images import read_photo
-from ...runtime.pairs import Pair, find_pairs
 from ...runtime.photo import Array
 from ...runtime.pixels import crop, psnr_db
+from ...runtime.samples.pairs import Pair, find_pairs
 from ...runtime.sessions import Session, available_threads, open_session
 from .. import script
 from ..accuracy.budgets import budget_for

@@ -17,6 +17,7 @@ COSTS = Profile(
     macs_per_us=50_000,
     moved_per_us=2_000,
     operator_us=10,
+    planar_mixing=True,
     int8_products=False,
     int8_first=False,  # its result, rounded, is what every later sum starts from
     int8_last=False,

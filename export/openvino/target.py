@@ -30,6 +30,7 @@ OPENVINO = Target(
         moved_per_us=3_000,
         operator_us=15,
         channels_last=True,
+        planar_mixing=True,
         int8_last=False,
     ),
     gain="adds the openvino target, often the fastest on an Intel or AMD processor",

@@ -5,7 +5,11 @@ Each was found by lowering a network and comparing the result with eager PyTorch
 
 from __future__ import annotations
 
+import ast
 import inspect
+import linecache
+import sysconfig
+import textwrap
 import traceback
 from pathlib import Path
 from typing import Any
@@ -16,16 +20,39 @@ from torch.overrides import TorchFunctionMode
 
 from ...runtime.errors import LoweringError
 
-_OUTSIDE = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+_OUTSIDE = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
+_STANDARD = sysconfig.get_path("stdlib")
+_INSTALLED = ("site-packages", "dist-packages")
+LONGEST_ASSERT = 12
+"""Lines of an assertion that is still recognised."""
+
 _SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
 _ISTFT = (torch.istft, Tensor.istft)
 
 
 def users_frame(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
-    """The innermost frame that belongs neither to PyTorch nor to this package; ``None`` if there is none."""
+    """The innermost frame that belongs neither to PyTorch nor to Python nor to this package, or ``None``."""
     for frame in reversed(frames):
-        if not frame.filename.startswith((*_OUTSIDE, "<")) and "/lib/python" not in frame.filename:
+        name = frame.filename
+        standard = name.startswith(_STANDARD) and not any(part in name for part in _INSTALLED)
+        if not name.startswith(_OUTSIDE) and not standard:
             return frame
+    return None
+
+
+def asserted(frame: traceback.FrameSummary) -> bool | None:
+    """What the one condition of an ``assert`` on this line has to be; ``None`` if it is no such statement."""
+    first = frame.lineno or 0
+    text = ""
+    for number in range(first, first + LONGEST_ASSERT):
+        text += linecache.getline(frame.filename, number)
+        try:
+            (statement,) = ast.parse(textwrap.dedent(text)).body
+        except (SyntaxError, ValueError):
+            continue
+        if not isinstance(statement, ast.Assert) or isinstance(statement.test, ast.BoolOp | ast.IfExp):
+            return None
+        return not (isinstance(statement.test, ast.UnaryOp) and isinstance(statement.test.op, ast.Not))
     return None
 
 

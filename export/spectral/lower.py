@@ -130,6 +130,7 @@ def lower(
         choose=functools.partial(choose, rates=rates, wanted=wanted),
         channels_last=rates.channels_last,
         runtime_kernels=rates.runtime_kernels,
+        planar_mixing=rates.planar_mixing,
         inputs=exported.graph_signature.user_inputs,
     )
     lowered = _assemble(exported)
@@ -152,8 +153,7 @@ def lower(
         program = reduce_ranks(program)
         check = check_program(program, module, example_inputs, lowered)
     names, left_out = name_outputs(exported)
-    constants = (f"constant: {line}" for line in baked)
-    notes = (*widened, *_complex_ends(exported), *left_out, *constants, *check.notes)
+    notes = (*widened, *_complex_ends(exported), *left_out, *baked, *check.notes)
     audit = audit_program(program, chosen, check.error, fusions.records, notes)
     return LoweredProgram(
         program,

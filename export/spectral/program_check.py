@@ -92,7 +92,7 @@ def _hold(
     kinds = [kind for kind in LARGEST_ERROR if LARGEST_ERROR[kind] == largest_error(traced)]
     nothing = NO_DIGITS * max((torch.finfo(kind).eps for kind in kinds), default=0.0) * largest
     error, expected = _error(program, module, inputs, nothing)
-    own = _own_error(module, inputs, expected)
+    own = own_error(module, inputs, expected)
     bound = max(largest_error(traced), 10 * own)
     if error <= bound:
         return own
@@ -178,7 +178,7 @@ def largest_error(graph: fx.Graph) -> float:
     return max((LARGEST_ERROR.get(kind, 0.0) for kind in kinds), default=0.0)
 
 
-def _own_error(module: nn.Module, inputs: tuple[Tensor, ...], expected: Any) -> float:
+def own_error(module: nn.Module, inputs: tuple[Tensor, ...], expected: Any) -> float:
     """How far eager PyTorch's result is from that in double precision, or moves when its numbers are rounded
     otherwise, whichever is more; 0 if unknown."""
     rounding = _rounding()

@@ -3,7 +3,8 @@
 In eval mode a buffer, a parameter, or a tensor made in ``forward`` from numbers alone has one value for ever.
 ``torch.export`` traces them as unknown all the same, and ``.item()``, ``if mask.any():`` or ``.tolist()`` on
 one stops it. While tracing, :class:`Specialise` computes such tensors for real beside the traced ones and
-answers those reads with the number. What depends on an input stays unknown: reading it is refused.
+answers those reads with the number. What depends on an input stays unknown: reading it is refused, but in an
+assertion, which computes nothing: the program goes without it, and the audit names it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .intercept import Intercept, users_frame
+from .intercept import Intercept, asserted, users_frame
 
 LARGEST_KNOWN = 1 << 24
 """Elements of the largest tensor that is computed beside the trace: enough for any window, mask or grid."""
@@ -64,6 +65,10 @@ class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 answer = func(*known[0], **known[1])
             self.baked.append(self._say(answer))
             return answer
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].dtype == torch.bool:
+            answer = self._assertion()
+            if answer is not None:
+                return answer
         result = func(*args, **kwargs)
         written = _written(func, args, kwargs)
         if known is None or torch.Tag.nondeterministic_seeded in func.tags:
@@ -74,6 +79,14 @@ class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return result
         self._follow(func, known, result)
         return result
+
+    def _assertion(self) -> bool | None:
+        """What an assertion on data has to read to pass; the program goes without it."""
+        frame = users_frame(traceback.extract_stack())
+        answer = None if frame is None else asserted(frame)
+        if frame is not None and answer is not None:
+            self.baked.append(f"not checked: {Path(frame.filename).name}:{frame.lineno}: {frame.line}")
+        return answer
 
     def _values(self, tree: Any) -> Any:
         """The same arguments with real tensors; ``None`` where one is unknown."""
@@ -131,8 +144,8 @@ class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _say(self, answer: Any) -> str:
         frame = users_frame(traceback.extract_stack())
         if frame is None:
-            return f"{answer} read while tracing"
-        return f"{answer} read in {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
+            return f"constant: {answer} read while tracing"
+        return f"constant: {answer} read in {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
 
 
 def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...calibration.layers import CONVOLUTION, LINEAR
-from ...runtime.caches import cache_folder
 from ...runtime.device.build import CACHE_FILE, FLOAT32_LAYERS_FILE
 from ...runtime.errors import BadInputError, LoweringError, TargetUnavailableError
 from ...runtime.files import write_problem
 from ...runtime.onnx_nodes import onnx_nodes
+from ...runtime.tensorrt.caches import cache_folder
 from ...runtime.tensorrt.cuda import open_cuda
 from ...runtime.tensorrt.engines import (
     ENGINE_FILE,

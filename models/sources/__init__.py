@@ -8,7 +8,8 @@
 
 from ...runtime.inputs import Sample
 from .base import NetworkSource, TensorSpec
+from .crops import photo_crops
 from .generic import of
 from .sizes import SizeRequirements
 
-__all__ = ["NetworkSource", "Sample", "SizeRequirements", "TensorSpec", "of"]
+__all__ = ["NetworkSource", "Sample", "SizeRequirements", "TensorSpec", "of", "photo_crops"]

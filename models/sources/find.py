@@ -6,7 +6,7 @@ One row of :data:`KINDS` per kind of spec, one file per row, tried from the top:
 ``spandrel:FILE``              a file that spandrel knows (:mod:`.spandrel_file`)
 ``PREFIX:...``                 what an installed package adds, by an entry point ``fdikp_edge.sources``
 ``net.onnx``                   another exporter's file (:mod:`.onnx_file`)
-``net.pt2``                    a file of ``torch.export.save`` (:mod:`.pt2`)
+``net.pt2``                    a file of ``torch.export.save`` (:mod:`.pt2.read`)
 ``net.py``, ``net.py:Net``,    the user's own code (:mod:`.module`)
 ``package.module:Net``
 ``tiny``, ``weights.pth``      FDIKP (:mod:`.fdikp`)
@@ -53,7 +53,7 @@ def _ends(*suffixes: str) -> Callable[[str], bool]:
 KINDS = (
     Kind(lambda spec: spec.startswith("spandrel:"), "spandrel_file"),
     Kind(is_onnx, "onnx_file"),
-    Kind(_ends(".pt2"), "pt2"),
+    Kind(_ends(".pt2"), "pt2.read"),
     Kind(lambda spec: ":" in spec or spec.lower().endswith(".py"), "module"),
     Kind(lambda spec: True, "fdikp"),
 )
@@ -98,10 +98,15 @@ def with_extras(source: NetworkSource, samples: Path | None, metric: str | Metri
         from .samples import read_samples
 
         source = dataclasses.replace(source, samples=functools.partial(read_samples, samples))
-    if metric is not None:
+    elif source.samples is not None:
+        from .samples import checked
+
+        source = dataclasses.replace(source, samples=checked(source.samples, source.name))
+    measure = metric or source.metric
+    if measure is not None:
         from .metrics import metric_of
 
-        source = dataclasses.replace(source, metric=metric_of(metric))
+        source = dataclasses.replace(source, metric=metric_of(measure))
     return source
 
 

@@ -108,12 +108,12 @@ def _loaded(source: NetworkSource, request: Request) -> NetworkSource:
 
 
 def _attribute(module: ModuleType, path: str, place: str) -> object:
-    found: object = module
+    value: object = module
     for part in path.split("."):
-        if not hasattr(found, part):
+        if not hasattr(value, part):
             raise SourceError(f"{place} has no {path!r}{_listed(_candidates(module))}")
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def _only(module: ModuleType, place: str) -> object:
@@ -134,14 +134,14 @@ def _only(module: ModuleType, place: str) -> object:
 
 def _candidates(module: ModuleType) -> dict[str, object]:
     """Return the networks that a file defines itself: sources, modules, and classes (none imported)."""
-    found: dict[str, object] = {}
+    candidates: dict[str, object] = {}
     for name, value in vars(module).items():
         own_class = (
             isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == module.__name__
         )
         if not name.startswith("_") and (own_class or isinstance(value, (NetworkSource, nn.Module))):
-            found[name] = value
-    return found
+            candidates[name] = value
+    return candidates
 
 
 def _listed(candidates: dict[str, object]) -> str:

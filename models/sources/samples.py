@@ -20,7 +20,9 @@ from ...runtime.images import FORMATS, read_photo
 from ...runtime.inputs import Sample
 from ...runtime.photo import Array
 from ...runtime.pixels import middle
-from .base import TensorSpec
+from .base import Samples, TensorSpec
+from .crops import as_planes
+from .users_code import users_code
 
 MAX_SAMPLES = 1000
 MAX_HEADER_BYTES = 10_000
@@ -57,6 +59,34 @@ def read_samples(folder: Path, specs: Sequence[TensorSpec]) -> list[Sample]:
     if len(files) > MAX_SAMPLES:
         raise SourceError(f"--samples {folder}: holds {len(files)} samples; at most {MAX_SAMPLES} are read")
     return [Sample(path.name, read_sample(path, specs)) for path in files]
+
+
+def checked(samples: Samples, name: str) -> Samples:
+    """Return a source's samples function with its results checked like those of a folder.
+
+    Raises:
+        SourceError: when it is called, and it fails or returns anything else than samples for these inputs.
+    """
+
+    def read(specs: Sequence[TensorSpec]) -> list[Sample]:
+        with users_code(f"samples of {name}"):
+            returned: object = samples(specs)
+        if not isinstance(returned, Sequence) or not 1 <= len(returned) <= MAX_SAMPLES:
+            raise SourceError(f"samples of {name}: expected 1 to {MAX_SAMPLES} samples, got {returned!r:.80}")
+        return [_checked(sample, specs, name) for sample in returned]
+
+    return read
+
+
+def _checked(sample: object, specs: Sequence[TensorSpec], name: str) -> Sample:
+    if not isinstance(sample, Sample):
+        raise SourceError(f"samples of {name}: expected a Sample, got {sample!r:.80}")
+    place, arrays = f"samples of {name}: {sample.name!r:.80}", {}
+    for spec in specs:
+        if spec.name not in sample.arrays:
+            raise SourceError(f"{place} has no array {spec.name!r}")
+        arrays[spec.name] = _fitted(place, spec.name, np.asarray(sample.arrays[spec.name]), spec)
+    return Sample(str(sample.name), arrays)
 
 
 def read_sample(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
@@ -140,7 +170,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic
     return shape, bool(header["fortran_order"]), dtype, 8 + width + length
 
 
-def _fitted(path: Path, name: str, array: Array, spec: TensorSpec) -> Array:
+def _fitted(path: Path | str, name: str, array: Array, spec: TensorSpec) -> Array:
     """Return an array in the shape and dtype of an input."""
     which = f"array {name!r}" if name else "the array"
     shape, left_out = array.shape, max(0, len(spec.shape) - array.ndim)
@@ -167,7 +197,7 @@ def _fitted(path: Path, name: str, array: Array, spec: TensorSpec) -> Array:
     return np.ascontiguousarray(converted)
 
 
-def _check_range(path: Path, which: str, array: Array, spec: TensorSpec) -> None:
+def _check_range(path: Path | str, which: str, array: Array, spec: TensorSpec) -> None:
     """Refuse values that are far outside the range: bytes from 0 to 255 where 0 to 1 was declared."""
     if spec.value_range is None or array.dtype.kind in "cb" or not array.size:
         return
@@ -190,15 +220,8 @@ def _photo(path: Path, spec: TensorSpec) -> Array:
     _, _, height, width = spec.shape
     assert height is not None and width is not None, "read_samples is given filled in sides"
     photo = read_photo(path)
-    pixels = middle(photo.pixels, (height, width)).astype(np.float64)
-    if spec.color == "grey":
-        pixels = pixels @ np.array([[0.299], [0.587], [0.114]])  # luma of ITU-R BT.601
-    elif spec.color == "RGBA":
+    pixels = middle(photo.pixels, (height, width))
+    if spec.color == "RGBA":
         alpha = np.full(photo.pixels.shape[:2], photo.white) if photo.alpha is None else photo.alpha
         pixels = np.concatenate([pixels, middle(alpha[..., None], (height, width))], axis=2)
-    low, high = spec.value_range
-    planes = (pixels / photo.white * (high - low) + low).transpose(2, 0, 1)[None]
-    if np.dtype(spec.dtype).kind in "iu":
-        planes = np.rint(planes)
-    batch = np.repeat(planes, spec.shape[0] or 1, axis=0)
-    return np.ascontiguousarray(batch.astype(spec.dtype))
+    return as_planes(pixels, spec, photo.white)

@@ -31,24 +31,24 @@ def load_weights(network: nn.Module, path: Path) -> tuple[str, ...]:
     tensors = {key: value for key, value in own.items() if isinstance(value, Tensor)}
     total = sum(value.numel() * max(4, value.element_size()) for value in tensors.values())
     checkpoint = read_tensors(path, max_bytes=max(MAX_FILE_BYTES, FACTOR * total), wrappers=WRAPPERS)
-    found, notes = _without_prefix(checkpoint.tensors, tensors)
-    _check_shapes(checkpoint, found, tensors)
-    types = {value.dtype for value in found.values()} & {torch.float16, torch.bfloat16}
+    stored, notes = _without_prefix(checkpoint.tensors, tensors)
+    _check_shapes(checkpoint, stored, tensors)
+    types = {value.dtype for value in stored.values()} & {torch.float16, torch.bfloat16}
     narrow = sorted(str(dtype).removeprefix("torch.") for dtype in types)
     if narrow:
         notes += (f"{' and '.join(narrow)} weights of {path.name} were converted to float32",)
-    result = network.load_state_dict(found, strict=False)
-    missing = _not_loaded(result.missing_keys, found, own)
+    result = network.load_state_dict(stored, strict=False)
+    missing = _not_loaded(result.missing_keys, stored, own)
     if missing or result.unexpected_keys:
         raise checkpoint.error(_misfit(type(network).__name__, missing, result.unexpected_keys))
     return (*checkpoint.notes, *notes)
 
 
 def _without_prefix(
-    found: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+    stored: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Take off leading parts that all keys share (``module.``, ``net.``) and no key of the network has."""
-    tensors, taken = dict(found), ""
+    tensors, taken = dict(stored), ""
     while tensors and not expected.keys() & tensors.keys():
         heads = {key.partition(".")[0] for key in tensors}
         if len(heads) != 1 or not all("." in key for key in tensors):
@@ -57,16 +57,16 @@ def _without_prefix(
         tensors = {key.removeprefix(head): value for key, value in tensors.items()}
         taken += head
     if not taken or not expected.keys() & tensors.keys():
-        return dict(found), ()
+        return dict(stored), ()
     return tensors, (f"the prefix {taken!r} was taken off the keys of the weights file",)
 
 
 def _check_shapes(
-    checkpoint: Checkpoint, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+    checkpoint: Checkpoint, stored: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> None:
     """Check those tensors that the network has: others are never read, however large they claim to be."""
-    for key in found.keys() & expected.keys():
-        value, wanted = found[key], expected[key]
+    for key in stored.keys() & expected.keys():
+        value, wanted = stored[key], expected[key]
         if value.shape != wanted.shape:
             raise checkpoint.error(
                 f"key {key!r} has shape {list(value.shape)}, the network expects {list(wanted.shape)}"
@@ -78,9 +78,9 @@ def _check_shapes(
             raise checkpoint.error(f"key {key!r} holds values that are not finite")
 
 
-def _not_loaded(missing: Sequence[str], found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+def _not_loaded(missing: Sequence[str], stored: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
     """Return the missing keys, without those of shared tensors, which files keep under one of their keys."""
-    loaded = {id(own[key]) for key in found if key in own}
+    loaded = {id(own[key]) for key in stored if key in own}
     return [key for key in missing if id(own.get(key)) not in loaded]
 
 

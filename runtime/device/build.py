@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 from .. import strict_json
 from ..artifact import Artifact, ArtifactWriter
-from ..caches import read_cache, write_cache
 from ..errors import ArtifactError, CheckFailedError, DeviceError, TargetUnavailableError
 from ..onnx_nodes import OnnxNode, onnx_nodes
 from ..sessions.onnx_guard import check_external_data
 from ..strict_json import printable
+from ..tensorrt.caches import read_cache, write_cache
 from ..tensorrt.cuda import OUT_OF_MEMORY, open_cuda
 from ..tensorrt.engines import (
     ENGINE_FILE,

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from ..artifact import Artifact
-from ..caches import cache_folder, read_cache, write_cache
 from ..errors import ArtifactError, DeviceError, TargetUnavailableError
 from ..layers import UNKNOWN, Layer
 from ..onnx_nodes import onnx_nodes
 from ..passport import TensorContract
 from ..photo import Array
+from ..tensorrt.caches import cache_folder, read_cache, write_cache
 from ..tensorrt.cuda import OUT_OF_MEMORY, Device, Graph, HostMemory, Memory, gpu_problem, open_cuda
 from ..tensorrt.engines import ONNX_FILE, EngineFacts, capability_text, name_places
 from ..tensorrt.features import MODULES, Features, Product, features_of_module, product_of

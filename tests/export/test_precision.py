@@ -27,6 +27,7 @@ from fdikp_edge.runtime import processor
 from fdikp_edge.runtime.errors import CalibrationError
 from fdikp_edge.runtime.pixels import psnr_db
 from fdikp_edge.runtime.sessions import open_session
+from golden_pair import golden_pair
 from onnx import TensorProto, numpy_helper
 from spectral_net import SIZE, SpectralNet
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ def run(graph: onnx.ModelProto, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]
     session = onnxruntime.InferenceSession(
         graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    result: np.ndarray[Any, Any] = session.run(None, {"image": x})[0]
+    result: np.ndarray[Any, Any] = session.run(None, {session.get_inputs()[0].name: x})[0]
     return result
 
 
@@ -282,7 +283,7 @@ def test_artifacts_of_every_precision_open_and_run(
     assert artifact.passport.calibration_sha256 == ranges.sha256
     layers = artifact.passport.precision_census.get("int8 layers", 0)
     assert layers == (2 if precision == "int8" else 0)
-    x, golden = artifact.golden()
+    x, golden = golden_pair(artifact)
     with open_session(artifact) as session:
         psnr = psnr_db(session.run(x), golden)
         if not session.remark:  # sums of full 8-bit weights saturate on some processors

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
-from fdikp_edge.runtime.caches import cache_folder, read_cache, write_cache
 from fdikp_edge.runtime.errors import ArtifactError, BadInputError, DeviceError, TargetUnavailableError
 from fdikp_edge.runtime.sessions import open_session, open_stand_in
 from fdikp_edge.runtime.tensorrt import cuda_library
+from fdikp_edge.runtime.tensorrt.caches import cache_folder, read_cache, write_cache
 from fdikp_edge.runtime.tensorrt.cuda import open_cuda
 from fdikp_edge.runtime.tensorrt.engines import (
     ENGINE_FILE,

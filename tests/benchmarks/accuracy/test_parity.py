@@ -94,10 +94,10 @@ def test_a_network_without_a_float64_reference_is_verified_and_the_verdict_says_
             return result
 
     with open_session(good, threads=1) as session:
-        found = verify(session, Reference(Deployable(Bits()).eval()))
-    assert found.float64 is None
-    assert found.within_budget
-    state, reason = found.verdict("a remark")
+        parity = verify(session, Reference(Deployable(Bits()).eval()))
+    assert parity.float64 is None
+    assert parity.within_budget
+    state, reason = parity.verdict("a remark")
     assert state == "verified"
     assert reason.startswith("a remark; no float64 reference")
 

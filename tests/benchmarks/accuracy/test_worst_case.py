@@ -40,6 +40,8 @@ def clipped(make_artifact: Callable[..., Any]) -> Any:
 
 
 def identity(x: Any, arithmetic: str = "float32") -> Any:
+    if isinstance(x, dict):
+        return {"output": identity(array, arithmetic) for array in x.values()}
     return x.astype(arithmetic)
 
 

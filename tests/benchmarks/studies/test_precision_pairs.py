@@ -14,8 +14,8 @@ from fdikp_edge.benchmarks.studies import precision_pairs
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import BadInputError
 from fdikp_edge.runtime.images import write_photo
-from fdikp_edge.runtime.pairs import find_pairs
 from fdikp_edge.runtime.photo import Photo
+from fdikp_edge.runtime.samples.pairs import find_pairs
 from torch import nn
 
 

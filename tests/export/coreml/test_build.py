@@ -168,7 +168,7 @@ def test_ports_metadata_and_target(built: Build, model: LoweredModel) -> None:
     assert package.specification == 8  # iOS 17, macOS 14
     (source,), (result,) = package.inputs, package.outputs
     assert (source.name, source.shape, source.dtype) == ("image", (1, 3, 24, 40), "float32")
-    assert (result.name, result.dtype) == ("deblurred", "float32")
+    assert (result.name, result.dtype) == ("output", "float32")
     assert package.metadata["fdikp_edge.program_sha256"] == model.lowered.sha256
     assert package.metadata["fdikp_edge.compute_units"] == "CPU_AND_NE"
     assert not any("date" in key for key in package.metadata)
@@ -194,7 +194,7 @@ def test_images_in_and_out(network: nn.Module, tmp_path: Path) -> None:
     package = Package.open(artifact.model_path)
     assert [(f.name, f.shape, f.colour) for f in (*package.inputs, *package.outputs)] == [
         ("image", (24, 40), "RGB"),
-        ("deblurred", (24, 40), "RGB"),
+        ("output", (24, 40), "RGB"),
     ]
     with open_session(artifact) as session:
         assert verify(session, model.reference).within_budget
@@ -387,13 +387,13 @@ def test_no_convolution_has_kernels_made_at_run_time(tmp_path: Path) -> None:
     assert "conv" not in target.build(ours, "fp32", tmp_path).census
 
 
-def test_two_inputs_are_refused() -> None:
-    class Sum(nn.Module):
-        def forward(self, x: Tensor, y: Tensor) -> Tensor:
-            return x + y
+def test_types_that_core_ml_has_not_are_refused() -> None:
+    class Masked(nn.Module):
+        def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+            return torch.where(mask, x, -x)
 
-    program = lower(Sum(), (torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))).program
-    with pytest.raises(LoweringError, match="2 in and 1 out"):
+    program = lower(Masked(), (torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8) > 0.5)).program
+    with pytest.raises(LoweringError, match="Core ML takes and returns float32 and int32 arrays, not bool"):
         prepare(program)
 
 

@@ -82,7 +82,7 @@ def test_constants_in_fewer_bytes_are_plain_for_a_device(precision: str, tmp_pat
     assert len(store(model)) == 1
     with ArtifactWriter(tmp_path / "stored") as writer:
         onnx.save(model, writer.folder / "model.onnx")
-        for name in (plain.passport.golden or {}).values():
+        for name in plain.passport.golden_files:
             shutil.copyfile(plain.path / name, writer.folder / name)
         stored = writer.commit(plain.passport)
     bundle = make_bundle([stored.path], tmp_path / "a.bundle")

@@ -184,11 +184,12 @@ def run(path: Path, x: Array) -> Array:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 4
-        result: Array = ort.InferenceSession(path, options).run(None, {"image": x})[0]
+        session = ort.InferenceSession(path, options)
+        result: Array = session.run(None, {session.get_inputs()[0].name: x})[0]
         return result
     ov = pytest.importorskip("openvino")
     compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.array(compiled({"image": x})["deblurred"])
+    return np.array(compiled([x])[0])
 
 
 def size(path: Path) -> int:

@@ -33,13 +33,13 @@ def model(built: tuple[Path, BuildResult]) -> Any:
 
 def run(path: Path, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    result: np.ndarray[Any, Any] = compiled({"image": x})["deblurred"]
+    result: np.ndarray[Any, Any] = compiled({"image": x})["output"]
     return result
 
 
 def test_two_files_with_named_static_ports(built: tuple[Path, BuildResult], model: Any) -> None:
     assert sorted(entry.name for entry in built[0].iterdir()) == ["model.bin", "model.xml"]
-    for ports, name in ((model.inputs, "image"), (model.outputs, "deblurred")):
+    for ports, name in ((model.inputs, "image"), (model.outputs, "output")):
         (port,) = ports
         assert name in port.get_names()
         assert list(port.shape) == [1, 3, 24, 40]

@@ -169,3 +169,45 @@ def test_writing_through_data_is_followed() -> None:
     net = Reader(function).eval()
     program = lower(net, (X,)).program.module()
     assert torch.allclose(program(-X), net(-X), atol=1e-6)
+
+
+def asserts_all(net: Reader, x: Tensor) -> Tensor:
+    y = torch.nn.functional.pad(x, (1, 1))
+    assert (y[:, 1:-1] == x).all(), "as Demucs checks its own padding"
+    return y * 2
+
+
+def asserts_none(net: Reader, x: Tensor) -> Tensor:
+    assert not x.isnan().any()
+    return x * 2
+
+
+@pytest.mark.parametrize("function", [asserts_all, asserts_none])
+def test_an_assertion_on_data_is_left_out_and_named(function: Callable[[Reader, Tensor], Tensor]) -> None:
+    net = Reader(function).eval()
+    lowered = lower(net, (X,))
+    assert torch.equal(lowered.program.module()(-X), net(-X))
+    (note,) = lowered.audit.notes
+    assert note.startswith("not checked: test_specialise.py:") and "assert" in note
+
+
+def asserts_two(net: Reader, x: Tensor) -> Tensor:
+    assert (x == x).all() or (x > 0).all()
+    return x
+
+
+def asserts_a_number(net: Reader, x: Tensor) -> Tensor:
+    assert x.sum().item() < 100
+    return x
+
+
+def branches_on_truth(net: Reader, x: Tensor) -> Tensor:
+    return x if (x == x).all() else x + 1
+
+
+@pytest.mark.parametrize("function", [asserts_two, asserts_a_number, branches_on_truth])
+def test_other_reads_of_data_are_not_taken_for_assertions(
+    function: Callable[[Reader, Tensor], Tensor],
+) -> None:
+    with pytest.raises(DynamicShapeError, match=r"test_specialise\.py:[0-9]+"):
+        lower(Reader(function).eval(), (X,))

@@ -21,13 +21,13 @@ from fdikp_edge.cli.device import parser
 from fdikp_edge.cli.device_work import COMMANDS
 from fdikp_edge.export.device.bundle import make_bundle
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
-from fdikp_edge.runtime.caches import read_cache
 from fdikp_edge.runtime.device import build as device_build
 from fdikp_edge.runtime.device import missing, trtexec
 from fdikp_edge.runtime.device.build import Settings, build, build_artifact
 from fdikp_edge.runtime.device.bundle import Bundle
 from fdikp_edge.runtime.errors import ArtifactError, CheckFailedError, OutputError, TargetUnavailableError
 from fdikp_edge.runtime.tensorrt import cuda_library
+from fdikp_edge.runtime.tensorrt.caches import read_cache
 from fdikp_edge.runtime.tensorrt.cuda import open_cuda
 from fdikp_edge.runtime.tensorrt.engines import EngineFacts
 from fdikp_edge.runtime.tensorrt.features import features_of, features_of_module
@@ -175,7 +175,7 @@ def test_the_classic_builder_by_the_names_of_three_releases(
     assert (built.passport.target, built.passport.state) == ("tensorrt", "unverified")
     assert built.passport.toolchain["tensorrt (device)"] == release
     assert read_cache(tmp_path / "timing.cache") == b"timings"
-    image, _ = built.golden()
+    (image,) = built.golden()[0].values()
     assert image.shape == maker.SHAPE
     with pytest.raises(OutputError, match="exists already"):
         build_artifact(artifacts["int8"], tmp_path / "engine", settings)

@@ -95,6 +95,10 @@ def test_equals_what_coremltools_infers(name: str, data: st.DataObject) -> None:
     arguments, wanted = drawn(name, data)
     if name == "concat":  # coremltools 9 infers plain concatenation whatever `interleave` says
         hypothesis.assume(not arguments["interleave"])
+    if name == "cumsum":  # coremltools 9 fails to infer an exclusive one
+        hypothesis.assume(not arguments["exclusive"])
+    if name == "scatter_along_axis":  # coremltools 9 infers an update whatever `mode` says
+        hypothesis.assume(arguments["mode"] == "update")
     inference = inferred(name, arguments)
     if inference is not None:
         agree([np.reshape(i, w.shape) for i, w in zip(inference, wanted, strict=True)], wanted)

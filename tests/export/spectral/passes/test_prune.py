@@ -49,8 +49,8 @@ def test_a_neural_operator_computes_its_modes_alone(strategy: str) -> None:
 
 def test_pruning_can_be_turned_off() -> None:
     twin = Twin(neural_operator).eval()
-    found = lower(twin, (X,), pruned=False)
-    assert shapes(found) == [((16, 20), (16, 11)), ((16, 11), (16, 20))]
+    lowered_twin = lower(twin, (X,), pruned=False)
+    assert shapes(lowered_twin) == [((16, 20), (16, 11)), ((16, 11), (16, 20))]
 
 
 @settings(max_examples=25, phases=(Phase.explicit, Phase.reuse, Phase.generate))
@@ -74,10 +74,10 @@ def test_any_modes_of_any_size(data: st.DataObject) -> None:
 
     x = torch.randn(2, height, width, generator=torch.Generator().manual_seed(height), dtype=torch.float64)
     twin = Twin(operator).eval()
-    found = lower(twin, (x,), plan={"*": strategy})
-    assert_close([value.detach() for value in as_tuple(found.program.module()(x))], twin(x), 1e-12)
+    lowered_twin = lower(twin, (x,), plan={"*": strategy})
+    assert_close([value.detach() for value in as_tuple(lowered_twin.program.module()(x))], twin(x), 1e-12)
     rows = low + high
-    assert shapes(found) == [((height, width), (rows, columns)), ((rows, columns), (height, width))]
+    assert shapes(lowered_twin) == [((height, width), (rows, columns)), ((rows, columns), (height, width))]
 
 
 def test_bins_in_the_middle() -> None:

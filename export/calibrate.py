@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -115,8 +115,8 @@ def calibrate(
             feeds = [[feed] if isinstance(feed, np.ndarray) else feed for feed in chosen.feeds]
             named = [dict(zip(lowered.input_names, feed, strict=True)) for feed in feeds]
             for own in profiles.values():
-                plain = cast(OnnxProgram, own)
-                sections[own.key] = calibrate_section(plain, named, least_work=least_work, progress=told)
+                assert isinstance(own, OnnxProgram), "profiles of one hash are of one kind"
+                sections[own.key] = calibrate_section(own, named, least_work=least_work, progress=told)
             continue
         calibrated = calibrate_program(
             lowered.program,

@@ -40,14 +40,14 @@ def refuse_unsupported(model: onnx.ModelProto, product: Product, title: str) -> 
     Raises:
         LoweringError: names each operator, what it stands for, and its module.
     """
-    found = []
+    refused = []
     for node in [*model.graph.node, *(node for function in model.functions for node in function.node)]:
         matches, meaning, products = REFUSED.get(node.op_type, (None, "", ()))
         if matches is not None and product in products and matches(node):
             module = next((p.value for p in node.metadata_props if p.key == MODULE_KEY), "")
-            found.append(f"{meaning} in {f'module {module!r}' if module else 'the root module'}")
-    if found:
-        distinct = list(dict.fromkeys(found))
+            refused.append(f"{meaning} in {f'module {module!r}' if module else 'the root module'}")
+    if refused:
+        distinct = list(dict.fromkeys(refused))
         more = f" (and {len(distinct) - 5} more)" if len(distinct) > 5 else ""
         raise LoweringError(
             f"{title} has no operator for {'; '.join(distinct[:5])}{more}. Write it with gather, products or "

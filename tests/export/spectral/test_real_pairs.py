@@ -17,8 +17,8 @@ QUICK = settings(max_examples=6, phases=(Phase.explicit, Phase.reuse, Phase.gene
 SIZES, NORMS = st.integers(2, 17), st.sampled_from(["backward", "ortho", "forward"])
 
 
-def agree(found: LoweredProgram, twin: Twin, inputs: tuple[Tensor, ...], tolerance: float) -> None:
-    got = [value.detach() for value in as_tuple(found.program.module()(*inputs))]
+def agree(actual: LoweredProgram, twin: Twin, inputs: tuple[Tensor, ...], tolerance: float) -> None:
+    got = [value.detach() for value in as_tuple(actual.program.module()(*inputs))]
     assert_close(got, twin(*(value.double() for value in inputs)), tolerance)
 
 
@@ -41,10 +41,10 @@ def test_forward_and_back_agree_with_torch(
         return spectrum.real, spectrum.imag, back
 
     twin = Twin(run).eval()
-    found = lower(twin, (x, parts), plan={"*": name})
-    assert {choice.strategy for choice in found.plan.choices} == {name}
-    agree(found, twin, (x, parts), 1e-12)
-    for row in found.audit.rows:
+    result = lower(twin, (x, parts), plan={"*": name})
+    assert {choice.strategy for choice in result.plan.choices} == {name}
+    agree(result, twin, (x, parts), 1e-12)
+    for row in result.audit.rows:
         assert row.multiply_adds == STRATEGIES[name].cost(row.site).macs > 0
 
 
@@ -60,11 +60,11 @@ def test_errors_stay_within_the_bounds(name: str, size: tuple[int, int], norm: s
         return spectrum.real, spectrum.imag
 
     twin = Twin(run).eval()
-    found = lower(twin, (x,), plan={"*": name})
-    (row,) = found.audit.rows
+    result = lower(twin, (x,), plan={"*": name})
+    (row,) = result.audit.rows
     for dtype, unit in ((torch.float32, 2.0**-24), (torch.float16, 2.0**-11)):
         rounded = x.to(dtype)
-        got = as_tuple(found.program.module().to(dtype)(rounded))
+        got = as_tuple(result.program.module().to(dtype)(rounded))
         bound = STRATEGIES[name].error_bound(row.site, unit)
         peak = row.gain * float(rounded.double().abs().max())
         for a, b in zip(got, twin(rounded.double()), strict=True):
@@ -83,9 +83,9 @@ def test_real_coefficients_stay_exactly_real(name: str, size: tuple[int, int]) -
         return [torch.fft.rfft2(x).imag[..., rows, :][..., columns]]
 
     x = torch.cat((torch.randn(3, *size), torch.full((1, *size), 0.5), torch.full((1, *size), -0.5)))
-    found = lower(Twin(run).eval(), (x,), plan={"*": name}).program.module()(x)[0]
-    assert float(found.abs().max()) == 0.0
-    assert not bool(torch.signbit(found).any())
+    result = lower(Twin(run).eval(), (x,), plan={"*": name}).program.module()(x)[0]
+    assert float(result.abs().max()) == 0.0
+    assert not bool(torch.signbit(result).any())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,10 +9,22 @@ from .factored import Factored
 from .joined import Joined
 from .native import Native
 from .stacked import Stacked
+from .three_product import ThreeProduct
 from .window import Window
 
 STRATEGIES: dict[str, Strategy] = {
-    s.name: s for s in (Flat(), Separable(), Joined(), Stacked(), Factored(), Window(), Native(), CustomOp())
+    s.name: s
+    for s in (
+        Flat(),
+        Separable(),
+        ThreeProduct(),
+        Joined(),
+        Stacked(),
+        Factored(),
+        Window(),
+        Native(),
+        CustomOp(),
+    )
 }
 
 __all__ = [
@@ -25,5 +37,6 @@ __all__ = [
     "Separable",
     "Stacked",
     "Strategy",
+    "ThreeProduct",
     "Window",
 ]

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..pairs import Pair
 from ..sites import Axis, Kind, Site
 from ..twiddles import ConstantBank, Matrix, forward_parts, half_inverse_parts, pruned_key
-from .base import Cost, Strategy, along, crop, shapes_before, stages
+from .base import Cost, Strategy, along, crop_all, shapes_before, stages
 from .dense import Separable
 
 
@@ -65,15 +65,15 @@ class Joined(Strategy):
         """Stage after stage, with both parts along the half axis in between."""
         half = site.half
         assert half is not None
+        value = crop_all(value, site)
         if site.kind is Kind.R2C:
             assert isinstance(value, Tensor)
-            both = along(_cropped(value, site), half.dim, _matrix(half, site, value.dtype, bank))
+            both = along(value, half.dim, _matrix(half, site, value.dtype, bank))
             parts: Pair | None = None
             width = half.kept
         else:
             assert isinstance(value, Pair)
-            both, width = None, half.taken
-            parts = value.map(lambda part: _cropped(part, site))
+            both, width, parts = None, half.taken, value
         for axis in site.running_order:
             if axis is half:
                 continue
@@ -89,12 +89,6 @@ class Joined(Strategy):
             return parts
         assert parts is not None
         return along(_join(parts, half.dim), half.dim, _matrix(half, site, parts.re.dtype, bank))
-
-
-def _cropped(value: Tensor, site: Site) -> Tensor:
-    for axis in site.axes:
-        value = crop(value, axis)
-    return value
 
 
 def _join(parts: Pair, dim: int) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..pairs import Pair
 from ..sites import Axis, Kind, Site
 from ..twiddles import ConstantBank, Matrix, forward_parts, pruned_key
-from .base import Cost, Strategy, along, crop, shapes_before
+from .base import Cost, Strategy, along, crop_all, shapes_before
 from .dense import Separable, dense_stage
 
 
@@ -48,15 +48,15 @@ class Stacked(Strategy):
     def apply(self, site: Site, value: Pair | Tensor, bank: ConstantBank) -> Pair | Tensor:
         """Half axis and other axis, or the other way round."""
         rows, half = site.axes
+        value = crop_all(value, site)
         if site.kind is Kind.R2C:
             assert isinstance(value, Tensor)
-            signal = crop(crop(value, rows), half).unsqueeze(rows.dim)
+            signal = value.unsqueeze(rows.dim)
             both = _batched(signal, half, site, bank)  # [..., 2, H, K, ...]
             stack = both.reshape(*both.shape[: rows.dim], 2 * rows.taken, *both.shape[rows.dim + 2 :])
             return self._rows(stack, rows, site.sign, bank)
         assert isinstance(value, Pair)
-        parts = value.map(lambda part: crop(crop(part, rows), half))
-        stack = torch.cat([parts.re, parts.im], rows.dim)
+        stack = torch.cat([value.re, value.im], rows.dim)
         return dense_stage(self._rows(stack, rows, site.sign, bank), half, Kind.C2R, site.sign, bank)
 
     @staticmethod

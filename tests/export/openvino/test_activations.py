@@ -59,7 +59,7 @@ def test_the_factor_is_in_the_weights_of_the_layer_before() -> None:
 def test_only_float32_is_rewritten(kind: str, count: int) -> None:
     from openvino import opset13 as opset
 
-    maps = opset.parameter([1, 2, 3, 4], openvino.Type(kind))
+    maps = opset.parameter([1, 2, 3, 4], getattr(openvino.Type, kind))
     model = openvino.Model([opset.tanh(maps)], [maps])
     assert rewrite_tanh(model) == count
     assert [node.get_type_name() for node in model.get_ops()].count("Tanh") == 1 - count

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spectral_networks.checks import Twin, as_tuple, assert_close
 from torch import Tensor
 
-NAMES = ("joined", "stacked")
+NAMES = ("joined", "stacked", "three-product")
 QUICK = settings(max_examples=6, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 SIZES, NORMS = st.integers(2, 17), st.sampled_from(["backward", "ortho", "forward"])
 
@@ -91,6 +91,10 @@ def test_real_coefficients_stay_exactly_real(name: str, size: tuple[int, int]) -
 @pytest.mark.parametrize("name", NAMES)
 def test_other_transforms_are_declined_in_words(name: str) -> None:
     x = torch.randn(1, 4, 6)
+    if name == "three-product":
+        with pytest.raises(LoweringError, match="takes and gives complex"):
+            lower(Twin(lambda x: torch.fft.rfft(x).abs()).eval(), (x,), plan={"*": name})
+        return
     with pytest.raises(LoweringError, match=rf"'{name}' cannot compute.*half spectrum"):
         lower(Twin(lambda x: torch.fft.fft2(x).abs()).eval(), (x,), plan={"*": name})
     if name == "stacked":
@@ -99,3 +103,22 @@ def test_other_transforms_are_declined_in_words(name: str) -> None:
     else:
         twin = Twin(lambda x: (torch.fft.rfft(x).real, torch.fft.irfft(torch.fft.rfft(x) * 2j, n=6))).eval()
         agree(lower(twin, (x,), plan={"*": name}), twin, (x,), 1e-6)
+
+
+def test_larger_intermediate_values_lower_the_float16_limit() -> None:
+    twin, x = Twin(lambda x: torch.fft.rfft2(x).abs()).eval(), torch.randn(1, 8, 8)
+    limits = [
+        lower(twin, (x,), plan={"*": name}).audit.rows[0].fp16_input_limit
+        for name in ("separable", "three-product")
+    ]
+    assert limits[0] == 2 * limits[1]
+
+
+def test_three_products_of_any_complex_transform() -> None:
+    def run(x: Tensor) -> tuple[Tensor, Tensor]:
+        z = torch.fft.ifftn(torch.complex(x, x.flip(-1)), dim=(0, 1, 2), norm="ortho")
+        return z.real, z.imag
+
+    x = torch.randn(3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    twin = Twin(run).eval()
+    agree(lower(twin, (x,), plan={"*": "three-product"}), twin, (x,), 1e-12)

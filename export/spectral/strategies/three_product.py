@@ -79,8 +79,8 @@ def _three(value: Pair, axis: Axis, sign: int, bank: ConstantBank) -> Pair:
     def matrix(name: str, cosines: int, sines: int) -> torch.Tensor:
         def build() -> Matrix:
             cos, sin = forward_parts(axis)
-            found = cosines * cos + sines * sign * sin
-            return found if on_right else found.T
+            mixed = cosines * cos + sines * sign * sin
+            return mixed if on_right else found.T
 
         return bank.get(f"{key}_{name}", build, value.re.dtype)
 

@@ -80,7 +80,7 @@ def _three(value: Pair, axis: Axis, sign: int, bank: ConstantBank) -> Pair:
         def build() -> Matrix:
             cos, sin = forward_parts(axis)
             mixed = cosines * cos + sines * sign * sin
-            return mixed if on_right else found.T
+            return mixed if on_right else mixed.T
 
         return bank.get(f"{key}_{name}", build, value.re.dtype)
 

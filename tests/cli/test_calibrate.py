@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fdikp_edge.calibration.table import MAX_BYTES
 from fdikp_edge.export.roles import FIRST, LAST
+from fdikp_edge.models import sources
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.images import write_photo
 from fdikp_edge.runtime.photo import Photo
@@ -131,7 +132,7 @@ def test_a_table_from_few_small_photos_and_whom_it_is_for(
     # Photos of the user's own are as they are, unless told otherwise.
     assert summary["samples"]["radii"] == [0]
     with monkeypatch.context() as small:  # a network that is lowered in a second: this is about the photos
-        small.setattr("fdikp_edge.export.lowered.load_model", lambda *_, **__: SpectralNet().eval())
+        small.setattr("fdikp_edge.cli.options.source_of", lambda *_: sources.of(SpectralNet().eval()))
         soft = cli("calibrate", "mine", *QUICK, "--defocus", "2,0", "--json", "--out", "soft.json")
     assert json.loads(soft.stdout)["samples"]["radii"] == [0, 2]
     (tmp_path / "soft.json").unlink()
@@ -157,8 +158,6 @@ def test_one_table_serves_targets_that_share_a_program_each_with_its_own_layers(
 ) -> None:
     for module in ("openvino", "coremltools"):
         pytest.importorskip(module)
-    from fdikp_edge.models import sources
-
     # A network that every target lowers to the same program, which no variant of the zoo is.
     monkeypatch.setattr("fdikp_edge.cli.options.source_of", lambda *_: sources.of(SpectralNet().eval()))
     names = ("onnx", "openvino", "coreml")

@@ -24,7 +24,7 @@ def test_fdikp_speaks_for_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("channels", "found", "color", "noted"),
+    ("channels", "expected", "color", "noted"),
     [
         (1, 1, "grey", True),
         (3, 3, "RGB", False),
@@ -34,14 +34,14 @@ def test_fdikp_speaks_for_itself() -> None:
     ],
 )
 def test_one_picture_with_the_channels_of_the_first_convolution(
-    channels: int | None, channels_: int, color: str, noted: bool
+    channels: int | None, expected: int, color: str, noted: bool
 ) -> None:
     module = nn.Sequential(nn.ReLU() if channels is None else nn.Conv2d(channels, 2, 1))
     source = of(module, "net")
     (spec,) = source.inputs
     assert (spec.name, spec.shape, spec.color, spec.layout) == (
         "input",
-        (1, channels_, None, None),
+        (1, expected, None, None),
         color,
         "NCHW",
     )

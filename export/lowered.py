@@ -30,7 +30,7 @@ from .spectral import LoweredProgram, Plan, lower
 from .spectral.planner import make_plan
 from .spectral.strategies import STRATEGIES
 from .trial_sizes import sizes_in_errors
-from .widening import widening_notes
+from ..models.widening import widening_notes
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
 from ...runtime.errors import LoweringError, LoweringFaultError
-from ..widening import InDouble, own_copy
+from ...models.widening import InDouble, own_copy
 from .graph import where
 from .outputs import tensors_of
 from .pairs import REAL_OF, Interleaved, Pair

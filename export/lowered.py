@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..models import sources, zoo
 from ..models.sources.base import NetworkSource
+from ..models.widening import widening_notes
 from ..runtime.errors import BadInputError
 from ..runtime.photo import Array
 from ..runtime.tensors import TensorContract
@@ -30,7 +31,6 @@ from .spectral import LoweredProgram, Plan, lower
 from .spectral.planner import make_plan
 from .spectral.strategies import STRATEGIES
 from .trial_sizes import sizes_in_errors
-from ..models.widening import widening_notes
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class LoweredModel:
     source: NetworkSource
     notes: tuple[str, ...] = ()
     plan: Plan | dict[str, str] | None = None
+    _profiles: dict[str, LoweredModel] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def takes_photos(self) -> bool:
@@ -65,14 +66,19 @@ class LoweredModel:
 
     def for_profile(self, profile: str) -> LoweredModel:
         """Return the model lowered for another profile; where the planner would choose the same, this program
-        with that profile's plan."""
+        with that profile's plan. A profile is lowered once, whatever is built for it."""
         program: object = self.lowered
         if isinstance(program, OnnxProgram):
             return dataclasses.replace(self, lowered=cast(LoweredProgram, program.for_profile(profile)))
+        if profile == self.lowered.plan.target:
+            return self
+        if profile not in self._profiles:
+            self._profiles[profile] = self._for_profile(profile)
+        return self._profiles[profile]
+
+    def _for_profile(self, profile: str) -> LoweredModel:
         chosen = self.lowered.plan
         wanted = make_plan([choice.site for choice in chosen.choices], profile, self.plan)
-        if profile == chosen.target:
-            return self
         if wanted.key == chosen.key:
             return dataclasses.replace(self, lowered=dataclasses.replace(self.lowered, plan=wanted))
         lowered = lower(self.deployable, self.deployable.example(), target=profile, plan=self.plan)

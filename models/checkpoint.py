@@ -65,9 +65,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     checkpoint = read_tensors(path)
     for key, value in checkpoint.tensors.items():
         if value.dtype not in _FLOATING:
-            raise checkpoint.error(f"key {key!r} is not a plain floating-point tensor ({value.dtype})")
+            raise checkpoint.error(f"key {key!r:.80} is not a plain floating-point tensor ({value.dtype})")
         if not bool(torch.isfinite(value).all()):
-            raise checkpoint.error(f"key {key!r} holds values that are not finite")
+            raise checkpoint.error(f"key {key!r:.80} holds values that are not finite")
     return checkpoint
 
 
@@ -175,19 +175,21 @@ def _check_entry(path: Path, key: str, entry: object, available: int, limit: int
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]  # type: ignore[index]
         numbers = [*shape, begin, end]
     except (TypeError, KeyError, ValueError, IndexError):
-        raise CheckpointError(f"{path}: key {key!r} is not described as a tensor") from None
+        raise CheckpointError(f"{path}: key {key!r:.80} is not described as a tensor") from None
     known = _ITEM_BYTES | _OTHER_ITEM_BYTES
     if not isinstance(dtype, str) or dtype not in known:
-        raise CheckpointError(f"{path}: key {key!r} has type {dtype!r:.80}; expected: {', '.join(known)}")
+        raise CheckpointError(f"{path}: key {key!r:.80} has type {dtype!r:.80}; expected: {', '.join(known)}")
     if len(shape) > MAX_RANK or any(type(n) is not int or n < 0 or n > limit for n in numbers):
-        raise CheckpointError(f"{path}: key {key!r} has an impossible shape or place {str(numbers)[:200]}")
+        raise CheckpointError(
+            f"{path}: key {key!r:.80} has an impossible shape or place {str(numbers)[:200]}"
+        )
     size = known[dtype] * math.prod(shape)
     if end - begin != size:
         raise CheckpointError(
-            f"{path}: key {key!r} of shape {shape} needs {size} bytes and has {end - begin}"
+            f"{path}: key {key!r:.80} of shape {shape} needs {size} bytes and has {end - begin}"
         )
     if end > available:
-        raise CheckpointError(f"{path}: truncated; key {key!r} is not wholly in the file")
+        raise CheckpointError(f"{path}: truncated; key {key!r:.80} is not wholly in the file")
 
 
 def _with_sorted_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
@@ -219,25 +221,27 @@ def _from_pickle(path: Path, data: bytes, limit: int, wrappers: Sequence[str]) -
     total = 0
     for key, value in tensors.items():
         if value.layout != torch.strided or value.is_meta or value.is_quantized or value.is_nested:
-            raise CheckpointError(f"{path}: key {key!r} is not a plain floating-point tensor ({value.dtype})")
+            raise CheckpointError(
+                f"{path}: key {key!r:.80} is not a plain floating-point tensor ({value.dtype})"
+            )
         total += value.numel() * value.element_size()
         if total > limit:  # views that repeat few stored values
-            raise CheckpointError(f"{path}: key {key!r} has an impossible shape {list(value.shape)}")
+            raise CheckpointError(f"{path}: key {key!r:.80} has an impossible shape {list(value.shape)}")
     return Checkpoint(path, {key: value.detach() for key, value in tensors.items()}, {}, notes)
 
 
 def _check_archive(path: Path, data: bytes, limit: int) -> bytes:
     """Check the archive and return the pickle in it, which says what the archive holds."""
-    if not zipfile.is_zipfile(io.BytesIO(data)):
-        raise CheckpointError(
-            f"{path}: not an archive written by torch.save (or truncated). Bare pickles and the format from "
-            "before torch 1.6 are not read."
-        )
     try:
+        if not zipfile.is_zipfile(io.BytesIO(data)):
+            raise CheckpointError(
+                f"{path}: not an archive written by torch.save (or truncated). Bare pickles and the format "
+                "from before torch 1.6 are not read."
+            )
         archive = zipfile.ZipFile(io.BytesIO(data))
         entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise CheckpointError(f"{path}: a damaged archive ({error})") from error
+        raise CheckpointError(f"{path}: a damaged archive ({str(error)[:200]})") from error
     unpacked = sum(entry.file_size for entry in entries)
     if len(entries) > MAX_ARCHIVE_ENTRIES or unpacked > limit:
         raise CheckpointError(f"{path}: unpacks to {len(entries)} entries and {unpacked} bytes, too many")
@@ -265,7 +269,7 @@ def _state_dict(
         raise CheckpointError(f"{path}: holds no table of weights, but {type(content).__name__}")
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise CheckpointError(f"{path}: key {key!r} holds {type(value).__name__}, not a tensor")
+            raise CheckpointError(f"{path}: key {key!r:.80} holds {type(value).__name__}, not a tensor")
     prefix = "module." if all(key.startswith("module.") for key in content) else ""
     if prefix:
         notes += (f"the prefix {prefix!r} was taken off the keys of {path.name}",)

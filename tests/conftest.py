@@ -26,7 +26,11 @@ gc.set_threshold(20_000, 10, 10)
 #: With several workers a long file that begins last keeps one of them busy alone: these begin first.
 _LONG = (
     "test_readme.py",
+    "test_gate_page.py",
     "export/test_fdikp_programs.py",
+    "export/spectral/test_networks.py",
+    "export/test_outside_targets.py",
+    "cli/test_calibrate.py",
     "export/coreml/test_build.py",
     "export/test_precision.py",
     "export/onnx/test_build.py",
@@ -45,12 +49,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path.relative_to(ROOT / "tests").as_posix(), len(_LONG)))
 
 
-FOLLOWED = ("gate.md", "your-network.md")
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Once they are loaded, exporters remember what does not change."""
     exporter_memory.remember()
+
+
+FOLLOWED = ("gate.md", "your-network.md")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -93,7 +93,8 @@ def calibrate(
         in_focus = samples = None
         if source.takes_photos and (photos or network.samples is None):
             chosen = find_photos(photos) if photos else shipped_photos()
-            in_focus = choose(chosen, height_width, count=tiles)
+            height, width = source.extent(height_width)  # its own, where it has one size only
+            in_focus = choose(chosen, (height, width), count=tiles)
             samples = in_turn(in_focus, radii or default_radii(photos, source))
         elif photos or radii:
             raise BadInputError(f"{source.name}: takes no photos, so --photos and --defocus mean nothing")

@@ -17,9 +17,9 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
-from ...runtime.errors import LoweringError, LoweringFaultError
 from ...models.widening import InDouble, own_copy
-from .graph import where
+from ...runtime.errors import LoweringError, LoweringFaultError
+from .graph import arguments, where
 from .outputs import tensors_of
 from .pairs import REAL_OF, Interleaved, Pair
 from .rewriter import LoweredModule
@@ -163,12 +163,18 @@ def _others(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 def is_random(graph: fx.Graph) -> bool:
     """Whether the graph draws random numbers: two runs of it cannot be compared."""
-    return any(
-        isinstance(node.target, torch._ops.OpOverload)
-        and "dropout" not in str(node.target)  # off in eval mode
-        and (torch.Tag.nondeterministic_seeded in node.target.tags or "empty" in str(node.target))
-        for node in graph.nodes
-    )
+    return any(_draws(node) for node in graph.nodes if isinstance(node.target, torch._ops.OpOverload))
+
+
+def _draws(node: fx.Node) -> bool:
+    name, target = str(node.target), node.target
+    assert isinstance(target, torch._ops.OpOverload)
+    if "dropout" in name:  # off in eval mode
+        return False
+    if "scaled_dot_product" in name:
+        names = [argument.name for argument in target._schema.arguments]
+        return "dropout_p" in names and bool(arguments(node)[names.index("dropout_p")])
+    return torch.Tag.nondeterministic_seeded in target.tags or "empty" in name
 
 
 def largest_error(graph: fx.Graph) -> float:

@@ -46,6 +46,7 @@ from ..target import BuildResult
 from . import layer_report
 from .layer_report import LAYERS_FILE, EngineLayer, engine_layers
 from .log import cause, condensed, out_of_memory, warnings_in
+from .unsupported import refuse_unsupported
 from .weak_typing import legacy_files
 from .worker import ANSWER, REQUEST, Answer, Request
 
@@ -145,6 +146,7 @@ def _build(
     )
     if floats_inside(model):
         onnx_checks.check(model, [], ("DFT",) if request.native else ())
+    refuse_unsupported(model, request.product, title)
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     onnx_target.label(model, facts)
     (folder / ONNX_FILE).write_bytes(onnx_target.serialise(model, ONNX_FILE))

@@ -138,7 +138,7 @@ def _imported() -> Any:
 def _check_values(checkpoint: Checkpoint) -> None:
     for key, value in checkpoint.tensors.items():
         if bool(torch.isnan(value).any()):
-            raise checkpoint.error(f"key {key!r} holds values that are not finite")
+            raise checkpoint.error(f"key {key!r:.80} holds values that are not finite")
 
 
 def _inputs(descriptor: Any, masked: bool) -> tuple[TensorSpec, ...]:

@@ -69,13 +69,15 @@ def _check_shapes(
         value, wanted = stored[key], expected[key]
         if value.shape != wanted.shape:
             raise checkpoint.error(
-                f"key {key!r} has shape {list(value.shape)}, the network expects {list(wanted.shape)}"
+                f"key {key!r:.80} has shape {list(value.shape)}, the network expects {list(wanted.shape)}"
             )
         if value.is_complex() != wanted.is_complex():
-            raise checkpoint.error(f"key {key!r} has type {value.dtype}, the network expects {wanted.dtype}")
+            raise checkpoint.error(
+                f"key {key!r:.80} has type {value.dtype}, the network expects {wanted.dtype}"
+            )
         allowed = torch.isfinite(value) if isinstance(wanted, nn.Parameter) else ~torch.isnan(value)
         if not bool(allowed.all()):  # a buffer may hold infinity, as masks do
-            raise checkpoint.error(f"key {key!r} holds values that are not finite")
+            raise checkpoint.error(f"key {key!r:.80} holds values that are not finite")
 
 
 def _not_loaded(missing: Sequence[str], stored: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
@@ -88,6 +90,8 @@ def _misfit(network: str, missing: Sequence[str], unexpected: Sequence[str]) -> 
     parts = []
     for keys, what in ((missing, "missing"), (unexpected, "not part of it")):
         if keys:
-            first = ", ".join(map(repr, keys[:_MOST_NAMED])) + (", ..." if len(keys) > _MOST_NAMED else "")
+            first = ", ".join(f"{key!r:.80}" for key in keys[:_MOST_NAMED]) + (
+                ", ..." if len(keys) > _MOST_NAMED else ""
+            )
             parts.append(f"{len(keys)} {'key is' if len(keys) == 1 else 'keys are'} {what} ({first})")
     return f"does not fit {network}: {' and '.join(parts)}"

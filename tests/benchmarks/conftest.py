@@ -29,12 +29,12 @@ class Blend(nn.Module):
         pattern = torch.linspace(1, 0, 17)[None, :] * torch.linspace(1, 0.5, 16)[:, None]
         self.register_buffer("low", pattern)
 
-    def forward(self, x: Tensor) -> Tensor:
-        spectrum = torch.fft.rfft2(x, norm="ortho")
+    def forward(self, image: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft2(image, norm="ortho")
         rows, columns = spectrum.shape[-2:]
         low = nn.functional.interpolate(self.low[None, None], (rows, columns), mode="bilinear")
-        smooth = torch.fft.irfft2(spectrum * low, s=x.shape[-2:], norm="ortho")
-        return self.gain * (x + 0.2 * smooth) + self.bias
+        smooth = torch.fft.irfft2(spectrum * low, s=image.shape[-2:], norm="ortho")
+        return self.gain * (image + 0.2 * smooth) + self.bias
 
 
 Make = Callable[..., Artifact]

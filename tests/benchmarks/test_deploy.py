@@ -287,7 +287,7 @@ def test_a_size_the_network_does_not_take_leaves_nothing(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("step", ["building", "verifying", "measuring", "deblurring", "writing"])
+@pytest.mark.parametrize("step", ["building", "verifying", "measuring", "running", "writing"])
 def test_ctrl_c_at_any_step_leaves_nothing(step: str, blend: Blend, photo: Path, tmp_path: Path) -> None:
     def stop(_done: int, _total: int, now: str) -> None:
         if now.startswith(step):

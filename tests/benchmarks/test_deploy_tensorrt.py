@@ -64,7 +64,8 @@ def test_a_stand_in_over_the_budget_fails_the_row(
 
     class Wrong:
         def __call__(self, x: object, arithmetic: str = "float32") -> object:
-            return honest.func(self.model)(x, arithmetic) + 0.5  # type: ignore[attr-defined]
+            results = honest.func(self.model)(x, arithmetic)  # type: ignore[attr-defined]
+            return {name: result + 0.5 for name, result in results.items()}
 
     def wrong(model: build.LoweredModel) -> object:
         session = Wrong()

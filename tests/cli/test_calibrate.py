@@ -118,7 +118,9 @@ def test_a_folder_is_no_table(cli: Any, tmp_path: Path) -> None:
     refused(cli("deploy", "--precision", "int8", "--table", "table.json"), "table.json")
 
 
-def test_a_table_from_few_small_photos_and_whom_it_is_for(cli: Any, tmp_path: Path) -> None:
+def test_a_table_from_few_small_photos_and_whom_it_is_for(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photos(tmp_path / "mine", 2, size=(100, 120))
     done = cli("calibrate", "mine", *QUICK, "--json", "--out", "mine.json")
     assert done.returncode == 0, done.stderr
@@ -126,10 +128,11 @@ def test_a_table_from_few_small_photos_and_whom_it_is_for(cli: Any, tmp_path: Pa
     assert "smaller than a tile of 256x256: 0.png, 1.png" in done.stderr
     summary = json.loads(done.stdout)
     assert summary["path"] == "mine.json" and len(summary["warnings"]) == 2
-    assert summary["samples"]["radii"] == [
-        0
-    ]  # photos of the user's own are as they are, unless told otherwise
-    soft = cli("calibrate", "mine", *QUICK, "--defocus", "2,0", "--json", "--out", "soft.json")
+    # Photos of the user's own are as they are, unless told otherwise.
+    assert summary["samples"]["radii"] == [0]
+    with monkeypatch.context() as small:  # a network that is lowered in a second: this is about the photos
+        small.setattr("fdikp_edge.export.lowered.load_model", lambda *_, **__: SpectralNet().eval())
+        soft = cli("calibrate", "mine", *QUICK, "--defocus", "2,0", "--json", "--out", "soft.json")
     assert json.loads(soft.stdout)["samples"]["radii"] == [0, 2]
     (tmp_path / "soft.json").unlink()
     (program,) = summary["programs"]
@@ -154,10 +157,10 @@ def test_one_table_serves_targets_that_share_a_program_each_with_its_own_layers(
 ) -> None:
     for module in ("openvino", "coremltools"):
         pytest.importorskip(module)
-    from fdikp_edge.export import lowered
+    from fdikp_edge.models import sources
 
     # A network that every target lowers to the same program, which no variant of the zoo is.
-    monkeypatch.setattr(lowered, "load_model", lambda *_, **__: SpectralNet().eval())
+    monkeypatch.setattr("fdikp_edge.cli.options.source_of", lambda *_: sources.of(SpectralNet().eval()))
     names = ("onnx", "openvino", "coreml")
     photos(tmp_path / "mine", 2)
     done = cli("calibrate", "mine", "--tiles", "2", "--json", *asked(names))

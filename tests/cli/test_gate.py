@@ -111,8 +111,8 @@ def test_a_wrong_photo_is_refused_before_the_network_is_read(
     def read(*args: object, **options: object) -> None:
         raise AssertionError("too early")
 
-    monkeypatch.setattr("fdikp_edge.cli.commands.bisect.model_of", read)
-    monkeypatch.setattr("fdikp_edge.cli.commands.verify.eager_of", read)
+    monkeypatch.setattr("fdikp_edge.cli.commands.bisect.source_of_artifact", read)
+    monkeypatch.setattr("fdikp_edge.cli.commands.verify.source_of_artifact", read)
     (tmp_path / "notes.txt").write_text("no photo")
     for photo in ("none.jpg", "notes.txt", "."):
         for words in (["bisect"], ["verify"], ["verify", "--worst-case"]):
@@ -123,7 +123,7 @@ def test_a_wrong_photo_is_refused_before_the_network_is_read(
 def test_a_worst_case_that_could_not_be_kept_is_refused_before_the_search(
     report: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fdikp_edge.cli.commands.verify.eager_of", None)
+    monkeypatch.setattr("fdikp_edge.cli.commands.verify.source_of_artifact", None)
     (tmp_path / "file").write_text("in the way")
     done = cli("verify", report / "half", "--worst-case", "--worst-dir", tmp_path / "file")
     assert done.returncode == 2 and "file" in done.stderr
@@ -181,7 +181,7 @@ def test_bad_input_is_a_message(report: Path, baseline: Path, tmp_path: Path, cl
         (["gate", report, "-b", baseline, "--clock", "sun"], "wall, cpu"),
         (["gate", report, "-b", baseline, "--junit", report / "report.json"], "another name"),
         (["gate", report, "-b", baseline, "--junit", baseline], "another name"),
-        (["bisect", report / "half"], "--weights"),
+        (["bisect", report / "half"], "--model"),
         (["bisect", tmp_path / "none"], "no such folder"),
         (["report", "merge", report], "two reports"),
         (["report", "merge", report, report, "--name", "one"], "one name per report"),

@@ -13,7 +13,7 @@ COMMANDS = [
     "bench",
     "bisect",
     "gate",
-    "deblur",
+    "run",
     "profile",
     "bundle",
     "lower",

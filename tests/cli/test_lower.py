@@ -43,7 +43,7 @@ def test_lower_in_json(cli: Any, tmp_path: Path) -> None:
     message = json.loads(done.stdout)
     (row,) = message["rewritten"]
     assert row.pop("bytes") == 4 * 9 * 18 and row.pop("shape") == [None, 9] and row.pop("axis") == 1
-    assert row.pop("strategy") == "separable"
+    assert row.pop("strategy") == "separable" and row.pop("work") == 9 * 18
     assert row == {"name": "transform", "operator": "DFT", "length": 9, "direction": "forward", "output": "y"}
     assert message["check"]["state"] == "verified" and len(message["check"]["errors"]) == 2
     assert message["inputs"] == [{"name": "x", "shape": [None, 9, 1], "dtype": "float32"}]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fdikp_edge.export.build import build_artifact, export_artifact, reference_for
 from fdikp_edge.export.lowered import LoweredModel, load_model
+from fdikp_edge.export.spectral import lower
 from fdikp_edge.export.targets import get_target
 from fdikp_edge.models.zoo import weights_sha256
 from fdikp_edge.runtime.artifact import Artifact
@@ -88,6 +90,24 @@ def test_targets_whose_plans_agree_share_one_program(lowered: LoweredModel) -> N
     other = lowered.for_profile("tensorrt")
     assert other.lowered.program is lowered.lowered.program and other.lowered.sha256 == lowered.lowered.sha256
     assert other.lowered.plan.target == "tensorrt"
+
+
+def test_a_profile_is_lowered_once_whatever_is_built_for_it(
+    lowered: LoweredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {choice.strategy for choice in lowered.for_profile("openvino").lowered.plan.choices}
+    other = next(name for name in ("flat", "separable") if chosen != {name})
+    program = lower(lowered.deployable, lowered.deployable.example(), target="onnx", plan={"*": other})
+    model = dataclasses.replace(lowered, lowered=program)
+    runs: list[str] = []
+
+    def counted(*args: Any, target: str, plan: Any) -> Any:
+        runs.append(target)
+        return lower(*args, target=target, plan=plan)
+
+    monkeypatch.setattr("fdikp_edge.export.lowered.lower", counted)
+    assert model.for_profile("openvino") is model.for_profile("openvino")
+    assert runs == ["openvino"] and model.for_profile("onnx") is model
 
 
 def test_a_plan_by_hand_reaches_the_passport(network: nn.Module, tmp_path: Path) -> None:

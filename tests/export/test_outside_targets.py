@@ -19,7 +19,32 @@ import pytest
 
 pytest.importorskip("setuptools", reason="building the package needs setuptools")
 TOY = Path(__file__).resolve().parent.parent / "toy_target"
-SMALL = ("--model", "tiny", "--precision", "fp32", "--size", "256x256", "--threads", 1)
+NETWORK = '''
+import torch
+from torch import nn
+
+
+class Network(nn.Module):
+    """Raises high frequencies: small, so that the commands are what takes time."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.gain = nn.Parameter(torch.rand(3, 64, 49))
+
+    def forward(self, image):
+        spectrum = torch.fft.rfft2(image, norm="ortho")
+        return image + 0.1 * torch.fft.irfft2(spectrum * self.gain, s=image.shape[-2:], norm="ortho")
+
+
+def network():
+    from fdikp_edge.models.sources import NetworkSource, TensorSpec
+
+    image = TensorSpec("image", (1, 3, 64, 96), layout="NCHW", color="RGB")
+    return NetworkSource(name="net", spec="net.py:network", load=lambda: Network().eval(), inputs=(image,))
+'''
+MODEL = ("--model", "net.py:network")
+SMALL = (*MODEL, "--precision", "fp32", "--size", "64x96", "--threads", 1)
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -67,6 +92,7 @@ def deployed(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what `deploy` made for the toy, in `out`."""
     pytest.importorskip("onnxscript", reason="building needs the export extra")
     folder = tmp_path_factory.mktemp("deployed")
+    (folder / "net.py").write_text(NETWORK, encoding="utf-8")
     deploy = ("deploy", *SMALL, "--target", "toy", "--runs", 3, "--seconds", 1, "--out", "out", "--json")
     done = fdikp_edge(folder, toy, *deploy)
     assert done.returncode == 0, done.stderr
@@ -85,7 +111,7 @@ def run(toy: Path, deployed: Path) -> Run:
     return command
 
 
-ARTIFACT = "out/tiny-toy-fp32-256x256"
+ARTIFACT = "out/net-toy-fp32-64x96"
 
 
 def test_deploy_builds_verifies_times_and_deblurs(deployed: Path) -> None:
@@ -94,7 +120,7 @@ def test_deploy_builds_verifies_times_and_deblurs(deployed: Path) -> None:
     assert row["session"]["runtime"] == "Toy Runtime"
     assert row["parity"]["psnr_db"] > 100 and row["latency_ms"]["p50"] > 0
     assert (deployed / ARTIFACT / "network.toy").stat().st_size > 1000
-    assert (deployed / "out/deblurred/tiny-toy-fp32-256x256.png").exists()
+    assert (deployed / "out/deblurred/net-toy-fp32-64x96.png").exists()
 
 
 def test_the_report_is_written_and_merged(deployed: Path, run: Run) -> None:
@@ -113,12 +139,12 @@ def test_inspect(run: Run) -> None:
 
 
 def test_verify(run: Run) -> None:
-    done = run("verify", ARTIFACT, "--threads", 1, "--no-save")
+    done = run("verify", ARTIFACT, *MODEL, "--threads", 1, "--no-save")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_bench(run: Run) -> None:
-    done = run("bench", ARTIFACT, "--runs", 3, "--seconds", 1, "--threads", 1, "--json")
+    done = run("bench", ARTIFACT, *MODEL, "--runs", 3, "--seconds", 1, "--threads", 1, "--json")
     assert done.returncode == 0, done.stderr
     assert "Toy Runtime" in done.stdout
 
@@ -136,7 +162,7 @@ def test_gate(run: Run) -> None:
 def test_what_cannot_be_done_with_it_is_said(run: Run) -> None:
     done = run("bundle", ARTIFACT, "--out", "toy.bundle")
     assert done.returncode == 2 and "is for target toy" in done.stderr
-    done = run("bisect", ARTIFACT)
+    done = run("bisect", ARTIFACT, *MODEL)
     assert done.returncode == 2 and "toy: its models cannot be cut into parts" in done.stderr
 
 

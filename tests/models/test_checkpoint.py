@@ -3,6 +3,7 @@ import json
 import os
 import pickle
 import struct
+import time
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -248,3 +249,33 @@ def test_a_storage_shorter_than_its_tensor_claims_is_refused(tmp_path: Path) -> 
                 content = content.replace(b"K\x08", b"K\xc8")  # eight numbers become two hundred
             out.writestr(info.filename, content)
     refused(path, "not a readable weights file")
+
+
+def test_a_bomb_in_a_pickle_is_refused_before_it_is_built(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pth"
+    nested: object = ()
+    for _ in range(60):
+        nested = (nested, nested)
+    views = {f"v{n}": torch.ones(1).expand(60_000_000) for n in range(3000)}
+    for content, match in (
+        ({"a": torch.ones(1), "extra": nested}, "holds more than"),
+        ({"a": torch.ones(1), "extra": bytearray(8)}, "bytearray, which no file of tensors needs"),
+        (views, "'v1' has an impossible shape"),
+    ):
+        path.write_bytes(_as_pth(content))
+        started = time.monotonic()
+        refused(path, match)
+        assert time.monotonic() - started < 10
+
+
+def test_archives_of_several_disks_and_long_names_are_refused_briefly(tmp_path: Path) -> None:
+    path = tmp_path / "odd.pth"
+    data = bytearray(_as_pth(TENSORS))
+    end = data.rindex(b"PK\x05\x06")
+    locator = b"PK\x06\x07" + struct.pack("<LQL", 1, 0, 2)  # the zip64 record that names two disks
+    path.write_bytes(data[:end] + locator + data[end:])
+    refused(path, "archive")
+    path.write_bytes(_as_pth({"k" * 5000: "text"}))
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert len(str(caught.value)) < 400

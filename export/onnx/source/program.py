@@ -79,8 +79,8 @@ class OnnxProgram:
             TargetUnavailableError: always.
         """
         raise TargetUnavailableError(
-            "this target is built from a PyTorch network, and an ONNX file holds none; give the network "
-            "itself, or build for a target that reads ONNX"
+            "this needs a PyTorch program, and an ONNX file holds none; give the network that it was "
+            "exported from, or choose a target that reads ONNX"
         )
 
     @cached_property
@@ -121,9 +121,9 @@ def prepare(source: OnnxSource, profile: str) -> OnnxProgram:
     """
     notes: list[str] = []
     model = _simplified(source.plain, notes)
-    rename_ports(model)
     recorded = checks.provenance(source.plain)  # a simplifier drops what the exporter recorded
     _name_values(model, source.plain)
+    rename_ports(model)
     _name_nodes(model)
     names = [node.output[0] for node in model.graph.node]
     checks.strip(model, {name: (recorded.get(name, ("", ""))[0], name) for name in names})

@@ -39,14 +39,16 @@ class PlanarMixing(Fused):
 def rewrite_planar_mixing(graph: fx.Graph, node: fx.Node) -> fx.Node | Declined:
     """Replace the convolution ``node`` by a product; run after the patterns that move transforms.
 
-    Numbered preconditions: (1) a transform reads the same maps, over their last axis; (2) a convolution of
-    one pixel, without stride, padding or groups, with stored weights.
+    Numbered preconditions: (1) a transform reads the same maps, over their last axis; (2) real maps
+    [B, C, H, W]; (3) a convolution of one pixel, without stride, padding or groups, with stored weights.
     """
     image, weight, bias, stride, padding, _, groups = arguments(node)
     if not any(_reads_planar(user) for user in image.users):  # (1)
         return Declined("no transform reads the maps that it mixes")
+    if len(shape_of(image)) != 4 or meta_value(image).is_complex() or meta_value(weight).is_complex():  # (2)
+        return Declined("it does not mix real maps [B, C, H, W]")
     plain = all(s == 1 for s in stride) and not any(padding) and groups == 1
-    if shape_of(weight)[2:] != (1, 1) or not plain or weight.op != "placeholder":  # (2)
+    if shape_of(weight)[2:] != (1, 1) or not plain or weight.op != "placeholder":  # (3)
         return Declined("it is not 1x1, or has a stride, padding, groups or computed weights")
     with graph.inserting_before(node):
         inputs = (image, weight) if bias is None else (image, weight, bias)

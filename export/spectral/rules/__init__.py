@@ -12,6 +12,7 @@ from . import (
     shape,
     solve,
     stft,
+    windows,
     writes,
 )
 from .linear import Pieces
@@ -37,5 +38,6 @@ __all__ = [
     "shape",
     "solve",
     "stft",
+    "windows",
     "writes",
 ]

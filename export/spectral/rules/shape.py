@@ -14,7 +14,7 @@ from .registry import Context, complex_rule, real_rule
 # Operators whose first argument alone holds values; their other arguments (masks, indices, sizes) go to both
 # parts as they are.
 ORDER = ["permute", "transpose", "t", "mT", "adjoint", "numpy_T", "movedim", "swapaxes", "swapdims", "rot90"]
-ORDER += ["flip", "fliplr", "flipud", "pixel_shuffle", "pixel_unshuffle", "im2col", "col2im"]
+ORDER += ["flip", "fliplr", "flipud", "pixel_shuffle", "pixel_unshuffle", "im2col"]
 SHAPE = ["expand", "expand_as", "broadcast_to", "broadcast_tensors", "repeat", "tile", "repeat_interleave"]
 SHAPE += [
     "unsqueeze",

@@ -8,10 +8,23 @@ from .dense import Flat, Separable
 from .factored import Factored
 from .joined import Joined
 from .native import Native
+from .stacked import Stacked
+from .three_product import ThreeProduct
 from .window import Window
 
 STRATEGIES: dict[str, Strategy] = {
-    s.name: s for s in (Flat(), Separable(), Joined(), Factored(), Window(), Native(), CustomOp())
+    s.name: s
+    for s in (
+        Flat(),
+        Separable(),
+        ThreeProduct(),
+        Joined(),
+        Stacked(),
+        Factored(),
+        Window(),
+        Native(),
+        CustomOp(),
+    )
 }
 
 __all__ = [
@@ -22,6 +35,8 @@ __all__ = [
     "Joined",
     "Native",
     "Separable",
+    "Stacked",
     "Strategy",
+    "ThreeProduct",
     "Window",
 ]

@@ -33,6 +33,9 @@ class Strategy(ABC):
     product: str = ""
     """The strategy whose products these are, in another layout; empty where they are its own."""
 
+    headroom: float = 1.0
+    """Largest intermediate value over what the site's own gains allow."""
+
     @abstractmethod
     def declines(self, site: Site) -> str | None:
         """Why this strategy cannot compute the site, in words; ``None`` if it can."""
@@ -82,6 +85,19 @@ def along(value: Tensor, dim: int, matrix: Tensor) -> Tensor:
 def crop(value: Tensor, axis: Axis) -> Tensor:
     """Drop what a shorter ``n`` or ``s`` leaves out."""
     return value if value.shape[axis.dim] == axis.taken else value.narrow(axis.dim, 0, axis.taken)
+
+
+def crop_all(value: Pair | Tensor, site: Site) -> Pair | Tensor:
+    """Drop on every axis what a shorter ``n`` or ``s`` leaves out, before any product reads it."""
+    if isinstance(value, Pair):
+        return Pair(_crop_all(value.re, site), _crop_all(value.im, site))
+    return _crop_all(value, site)
+
+
+def _crop_all(value: Tensor, site: Site) -> Tensor:
+    for axis in site.axes:
+        value = crop(value, axis)
+    return value
 
 
 def stages(site: Site) -> list[tuple[Axis, Kind, bool]]:

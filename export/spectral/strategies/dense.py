@@ -10,7 +10,7 @@ from torch import Tensor
 from ..pairs import Pair
 from ..sites import Axis, Kind, Site
 from ..twiddles import ConstantBank, Matrix, forward_parts, half_inverse_parts, pruned_key
-from .base import Cost, Strategy, along, crop, shapes_before, stages
+from .base import Cost, Strategy, along, crop, crop_all, shapes_before, stages
 
 LARGEST_FLAT = 1024  # a flat matrix has (points)^2 entries: 4 MB of float32 here
 
@@ -77,6 +77,7 @@ class Separable(Strategy):
 
     def apply(self, site: Site, value: Pair | Tensor, bank: ConstantBank) -> Pair | Tensor:
         """Stage after stage."""
+        value = crop_all(value, site)
         for axis, kind, _ in stages(site):
             value = dense_stage(value, axis, kind, site.sign, bank)
         return value

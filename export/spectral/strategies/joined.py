@@ -10,7 +10,6 @@ quadrants, which are small where few modes are kept.
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
@@ -20,7 +19,7 @@ from torch import Tensor
 from ..pairs import Pair
 from ..sites import Axis, Kind, Site
 from ..twiddles import ConstantBank, Matrix, forward_parts, half_inverse_parts, pruned_key
-from .base import Cost, Strategy, along, crop, shapes_before, stages
+from .base import Cost, Strategy, along, crop_all, shapes_before, stages
 from .dense import Separable
 
 
@@ -66,22 +65,22 @@ class Joined(Strategy):
         """Stage after stage, with both parts along the half axis in between."""
         half = site.half
         assert half is not None
+        value = crop_all(value, site)
         if site.kind is Kind.R2C:
             assert isinstance(value, Tensor)
-            both = along(crop(value, half), half.dim, _matrix(half, site, value.dtype, bank))
+            both = along(value, half.dim, _matrix(half, site, value.dtype, bank))
             parts: Pair | None = None
             width = half.kept
         else:
             assert isinstance(value, Pair)
-            both, width = None, half.taken
-            parts = value.map(lambda part: crop(part, half))
+            both, width, parts = None, half.taken, value
         for axis in site.running_order:
             if axis is half:
                 continue
             if both is None:
                 assert parts is not None
-                both = _join(parts.map(functools.partial(crop, axis=axis)), half.dim)
-            quadrants = along(crop(both, axis), axis.dim, _matrix(axis, site, both.dtype, bank))
+                both = _join(parts, half.dim)
+            quadrants = along(both, axis.dim, _matrix(axis, site, both.dtype, bank))
             parts, both = _sums(quadrants, axis, half.dim, width), None
         if site.kind is Kind.R2C:
             if parts is None:

@@ -167,3 +167,53 @@ def test_no_value_has_more_than_five_axes(expression, shapes):
     program = lower(Expression(), inputs).program
     torch.testing.assert_close(program.module()(*inputs), Expression()(*inputs), atol=1e-5, rtol=1e-5)
     assert max(node.meta["val"].dim() for node in program.graph.nodes if "val" in node.meta) <= 5
+
+
+class Beside(nn.Module):
+    """A 1x1 convolution of what a transform reads, one with a stride, one of maps that no transform reads."""
+
+    def __init__(self, *, bias: bool = True) -> None:
+        super().__init__()
+        self.skip = nn.Conv2d(3, 4, 1, bias=bias)
+        self.strided, self.after = nn.Conv2d(3, 4, 1, stride=2), nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = torch.relu(x)
+        filtered = torch.fft.irfft2(torch.fft.rfft2(x) * 2j, s=x.shape[-2:])
+        return self.skip(x), self.strided(x), self.after(filtered)
+
+
+@pytest.mark.parametrize(("target", "convolutions"), [("onnx", 2), ("openvino", 2), ("coreml", 3)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_product_mixes_maps_beside_a_transform(target: str, convolutions: int, bias: bool) -> None:
+    torch.manual_seed(5)
+    network, x = Beside(bias=bias).eval(), torch.randn(2, 3, 9, 7)
+    lowered = lower(network, (x,), target=target)
+    assert lowered.audit.operators["aten.conv2d.default"] == convolutions
+    for got, want in zip(lowered.program.module()(x), network(x), strict=True):
+        torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
+
+
+def test_complex_and_single_maps_beside_a_transform_stay_convolutions() -> None:
+    class Complex(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(4, 3, 1, 1, dtype=torch.cfloat))
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = torch.complex(x, x * 2)
+            return (torch.fft.fft2(z).sum(1, keepdim=True) + torch.conv2d(z, self.weight)).abs()
+
+    class Single(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.fft.rfft2(x).abs().sum() + self.mix(x)
+
+    torch.manual_seed(6)
+    for network, x in ((Complex().eval(), torch.randn(1, 3, 6, 5)), (Single().eval(), torch.randn(3, 6, 5))):
+        lowered = lower(network, (x,), target="onnx")
+        assert lowered.audit.operators["aten.conv2d.default"] >= 1
+        torch.testing.assert_close(lowered.program.module()(x), network(x), atol=1e-4, rtol=1e-5)

@@ -16,6 +16,7 @@ from spectral_networks.checks import (
     as_tuple,
     assert_close,
     assert_real,
+    build_tensorrt_rtx,
     convert_coreml,
     onnx_file,
     onnx_operators,
@@ -29,6 +30,7 @@ from spectral_networks.checks import (
 TOLERANCE = 1e-4
 FORBIDDEN = {"DFT", "STFT", "Loop", "If", "Scan", "SequenceMap", "Complex"}
 
+HEADS = [network for network in NETWORKS if network.name.endswith("_head")]
 every_network = pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
 
 
@@ -148,9 +150,27 @@ def test_tensorrt_rtx_parses(network: Network, onnx_of: Callable[[Network], Path
 
 @needs("coremltools")
 @every_network
-def test_coreml_equals_eager(
+def test_coreml_equals_eager(network: Network, tmp_path: Path) -> None:
+    """coremltools called directly, without the `coreml` target, on a program of its profile."""
+    program = lower(network.build(), network.inputs(), target="coreml").program
+    assert_real(program)
+    outputs = run_coreml(convert_coreml(program), tmp_path / "model.mlpackage", network.inputs())
+    assert_close(outputs, expected(network), TOLERANCE)
+
+
+@needs("coremltools")
+@pytest.mark.parametrize("network", NETWORKS[::6], ids=lambda network: network.name)
+def test_coreml_takes_a_plain_program(
     network: Network, lowered: Callable[[Network], LoweredProgram], tmp_path: Path
 ) -> None:
-    model = convert_coreml(lowered(network).program)
-    outputs = run_coreml(model, tmp_path / "model.mlpackage", network.inputs())
+    """The same of a program that was lowered without a word on where it will run."""
+    outputs = run_coreml(
+        convert_coreml(lowered(network).program), tmp_path / "model.mlpackage", network.inputs()
+    )
     assert_close(outputs, expected(network), TOLERANCE)
+
+
+@needs("tensorrt_rtx")
+@pytest.mark.parametrize("network", HEADS, ids=lambda network: network.name)
+def test_tensorrt_rtx_builds_an_engine(network: Network, onnx_of: Callable[[Network], Path]) -> None:
+    assert build_tensorrt_rtx(onnx_of(network))[:4] == b"vtrt"

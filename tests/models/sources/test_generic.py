@@ -33,15 +33,15 @@ def test_fdikp_speaks_for_itself() -> None:
         (None, 3, "RGB", True),
     ],
 )
-def test_one_picture_with_the_channels_of_the_first_convolution(
-    channels: int | None, channels_: int, color: str, noted: bool
+def test_one_picture_with_the_foundof_the_first_convolution(
+    channels: int | None, found: int, color: str, noted: bool
 ) -> None:
     module = nn.Sequential(nn.ReLU() if channels is None else nn.Conv2d(channels, 2, 1))
     source = of(module, "net")
     (spec,) = source.inputs
     assert (spec.name, spec.shape, spec.color, spec.layout) == (
         "input",
-        (1, channels_, None, None),
+        (1, found, None, None),
         color,
         "NCHW",
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fdikp_edge.export.onnx.build import convert, serialise, toolchain
+from fdikp_edge.export.onnx.build import convert_to, serialise, toolchain
 from fdikp_edge.export.onnx.checks import census, precisions
 from fdikp_edge.export.target import BuildResult
 
@@ -24,7 +24,7 @@ def build(
     provenance: Mapping[str, str] | None = None,
 ) -> BuildResult:
     """Write ``network.toy`` into ``folder``."""
-    model, notes = convert(lowered.program)
+    model, notes = convert_to(lowered, precision, table)
     (folder / "network.toy").write_bytes(serialise(model, "network.toy"))
     notes.append("built by a toy")
     return BuildResult("network.toy", toolchain(), census(model), precisions(model), notes)

@@ -186,7 +186,7 @@ def test_the_plan_lists_every_transform(source: OnnxSource) -> None:
 
 def test_targets_that_need_the_network_itself_say_so(source: OnnxSource, tmp_path: Path) -> None:
     pytest.importorskip("coremltools")
-    with pytest.raises(TargetUnavailableError, match="built from a PyTorch network"):
+    with pytest.raises(TargetUnavailableError, match="needs a PyTorch program"):
         get_target("coreml").build(program_for(source, "coreml"), "fp32", tmp_path)
 
 

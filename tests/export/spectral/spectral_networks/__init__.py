@@ -5,6 +5,7 @@ Everything is of our own writing, after the published idea each docstring names.
 
 from . import (
     algebra,
+    audio,
     operators,
     optics,
     restoration,
@@ -17,6 +18,7 @@ NETWORKS: tuple[Network, ...] = (
     *operators.NETWORKS,
     *optics.NETWORKS,
     *signals.NETWORKS,
+    *audio.NETWORKS,
     *algebra.NETWORKS,
 )
 

@@ -91,6 +91,30 @@ def test_other_precisions_become_float32_in_a_copy(dtype: torch.dtype) -> None:
     assert of(plain).load() is plain
 
 
+class CastingByName(nn.Module):
+    """Casts its input to the type of its weights by name, as networks trained in bfloat16 do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(3, 3, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        mixed: Tensor = self.mix(image.bfloat16())
+        return mixed.float()
+
+
+def test_a_network_that_casts_to_its_16_bit_type_runs_in_float32() -> None:
+    module = CastingByName().eval().to(torch.bfloat16)
+    network = of(module).load()
+    assert isinstance(network, CastingByName)
+    image = torch.rand(1, 3, 4, 6)
+    expected = CastingByName()
+    expected.load_state_dict({name: value.float() for name, value in module.state_dict().items()})
+    torch.testing.assert_close(network(image), expected.mix(image), rtol=0, atol=1e-6)
+    torch.export.export(network, (image,))
+    assert module.mix.weight.dtype == torch.bfloat16
+
+
 def test_a_network_source_method_has_to_return_one() -> None:
     class Wrong(nn.Module):
         def network_source(self) -> str:

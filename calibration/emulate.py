@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from ..runtime.photo import Array
-from .layers import CONVOLUTION, Layer
+from .layers import Layer, kind_of
 from .levels import LEVELS
 from .runner import Runner
 
@@ -26,12 +26,13 @@ def quantise(value: Tensor, scale: float | Tensor, lowest: int = -LEVELS) -> Ten
     return torch.clamp(torch.round(value / scale), lowest, LEVELS) * scale
 
 
-def weight_scales(weight: Tensor, levels: int = LEVELS) -> Tensor:
-    """Return the step of each output channel (axis 0), shaped to divide ``weight``; 1 for a zero channel.
+def weight_scales(weight: Tensor, levels: int = LEVELS, axis: int = 0) -> Tensor:
+    """Return the step of each output channel (along ``axis``), shaped to divide ``weight``; 1 for a zero one.
 
     ``levels`` is the 8-bit value that the largest weight of a channel becomes.
     """
-    peak = weight.abs().amax(dim=tuple(range(1, weight.dim())), keepdim=True)
+    others = tuple(dim for dim in range(weight.dim()) if dim != axis)
+    peak = weight.abs().amax(dim=others, keepdim=True)
     return torch.where(peak > 0, peak / levels, torch.ones_like(peak))
 
 
@@ -66,12 +67,16 @@ class Int8Runner(Runner):
         layer = self.layers.get(n.name)
         if layer is None:
             return super().run_node(n)
-        args, kwargs = self.fetch_args_kwargs_from_env(n)
-        x, weight, *rest = args
+        kind = kind_of(n, self.stored)
+        assert kind is not None, n.name
+        given, kwargs = self.fetch_args_kwargs_from_env(n)
+        args = list(given)
+        weight = args[kind.weight]
+        args[kind.weight] = quantise(weight, weight_scales(weight, self.weight_levels, kind.channels))
+        args[kind.data] = quantise(args[kind.data], self.scales[layer.input], self.lowest)
         target: Any = n.target
-        rounded = quantise(weight, weight_scales(weight, self.weight_levels))
-        result = target(quantise(x, self.scales[layer.input], self.lowest), rounded, *rest, **kwargs)
-        if self.rounded_results and str(n.target) == CONVOLUTION and n.name not in self.last:
+        result = target(*args, **kwargs)
+        if self.rounded_results and kind.is_convolution and n.name not in self.last:
             result = quantise(result, self.scales[layer.node], self.lowest)
         return result
 

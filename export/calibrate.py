@@ -11,7 +11,16 @@ from torch import nn
 from ..calibration import evaluation_pairs
 from ..calibration.defocus import RADII, in_turn
 from ..calibration.fp16_islands import Transform
-from ..calibration.layers import LEAST_WORK, LINEAR, NO_FASTER, module_of
+from ..calibration.layer_kinds import TRANSPOSED
+from ..calibration.layers import (
+    LEAST_WORK,
+    NO_FASTER,
+    NO_FASTER_TRANSPOSED,
+    NOT_MEASURED,
+    kind_of,
+    module_of,
+    stored_tensors,
+)
 from ..calibration.mixed_precision import Bounds, LayerTime, MixedPrecision, Times
 from ..calibration.mixed_precision_search import search, times_by_work
 from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
@@ -27,6 +36,7 @@ from ..runtime.photo import Array
 from ..runtime.pixels import as_input
 from ..runtime.progress import Progress
 from .lowered import LoweredModel
+from .profile import Profile
 from .roles import ends, exposed, protected, sites_of
 from .spectral import LoweredProgram
 from .spectral.planner import profile as profile_of
@@ -162,15 +172,27 @@ def _kept(lowered: LoweredProgram, *, protect_outliers: bool) -> dict[str, str]:
     return {
         **ends(lowered, first=not costs.int8_first, last=not costs.int8_last),
         **(exposed(lowered) if protect_outliers else {}),
-        **({} if costs.int8_products else _products(lowered)),
+        **_without_gain(lowered, costs),
         **protected(lowered)[0],
     }
 
 
-def _products(lowered: LoweredProgram) -> dict[str, str]:
-    """Return name of a product with weights -> why it stays in floats, for a runtime that gains nothing."""
-    names = (node.name for node in lowered.program.graph.nodes if str(node.target) == LINEAR)
-    return dict.fromkeys(names, NO_FASTER)
+def _without_gain(lowered: LoweredProgram, costs: Profile) -> dict[str, str]:
+    """Return name of a layer -> why it stays in floats, for kinds of layers that gain nothing from 8 bits."""
+    program = lowered.program
+    stored = stored_tensors(program)
+    kinds = {node.name: kind.name for node in program.graph.nodes if (kind := kind_of(node, stored))}
+    return {
+        name: _no_gain(kind, kind in costs.int8_stored)
+        for name, kind in kinds.items()
+        if kind not in costs.int8_kinds
+    }
+
+
+def _no_gain(kind: str, weights_only: bool) -> str:
+    if not weights_only:
+        return NOT_MEASURED.format(kind=kind)
+    return NO_FASTER_TRANSPOSED if kind == TRANSPOSED else NO_FASTER
 
 
 def transforms_of(lowered: LoweredProgram) -> list[Transform]:
@@ -268,7 +290,7 @@ def in_file(model: LoweredModel) -> Mapping[str, str]:
     what follows, by names of that.
     """
     from .onnx.build import convert
-    from .onnx.checks import source_node
+    from .onnx.checks import LAYERS, source_node
 
     found: dict[str, str] = {}
     for as_calibrated in (False, True):  # float files, int8 files
@@ -279,7 +301,7 @@ def in_file(model: LoweredModel) -> Mapping[str, str]:
             for name in node.input:
                 readers.setdefault(name, []).append(index)
         for node in nodes:
-            if node.op_type not in ("Conv", "Gemm", "MatMul") or not (layer := source_node(node)):
+            if node.op_type not in LAYERS or not (layer := source_node(node)):
                 continue
             names = [node.name, node.output[0]]
             follows = node

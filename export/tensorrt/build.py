@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...calibration.layers import CONVOLUTION
+from ...calibration.layers import kind_of
 from ...runtime.caches import cache_folder
 from ...runtime.device.build import CACHE_FILE, FLOAT32_LAYERS_FILE
 from ...runtime.errors import BadInputError, LoweringError, TargetUnavailableError
@@ -181,9 +181,10 @@ def _fitting(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTab
     for node in lowered.program.graph.nodes:
         if node.name not in layers:
             continue
-        source, weight = node.args[:2]
+        kind = kind_of(node)
+        source, weight = (node.args[place] for place in ((kind.data, kind.weight) if kind else (0, 1)))
         mine = weight.meta["val"].shape[1]
-        grouped = str(node.target) == CONVOLUTION and mine < source.meta["val"].shape[1]
+        grouped = kind is not None and kind.is_convolution and mine < source.meta["val"].shape[1]
         if grouped and mine % 4:
             count = f"{mine} channels" if mine > 1 else "one channel"
             in_float[node.name] = PADDED.format(count=count, title=title)

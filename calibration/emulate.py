@@ -7,7 +7,6 @@ sums in float32, as matrix units keep them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -101,21 +100,17 @@ class Int8Runner(Runner):
 class HalfRunner(Runner):
     """Runs a program with every value rounded to float16, but for the nodes named in ``float32_layers``.
 
-    Overflow gives infinity, as on a device. ``peaks`` holds the largest magnitude of each node, before
-    rounding.
+    Overflow gives infinity, as on a device.
     """
 
     def __init__(self, program: ExportedProgram, float32_layers: Collection[str] = ()) -> None:
         """Hold what stays in float32: names of nodes, of stored tensors too."""
         super().__init__(program)
         self.float32_layers = set(float32_layers)
-        self.peaks: dict[str, float] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         """Compute a node in float32 and round its result."""
         value = super().run_node(n)
-        if not isinstance(value, Tensor) or not value.is_floating_point():
+        if not isinstance(value, Tensor) or not value.is_floating_point() or n.name in self.float32_layers:
             return value
-        peak = float(value.abs().max()) if value.numel() else 0.0
-        self.peaks[n.name] = max(peak, self.peaks.get(n.name, 0.0)) if math.isfinite(peak) else math.inf
-        return value if n.name in self.float32_layers else value.half().float()
+        return value.half().float()

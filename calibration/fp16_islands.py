@@ -9,7 +9,6 @@ alone lose, and the worst are kept in float32 until it is.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from ..runtime.pixels import psnr_db
 from .emulate import HalfRunner
 from .layers import module_of
 from .runner import Runner
+from .worst_parts import Told, Trials, worst_parts
 
 HALF_MAX = 65504.0
 HALF_TILES = 2
@@ -99,9 +99,12 @@ class HalfPlan:
 
 
 def decide(
-    program: ExportedProgram, arrays: Sequence[Array], transforms: Sequence[Transform] = ()
+    program: ExportedProgram,
+    arrays: Sequence[Array],
+    transforms: Sequence[Transform] = (),
+    told: Told = lambda message: None,
 ) -> HalfPlan:
-    """Choose the islands of a program on a few inputs."""
+    """Choose the islands of a program on a few inputs; ``told`` gets a message before each trial."""
     expected = [Runner(program)(array) for array in arrays]
     peaks = _peaks(program, arrays)
     certificates = [_certify(transform, peaks) for transform in transforms]
@@ -122,7 +125,7 @@ def decide(
     unguarded = _emulated(program, arrays, expected, ())
     found = _emulated(program, arrays, expected, float32_layers)
     if found < WANTED_DB:
-        found = _widen(program, arrays, expected, float32_layers, found)
+        found = _widen(program, arrays, expected, float32_layers, told)
     return HalfPlan(float32_layers, certificates, found, unguarded)
 
 
@@ -197,7 +200,7 @@ def _widen(
     arrays: Sequence[Array],
     expected: Sequence[Array],
     float32_layers: dict[str, str],
-    found: float,
+    told: Told,
 ) -> float:
     """Keep the modules that lose most in float32 until the output is good enough; returns its PSNR then."""
     modules: dict[str, set[str]] = {}
@@ -205,15 +208,13 @@ def _widen(
         if node.op == "call_function" and node.name not in float32_layers:
             modules.setdefault(module_of(node), set()).add(node.name)
     everything = {name for names in modules.values() for name in names}
-    first, right = arrays[:1], expected[:1]
-    alone = {
-        m: _emulated(program, first, right, everything - names | set(float32_layers))
-        for m, names in modules.items()
-    }
-    for module, lost in sorted(alone.items(), key=lambda item: item[1]):
+    kept = set(float32_layers)
+    trials = Trials(
+        alone=lambda nodes: _emulated(program, arrays[:1], expected[:1], everything - set(nodes) | kept),
+        without=lambda nodes: _emulated(program, arrays, expected, kept | set(nodes)),
+        wanted=WANTED_DB,
+    )
+    for module, lost in worst_parts(modules, trials, told).items():
         reason = f"module {module or 'root'} alone reduces the PSNR to {lost:.0f} dB in float16"
         float32_layers |= dict.fromkeys(modules[module], reason)
-        found = _emulated(program, arrays, expected, float32_layers)
-        if found >= WANTED_DB or not math.isfinite(lost):
-            break
-    return found
+    return _emulated(program, arrays, expected, float32_layers)

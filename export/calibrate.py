@@ -102,9 +102,9 @@ def calibrate(
     sections: dict[ProgramKey, ProgramCalibration] = {}
     for done, (program_sha256, profiles) in enumerate(programs.items()):
 
-        def told(tile: int, tiles: int, done: int = done, names: str = ", ".join(profiles)) -> None:
+        def told(tile: int, tiles: int, now: str, done: int = done, names: str = ", ".join(profiles)) -> None:
             if progress is not None:
-                progress(done * tiles + tile, len(programs) * tiles, f"collecting ranges ({names})")
+                progress(done * tiles + tile, len(programs) * tiles, f"{now} ({names})")
 
         lowered = next(iter(profiles.values()))
         found = calibrate_program(

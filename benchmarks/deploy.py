@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..export.targets import Target, capability, select
+from ..models import sources
+from ..models.sources.base import NetworkSource
 from ..runtime.deblur import Deblurrer
 from ..runtime.errors import BadInputError, FdikpEdgeError, OutputError, TargetUnavailableError
 from ..runtime.files import making_folder
 from ..runtime.images import read_photo, write_photo
 from ..runtime.photo import Photo
 from ..runtime.progress import Progress
-from ..runtime.samples import defocused_photo, sample_photos
+from ..runtime.samples import sample_photo
 from ..runtime.sessions import Session, available_threads, open_session, open_stand_in
 from .accuracy.error_map import Worst, save
 from .accuracy.parity import verify
@@ -46,22 +48,25 @@ if TYPE_CHECKING:
 
 
 PICTURES = "deblurred"
+ON_NOISE = "on noise, since no samples were given"
+"""What a row says that is verified on nothing else."""
 ERRORS = "errors"
 
 
-def artifact_name(model: str, target: str, precision: str, size: tuple[int, int]) -> str:
-    """Return the folder name of an artifact: ``tiny-onnx-fp32-256x256``."""
+def artifact_name(model: str, target: str, precision: str, size: Sequence[int]) -> str:
+    """Return the folder name of an artifact: ``tiny-onnx-fp32-256x256``; of a network that takes no picture,
+    with the shape of its first input."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-.") or "model"
-    return f"{plain}-{target}-{precision}-{size[0]}x{size[1]}"
+    return f"{plain}-{target}-{precision}-{'x'.join(map(str, size))}"
 
 
 def deploy(
-    model: nn.Module,
+    model: nn.Module | NetworkSource,
     out: str | Path,
     *,
     targets: Sequence[str] = ("all",),
     precisions: Sequence[str] = ("fp32",),
-    size: tuple[int, int] = (256, 256),
+    size: tuple[int, int] | None = (256, 256),
     contract: str = "float_nchw",
     name: str | None = None,
     source: Sequence[str] = (),
@@ -78,19 +83,20 @@ def deploy(
     """Build, verify, time and try out a network on every target and precision asked for.
 
     Args:
-        model: as :func:`fdikp_edge.export.lower_model` takes it.
+        model: a network or its source, as :func:`fdikp_edge.export.lower_model` takes it.
         out: folder for the artifacts, ``deblurred/``, ``errors/``, ``report.json`` and ``report.html``.
         targets: names from the target table, or ``all``.
         precisions: names, or ``all`` for those each target offers.
-        size: height and width the network is built for.
+        size: height and width of the pictures the network is built for, where its source leaves them open.
         contract: ``float_nchw`` or ``uint8_nhwc``.
-        name: what artifacts call the network; the variant's name, or else the class's, when ``None``.
+        name: what artifacts call the network; the source's name when ``None``.
         source: how the command line names what is handed over as objects here: the network and its seed, the
             table (``--model tiny --table mine.json``). Without it the report records no commands.
         table: calibration table for fp16 and int8; made from the shipped photos when ``None``.
         bounds: what int8 must keep: layers go back to floats until it does, on targets that use the table.
         photo_pairs: a folder of pairs of photos to judge that on; defocused calibration photos when ``None``.
-        photo: a photograph to deblur, and for the golden input; a sample when ``None``.
+        photo: a photograph for the golden input, and to run a network from picture to picture on; the
+            source's, or a sample, when ``None``.
         overwrite: replace what an earlier run left in ``out``.
         threads: processor threads for every runtime and for eager; all that may be used when ``None``.
         min_samples: timed calls of each artifact, and of eager.
@@ -110,26 +116,35 @@ def deploy(
     pairs = select(targets, precisions)
     if not pairs:
         raise BadInputError("no target and precision to deploy")
-    if table is not None:
-        from ..export.calibrate import check_table
-
-        check_table(table, model, size)
-    chosen = Path(photo) if photo is not None else defocused_photo()
+    network = model if isinstance(model, NetworkSource) else sources.of(model, name)
+    network = replace(network, load=functools.cache(network.load))
+    if photo is not None and not network.takes_photos:
+        raise BadInputError(f"{network.name}: takes no photo; leave out --photo, and give --samples")
+    chosen = (
+        Path(photo)
+        if photo is not None
+        else network.photo or sample_photo()
+        if network.takes_photos
+        else None
+    )
     threads = threads or available_threads()
-    name = name or getattr(getattr(model, "variant", None), "name", None) or type(model).__name__
+    name = name or network.name
     possible = _possible(pairs)
-    prepared = Prepared(model, size, name, contract, possible, table, bounds, photo_pairs, threads)
+    prepared = Prepared(network, size, name, contract, possible, table, bounds, photo_pairs, threads)
+    first = prepared.extent
+    if table is not None:
+        table.check(prepared.weights_sha256, first)
     with making_folder(Path(out)), staged(Path(out), overwrite=overwrite) as stage:
         run = _Run(
             prepared=prepared,
             stage=stage.folder,
-            size=size,
+            size=first,
             name=name,
-            photo=read_photo(chosen),
+            photo=None if chosen is None else read_photo(chosen),
             threads=threads,
             asked=Asked(
                 source=tuple(source),
-                size=size,
+                size=size if any(None in spec.shape for spec in network.inputs) else None,
                 contract=contract,
                 photo=photo,
                 threads=threads,
@@ -142,7 +157,7 @@ def deploy(
             steps=3 * len(pairs) + 3,
         )
         stage.reserve(REPORT_JSON, REPORT_HTML, PICTURES, ERRORS)
-        stage.reserve(*(artifact_name(run.name, target.name, p, size) for target, p in pairs))
+        stage.reserve(*(artifact_name(run.name, target.name, p, first) for target, p in pairs))
         report = run(pairs, Path(out), chosen)
         stage.publish()
     return report
@@ -154,9 +169,9 @@ class _Run:
 
     prepared: Prepared
     stage: Path
-    size: tuple[int, int]
+    size: tuple[int, ...]
     name: str
-    photo: Photo
+    photo: Photo | None
     threads: int
     asked: Asked
     progress: Progress
@@ -164,7 +179,7 @@ class _Run:
     done: int = 0
     sessions: list[tuple[Row, Session]] = field(default_factory=list)
 
-    def __call__(self, pairs: Sequence[tuple[Target, str]], out: Path, photo: Path) -> Report:
+    def __call__(self, pairs: Sequence[tuple[Target, str]], out: Path, photo: Path | None) -> Report:
         from ..export.lowered import describe_model
 
         machine = machine_info()  # before the work, whose load is our own
@@ -179,14 +194,16 @@ class _Run:
                 self.verify(row, session, lowered)
             self.time(lowered)
             for row, session in self.sessions:
-                self.deblur(row, session)
+                self.run_photo(row, session)
         for row in rows:
             row.reason = row.reason.replace(str(self.stage), str(out))  # where it will be found
             self.record(row, machine)
         self.step("writing the report")
-        before = f"{PICTURES}/before.png"
-        # Whoever merges this report elsewhere has no other copy; who took the photo where is not in it.
-        write_photo(self.stage / before, replace(self.photo, exif=None))
+        before = None
+        if self.photo is not None:
+            before = f"{PICTURES}/before.png"
+            # Whoever merges this report elsewhere has no other copy; who took the photo where is not in it.
+            write_photo(self.stage / before, replace(self.photo, exif=None))
         report = Report(
             folder=out,
             model=describe_model(lowered),
@@ -197,7 +214,9 @@ class _Run:
             command=self.asked.command([target.spec for target, _ in pairs], [p for _, p in pairs]),
             notes=list(self.prepared.notes),
             before=before,
-            pictures=listed(self.stage, [before, *(name for row in rows for name in row.pictures)]),
+            pictures=listed(
+                self.stage, [*filter(None, [before]), *(name for row in rows for name in row.pictures)]
+            ),
         )
         notes = write_report(report, self.stage)
         if notes:
@@ -262,15 +281,17 @@ class _Run:
     def verify(self, row: Row, session: Session, lowered: LoweredModel) -> None:
         """Hold one artifact to its budget, on the samples and on the photo of this run."""
         self.step(f"verifying {row.target} {row.precision}")
+        from ..export.inputs import has_samples
+
         with _row_errors(row, "verifying"):
             worst = Worst()
-            photos: list[Photo | Path | str] = [
-                self.photo,
-                *(path for path in sample_photos() if path != self.photo.source),
-            ]
-            row.parity = verify(session, lowered.reference, photos, seen=worst)
+            samples = self.prepared.samples(lowered, self.photo)
+            row.parity = verify(session, lowered.reference, samples, seen=worst)
             why_not = row.reason
-            row.state, row.reason = row.parity.verdict(session.caveat, session.remark)
+            on_noise = "" if has_samples(lowered.source, lowered.inputs) else ON_NOISE
+            row.state, row.reason = row.parity.verdict(
+                session.caveat, session.remark, row.parity.remark, on_noise
+            )
             row.reason_code = "" if row.state == "verified" else "over_budget"
             if session.is_stand_in:
                 remarks = [*row.parity.problems, why_not, session.caveat]
@@ -283,7 +304,7 @@ class _Run:
                 row.error_map = save(worst.seen, self.stage / ERRORS, name)
 
     def time(self, lowered: LoweredModel) -> None:
-        """Time all artifacts that work and eager by turns, on one crop of the photo."""
+        """Time all artifacts that work and eager by turns, on one sample."""
         self.step("measuring latency")
         working = {
             i: (row, session)
@@ -292,9 +313,7 @@ class _Run:
         }
         if not working:
             return
-        from ..runtime.pixels import crop
-
-        x = crop(self.photo, lowered.contracts[0])
+        x = self.prepared.samples(lowered, self.photo)[0].arrays
         calls: dict[str, Callable[[], object]] = {
             str(i): functools.partial(session.run, x) for i, (_, session) in working.items()
         }
@@ -307,10 +326,12 @@ class _Run:
         for i, (row, _) in working.items():
             row.latency, row.eager, row.conditions = measured[str(i)], measured["eager"], conditions
 
-    def deblur(self, row: Row, session: Session) -> None:
-        """Deblur the whole photo with one artifact."""
-        self.step(f"deblurring with {row.target} {row.precision}")
-        with _row_errors(row, "deblurring"):
+    def run_photo(self, row: Row, session: Session) -> None:
+        """Run the whole photo through one artifact that takes one."""
+        self.step(f"running {row.target} {row.precision} on the photo")
+        if self.photo is None or not session.artifact.passport.maps_pictures:
+            return
+        with _row_errors(row, "running on the photo"):
             result = Deblurrer(session).photo(self.photo)
             picture = f"{PICTURES}/{artifact_name(self.name, row.target, row.precision, self.size)}.png"
             write_photo(self.stage / picture, result)
@@ -334,17 +355,17 @@ def _possible(pairs: Sequence[tuple[Target, str]]) -> list[tuple[Target, str]]:
     Raises:
         TargetUnavailableError: there is none; says why each cannot.
     """
-    found, problems = [], []
+    possible, problems = [], []
     for target, precision in pairs:
         try:
             target.check(precision)
         except TargetUnavailableError as error:
             problems.append(str(error))
         else:
-            found.append((target, precision))
-    if not found:
+            possible.append((target, precision))
+    if not possible:
         raise TargetUnavailableError(f"nothing can be built here: {'; '.join(problems)}")
-    return found
+    return possible
 
 
 @contextlib.contextmanager
@@ -366,9 +387,9 @@ def _row_errors(row: Row, step: str) -> Iterator[None]:
     except FdikpEdgeError as error:
         row.state, row.reason, row.reason_code = "failed", str(error), "error"
     except Exception as error:  # a converter or runtime broke in a way of its own
-        said = str(error).strip().splitlines()
+        lines = str(error).strip().splitlines()
         row.state, row.reason_code = "failed", "error"
-        row.reason = f"{step} failed with {type(error).__name__}: {said[0] if said else 'no message'}"
+        row.reason = f"{step} failed with {type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 @contextlib.contextmanager

@@ -7,11 +7,14 @@ devices and from a PC can be joined. What a device does not tell is named, never
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib.metadata
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..runtime.artifact import Artifact
 from ..runtime.errors import TargetUnavailableError
@@ -19,6 +22,7 @@ from ..runtime.photo import Array
 from ..runtime.pixels import picture
 from ..runtime.progress import Progress
 from ..runtime.sessions import Session
+from ..runtime.sessions.base import Arrays
 from ..runtime.tiles.runner import TileRunner
 from .accuracy.parity import GOLDEN_ONLY, verify_golden
 from .report.model import Row
@@ -70,10 +74,10 @@ def profile(
         )
     recording = None if replay is None else read_recording(replay, replay_interval_s)
     telemetry = Telemetry() if recording is not None else find_sources()
-    image, _ = session.artifact.golden()
+    inputs, _ = session.artifact.golden()
     parity = verify_golden(session)
     try:
-        query = timed_query(session, picture(image, session.input))
+        query = timed_query(session, inputs)
         run = measure(query, protocol or Protocol(), telemetry.read, progress=progress)
     finally:
         telemetry.stop()
@@ -82,7 +86,7 @@ def profile(
     row = Row(
         target=session.artifact.passport.target,
         precision=session.artifact.passport.precision,
-        size=session.input.size,
+        size=session.inputs[0].extent,
         state=state,
         reason=reason,
         reason_code="" if state == "verified" else "over_budget",
@@ -92,7 +96,7 @@ def profile(
         parity=parity,
         latency=run.latency("result"),
     )
-    found = {
+    measured = {
         "protocol": protocol_dict(run),
         "clocks": clocks(run),
         "absent": _absent(run, telemetry, readings, recording is not None),
@@ -104,9 +108,9 @@ def profile(
         **verdict(run, readings, live=recording is None),
         "queries": _queries(run, live=recording is None),
         "readings": [reading.to_dict() for reading in readings],
-        **(_layers(session, image) if layers else {}),
+        **(_layers(session, inputs) if layers else {}),
     }
-    return {**row.to_dict(), "profile": found}
+    return {**row.to_dict(), "profile": measured}
 
 
 def report(
@@ -123,7 +127,7 @@ def report(
             "name": first.model,
             "weights_sha256": first.weights_sha256,
             "program_sha256": first.program_sha256,
-            "size": list(first.input.size),
+            "size": list(first.inputs[0].extent),
             "image_contract": first.contract,
             "notes": list(dict.fromkeys(note for passport in passports for note in passport.notes)),
         },
@@ -135,42 +139,54 @@ def report(
     }
 
 
-def summary_lines(found: Mapping[str, Any]) -> Iterator[str]:
+def summary_lines(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield a short text summary of a profile report."""
-    for row in found["artifacts"]:
-        made = row["profile"]
+    for row in document["artifacts"]:
+        profile = row["profile"]
         yield f"{row['path']}: {row['state']} on {row['session']['runtime']}, {row['session']['device']}"
-        for name, took in made["clocks"].items():
+        for name, took in profile["clocks"].items():
             if took is not None:
                 figures = ", ".join(f"{key} {took[key]} ms" for key in ("p50", "p90", "p99"))
                 yield f"  {name}: {figures}, {took['n']} queries"
-        if made["power"] is not None:
-            total = made["power"]["total"]
+        if profile["power"] is not None:
+            total = profile["power"]["total"]
             yield f"  power: {total['mean_mw'] / 1000:.2f} W on {total['of']}"
-        if made["energy_per_frame_mj"] is not None:
-            yield f"  energy: {made['energy_per_frame_mj']['net']} mJ per frame above idle"
-        for reason in made["throttle"]["reasons"]:
+        if profile["energy_per_frame_mj"] is not None:
+            yield f"  energy: {profile['energy_per_frame_mj']['net']} mJ per frame above idle"
+        for reason in profile["throttle"]["reasons"]:
             yield f"  throttled: {reason}"
-        if made["drift"]["flagged"]:
-            yield f"  drift: latency grew by a factor of {made['drift']['ratio']:.2f}"
-        for problem in made["protocol"]["problems"]:
+        if profile["drift"]["flagged"]:
+            yield f"  drift: latency grew by a factor of {profile['drift']['ratio']:.2f}"
+        for problem in profile["protocol"]["problems"]:
             yield f"  does not conform: {problem}"
-        yield "  not available: " + "; ".join(f"{name}: {why}" for name, why in made["absent"].items())
+        yield "  not available: " + "; ".join(f"{name}: {why}" for name, why in profile["absent"].items())
 
 
-def timed_query(session: Session, tile: Array) -> Callable[[], Mapping[str, float]]:
-    """Return a query over 8-bit pixels that reports the milliseconds of every clock the session has."""
+def timed_query(session: Session, inputs: Mapping[str, Array]) -> Callable[[], Mapping[str, float]]:
+    """Return a query that reports the milliseconds of every clock the session has.
+
+    Of a network from picture to picture it begins and ends with 8-bit pixels, of any other with its tensors.
+    """
     timed = _Timed(session)
-    runner = TileRunner(timed)
+    run: Callable[[], object] = functools.partial(timed.run, inputs)
+    if session.artifact.passport.maps_pictures:
+        run = functools.partial(TileRunner(timed), tile_of(session, inputs))
 
     def query() -> Mapping[str, float]:
         began = time.perf_counter()
-        runner(tile)
+        run()
         took = {"end_to_end": (time.perf_counter() - began) * 1e3, "result": timed.result_ms}
         kernel = getattr(session, "kernel_ms", None)  # a session on a device that keeps its own time
         return took if kernel is None else {**took, "kernel": float(kernel)}
 
     return query
+
+
+def tile_of(session: Session, inputs: Mapping[str, Array]) -> Array:
+    """Return the recorded input of a network from picture to picture as 8-bit pixels, height x width x 3."""
+    (array,) = inputs.values()
+    pixels = picture(array, session.input)
+    return pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels, 3, axis=2)
 
 
 class _Timed(Session):
@@ -181,14 +197,11 @@ class _Timed(Session):
         self.result_ms = 0.0
         self._session = session
 
-    def run(self, x: Array) -> Array:
+    def _run(self, arrays: Arrays) -> Arrays:
         began = time.perf_counter()
-        result = self._session.run(x)
+        result = self._session.run(arrays)
         self.result_ms = (time.perf_counter() - began) * 1e3
         return result
-
-    def _run(self, x: Array) -> Array:
-        return self._session.run(x)
 
     def describe(self) -> dict[str, str | int]:
         return self._session.describe()
@@ -199,11 +212,11 @@ class _Timed(Session):
 
 def clocks(run: Run) -> dict[str, Any]:
     """Return the figures of each clock, ``None`` for one that there is not, and what it measures."""
-    found: dict[str, Any] = {}
+    latencies: dict[str, Any] = {}
     for name, meaning in CLOCKS.items():
         latency = run.latency(name)
-        found[name] = None if latency is None else {**latency.to_dict(), "measures": meaning}
-    return found
+        latencies[name] = None if latency is None else {**latency.to_dict(), "measures": meaning}
+    return latencies
 
 
 def verdict(run: Run, readings: Sequence[Reading], *, live: bool) -> dict[str, Any]:
@@ -252,36 +265,36 @@ def _energy(power: Mapping[str, Any] | None, run: Run) -> dict[str, Any] | None:
 
 def _absent(run: Run, telemetry: Telemetry, readings: Sequence[Reading], replayed: bool) -> dict[str, str]:
     """Name everything that a full profile would have and this one lacks."""
-    found = dict(telemetry.absent)
+    reasons = dict(telemetry.absent)
     if replayed:
-        found["sensors"] = "not read: a recording is replayed"
+        reasons["sensors"] = "not read: a recording is replayed"
     for source in telemetry.sources:
         if isinstance(source, SysfsSource) and source.notes:
-            found[source.name] = "; ".join(source.notes)
-    found.update(telemetry.missing(readings))
+            reasons[source.name] = "; ".join(source.notes)
+    reasons.update(telemetry.missing(readings))
     for name in CLOCKS:
         if name not in run.times_ms:
-            found[f"{name} clock"] = "this runtime provides no device events"
+            reasons[f"{name} clock"] = "this runtime provides no device events"
     if not replayed and not any(reading.power_mw for reading in run.idle):
-        found["energy"] = "no power reading"
+        reasons["energy"] = "no power reading"
     elif replayed:
-        found["energy"] = "the recorded power is not from this run"
-    return found
+        reasons["energy"] = "the recorded power is not from this run"
+    return reasons
 
 
 def _queries(run: Run, *, live: bool) -> dict[str, list[Any]]:
     """Return every query: when, how long by each clock, and which reading was the last before its end."""
-    found: dict[str, list[Any]] = {"start_s": [round(start, 4) for start in run.start_s]}
+    columns: dict[str, list[Any]] = {"start_s": [round(start, 4) for start in run.start_s]}
     for clock, times in run.times_ms.items():
-        found[f"{clock}_ms"] = [round(value, 3) for value in times]
+        columns[f"{clock}_ms"] = [round(value, 3) for value in times]
     if live:
-        found["reading"] = run.reading_of()
-    return found
+        columns["reading"] = run.reading_of()
+    return columns
 
 
-def _layers(session: Session, image: Array) -> dict[str, Any]:
+def _layers(session: Session, inputs: Mapping[str, Array]) -> dict[str, Any]:
     try:
-        layers = layer_times(session, image)
+        layers = layer_times(session, inputs)
     except TargetUnavailableError as error:
         return {"layers": None, "modules_ms": None, "layers_absent": str(error)}
     return {

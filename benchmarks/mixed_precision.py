@@ -49,12 +49,12 @@ def timed_mixed_precision(
     if progress is not None:
         progress(0, 1, f"timing the layers ({target.name})")
     with Stopwatch(model, target, threads=threads) as watch:
-        found = choose_mixed_precision(
+        chosen = choose_mixed_precision(
             model, table, bounds, target, watch.times(table), samples=samples, pairs=pairs, progress=progress
         )
         if progress is not None:
             progress(1, 1, f"timing the mixed-precision model ({target.name})")
-        section = found.section(model.lowered.key)
+        section = chosen.section(model.lowered.key)
         assert section.mixed_precision is not None
-        timed = dataclasses.replace(section.mixed_precision, confirmed_speedup=watch.speedup(found))
-    return found.to_float(model.lowered.key, {}, timed)
+        timed = dataclasses.replace(section.mixed_precision, confirmed_speedup=watch.speedup(chosen))
+    return chosen.to_float(model.lowered.key, {}, timed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..export.targets import Target
+from ..models.sources.base import NetworkSource
 from ..runtime.errors import TargetUnavailableError
+from ..runtime.inputs import Sample
+from ..runtime.photo import Photo
+from ..runtime.samples import sample_photos
 from .mixed_precision import Bounds, timed_mixed_precision
 
 if TYPE_CHECKING:
@@ -25,14 +30,14 @@ class Prepared:
     """A network at one size, lowered once for each profile and calibrated once for all of them.
 
     Args:
-        model: as :func:`fdikp_edge.export.lower_model` takes it, and so ``size``, ``name`` and ``contract``.
+        source: as :func:`fdikp_edge.export.lower_model` takes it, and so ``size``, ``name`` and ``contract``.
         targets: with the precisions to build them at; those that can be built here.
         table: the user's; one of the shipped photos is made when ``None``.
         bounds: what int8 must keep, judged on ``photo_pairs`` and timed with ``threads``.
     """
 
-    model: nn.Module
-    size: tuple[int, int]
+    source: NetworkSource
+    size: tuple[int, int] | None
     name: str
     contract: str
     targets: Sequence[tuple[Target, str]]
@@ -47,7 +52,8 @@ class Prepared:
     notes: dict[str, None] = field(default_factory=dict)
     """Notes on the photos and on mixed precision, each once."""
     _lowered: dict[str, LoweredModel] = field(default_factory=dict)
-    _made: CalibrationTable | None = None
+    _samples: list[Sample] = field(default_factory=list)
+    _own_table: CalibrationTable | None = None
 
     def lowered(self, profile: str) -> LoweredModel:
         """Return the network lowered for a profile."""
@@ -60,11 +66,42 @@ class Prepared:
                 others[0].for_profile(profile)
                 if others
                 else lower_model(
-                    self.model, self.size, name=self.name, contract=self.contract, profile=profile
+                    self.source, self.size, name=self.name, contract=self.contract, profile=profile
                 )
             )
             self.seconds[profile] = time.perf_counter() - began
         return self._lowered[profile]
+
+    @functools.cached_property
+    def network(self) -> nn.Module:
+        """The network itself."""
+        return self.source.load()
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the network's weights."""
+        from ..models.zoo import weights_sha256
+
+        return weights_sha256(self.network)
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Height and width of the first input if that is a picture, else its shape."""
+        return self.source.extent(self.size)
+
+    def samples(self, model: LoweredModel, photo: Photo | None) -> list[Sample]:
+        """Return what the network is verified and timed on: the photo first, then the other samples."""
+        from ..export.inputs import samples_of
+
+        if not self._samples:
+            if photo is not None and model.takes_photos and model.source.samples is None:
+                others = [path for path in sample_photos() if path != photo.source]
+                self._samples = samples_of(model.source, model.inputs, [photo, *others])
+            else:
+                given = samples_of(model.source, model.inputs)
+                own = samples_of(model.source, model.inputs, [photo]) if photo and model.takes_photos else []
+                self._samples = [*own, *given]
+        return self._samples
 
     def table_for(self, target: Target, precision: str) -> CalibrationTable | None:
         """Return a target's table, with mixed precision if there are bounds; ``None`` if it needs no table.
@@ -92,13 +129,13 @@ class Prepared:
         """Return a table for all profiles that need one, so that the photos are run once for each program."""
         from ..export.calibrate import calibrate
 
-        if self._made is None:
+        if self._own_table is None:
             models = []
             for profile in dict.fromkeys(row.profile for row, p in self.targets if p in row.calibrated):
                 with contextlib.suppress(Exception):  # which its own artifacts will meet and report
                     models.append(self.lowered(profile))
-            self._made = calibrate(
+            self._own_table = calibrate(
                 models,
                 progress=lambda done, total, now: self.told(f"calibrating: {now}, {done} of {total} tiles"),
             )
-        return self._made
+        return self._own_table

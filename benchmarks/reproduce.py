@@ -23,7 +23,7 @@ class Asked:
     """
 
     source: tuple[str, ...]
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     contract: str
     photo: str | Path | None
     threads: int
@@ -40,7 +40,8 @@ class Asked:
         for option, names in (("--target", targets), ("--precision", precisions)):
             for value in dict.fromkeys(names):
                 words += [option, value]
-        words += ["--size", f"{self.size[0]}x{self.size[1]}"]
+        if self.size is not None:
+            words += ["--size", f"{self.size[0]}x{self.size[1]}"]
         if self.contract != "float_nchw":
             words += ["--contract", self.contract.partition("_")[0]]
         if "int8" in precisions:  # elsewhere the command line refuses them
@@ -51,5 +52,5 @@ class Asked:
                 words += ["--pairs", str(self.photo_pairs)]
         if self.photo is not None:
             words += ["--photo", str(self.photo)]
-        words += ["--threads", str(self.threads), "--samples", str(self.min_samples)]
+        words += ["--threads", str(self.threads), "--runs", str(self.min_samples)]
         return [*words, "--seconds", f"{self.max_seconds:g}", "--out", FOLDER]

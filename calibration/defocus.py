@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import torch
 
+from ..models.fdikp.fdikp import DEFOCUS
 from ..models.training.apertures import Aperture, psf
 from ..models.training.camera import to_linear, to_srgb
 from ..models.training.defocus import blur
@@ -20,8 +21,8 @@ from ..runtime.photo import Array
 from ..runtime.pixels import planes
 from .samples import Samples, describe
 
-RADII = (0.0, 1.5, 3.0, 5.0)
-"""In pixels, for tiles of photos in focus; real pairs of a few megapixels show 1 to 5."""
+RADII = DEFOCUS
+"""In pixels, for tiles of photos in focus."""
 
 
 def out_of_focus(pixels: Array, radius: float) -> Array:
@@ -54,6 +55,6 @@ def in_turn(samples: Samples, radii: Sequence[float] = RADII) -> Samples:
         tiles.append(tile)
     warnings = samples.warnings
     if left_out := radii[len(tiles) :]:
-        said = ", ".join(f"{radius:g}" for radius in left_out)
-        warnings += (f"{len(tiles)} tiles for {len(radii)} radii: radius {said} pixels is not used",)
+        unused = ", ".join(f"{radius:g}" for radius in left_out)
+        warnings += (f"{len(tiles)} tiles for {len(radii)} radii: radius {unused} pixels is not used",)
     return dataclasses.replace(samples, tiles=tuple(tiles), warnings=warnings)

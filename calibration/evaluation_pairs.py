@@ -14,9 +14,9 @@ import numpy as np
 
 from ..runtime.errors import CalibrationError
 from ..runtime.images import read_photo
-from ..runtime.pairs import find_pairs
 from ..runtime.photo import Array
 from ..runtime.pixels import middle, planes
+from ..runtime.samples.pairs import find_pairs
 from .defocus import out_of_focus
 from .samples import Samples
 

@@ -9,7 +9,8 @@ alone lose, and the worst are kept in float32 until it is.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,9 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from ..runtime.photo import Array
-from ..runtime.pixels import psnr_db
 from .emulate import HalfRunner
 from .layers import module_of
-from .runner import Runner
+from .runner import Feed, Runner, closeness_db
 from .worst_parts import Told, Trials, worst_parts
 
 HALF_MAX = 65504.0
@@ -100,14 +100,20 @@ class HalfPlan:
 
 def decide(
     program: ExportedProgram,
-    arrays: Sequence[Array],
+    arrays: Sequence[Feed],
     transforms: Sequence[Transform] = (),
+    *,
+    pictures: bool = True,
     told: Told = lambda message: None,
 ) -> HalfPlan:
-    """Choose the islands of a program on a few inputs; ``told`` gets a message before each trial."""
-    expected = [Runner(program)(array) for array in arrays]
+    """Choose the islands of a program on a few inputs.
+
+    ``pictures`` as :func:`.runner.closeness_db`; ``told`` is called with a message before each trial.
+    """
+    expected = [Runner(program).outputs(array) for array in arrays]
+    emulated = functools.partial(_emulated, program, pictures=pictures)
     peaks = _peaks(program, arrays)
-    certificates = [_certify(transform, peaks) for transform in transforms]
+    certificates = [certify(transform, peaks) for transform in transforms]
     float32_layers = {
         node: f"transform {transform.site}: {certificate.decision}"
         for transform, certificate in zip(transforms, certificates, strict=True)
@@ -122,14 +128,15 @@ def decide(
     float32_layers |= {
         node: reason for node, reason in _constants(program).items() if node not in float32_layers
     }
-    unguarded = _emulated(program, arrays, expected, ())
-    found = _emulated(program, arrays, expected, float32_layers)
-    if found < WANTED_DB:
-        found = _widen(program, arrays, expected, float32_layers, told)
-    return HalfPlan(float32_layers, certificates, found, unguarded)
+    unguarded = emulated(arrays, expected, ())
+    guarded = emulated(arrays, expected, float32_layers)
+    if guarded < WANTED_DB:
+        guarded = _widen(program, arrays, expected, float32_layers, emulated, told)
+    return HalfPlan(float32_layers, certificates, guarded, unguarded)
 
 
-def _certify(transform: Transform, peaks: Mapping[str, float]) -> Certificate:
+def certify(transform: Transform, peaks: Mapping[str, float]) -> Certificate:
+    """Decide whether a transform may be computed in float16; ``peaks``: node -> largest magnitude seen."""
     entering = max((peaks.get(name, 0.0) for name in transform.inputs), default=0.0)
     peak = max((peaks.get(name, 0.0) for name in transform.nodes), default=0.0)
     bound = transform.gain * entering
@@ -144,7 +151,7 @@ def _certify(transform: Transform, peaks: Mapping[str, float]) -> Certificate:
     return Certificate(transform.site, transform.module, transform.gain, entering, bound, peak, decision)
 
 
-def _peaks(program: ExportedProgram, arrays: Sequence[Array]) -> dict[str, float]:
+def _peaks(program: ExportedProgram, arrays: Sequence[Feed]) -> dict[str, float]:
     """Return the largest magnitude of every value in float32."""
     peaks: dict[str, float] = {}
 
@@ -155,7 +162,7 @@ def _peaks(program: ExportedProgram, arrays: Sequence[Array]) -> dict[str, float
 
     runner = Runner(program, watch)
     for array in arrays:
-        runner(array)
+        runner.outputs(array)
     return peaks
 
 
@@ -164,7 +171,7 @@ def _constants(program: ExportedProgram) -> dict[str, str]:
 
     A stored tensor is judged by its largest entry: what is small beside it does not matter in a sum.
     """
-    found = {}
+    lossy = {}
     for node in program.graph.nodes:
         if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor):
             continue
@@ -172,12 +179,12 @@ def _constants(program: ExportedProgram) -> dict[str, str]:
             continue
         for value in node.args:
             if isinstance(value, float) and value and _loss(torch.tensor(value)) > 2.0**-11:
-                found[node.name] = f"the constant {value:g} is not representable in float16"
+                lossy[node.name] = f"the constant {value:g} is not representable in float16"
     for name, tensor in Runner(program).stored.items():
         if tensor.is_floating_point() and tensor.numel() and _loss(tensor) > 2.0**-11:
             for user in (n for n in program.graph.nodes if n.name == name):
-                found |= {reader.name: f"{name} loses too much precision in float16" for reader in user.users}
-    return found
+                lossy |= {reader.name: f"{name} loses too much precision in float16" for reader in user.users}
+    return lossy
 
 
 def _loss(value: Tensor) -> float:
@@ -187,19 +194,25 @@ def _loss(value: Tensor) -> float:
 
 def _emulated(
     program: ExportedProgram,
-    arrays: Sequence[Array],
-    expected: Sequence[Array],
+    arrays: Sequence[Feed],
+    expected: Sequence[Sequence[Array]],
     float32_layers: Collection[str],
+    *,
+    pictures: bool,
 ) -> float:
     runner = HalfRunner(program, float32_layers)
-    return min(psnr_db(runner(array), right) for array, right in zip(arrays, expected, strict=True))
+    return min(
+        closeness_db(runner.outputs(array), right, pictures=pictures)
+        for array, right in zip(arrays, expected, strict=True)
+    )
 
 
 def _widen(
     program: ExportedProgram,
-    arrays: Sequence[Array],
-    expected: Sequence[Array],
+    arrays: Sequence[Feed],
+    expected: Sequence[Sequence[Array]],
     float32_layers: dict[str, str],
+    emulated: Callable[..., float],
     told: Told,
 ) -> float:
     """Keep the modules that lose most in float32 until the output is good enough; returns its PSNR then."""
@@ -210,11 +223,11 @@ def _widen(
     everything = {name for names in modules.values() for name in names}
     kept = set(float32_layers)
     trials = Trials(
-        alone=lambda nodes: _emulated(program, arrays[:1], expected[:1], everything - set(nodes) | kept),
-        without=lambda nodes: _emulated(program, arrays, expected, kept | set(nodes)),
+        alone=lambda nodes: emulated(arrays[:1], expected[:1], everything - set(nodes) | kept),
+        without=lambda nodes: emulated(arrays, expected, kept | set(nodes)),
         wanted=WANTED_DB,
     )
     for module, lost in worst_parts(modules, trials, told).items():
         reason = f"module {module or 'root'} alone reduces the PSNR to {lost:.0f} dB in float16"
         float32_layers |= dict.fromkeys(modules[module], reason)
-    return _emulated(program, arrays, expected, float32_layers)
+    return emulated(arrays, expected, float32_layers)

@@ -68,7 +68,7 @@ def find_layers(
         least_work: layers of fewer multiply-adds stay in floats too.
     """
     stored = stored_tensors(program)
-    found = []
+    layers = []
     for node in program.graph.nodes:
         kind = kind_of(node, stored)
         if kind is None:
@@ -85,8 +85,8 @@ def find_layers(
         elif macs < least_work:
             reason = LITTLE_WORK
         weights_only = reason in STORED_ONLY
-        found.append(Layer(node.name, module_of(node), source.name, weight.name, macs, reason, weights_only))
-    return found
+        layers.append(Layer(node.name, module_of(node), source.name, weight.name, macs, reason, weights_only))
+    return layers
 
 
 def kind_of(node: fx.Node, stored: Mapping[str, Tensor] | None = None) -> LayerKind | None:

@@ -108,16 +108,16 @@ def _curve(
     """Emulate selections from all int8 layers down to one, with smaller steps around the bound."""
     count = len(ranking)
     useless = sum(trial.saved_ms <= 0 for trial in ranking)
-    found: dict[int, Point] = {}
+    points: dict[int, Point] = {}
 
     def at(widened: int) -> Point:
-        if widened not in found:
-            told(min(1.0, len(found) / (CURVE + 6)), f"{widened} of {count} layers in float")
+        if widened not in points:
+            told(min(1.0, len(points) / (CURVE + 6)), f"{widened} of {count} layers in float")
             psnr, drop = bench.run([trial.node for trial in ranking[widened:]])
             gain = saved(widened)
             last = ranking[widened - 1].label if widened else ""
-            found[widened] = Point(last, widened, psnr, drop, gain, float_ms / max(float_ms - gain, 1e-9))
-        return found[widened]
+            points[widened] = Point(last, widened, psnr, drop, gain, float_ms / max(float_ms - gain, 1e-9))
+        return points[widened]
 
     def saved(widened: int) -> float:
         return sum(trial.saved_ms for trial in ranking[widened:])
@@ -131,13 +131,13 @@ def _curve(
         if fast:
             at(fast[-1])
     if bounds.max_drop_db is not None:
-        good = [w for w in sorted(found) if w >= first and found[w].drop_db <= bounds.max_drop_db]
+        good = [w for w in sorted(points) if w >= first and points[w].drop_db <= bounds.max_drop_db]
         high = good[0] if good else 0
-        low = max((w for w in found if first <= w < high), default=high)
+        low = max((w for w in points if first <= w < high), default=high)
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if at(middle).drop_db <= bounds.max_drop_db else (middle, high)
-    return [found[widened] for widened in sorted(found)]
+    return [points[widened] for widened in sorted(points)]
 
 
 def _choose(points: Sequence[Point], bounds: Bounds) -> int:
@@ -216,9 +216,9 @@ class _Bench:
     def run(self, nodes: Sequence[str]) -> tuple[float, float]:
         """Return (worst PSNR against floats, most decibels lost against the sharp photo)."""
         runner = self.runner([self.layers[node] for node in nodes])
-        found = [runner(array) for array in self.pairs.blurred]
-        worst = min(psnr_db(f, right) for f, right in zip(found, self.expected, strict=True))
-        marks = [self._mark(f, sharp) for f, sharp in zip(found, self.pairs.sharp, strict=True)]
+        outputs = [runner(array) for array in self.pairs.blurred]
+        worst = min(psnr_db(f, right) for f, right in zip(outputs, self.expected, strict=True))
+        marks = [self._mark(f, sharp) for f, sharp in zip(outputs, self.pairs.sharp, strict=True)]
         return worst, max(plain - mark for plain, mark in zip(self.marks, marks, strict=True))
 
     def alone(self, layers: Sequence[Layer], told: Callable[[float, str], None]) -> list[tuple[Layer, float]]:
@@ -228,10 +228,10 @@ class _Bench:
         photos = len(places)
         for photo, place in enumerate(places):
             array, right = self.pairs.blurred[place], self.expected[place]
-            for index, (layer, found) in enumerate(self.runner(layers).each_alone(array)):
+            for index, (layer, output) in enumerate(self.runner(layers).each_alone(array)):
                 told((photo + index / len(layers)) / photos, f"photo {photo + 1}: {layer.label}")
-                worst[layer.node] = min(worst[layer.node], psnr_db(found, right))
+                worst[layer.node] = min(worst[layer.node], psnr_db(output, right))
         return [(layer, worst[layer.node]) for layer in layers]
 
-    def _mark(self, found: Array, sharp: Array) -> float:
-        return psnr_db(found if found.dtype == "uint8" else found.clip(0, 1), sharp)
+    def _mark(self, output: Array, sharp: Array) -> float:
+        return psnr_db(output if output.dtype == "uint8" else output.clip(0, 1), sharp)

@@ -24,10 +24,9 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from ..runtime.errors import CalibrationError
-from ..runtime.photo import Array
 from .layers import module_of
 from .levels import LEVELS
-from .runner import Runner
+from .runner import Feed, Runner
 
 SCHEMES = ("minmax", "percentile", "mse", "entropy")
 DEFAULT_SCHEME = "percentile"
@@ -163,7 +162,7 @@ class Histogram:
 def collect(
     program: ExportedProgram,
     tensors: Sequence[str],
-    inputs: Sequence[Array],
+    inputs: Sequence[Feed],
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Statistics]:
@@ -192,7 +191,7 @@ def collect(
     for index, array in enumerate(inputs):
         if progress is not None:
             progress(index, len(inputs))
-        runner(array)
+        runner.outputs(array)
     if missing := sorted(wanted - set(histograms)):
         raise CalibrationError(f"the program has no tensor {missing[0]!r}")
     return {name: histograms[name].statistics() for name in tensors}

@@ -87,11 +87,11 @@ class Samples:
 
     def coverage(self) -> dict[str, list[float]]:
         """Return feature -> [lowest, highest] over the tiles."""
-        found = {}
+        spans = {}
         for name in Features.__dataclass_fields__:
             values = [getattr(tile.features, name) for tile in self.tiles]
-            found[name] = [round(min(values), 4), round(max(values), 4)]
-        return found
+            spans[name] = [round(min(values), 4), round(max(values), 4)]
+        return spans
 
 
 def shipped_photos() -> list[Path]:
@@ -109,17 +109,17 @@ def find_photos(paths: Sequence[str | Path]) -> list[Path]:
     Raises:
         CalibrationError: a path does not exist, or there is no photo at all.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for entry in map(Path, paths):
         if entry.is_dir():
-            found += [path for path in entry.iterdir() if path.suffix.lower() in FORMATS]
+            files += [path for path in entry.iterdir() if path.suffix.lower() in FORMATS]
         elif entry.exists():
-            found.append(entry)
+            files.append(entry)
         else:
             raise CalibrationError(f"{entry}: no such photo or folder")
-    if not found:
+    if not files:
         raise CalibrationError(f"no photo ({', '.join(FORMATS)}) in {', '.join(map(str, paths))}")
-    return sorted(dict.fromkeys(found))
+    return sorted(dict.fromkeys(files))
 
 
 def choose(
@@ -212,11 +212,11 @@ def _tiles(photo: Photo, name: str, size: tuple[int, int], rng: Any) -> list[Til
         if len(places) >= CANDIDATES_PER_PHOTO:
             break
         places.add((int(rng.integers(rows + 1)), int(rng.integers(columns + 1))))
-    found = []
+    tiles = []
     for top, left in sorted(places):
         tile = np.ascontiguousarray(pixels[top : top + size[0], left : left + size[1]])
-        found.append(Tile(name, top, left, tile, describe(tile)))
-    return found
+        tiles.append(Tile(name, top, left, tile, describe(tile)))
+    return tiles
 
 
 def _farthest(tiles: list[Tile], count: int, rng: Any) -> list[Tile]:

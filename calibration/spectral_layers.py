@@ -13,11 +13,9 @@ from dataclasses import replace
 
 from torch.export import ExportedProgram
 
-from ..runtime.photo import Array
-from ..runtime.pixels import psnr_db
 from .emulate import Int8Runner
 from .layers import Layer
-from .runner import Runner
+from .runner import Feed, Runner, closeness_db
 from .worst_parts import Told, Trials, worst_parts
 
 WANTED_DB = 46.0
@@ -33,7 +31,9 @@ def refuse_lossy_layers(
     layers: Sequence[Layer],
     doubtful: Mapping[str, str],
     scales: Mapping[str, float],
-    arrays: Sequence[Array],
+    arrays: Sequence[Feed],
+    *,
+    pictures: bool = True,
     told: Told = lambda message: None,
 ) -> list[Layer]:
     """Return ``layers``; the doubtful ones that lose too much in int8 get a reason to stay in float.
@@ -44,6 +44,7 @@ def refuse_lossy_layers(
         doubtful: name of a layer to be tried in int8 -> why it may have to stay in float.
         scales: step of each tensor that a layer without a reason reads.
         arrays: tiles as the program takes them.
+        pictures: as :func:`.runner.closeness_db`.
         told: called with a message before each trial.
     """
     modules: dict[str, list[str]] = {}
@@ -52,11 +53,14 @@ def refuse_lossy_layers(
             modules.setdefault(layer.module, []).append(layer.node)
     if not modules:
         return list(layers)
-    expected = [Runner(program)(array) for array in arrays]
+    expected = [Runner(program).outputs(array) for array in arrays]
 
     def emulated(active: Sequence[Layer]) -> float:
         runner = Int8Runner(program, active, scales)
-        return min(psnr_db(runner(array), right) for array, right in zip(arrays, expected, strict=True))
+        return min(
+            closeness_db(runner.outputs(array), right, pictures=pictures)
+            for array, right in zip(arrays, expected, strict=True)
+        )
 
     def without(refused: Collection[str]) -> float:
         active = [layer for layer in layers if not layer.reason and layer.node not in refused]

@@ -26,6 +26,7 @@ from .layers import LEAST_WORK, Layer, find_layers
 from .levels import LEVELS
 from .mixed_precision import MixedPrecision
 from .ranges import DEFAULT_SCHEME, SCHEMES, Statistics, collect
+from .runner import Feed
 from .samples import Samples
 from .spectral_layers import TILES, refuse_lossy_layers
 from .table_fields import read_key, read_section, wrong
@@ -75,7 +76,7 @@ class CalibrationTable:
 
     model: str
     weights_sha256: str
-    size: tuple[int, int]
+    size: tuple[int, ...]
     samples: Mapping[str, Any]
     sections: Mapping[ProgramKey, ProgramCalibration]
     scheme: str = DEFAULT_SCHEME
@@ -86,18 +87,23 @@ class CalibrationTable:
         """Digest of the table's content, as passports record it."""
         return strict_json.digest(self._content())
 
-    def check(self, weights_sha256: str, size: tuple[int, int]) -> None:
+    def check(self, weights_sha256: str, size: tuple[int, ...]) -> None:
         """Check, before a network is lowered, that the table can be for it.
 
         Raises:
             CalibrationError: it was made for other weights or another size.
         """
-        made = f"this calibration table was made for {self.model}, weights {self.weights_sha256[:12]}, "
-        made += f"{self.size[0]}x{self.size[1]}"
+        own = f"{self.model}, weights {self.weights_sha256[:12]}, {'x'.join(map(str, self.size))}"
         if weights_sha256 != self.weights_sha256:
-            raise CalibrationError(f"{made}, but the weights are now {weights_sha256[:12]}: calibrate again")
+            raise CalibrationError(
+                f"this calibration table was made for {own}, but the weights are now {weights_sha256[:12]}: "
+                "calibrate again"
+            )
         if size != self.size:
-            raise CalibrationError(f"{made}, not for {size[0]}x{size[1]}: calibrate at that size")
+            raise CalibrationError(
+                f"this calibration table was made for {own}, not for {'x'.join(map(str, size))}: "
+                "calibrate at that size"
+            )
 
     def section(self, key: ProgramKey) -> ProgramCalibration:
         """Return what the table holds of a program for a profile.
@@ -121,10 +127,10 @@ class CalibrationTable:
                 f"this calibration table was made for {' and '.join(others)}, not for {profile}: calibrate "
                 "again and include this target in --target"
             )
-        made = ", ".join(f"{other} {program[:12]}" for program, other in self.sections)
+        available = ", ".join(f"{other} {program[:12]}" for program, other in self.sections)
         raise CalibrationError(
             f"this table was made for other programs ({self.model}, "
-            f"weights {self.weights_sha256[:12]}, {self.size[0]}x{self.size[1]}: {made}) than the one "
+            f"weights {self.weights_sha256[:12]}, {'x'.join(map(str, self.size))}: {available}) than the one "
             f"to be built ({profile} {program_sha256[:12]}); ranges fit one graph only: calibrate again"
         )
 
@@ -232,8 +238,8 @@ def _parse(content: Any) -> CalibrationTable:
         raise wrong(
             "version", f"is {content.get('version')!r:.20}; this release reads {VERSION}: calibrate again"
         )
-    said = content.pop("sha256", None)
-    if said != strict_json.digest(content):
+    recorded = content.pop("sha256", None)
+    if recorded != strict_json.digest(content):
         raise wrong("sha256", "does not match the content: edited by hand or damaged; calibrate again")
     if content["scheme"] not in SCHEMES:
         raise wrong("scheme", f"is none of {', '.join(SCHEMES)}")
@@ -244,11 +250,13 @@ def _parse(content: Any) -> CalibrationTable:
     }
     if not sections:
         raise wrong("programs", "contains no program")
-    height, width = (int(n) for n in content["size"])
+    size = tuple(int(n) for n in content["size"])
+    if not 1 <= len(size) <= 8 or min(size) < 1:
+        raise wrong("size", f"expected 1 to 8 sizes, got {content['size']!r:.80}")
     return CalibrationTable(
         model=str(content["model"]),
         weights_sha256=str(content["weights_sha256"]),
-        size=(height, width),
+        size=size,
         samples=dict(content["samples"]),
         sections=sections,
         scheme=content["scheme"],
@@ -258,25 +266,25 @@ def _parse(content: Any) -> CalibrationTable:
 
 def calibrate_program(
     program: ExportedProgram,
-    samples: Samples,
+    arrays: Sequence[Feed],
     leave_alone: Mapping[str, Mapping[str, str]],
     *,
     doubtful: Mapping[str, str] | None = None,
-    arrays: Sequence[Any] | None = None,
     least_work: int = LEAST_WORK,
+    pictures: bool = True,
     transforms: Sequence[Transform] = (),
     progress: Progress | None = None,
 ) -> dict[str, ProgramCalibration]:
     """Take the ranges of one program, once for all profiles that it was lowered for.
 
     Args:
-        program: a lowered program of one image in and one out.
-        samples: tiles of the program's size.
+        program: a lowered program.
+        arrays: samples as the program takes them.
         leave_alone: profile -> name of a node -> why it must stay in floats there.
         doubtful: name of a node -> why it may have to; tried on the first tiles
             (:func:`.spectral_layers.refuse_lossy_layers`).
-        arrays: the tiles as the program takes them; float32 [1, 3, H, W] when ``None``.
         least_work: see :func:`.layers.find_layers`.
+        pictures: whether its outputs are pictures with white at 1; see :func:`.runner.closeness_db`.
         transforms: the program's transforms, for the decision on float16.
         progress: called with (tiles done, tiles in total, message).
 
@@ -286,9 +294,11 @@ def calibrate_program(
     Raises:
         CalibrationError: a tensor holds NaN or infinity.
     """
-    found = {name: find_layers(program, kept, least_work=least_work) for name, kept in leave_alone.items()}
-    wanted = {name: _tensors(layers) for name, layers in found.items()}
-    given = list(arrays or samples.arrays())
+    layers_of = {
+        name: find_layers(program, kept, least_work=least_work) for name, kept in leave_alone.items()
+    }
+    wanted = {name: _tensors(layers) for name, layers in layers_of.items()}
+    given = list(arrays)
     together = dict.fromkeys(tensor for tensors in wanted.values() for tensor in tensors)
 
     def told(message: str, done: int = len(given)) -> None:
@@ -300,7 +310,13 @@ def calibrate_program(
 
     seen = collect(program, list(together), given, progress=collecting)
     scales = {tensor: step(entry.ranges[DEFAULT_SCHEME]) for tensor, entry in seen.items()}
-    half = decide(program, given[:HALF_TILES], transforms, lambda message: told(f"float16: {message}"))
+    half = decide(
+        program,
+        given[:HALF_TILES],
+        transforms,
+        pictures=pictures,
+        told=lambda message: told(f"float16: {message}"),
+    )
     return {
         name: ProgramCalibration(
             {tensor: seen[tensor] for tensor in wanted[name]},
@@ -310,11 +326,12 @@ def calibrate_program(
                 doubtful or {},
                 scales,
                 given[:TILES],
-                lambda message, name=name: told(f"int8 for {name}: {message}"),  # type: ignore[misc]
+                pictures=pictures,
+                told=lambda message, name=name: told(f"int8 for {name}: {message}"),  # type: ignore[misc]
             ),
             half,
         )
-        for name, layers in found.items()
+        for name, layers in layers_of.items()
     }
 
 

@@ -78,11 +78,11 @@ def _mixture(value: Any) -> MixedPrecision:
 def _figures(kind: type[_T], value: Any, where: str) -> _T:
     """Read a record of texts, whole numbers and numbers, as its annotations say."""
     readers: dict[str, Callable[[Any, str], Any]] = {"str": _text, "int": _count, "float": _number}
-    found = {
+    figures = {
         f.name: readers[f.type](value[f.name], f"{where}.{f.name}") if f.type in readers else value[f.name]
         for f in dataclasses.fields(cast(Any, kind))
     }
-    return kind(**found)
+    return kind(**figures)
 
 
 def _half(value: Any) -> HalfPlan:

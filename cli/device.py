@@ -51,17 +51,17 @@ def parser(name: str) -> argparse.ArgumentParser:
         prog=f"python {name}", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    made = {word: commands.add_parser(word, help=text, description=text) for word, text in _WHAT.items()}
-    for word, command in made.items():
+    parsers = {word: commands.add_parser(word, help=text, description=text) for word, text in _WHAT.items()}
+    for word, command in parsers.items():
         command.add_argument("--json", action="store_true", help="print JSON instead of text")
         if word != "info":
             _common(command)
-    _build(made["build"])
-    _bench(made["bench"])
-    _profile(made["profile"])
-    made["deblur"].add_argument("photo", nargs="?", type=Path, help="your own photo (needs Pillow)")
-    made["deblur"].add_argument("--out", type=Path, default=Path("deblurred.png"), help="output file")
-    made["deblur"].add_argument("--overwrite", action="store_true", help="replace existing output")
+    _build(parsers["build"])
+    _bench(parsers["bench"])
+    _profile(parsers["profile"])
+    parsers["deblur"].add_argument("photo", nargs="?", type=Path, help="your own photo (needs Pillow)")
+    parsers["deblur"].add_argument("--out", type=Path, default=Path("deblurred.png"), help="output file")
+    parsers["deblur"].add_argument("--overwrite", action="store_true", help="replace existing output")
     return top
 
 
@@ -99,7 +99,13 @@ def _build(command: argparse.ArgumentParser) -> None:
 
 def _bench(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--samples", type=_COUNT, default=100, metavar="N", help="number of timed runs (100)"
+        "--runs",
+        "--samples",
+        dest="samples",
+        type=_COUNT,
+        default=100,
+        metavar="N",
+        help="number of timed runs (100)",
     )
     command.add_argument(
         "--seconds", type=_within(0.05, 86_400), default=60.0, metavar="S", help="time limit (60)"

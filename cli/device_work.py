@@ -39,7 +39,7 @@ def info(bundle: Bundle, options: Options) -> bool:
         {
             "name": artifact.path.name,
             "precision": artifact.passport.precision,
-            "size": list(artifact.passport.input.size),
+            "size": list(artifact.passport.inputs[0].extent),
             "engine": _engine_state(artifact, _engines(bundle, options)),
         }
         for artifact in artifacts
@@ -51,7 +51,7 @@ def info(bundle: Bundle, options: Options) -> bool:
         return True
     for row in rows:
         _line(
-            f"{row['name']}: {row['precision']}, {row['size'][0]}x{row['size'][1]}, engine: {row['engine']}"
+            f"{row['name']}: {row['precision']}, {'x'.join(map(str, row['size']))}, engine: {row['engine']}"
         )
     _line(
         "TensorRT engines can be built here"
@@ -116,10 +116,10 @@ def bench(bundle: Bundle, options: Options) -> bool:
     rows = []
     for artifact in bundle.artifacts(options.artifact, options.precision):
         with _session(bundle, artifact, options) as session:
-            image, _ = session.artifact.golden()
+            inputs, _ = session.artifact.golden()
 
-            def call(session: Session = session, image: Any = image) -> object:
-                return session.run(image)
+            def call(session: Session = session, inputs: Any = inputs) -> object:
+                return session.run(inputs)
 
             took = measure(call, min_samples=options.samples, max_seconds=options.seconds).to_dict()
             rows.append({"path": artifact.path.name, "session": session.describe(), "latency_ms": took})
@@ -150,13 +150,13 @@ def profile_all(bundle: Bundle, options: Options) -> bool:
                 )
             )
             used.append(session.artifact)
-    found = report(rows, used, [Path(sys.argv[0]).name, *sys.argv[1:]])
+    document = report(rows, used, [Path(sys.argv[0]).name, *sys.argv[1:]])
     with replacing(options.out) as temporary:
-        temporary.write_text(json.dumps(found, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
     if options.json:
-        _json(found)
+        _json(document)
     else:
-        for line in summary_lines(found):
+        for line in summary_lines(document):
             _line(line)
         _line(f"report: {options.out}")
     return all(row["state"] == "verified" for row in rows)
@@ -226,8 +226,8 @@ def _engine_state(artifact: Artifact, engines: Path) -> str:
 
 
 def _runs_on(session: Session) -> str:
-    made = session.describe()
-    return f"{made['runtime']} {made['version']} ({made['device']})"
+    facts = session.describe()
+    return f"{facts['runtime']} {facts['version']} ({facts['device']})"
 
 
 def _progress(name: str) -> Progress:

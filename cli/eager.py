@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from ..export.reference import Reference
+    from ..models.sources.base import NetworkSource
     from ..runtime.artifact import Artifact
+    from .options import ReferenceOptions
 
 
 def torch_is_here() -> bool:
@@ -18,40 +18,48 @@ def torch_is_here() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
-def eager_of(artifact: Artifact, weights: Path | None = None, seed: int | None = None) -> Reference:
-    """Return the reference of ``artifact``: its variant or the given weights, behind its image contract.
+def eager_of(artifact: Artifact, asked: ReferenceOptions) -> Reference:
+    """Return the reference of ``artifact``: the network asked for, behind its image contract.
 
     Raises:
-        BadInputError: those are not the weights the artifact was made from.
-        UnknownNameError: the artifact is of no variant, so that its weights file has to be given.
+        BadInputError: that is not the network the artifact was made from.
+        UnknownNameError: no network was given, and the passport names none that comes with the toolkit.
     """
     from ..export.build import reference_for
 
-    return reference_for(artifact, model_of(artifact, weights, seed))
+    return reference_for(artifact, source_of_artifact(artifact, asked))
 
 
-def model_of(
-    artifact: Artifact, weights: Path | None = None, seed: int | None = None, *, other: bool = False
-) -> nn.Module:
+def source_of_artifact(artifact: Artifact, asked: ReferenceOptions, *, other: bool = False) -> NetworkSource:
     """Return the network that ``artifact`` was made from; raises as :func:`eager_of` does.
 
-    With ``other`` its weights need not be those of the artifact.
+    A passport may name code of the user's; it is imported only if the user names it again, by ``--model``.
+    With ``other`` the weights need not be those of the artifact.
     """
-    from ..export.lowered import load_model
     from ..models.fdikp.variants import VARIANTS
     from ..models.zoo import weights_sha256
     from ..runtime.errors import BadInputError, UnknownNameError
 
     passport = artifact.passport
-    if weights is None and passport.model not in VARIANTS:
-        raise UnknownNameError(
-            f"{artifact.path}: was built from {passport.model!r}, no known variant ({', '.join(VARIANTS)}); "
-            "give its weights file with --weights"
-        )
-    model = load_model(str(weights or passport.model), seed=seed)
-    if not other and weights_sha256(model) != passport.weights_sha256:
-        given = f"{weights or passport.model}{'' if seed is None else f' with seed {seed}'}"
-        raise BadInputError(
-            f"{artifact.path}: was not built from {given}; give its own weights with --weights or --seed"
-        )
-    return model
+    named = passport.source or passport.model
+    if asked.model is None and passport.model not in VARIANTS:
+        if asked.weights is None:
+            raise UnknownNameError(
+                f"{artifact.path}: was built from {named!r}, no known variant ({', '.join(VARIANTS)}); "
+                "give the network again with --model, as to deploy"
+            )
+        # A weights file of FDIKP says by itself which variant it holds.
+        source = dataclasses.replace(asked, model=str(asked.weights), weights=None).source(named)
+    else:
+        source = asked.source(passport.model)
+    if not other:
+        module = source.load()
+        if weights_sha256(module) != passport.weights_sha256:
+            given = asked.model or str(asked.weights or passport.model)
+            seed = "" if asked.seed is None else f" with seed {asked.seed}"
+            raise BadInputError(
+                f"{artifact.path}: was not built from {given}{seed}; name the network and its own weights "
+                "with --model, --weights or --seed"
+            )
+        source = dataclasses.replace(source, load=lambda: module)
+    return source

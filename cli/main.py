@@ -13,14 +13,15 @@ from .commands.bench import bench
 from .commands.bisect import bisect
 from .commands.bundle import bundle
 from .commands.calibrate import calibrate
-from .commands.deblur import deblur
 from .commands.deploy import deploy
 from .commands.doctor import doctor
 from .commands.export import export
 from .commands.gate import gate
 from .commands.inspect import inspect
+from .commands.lower import lower
 from .commands.profile import profile
 from .commands.report import merge
+from .commands.run import run as run_artifact
 from .commands.verify import verify
 from .guard import complain, exit_on_terminate, guarded
 
@@ -37,7 +38,8 @@ app = typer.Typer(
 Start here:
   fdikp-edge deploy                        everything with defaults, into ./fdikp-edge-out
   fdikp-edge deploy --target onnx --size 512x512 --out build
-  fdikp-edge deblur photo.jpg --artifact build/tiny-onnx-fp32-512x512 --out sharp.png
+  fdikp-edge deploy --model net.py:Net     your own network
+  fdikp-edge run photo.jpg --artifact build/tiny-onnx-fp32-512x512 --out sharp.png
   fdikp-edge doctor                        what this machine can build and run
 
 \b
@@ -60,7 +62,7 @@ def _about(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Deploy FDIKP, a frequency-domain deblurring network, to edge runtimes, and verify every artifact.
+    """Deploy FDIKP, or any network that calls torch.fft, to edge runtimes, and verify every artifact.
 
     The network is lowered once: real matrix products replace complex numbers and FFT operators. Each runtime
     gets one artifact folder. Its passport records hashes, the plan, and the measured parity and latency.
@@ -74,6 +76,8 @@ Examples:
   fdikp-edge deploy --model tiny --target onnx --target openvino --precision fp32 --size 256x256 --out build
   fdikp-edge deploy --model runs/best.safetensors --target all --precision all --size 512x768 --json
   fdikp-edge deploy --contract uint8 --photo mine.jpg --out build --overwrite
+  fdikp-edge deploy --model net.py:Net --weights net.pth --size 128x128 --target onnx
+  fdikp-edge deploy --model fno.py:FNO --input field=1x1x64x64:-3..3 --samples fields/ --precision all
 
 \b
 Writes OUT/report.json, OUT/report.html and one folder per artifact, such as OUT/tiny-onnx-fp32-256x256.
@@ -107,7 +111,7 @@ against the golden output stored in it.""",
     bench: """\b
 Examples:
   fdikp-edge bench build/tiny-onnx-fp32-256x256
-  fdikp-edge bench build/* --threads 2 --samples 500
+  fdikp-edge bench build/* --threads 2 --runs 500
   fdikp-edge bench build/tiny-onnx-fp32-256x256 --no-eager --json
 
 \b
@@ -129,11 +133,12 @@ Examples:
 \b
 Exits with 1 if a check failed. Checks that were skipped or left undecided are listed
 and do not fail.""",
-    deblur: """\b
+    run_artifact: """\b
 Examples:
-  fdikp-edge deblur photo.jpg --artifact build/tiny-onnx-fp32-256x256 --out sharp.png
-  fdikp-edge deblur a.jpg b.tif --artifact build/tiny-onnx-fp32-256x256 --out sharp/
-  fdikp-edge deblur album/ --artifact build/tiny-onnx-fp32-256x256 --out sharp/ --overwrite
+  fdikp-edge run photo.jpg --artifact build/tiny-onnx-fp32-256x256 --out sharp.png
+  fdikp-edge run a.jpg b.tif --artifact build/tiny-onnx-fp32-256x256 --out sharp/
+  fdikp-edge run album/ --artifact build/tiny-onnx-fp32-256x256 --out sharp/ --overwrite
+  fdikp-edge run field.npz --artifact build/fno-onnx-fp32-1x1x64x64 --out result.npz
 
 \b
 JPEG, PNG, TIFF and WebP of any size. Depth, colour profile, orientation and transparency are kept. An input
@@ -153,6 +158,15 @@ Examples:
 
 \b
 Copy the file to the device and run `python3 fdikp.bundle build` there; docs/jetson.md shows each step.""",
+    lower: """\b
+Examples:
+  fdikp-edge lower net.onnx --out plain.onnx
+  fdikp-edge lower net.onnx --out plain.onnx --input x=1x3x256x256 --json
+  fdikp-edge lower net.onnx --out plain.onnx --no-check --overwrite
+
+\b
+Exits with 1 if the written file differs from the original. Where neither ONNX Runtime nor the reference
+evaluator of the onnx package runs the original, the result is written as unverified, with the reason.""",
     inspect: """\b
 Examples:
   fdikp-edge inspect build/tiny-onnx-fp32-256x256
@@ -169,6 +183,7 @@ Examples:
 
 for _command, _examples in _EXAMPLES.items():
     app.command(epilog=_examples)(guarded(_command))
+app.command(name="deblur", hidden=True, epilog=_EXAMPLES[run_artifact])(guarded(run_artifact))
 
 
 reports = typer.Typer(

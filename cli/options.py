@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .parsing import check_model, parse_bounds, parse_size
+from .source import source_of
+
+if TYPE_CHECKING:
+    from ..calibration.mixed_precision import Bounds
+    from ..models.sources.base import NetworkSource
 
 ModelOption = Annotated[
     str,
@@ -14,7 +22,62 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="NAME",
-        help="Model variant (tiny, small, base) or weights file (.safetensors, .pth).",
+        help="Network: tiny, small, base or a weights file of FDIKP; net.py:Net or package.module:Net (a "
+        "class, a function or an object of your own); spandrel:FILE; net.pt2.",
+    ),
+]
+ArtifactModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Network that the artifact was built from, as given to deploy.",
+        show_default="the variant in its passport",
+    ),
+]
+ModelArgOption = Annotated[
+    list[str],
+    typer.Option(
+        "--model-arg",
+        metavar="KEY=VALUE",
+        help="Argument of the class or function that --model names; VALUE is JSON or text. Repeatable.",
+    ),
+]
+NetworkWeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="PATH",
+        help="Weights to load into the network (.safetensors, .pth).",
+        show_default="as --model creates it",
+    ),
+]
+InputOption = Annotated[
+    list[str],
+    typer.Option(
+        "--input",
+        metavar="SPEC",
+        help="What the network takes, as NAME=1x1x256x256[:dtype][:lo..hi]; in order. Repeatable.",
+        show_default="one RGB image",
+    ),
+]
+SamplesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--samples",
+        metavar="DIR",
+        help="Inputs to verify and calibrate with: a .npz file per sample, or .npy files or photos.",
+        show_default="photos, or noise",
+    ),
+]
+MetricOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="Measure of your own, reported beside the others: file.py:function or package.module:function.",
+        show_default="none",
     ),
 ]
 TargetsOption = Annotated[
@@ -109,6 +172,93 @@ SeedOption = Annotated[
         show_default="trained weights, if included",
     ),
 ]
+
+
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Weights file that the artifact was built from.",
+        show_default="as in its passport",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Which network is built, and for which inputs: what every command asks that lowers one."""
+
+    model: ModelOption = "tiny"
+    model_arg: ModelArgOption = field(default_factory=list)
+    weights: NetworkWeightsOption = None
+    input: InputOption = field(default_factory=list)
+    samples: SamplesOption = None
+    metric: MetricOption = None
+    size: SizeOption = "256x256"
+    contract: ContractOption = PixelFormat.FLOAT
+    seed: SeedOption = None
+
+    def height_width(self) -> tuple[int, int]:
+        """Return the size in pixels, before torch is loaded.
+
+        Raises:
+            SizeError: it is no size, or not one that the variant takes.
+            UnknownNameError: a bare word that names no network.
+        """
+        size = parse_size(self.size)
+        check_model(self.model, size)
+        return size
+
+    def source(self) -> NetworkSource:
+        """Return the network that was named; raises as :func:`fdikp_edge.models.sources.find.find` does."""
+        return source_of(
+            self.model, self.model_arg, self.weights, self.input, self.samples, self.seed, self.metric
+        )
+
+    def words(self) -> tuple[str, ...]:
+        """Return the words of the command line that name the network."""
+        words = ["--model", self.model]
+        for value in self.model_arg:
+            words += ["--model-arg", value]
+        for value in self.input:
+            words += ["--input", value]
+        for option in ("weights", "samples", "metric", "seed"):
+            if (value := getattr(self, option)) is not None:
+                words += [f"--{option}", str(value)]
+        return tuple(words)
+
+
+@dataclass(frozen=True)
+class ReferenceOptions:
+    """Which network an artifact was built from, for commands that compare the two."""
+
+    model: ArtifactModelOption = None
+    model_arg: ModelArgOption = field(default_factory=list)
+    weights: WeightsOption = None
+    input: InputOption = field(default_factory=list)
+    samples: SamplesOption = None
+    seed: SeedOption = None
+
+    def source(self, named: str) -> NetworkSource:
+        """Return the network that was named, or else ``named``, the artifact's."""
+        return source_of(
+            self.model or named, self.model_arg, self.weights, self.input, self.samples, self.seed, None
+        )
+
+
+@dataclass(frozen=True)
+class MixedPrecisionOptions:
+    """The bounds that decide which int8 layers stay in float."""
+
+    max_drop_db: MaxDropOption = None
+    min_speedup: MinSpeedupOption = None
+    pairs: PairsOption = None
+
+    def bounds(self) -> Bounds | None:
+        """Return the bounds, ``None`` without any; raises :class:`BadInputError` for what does not fit."""
+        return parse_bounds(self.max_drop_db, self.min_speedup, self.pairs)
+
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
 ArtifactArgument = Annotated[
     Path, typer.Argument(metavar="ARTIFACT", help="Artifact folder, written by deploy or export.")
@@ -126,13 +276,8 @@ PhotosOption = Annotated[
         show_default="included samples",
     ),
 ]
-WeightsOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="Weights file that the artifact was built from.",
-        show_default="as in its passport",
-    ),
+OutFolderOption = Annotated[
+    Path, typer.Option("--out", "-o", metavar="PATH", help="Output folder; each artifact is a folder in it.")
 ]
 SaveOption = Annotated[bool, typer.Option("--save/--no-save", help="Write the result into the passport.")]
 
@@ -140,3 +285,4 @@ SaveOption = Annotated[bool, typer.Option("--save/--no-save", help="Write the re
 ALL = ["all"]
 FP32 = ["fp32"]
 NONE: list[Path] = []
+OUT_FOLDER = Path("fdikp-edge-out")

@@ -31,6 +31,27 @@ def parse_size(text: str) -> tuple[int, int]:
     return height, width
 
 
+def parse_input_sizes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Return name of an input -> its sizes, each from ``NAME=1x3x256x256``.
+
+    Raises:
+        BadInputError: not of this form, an input named twice, or a size of 0.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, _, sizes = text.rpartition("=")
+        if not name or not re.fullmatch(r"[0-9]{1,9}([xX×][0-9]{1,9})*", sizes):
+            raise BadInputError(
+                f"--input {text!r:.80} is not NAME=SIZES; write for example --input x=1x3x256x256"
+            )
+        if name in shapes:
+            raise BadInputError(f"--input names {name!r:.80} twice")
+        shapes[name] = tuple(int(size) for size in re.split("[xX×]", sizes))
+        if 0 in shapes[name]:
+            raise BadInputError(f"--input {text!r:.80}: a size must be at least 1")
+    return shapes
+
+
 def parse_bounds(max_drop_db: float | None, min_speedup: float | None, pairs: Path | None) -> Bounds | None:
     """Return the bounds for mixed precision, or ``None`` if neither bound is given.
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
-from ..models import zoo
+from ..models import sources, zoo
+from ..models.sources.base import NetworkSource
 from ..runtime.artifact import Artifact, ArtifactWriter
-from ..runtime.errors import BadInputError
-from ..runtime.images import read_photo
+from ..runtime.errors import BadInputError, CalibrationError
 from ..runtime.passport import Passport
 from ..runtime.photo import Photo
-from ..runtime.pixels import crop
-from ..runtime.samples import sample_photo
-from .contracts import Deployable, image_contract
+from ..runtime.tensors import described
+from .contracts import Deployable, image_contract, tensor_contract
+from .inputs import samples_of
 from .lowered import LoweredModel, lower_model, summarise
 from .reference import Reference
 from .spectral import Plan
@@ -46,8 +46,8 @@ def build_artifact(
     Where the target's precision needs a calibration table (:attr:`Target.calibrated`), ``None`` makes one
     from the photos that are shipped; elsewhere ``table`` is left alone.
 
-    Its golden input is the middle of ``photo`` (of a sample when ``None``), its golden output what PyTorch
-    eager makes of it in float32.
+    Its golden inputs are the middle of ``photo``, or else the first of the network's samples
+    (:func:`.inputs.samples_of`), its golden outputs what PyTorch eager makes of them in float32.
 
     Raises:
         UnknownNameError: no such target or precision.
@@ -56,9 +56,9 @@ def build_artifact(
             another profile.
         LoweringError: the converter failed, or left something that its runtime cannot be trusted with.
         OutputError: ``dest`` exists already or cannot be written.
+        BadInputError: a photo for a network that takes something else.
     """
     row = get_target(target) if isinstance(target, str) else target
-    source, result = model.contracts
     version = importlib.metadata.version("fdikp-edge")
     provenance = {
         "version": version,
@@ -75,10 +75,14 @@ def build_artifact(
             from .calibrate import calibrate  # which reads this module
 
             table = calibrate(model)
+        if precision == "int8" and table is not None and table.samples.get("noise"):
+            raise CalibrationError(
+                "int8 needs samples of what the network is used on, because ranges of noise ruin the result "
+                "unnoticed: give them with --samples (a folder of .npz files, with an array for each of the "
+                f"inputs {described(model.inputs)}), or let the source bring them (NetworkSource.samples)"
+            )
         built = row.build(model.lowered, precision, writer.folder, table=table, provenance=provenance)
-        golden = crop(photo or read_photo(sample_photo()), source)
-        np.save(writer.folder / GOLDEN_INPUT, golden, allow_pickle=False)
-        np.save(writer.folder / GOLDEN_OUTPUT, model.reference(golden), allow_pickle=False)
+        golden = _write_golden(model, writer.folder, photo)
         passport = Passport(
             model=model.name,
             weights_sha256=model.weights_sha256,
@@ -89,11 +93,12 @@ def build_artifact(
             precision_census=built.precisions,
             calibration_sha256=table.sha256 if calibrated and table is not None else None,
             toolchain={"fdikp-edge": version, **built.toolchain},
-            input=source,
-            output=result,
+            inputs=model.inputs,
+            outputs=model.outputs,
             image_contract=model.deployable.contract,
+            source=model.source.spec or None,
             model_file=built.model_file,
-            golden={"input": GOLDEN_INPUT, "output": GOLDEN_OUTPUT},
+            golden=golden,
             state="unverified",
             reason="not verified yet",
             notes=[*model.notes, *built.notes],
@@ -101,26 +106,52 @@ def build_artifact(
         return writer.commit(passport)
 
 
-def reference_for(artifact: Artifact, model: nn.Module) -> Reference:
+def _write_golden(model: LoweredModel, folder: Path, photo: Photo | None) -> dict[str, list[str]]:
+    """Write recorded inputs and outputs, and return their files as the passport lists them."""
+    arrays = samples_of(model.source, model.inputs, [photo] if photo is not None else [])[0].arrays
+    ends = (("inputs", GOLDEN_INPUT, arrays), ("outputs", GOLDEN_OUTPUT, model.reference(arrays)))
+    written: dict[str, list[str]] = {}
+    for key, file, values in ends:
+        written[key] = []
+        for index, value in enumerate(values.values()):
+            name = file if len(values) == 1 else file.replace(".npy", f"_{index}.npy")
+            np.save(folder / name, value, allow_pickle=False)
+            written[key].append(name)
+    return written
+
+
+def reference_for(artifact: Artifact, model: nn.Module | NetworkSource) -> Reference:
     """Return the reference that ``artifact`` was built from: ``model`` behind the artifact's image contract.
 
     Raises:
         BadInputError: the artifact was built from other weights.
     """
     passport = artifact.passport
-    if zoo.weights_sha256(model) != passport.weights_sha256:
+    source = model if isinstance(model, NetworkSource) else sources.of(model)
+    module = source.load() if isinstance(model, NetworkSource) else model
+    if zoo.weights_sha256(module) != passport.weights_sha256:
         raise BadInputError(
             f"{artifact.path}: was built from other weights of {passport.model} than those given to "
             "compare it with; name the weights file or the seed that it was built from"
         )
-    return Reference(Deployable(model, image_contract(passport.contract)).eval())
+    pictures = (contract.size for contract in passport.inputs if contract.is_picture)
+    size = next(pictures, None)
+    specs = [spec.at(size) for spec in source.inputs]
+    contract = image_contract(passport.contract)
+    taken = tuple(tensor_contract(spec, contract) for spec in specs)
+    if taken != passport.inputs:
+        raise BadInputError(
+            f"{artifact.path}: takes {described(passport.inputs)}; the network given takes {described(taken)}"
+        )
+    names = [output.name for output in passport.outputs]
+    return Reference(Deployable(module, contract, specs, source.outputs).eval(), names)
 
 
 def export_artifact(
-    model: nn.Module,
+    model: nn.Module | NetworkSource,
     target: str,
     precision: str,
-    size: tuple[int, int],
+    size: tuple[int, int] | None,
     dest: str | Path,
     *,
     name: str | None = None,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from torch import nn
 
 from ..calibration import evaluation_pairs
-from ..calibration.defocus import RADII, in_turn
+from ..calibration.defocus import in_turn
 from ..calibration.fp16_islands import Transform
 from ..calibration.layer_kinds import TRANSPOSED
 from ..calibration.layers import (
@@ -23,6 +27,7 @@ from ..calibration.layers import (
 )
 from ..calibration.mixed_precision import Bounds, LayerTime, MixedPrecision, Times
 from ..calibration.mixed_precision_search import search, times_by_work
+from ..calibration.runner import Feed
 from ..calibration.samples import DEFAULT_COUNT, Samples, choose, shipped_photos
 from ..calibration.table import (
     CalibrationTable,
@@ -32,10 +37,17 @@ from ..calibration.table import (
     describe_samples,
 )
 from ..models import zoo
+from ..models.sources.base import NetworkSource
+from ..runtime.errors import CalibrationError
+from ..runtime.inputs import Sample
 from ..runtime.photo import Array
 from ..runtime.pixels import as_input
 from ..runtime.progress import Progress
+from ..runtime.tensors import described
+from .inputs import has_samples, samples_of
 from .lowered import LoweredModel
+from .onnx.source.calibrate import calibrate_section
+from .onnx.source.program import OnnxProgram
 from .profile import Profile
 from .roles import ends, exposed, protected, sites_of
 from .spectral import LoweredProgram
@@ -65,7 +77,7 @@ def calibrate(
     models: LoweredModel | Sequence[LoweredModel],
     photos: Sequence[str | Path] | None = None,
     *,
-    samples: Samples | None = None,
+    samples: Samples | Sequence[Sample] | None = None,
     count: int = DEFAULT_COUNT,
     seed: int = 0,
     least_work: int = LEAST_WORK,
@@ -78,8 +90,10 @@ def calibrate(
 
     Args:
         models: one network at one size, lowered for one or more profiles.
-        photos: files; those shipped with the package when ``None``.
-        samples: tiles chosen before, instead of ``photos``; as they are.
+        photos: files, for a network that takes one picture in colours; those shipped with the package when
+            ``None``. Any other network is run on its source's samples, or else on noise, from which no int8
+            model is built.
+        samples: tiles chosen before, instead of ``photos``, or arrays by the name of inputs; as they are.
         count: tiles to choose.
         seed: of the choice.
         least_work: layers of fewer multiply-adds stay in floats.
@@ -90,12 +104,12 @@ def calibrate(
 
     Raises:
         CalibrationError: too few photos, nothing but black, or a network that returns NaN.
+        BadInputError: photos for a network that takes something else, or samples that do not fit.
         ImageError: a photo that cannot be read.
     """
     several = [models] if isinstance(models, LoweredModel) else list(models)
     first = several[0]
-    chosen = samples or choose_samples(first, photos, count=count, seed=seed)
-    arrays = inputs_of(first, chosen)
+    chosen = Chosen.of(first, photos, samples, count=count, seed=seed)
     programs: dict[str, dict[str, LoweredProgram]] = {}
     for program_sha256, profile, lowered in ((*model.lowered.key, model.lowered) for model in several):
         programs.setdefault(program_sha256, {})[profile] = lowered
@@ -106,32 +120,92 @@ def calibrate(
             if progress is not None:
                 progress(done * tiles + tile, len(programs) * tiles, f"{now} ({names})")
 
+        def ranges(tile: int, tiles: int, told: Progress = told) -> None:
+            told(tile, tiles, "collecting ranges")
+
         lowered = next(iter(profiles.values()))
-        found = calibrate_program(
+        if isinstance(lowered, OnnxProgram):
+            feeds = [[feed] if isinstance(feed, np.ndarray) else feed for feed in chosen.feeds]
+            named = [dict(zip(lowered.input_names, feed, strict=True)) for feed in feeds]
+            for own in profiles.values():
+                assert isinstance(own, OnnxProgram), "profiles of one hash are of one kind"
+                sections[own.key] = calibrate_section(own, named, least_work=least_work, progress=ranges)
+            continue
+        calibrated = calibrate_program(
             lowered.program,
-            chosen,
+            chosen.feeds,
             {
                 name: _kept(own, protect_outliers=protect_outliers) if guarded else {}
                 for name, own in profiles.items()
             },
             doubtful=protected(lowered)[1] if guarded else {},
-            arrays=arrays,
             least_work=least_work,
+            pictures=all(end.has_colors for end in first.outputs),
             transforms=transforms_of(lowered),
             progress=told,
         )
-        sections |= {(program_sha256, profile): section for profile, section in found.items()}
+        sections |= {(program_sha256, profile): section for profile, section in calibrated.items()}
     return CalibrationTable(
         model=first.name,
         weights_sha256=first.weights_sha256,
         size=first.size,
-        samples=describe_samples(chosen),
+        samples=chosen.description,
         sections=sections,
         notes=chosen.warnings,
     )
 
 
-def check_table(table: CalibrationTable, model: nn.Module, size: tuple[int, int]) -> None:
+@dataclass(frozen=True)
+class Chosen:
+    """What a network is calibrated on: the inputs in order, what a table says of them, and warnings."""
+
+    feeds: Sequence[Feed]
+    description: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        model: LoweredModel,
+        photos: Sequence[str | Path] | None,
+        samples: Samples | Sequence[Sample] | None,
+        *,
+        count: int,
+        seed: int,
+    ) -> Chosen:
+        """Choose samples; arguments and errors as :func:`calibrate` has them."""
+        if samples is None and model.takes_photos and (photos or model.source.samples is None):
+            samples = choose_samples(model, photos, count=count, seed=seed)
+        if isinstance(samples, Samples):
+            return cls(inputs_of(model, samples), describe_samples(samples), samples.warnings)
+        given = samples_of(model.source, model.inputs, photos or ()) if samples is None else samples
+        return cls.of_arrays(
+            model, given, noise=samples is None and not has_samples(model.source, model.inputs)
+        )
+
+    @classmethod
+    def of_arrays(cls, model: LoweredModel, samples: Sequence[Sample], *, noise: bool = False) -> Chosen:
+        """Take samples as they are; ``noise`` says that nobody gave them."""
+        digest = hashlib.sha256()
+        feeds = []
+        for sample in samples:
+            feeds.append([np.ascontiguousarray(sample.arrays[end.name]) for end in model.inputs])
+            for array in feeds[-1]:
+                digest.update(f"{array.dtype}{array.shape}".encode())
+                digest.update(array.tobytes())
+        description = {
+            "sha256": digest.hexdigest(),
+            "tiles": len(feeds),
+            "photos": 0,
+            "candidates": len(feeds),
+            "radii": [0.0],
+            "coverage": {},
+            **({"noise": True} if noise else {}),
+        }
+        return cls(feeds, description, (NOISE_WARNING,) if noise else ())
+
+
+def check_table(table: CalibrationTable, model: nn.Module, size: tuple[int, ...]) -> None:
     """Check, before any work, that a table can be for a network at a size.
 
     Raises:
@@ -149,21 +223,21 @@ def choose_samples(
 ) -> Samples:
     """Return the tiles that :func:`calibrate` would choose; its errors too.
 
-    Those of the shipped photos, which are in focus, are put out of it in turn (:mod:`..calibration.defocus`);
-    photos given by the user are taken as they are.
+    Those of the shipped photos, which are in focus, are put out of it in turn, by as much as the network's
+    source says (:mod:`..calibration.defocus`); photos given by the user are taken as they are.
     """
-    chosen = choose(photos or shipped_photos(), model.size, count=count, seed=seed)
-    return in_turn(chosen, default_radii(photos))
+    chosen = choose(photos or shipped_photos(), model.inputs[0].size, count=count, seed=seed)
+    return in_turn(chosen, default_radii(photos, model.source))
 
 
-def default_radii(photos: Sequence[str | Path] | None) -> Sequence[float]:
+def default_radii(photos: Sequence[str | Path] | None, source: NetworkSource) -> Sequence[float]:
     """Return the default defocus radii, in pixels, for tiles of these photos."""
-    return (0.0,) if photos else RADII
+    return (0.0,) if photos else source.defocus
 
 
 def inputs_of(model: LoweredModel, samples: Samples) -> list[Array]:
     """Return tiles as a model's program takes them."""
-    return [as_input(tile.pixels, model.contracts[0]) for tile in samples.tiles]
+    return [as_input(tile.pixels, model.inputs[0]) for tile in samples.tiles]
 
 
 def _kept(lowered: LoweredProgram, *, protect_outliers: bool) -> dict[str, str]:
@@ -215,15 +289,16 @@ def transforms_of(lowered: LoweredProgram) -> list[Transform]:
         Transform(
             site=name,
             module=modules[name],
-            nodes=tuple(found),
+            nodes=tuple(members),
             inputs=tuple(sorted(inputs.get(name, ()))),
             gain=max(1.0, *rows[name].site.gains),
         )
-        for name, found in nodes.items()
+        for name, members in nodes.items()
         if name in rows
     ]
 
 
+NOISE_WARNING = "no samples were given: ranges are those of noise, from which int8 is not built"
 _FUSED_INTO = {"Add", "Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Tanh"}
 """What runtimes compute together with the layer before it, and then call by this node's name."""
 ESTIMATE = "an estimate by multiply-adds, not measured"
@@ -258,11 +333,18 @@ def choose_mixed_precision(
         CheckFailedError: the bounds cannot be met.
         CalibrationError: the table is of another program or profile, or the pairs do not fit.
     """
-    dtype = model.contracts[0].dtype
+    if not model.takes_photos or [end.shape for end in model.outputs] != [model.inputs[0].shape]:
+        raise CalibrationError(
+            "bounds on mixed precision are judged on photos: they need a network from one picture in colours "
+            f"to one of the same size; this one takes {described(model.inputs)} and returns "
+            f"{described(model.outputs)}"
+        )
+    dtype = model.inputs[0].dtype
     if pairs is not None:
-        chosen = evaluation_pairs.of_pairs(pairs, model.size, dtype=dtype)
+        chosen = evaluation_pairs.of_pairs(pairs, model.inputs[0].size, dtype=dtype)
     else:
-        chosen = evaluation_pairs.of_samples(samples or choose(shipped_photos(), model.size), dtype=dtype)
+        tiles = samples or choose(shipped_photos(), model.inputs[0].size)
+        chosen = evaluation_pairs.of_samples(tiles, dtype=dtype)
     return search(
         model.lowered.program,
         table,
@@ -292,9 +374,12 @@ def in_file(model: LoweredModel) -> Mapping[str, str]:
     from .onnx.build import convert
     from .onnx.checks import LAYERS, source_node
 
-    found: dict[str, str] = {}
+    layers: dict[str, str] = {}
     for as_calibrated in (False, True):  # float files, int8 files
-        graph, _ = convert(model.lowered.program, as_calibrated=as_calibrated)
+        lowered = model.lowered
+        graph, _ = convert(
+            lowered.program, as_calibrated=as_calibrated, names=(lowered.input_names, lowered.output_names)
+        )
         nodes = list(graph.graph.node)
         readers: dict[str, list[int]] = {}
         for index, node in enumerate(nodes):
@@ -312,8 +397,8 @@ def in_file(model: LoweredModel) -> Mapping[str, str]:
                 follows = nodes[after[0]]
                 names += [follows.name, follows.output[0]]
             for name in names:
-                found.setdefault(name, layer)
-    return found
+                layers.setdefault(name, layer)
+    return layers
 
 
 def plain_name(name: str) -> str:

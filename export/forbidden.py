@@ -25,14 +25,14 @@ def check_census(census: Mapping[str, int], file: str, allowed: Collection[str] 
     Raises:
         LoweringError: names the operators, how many there are, and what they stand for.
     """
-    found = [
+    forbidden = [
         f"{census[name]} {name} ({what})"
         for name, what in FORBIDDEN.items()
         if census.get(name) and name not in allowed
     ]
-    if found:
+    if forbidden:
         raise LoweringError(
-            f"{file}: the converter left {', '.join(found)}; the network was not lowered "
+            f"{file}: the converter left {', '.join(forbidden)}; the network was not lowered "
             "completely. Lower it with fdikp_edge.export.lower first, and report the network if that was done"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from ..runtime.artifact import Artifact
@@ -26,8 +27,8 @@ class LayerRuns(Protocol):
 class Opener(Protocol):
     """Opens an artifact with profiling; what a row of the target table names as ``layer_runs``."""
 
-    def __call__(self, artifact: Artifact, x: Array, threads: int) -> LayerRuns:
-        """Open the model; ``x`` is the input of every run.
+    def __call__(self, artifact: Artifact, x: Mapping[str, Array], threads: int) -> LayerRuns:
+        """Open the model; ``x`` holds the inputs of every run by name.
 
         Raises:
             TargetUnavailableError: the runtime does not profile here.

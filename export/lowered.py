@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..models import zoo
-from ..runtime.images import read_photo
-from ..runtime.passport import TensorContract
+from ..models import sources, zoo
+from ..models.sources.base import NetworkSource
+from ..runtime.errors import BadInputError
 from ..runtime.photo import Array
-from ..runtime.pixels import crop
-from ..runtime.samples import sample_photos
-from .contracts import Deployable, image_contract, tensor_contracts
+from ..runtime.tensors import TensorContract
+from .contracts import Deployable, image_contract, tensor_contract
+from .inputs import samples_of
+from .onnx.source.network import OnnxNetwork, lower_onnx
+from .onnx.source.program import OnnxProgram
+from .profile import DEFAULT
 from .reference import Reference
 from .spectral import LoweredProgram, Plan, lower
 from .spectral.planner import make_plan
@@ -31,23 +35,29 @@ from .widening import widening_notes
 
 @dataclass(frozen=True)
 class LoweredModel:
-    """A network with a size and an image contract, lowered and ready to be built for targets.
+    """A network at one size, lowered and ready to be built for targets.
 
+    ``size`` is height and width of its first input if that is a picture, else the whole shape. ``inputs`` and
+    ``outputs`` say what a built model takes and returns, ``source`` what the network says of itself.
     ``plan`` is the user's override of the planner (patterns of sites to strategies), kept for other targets.
     """
 
     name: str
     deployable: Deployable
     lowered: LoweredProgram
-    size: tuple[int, int]
+    size: tuple[int, ...]
     weights_sha256: str
+    inputs: tuple[TensorContract, ...]
+    outputs: tuple[TensorContract, ...]
+    source: NetworkSource
     notes: tuple[str, ...] = ()
     plan: Plan | dict[str, str] | None = None
+    _profiles: dict[str, LoweredModel] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
-    def contracts(self) -> tuple[TensorContract, TensorContract]:
-        """What goes in and what comes out."""
-        return tensor_contracts(self.deployable.contract, *self.size)
+    def takes_photos(self) -> bool:
+        """Whether its only input is a picture in colours, so that any photo shows what it does."""
+        return len(self.inputs) == 1 and self.inputs[0].has_colors
 
     @cached_property
     def reference(self) -> Reference:
@@ -56,18 +66,28 @@ class LoweredModel:
 
     def for_profile(self, profile: str) -> LoweredModel:
         """Return the model lowered for another profile; where the planner would choose the same, this program
-        with that profile's plan."""
+        with that profile's plan. A profile is lowered once, whatever is built for it."""
+        program: object = self.lowered
+        if isinstance(program, OnnxProgram):
+            return dataclasses.replace(self, lowered=cast(LoweredProgram, program.for_profile(profile)))
+        if profile == self.lowered.plan.target:
+            return self
+        if profile not in self._profiles:
+            self._profiles[profile] = self._for_profile(profile)
+        return self._profiles[profile]
+
+    def _for_profile(self, profile: str) -> LoweredModel:
         chosen = self.lowered.plan
         wanted = make_plan([choice.site for choice in chosen.choices], profile, self.plan)
-        if profile == chosen.target:
-            return self
         if wanted.key == chosen.key:
             return dataclasses.replace(self, lowered=dataclasses.replace(self.lowered, plan=wanted))
-        height, width = self.size
-        lowered = lower(
-            self.deployable, (self.deployable.example(height, width),), target=profile, plan=self.plan
+        lowered = lower(self.deployable, self.deployable.example(), target=profile, plan=self.plan)
+        lowered = dataclasses.replace(
+            lowered,
+            samples=self.lowered.samples,
+            input_names=self.lowered.input_names,
+            output_names=self.lowered.output_names,
         )
-        lowered = dataclasses.replace(lowered, samples=self.lowered.samples)
         return dataclasses.replace(self, lowered=lowered)
 
 
@@ -77,8 +97,8 @@ def load_model(variant_or_checkpoint: str | Path, *, seed: int | None = None) ->
 
 
 def lower_model(
-    model: nn.Module,
-    size: tuple[int, int],
+    model: nn.Module | NetworkSource,
+    size: tuple[int, int] | None = None,
     *,
     name: str | None = None,
     contract: str = "float_nchw",
@@ -86,50 +106,89 @@ def lower_model(
     plan: Plan | dict[str, str] | None = None,
     samples: Sequence[Array] | None = None,
 ) -> LoweredModel:
-    """Put a network behind an image contract and lower it for images of one size.
+    """Put a network behind an image contract and lower it at one size.
 
     Args:
-        model: takes float32 [1, 3, H, W] in [0, 1] and returns such an image, or a list of images with the
-            finest last. Set to eval mode.
-        size: height and width in pixels.
-        name: what artifacts call it; the variant's name, or else the class's, when ``None``.
-        contract: ``float_nchw`` or ``uint8_nhwc``; see
-            :func:`~fdikp_edge.export.contracts.tensor_contracts`.
+        model: a network source, or a network by itself: it says what it is by a method ``network_source()``,
+            and otherwise takes one float32 [1, 3, H, W] in [0, 1]. Set to eval mode.
+        size: height and width in pixels of every picture whose size the source leaves open.
+        name: what artifacts call it; the source's name when ``None``.
+        contract: how pictures go in and out: ``float_nchw`` or ``uint8_nhwc``; see
+            :func:`~fdikp_edge.export.contracts.tensor_contract`.
         profile: whose costs the planner counts with (:attr:`Target.profile`).
         plan: overrides the planner; see :func:`~fdikp_edge.export.lower`.
-        samples: inputs, as the contract describes them, that show what the network is used on: some targets
-            decide by them what must stay in float32. The middles of the sample photos when ``None``.
+        samples: inputs of a network of one input, as its contract describes them, that show what it is used
+            on: some targets decide by them what must stay in float32. The source's samples when ``None``.
 
     Raises:
         SizeError: the network does not take this size; lists the nearest that it does.
+        BadInputError: no size for a network that takes pictures of any, or results that are no tensors.
         UnknownNameError: no such contract.
         LoweringError: the network cannot be lowered; names the operator and its module.
     """
-    height, width = size
-    variant: Any = getattr(model, "variant", None)
-    if variant is not None:
-        variant.size.check(height, width)
-    deployable = Deployable(model, image_contract(contract)).eval()
-    with sizes_in_errors(deployable, lambda *other: (deployable.example(*other),), size):
-        lowered = lower(deployable, (deployable.example(height, width),), target=profile, plan=plan)
-    source, _ = tensor_contracts(deployable.contract, height, width)
-    lowered = dataclasses.replace(lowered, samples=functools.partial(_samples, source, samples))
-    note = getattr(model, "weights_note", None)
+    source = model if isinstance(model, NetworkSource) else sources.of(model, name)
+    module = source.load() if isinstance(model, NetworkSource) else model
+    specs = source.at(size)
+    deployable = Deployable(module, image_contract(contract), specs, source.outputs).eval()
+    inputs = tuple(tensor_contract(spec, deployable.contract) for spec in specs)
+    if isinstance(module, OnnxNetwork):
+        lowered = _of_onnx(deployable, module, profile)
+    else:
+        with _sizes_in_errors(deployable, source, size):
+            lowered = lower(deployable, deployable.example(), target=profile, plan=plan)
+    outputs = tuple(tensor_contract(spec, deployable.contract) for spec in deployable.described)
+    lowered = dataclasses.replace(
+        lowered,
+        samples=functools.partial(_samples, source, inputs, samples),
+        input_names=tuple(contract.name for contract in inputs),
+        output_names=tuple(contract.name for contract in outputs),
+    )
+    weights = [f"weights: {source.note}"] if source.note else []
     return LoweredModel(
-        name=name or getattr(variant, "name", None) or type(model).__name__,
+        name=name or source.name,
         deployable=deployable,
         lowered=lowered,
-        size=(height, width),
-        weights_sha256=zoo.weights_sha256(model),
-        notes=(*([f"weights: {note}"] if note else []), *widening_notes(model)),
+        size=inputs[0].extent,
+        weights_sha256=zoo.weights_sha256(module),
+        inputs=inputs,
+        outputs=outputs,
+        source=source,
+        notes=(*weights, *source.notes, *widening_notes(module)),
         plan=plan,
     )
 
 
-def _samples(source: TensorContract, given: Sequence[Array] | None) -> list[Tensor]:
-    if given is None:
-        given = [crop(read_photo(path), source) for path in sample_photos()]
-    return [torch.from_numpy(np.ascontiguousarray(array)) for array in given]
+def _of_onnx(deployable: Deployable, network: OnnxNetwork, profile: str | None) -> LoweredProgram:
+    """Return the plain ONNX file, which stands in the place of a program."""
+    if deployable.contract != "float_nchw":
+        raise BadInputError(f"{network.source.path}: an ONNX file takes what it takes, not bytes of pictures")
+    with torch.no_grad():
+        deployable(*deployable.example())  # so that its results are known
+    return cast(LoweredProgram, lower_onnx(network, profile or DEFAULT.name))
+
+
+def _sizes_in_errors(
+    deployable: Deployable, source: NetworkSource, size: tuple[int, int] | None
+) -> contextlib.AbstractContextManager[None]:
+    """Name sizes that work where the network does not take ``size``; nothing to do where it has no choice."""
+    if size is None or not any(None in spec.shape for spec in source.inputs):
+        return contextlib.nullcontext()
+    of_any_size = Deployable(deployable.model, deployable.contract, source.inputs)
+    return sizes_in_errors(deployable, of_any_size.example, size)
+
+
+def _samples(
+    source: NetworkSource, inputs: tuple[TensorContract, ...], given: Sequence[Array] | None
+) -> list[tuple[Tensor, ...]]:
+    arrays = (
+        [{inputs[0].name: array} for array in given]
+        if given is not None
+        else [sample.arrays for sample in samples_of(source, inputs)]
+    )
+    return [
+        tuple(torch.from_numpy(np.ascontiguousarray(one[contract.name])) for contract in inputs)
+        for one in arrays
+    ]
 
 
 def describe_model(model: LoweredModel) -> dict[str, Any]:
@@ -140,9 +199,15 @@ def describe_model(model: LoweredModel) -> dict[str, Any]:
         "program_sha256": model.lowered.sha256,
         "size": list(model.size),
         "image_contract": model.deployable.contract,
-        "parameters": sum(p.numel() for p in model.deployable.parameters()),
+        "parameters": _parameters(model.deployable.model),
         "notes": list(model.notes),
     }
+
+
+def _parameters(network: nn.Module) -> int:
+    if isinstance(network, OnnxNetwork):
+        return network.parameter_count
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def summarise(plan: Plan) -> str:

@@ -17,8 +17,9 @@ class Profile:
 
     ``name`` is what plans, passports and calibration tables call it. ``channels_last`` says that its
     convolutions keep channels as the fastest index, ``runtime_kernels`` that they take kernels which the
-    network makes (see :mod:`.spectral.fuse`), ``automatic`` which strategies the planner may pick by itself,
-    ``int8_kinds`` which kinds of layers (:mod:`..calibration.layer_kinds`) gain from 8 bits and
+    network makes, ``planar_mixing`` that a product mixes maps beside a transform faster than a 1x1
+    convolution does (see :mod:`.spectral.fuse`), ``automatic`` which strategies the planner may pick by
+    itself, ``int8_kinds`` which kinds of layers (:mod:`..calibration.layer_kinds`) gain from 8 bits and
     ``int8_stored`` of which others the weights alone are stored in 8 bits, ``int8_first`` and ``int8_last``
     that 8 bits gain more for the layers that read and make the picture than their rounding costs it
     (:func:`.roles.ends`).
@@ -32,7 +33,8 @@ class Profile:
     operator_us: float
     channels_last: bool = False
     runtime_kernels: bool = True
-    automatic: tuple[str, ...] = ("flat", "separable", "factored", "window")
+    planar_mixing: bool = False
+    automatic: tuple[str, ...] = ("flat", "separable", "joined", "factored", "window")
     int8_kinds: tuple[str, ...] = (CONV2D, PRODUCT)
     int8_stored: tuple[str, ...] = ()
     int8_first: bool = True

@@ -47,12 +47,12 @@ count: a network that cuts its picture into shifted parts goes on to filter it w
 
 def sites_of(lowered: LoweredProgram) -> dict[str, str]:
     """Return name of node -> name of the transform site it belongs to."""
-    found = {}
+    sites = {}
     for node in lowered.program.graph.nodes:
         site = node.meta.get("custom", {}).get(SITE)
         if site:
-            found[node.name] = str(site)
-    return found
+            sites[node.name] = str(site)
+    return sites
 
 
 def protected(lowered: LoweredProgram) -> tuple[dict[str, str], dict[str, str]]:
@@ -134,12 +134,12 @@ def exposed(lowered: LoweredProgram) -> dict[str, str]:
     and the picture. A network that makes no kernels has none: there was no such loss to be seen.
     """
     nodes = {node.name: node for node in lowered.program.graph.nodes}
-    made = [nodes[layer.weight] for layer in find_layers(lowered.program) if layer.reason == RUN_TIME]
-    if not made:
+    kernels = [nodes[layer.weight] for layer in find_layers(lowered.program) if layer.reason == RUN_TIME]
+    if not kernels:
         return {}
     results = next(node for node in nodes.values() if node.op == "output").all_input_nodes
     picture = {node.name: PICTURE for node in _upstream(results, stop=is_upsampling)}
-    return {**picture, **{node.name: KERNELS for node in _upstream(made)}}
+    return {**picture, **{node.name: KERNELS for node in _upstream(kernels)}}
 
 
 def _upstream(nodes: Iterable[fx.Node], stop: Callable[[object], bool] | None = None) -> set[fx.Node]:

@@ -72,9 +72,9 @@ def choose(value: Array) -> Stored | None:
     """
     if value.dtype not in (np.float32, np.float16) or value.nbytes < LEAST_SAVED:
         return None
-    found = [stored for stored in (_same(value), _whole(value), _few(value)) if stored]
+    choices = [stored for stored in (_same(value), _whole(value), _few(value)) if stored]
     # Of equals the first, which takes the fewest operators.
-    best = max(found, key=lambda stored: stored.saved, default=None)
+    best = max(choices, key=lambda stored: stored.saved, default=None)
     return best if best is not None and best.saved >= LEAST_SAVED else None
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .cutting.parts import Opener, Parts
     from .layer_runs import LayerRuns
     from .layer_runs import Opener as LayerRunsOpener
+    from .onnx.source.program import OnnxProgram
     from .spectral import LoweredProgram
 
 PRECISIONS: Mapping[str, str] = {
@@ -160,9 +161,9 @@ class Target:
             raise TargetUnavailableError(
                 f"target {self.name} does not support {precision}, only {', '.join(self.precisions)}"
             )
-        found = capability(self)
-        if not found.can_build:
-            raise TargetUnavailableError(f"target {self.name} cannot be built here: {found.reason}")
+        ability = capability(self)
+        if not ability.can_build:
+            raise TargetUnavailableError(f"target {self.name} cannot be built here: {ability.reason}")
 
     def open_parts(self, artifact: Artifact, threads: int) -> Parts:
         """Read the model of an artifact of this target so that any part of it can be run.
@@ -177,10 +178,10 @@ class Target:
             raise TargetUnavailableError(f"target {self.name} cannot run here: {'; '.join(problems)}")
         return cast("Opener", _resolve(self.parts))(artifact, threads)
 
-    def open_layer_runs(self, artifact: Artifact, x: Array, threads: int) -> LayerRuns | None:
+    def open_layer_runs(self, artifact: Artifact, x: Mapping[str, Array], threads: int) -> LayerRuns | None:
         """Open the model of an artifact so that its layers are timed; ``None`` if this target cannot do that.
 
-        ``x`` is the input of every run.
+        ``x`` holds the inputs of every run by name.
         """
         if self.layer_runs is None:
             return None
@@ -197,7 +198,7 @@ class Target:
 
     def build(
         self,
-        lowered: LoweredProgram,
+        lowered: LoweredProgram | OnnxProgram,
         precision: str,
         folder: Path,
         *,
@@ -240,7 +241,7 @@ class Builder(Protocol):
 
     def __call__(
         self,
-        lowered: LoweredProgram,
+        lowered: LoweredProgram | OnnxProgram,
         precision: str,
         folder: Path,
         *,
@@ -250,7 +251,9 @@ class Builder(Protocol):
         """Write the files into ``folder``.
 
         Args:
-            lowered: a program with one image in and one image out, without complex values or transforms.
+            lowered: a program without complex values or transforms; it says what inputs and outputs are
+                called. A plain ONNX file in its place
+                has no traced program: asking for that raises a ``TargetUnavailableError``.
             precision: one the target offers.
             folder: an existing folder; the files are the artifact's from then on.
             table: the calibration table, for precisions that need one.

@@ -68,7 +68,7 @@ def nearest_sizes(
     anchor = next((pair for pair in _anchors(size) if search.works(pair)), None)
     if anchor is None:
         return []
-    found = []
+    pairs: list[Size] = []
     for sign in (-1, 1):
         height = search.nearest(size[0], sign, lambda value: (value, anchor[1]))
         # The other side may have to be equal to the first.
@@ -76,8 +76,8 @@ def nearest_sizes(
         width = search.nearest(size[1], sign, functools.partial(_of, row))
         pair = (height or anchor[0], width or anchor[1])
         square = (pair[0], pair[0])
-        found += [next((each for each in (pair, square) if each != size and search.works(each)), anchor)]
-    return sorted(set(found), key=lambda pair: (_distance(pair, size), pair))
+        pairs += [next((each for each in (pair, square) if each != size and search.works(each)), anchor)]
+    return sorted(set(pairs), key=lambda pair: (_distance(pair, size), pair))
 
 
 @contextlib.contextmanager

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,18 @@ from torch import Tensor
 
 from ..runtime.errors import CheckpointError, OutputError, OutputExistsError
 from ..runtime.files import replacing
+from .pickle_bounds import check_pickle
 
 #: Ten times the largest variant in float32: room for other precisions and for what a trainer stores beside.
 MAX_FILE_BYTES = 256 * 2**20
 MAX_HEADER_BYTES = 2**20
-MAX_ARCHIVE_ENTRIES = 10_000
+MAX_ARCHIVE_ENTRIES = 50_000
+MAX_RANK = 8
 SUFFIXES = (".safetensors", ".pth", ".pt")
-#: Where training scripts put the weights inside a larger dictionary.
-_WRAPPERS = ("state_dict", "model", "params", "params_ema")
+#: Where training scripts put the weights inside a larger dictionary; the first that is there counts.
+WRAPPERS = ("state_dict", "model", "params", "params_ema")
 _ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_OTHER_ITEM_BYTES = {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "C64": 8}
 _FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -44,6 +48,8 @@ class Checkpoint:
     path: Path
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
+    notes: tuple[str, ...] = ()
+    """How the tensors were wrapped in the file."""
 
     def error(self, problem: str) -> CheckpointError:
         """Return an error about this file."""
@@ -51,18 +57,40 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a .safetensors, .pth or .pt file; :class:`CheckpointError` says what is wrong with any other."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise CheckpointError(f"{path}: not a weights file; expected one of {', '.join(SUFFIXES)}")
-    data = _read_bounded(path)
-    if path.suffix.lower() == ".safetensors":
-        checkpoint = _from_safetensors(path, data)
-    else:
-        checkpoint = _from_pickle(path, data)
+    """Read a .safetensors, .pth or .pt file of finite floating-point tensors.
+
+    Raises:
+        CheckpointError: it is anything else; the message says what is wrong.
+    """
+    checkpoint = read_tensors(path)
     for key, value in checkpoint.tensors.items():
+        if value.dtype not in _FLOATING:
+            raise checkpoint.error(f"key {key!r} is not a plain floating-point tensor ({value.dtype})")
         if not bool(torch.isfinite(value).all()):
             raise checkpoint.error(f"key {key!r} holds values that are not finite")
     return checkpoint
+
+
+def read_tensors(
+    path: Path, *, max_bytes: int | None = None, wrappers: Sequence[str] = WRAPPERS
+) -> Checkpoint:
+    """Read a .safetensors, .pth or .pt file of plain tensors, whatever their types and values.
+
+    Args:
+        path: the file.
+        max_bytes: of the file, unpacked, and of all tensors in it; :data:`MAX_FILE_BYTES` when ``None``.
+        wrappers: keys under which the tensors may lie; the first that the file has counts.
+
+    Raises:
+        CheckpointError: it is anything else; the message says what is wrong.
+    """
+    limit = MAX_FILE_BYTES if max_bytes is None else max_bytes
+    if path.suffix.lower() not in SUFFIXES:
+        raise CheckpointError(f"{path}: not a weights file; expected one of {', '.join(SUFFIXES)}")
+    data = _read_bounded(path, limit)
+    if path.suffix.lower() == ".safetensors":
+        return _from_safetensors(path, data, limit)
+    return _from_pickle(path, data, limit, wrappers)
 
 
 def write_checkpoint(
@@ -87,27 +115,27 @@ def write_checkpoint(
         os.fsync(file.fileno())
 
 
-def _read_bounded(path: Path) -> bytes:
+def _read_bounded(path: Path, limit: int) -> bytes:
     try:
         # Not a regular file (a pipe, a device, a folder): reading could block or never end.
         if not path.is_file():
             raise CheckpointError(f"{path}: " + ("not a regular file" if path.exists() else "no such file"))
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(limit + 1)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise CheckpointError(f"{path}: larger than {MAX_FILE_BYTES // 2**20} MiB, too large for weights")
+    if len(data) > limit:
+        raise CheckpointError(f"{path}: larger than {limit // 2**20} MiB, too large for these weights")
     return data
 
 
-def _from_safetensors(path: Path, data: bytes) -> Checkpoint:
+def _from_safetensors(path: Path, data: bytes, limit: int) -> Checkpoint:
     header, start = _parse_header(path, data)
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise CheckpointError(f"{path}: key '__metadata__' is not a table of strings")
     for key, entry in header.items():
-        _check_entry(path, key, entry, len(data) - start)
+        _check_entry(path, key, entry, len(data) - start, limit)
     try:
         tensors = parse_safetensors(data)
     except Exception as error:  # the parser reports by many types; whichever it is, the file is not usable
@@ -141,22 +169,19 @@ def _parse_header(path: Path, data: bytes) -> tuple[dict[str, Any], int]:
     return header, 8 + length
 
 
-def _check_entry(path: Path, key: str, entry: object, available: int) -> None:
+def _check_entry(path: Path, key: str, entry: object, available: int, limit: int) -> None:
     """Check what the header says about one tensor against the bytes that are there."""
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]  # type: ignore[index]
         numbers = [*shape, begin, end]
     except (TypeError, KeyError, ValueError, IndexError):
         raise CheckpointError(f"{path}: key {key!r} is not described as a tensor") from None
-    if not isinstance(dtype, str) or dtype not in _ITEM_BYTES:
-        raise CheckpointError(
-            f"{path}: key {key!r} has type {dtype!r}; expected one of {', '.join(_ITEM_BYTES)}"
-        )
-    if any(type(n) is not int or n < 0 or n > MAX_FILE_BYTES for n in numbers):
-        raise CheckpointError(f"{path}: key {key!r} has an impossible shape or place {numbers}")
-    size = _ITEM_BYTES[dtype]
-    for side in shape:
-        size *= side
+    known = _ITEM_BYTES | _OTHER_ITEM_BYTES
+    if not isinstance(dtype, str) or dtype not in known:
+        raise CheckpointError(f"{path}: key {key!r} has type {dtype!r:.80}; expected: {', '.join(known)}")
+    if len(shape) > MAX_RANK or any(type(n) is not int or n < 0 or n > limit for n in numbers):
+        raise CheckpointError(f"{path}: key {key!r} has an impossible shape or place {str(numbers)[:200]}")
+    size = known[dtype] * math.prod(shape)
     if end - begin != size:
         raise CheckpointError(
             f"{path}: key {key!r} of shape {shape} needs {size} bytes and has {end - begin}"
@@ -174,11 +199,13 @@ def _with_sorted_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
     return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
-def _from_pickle(path: Path, data: bytes) -> Checkpoint:
+def _from_pickle(path: Path, data: bytes, limit: int, wrappers: Sequence[str]) -> Checkpoint:
     """Read what ``torch.save`` wrote, with the unpickler that builds tensors and runs nothing."""
-    _check_archive(path, data)
+    contents = _check_archive(path, data, limit)
     try:
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data))
+        if not foreign:
+            check_pickle(contents)
         content = None if foreign else torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile pickle can raise anything; its first line says enough
         reason = re.sub(r"\s+", " ", str(error))[:200]
@@ -188,41 +215,58 @@ def _from_pickle(path: Path, data: bytes) -> Checkpoint:
             f"{path}: refused, because it would call {foreign[0]!r} while loading; a weights file holds "
             "tensors only. Save the bare state_dict, or better a .safetensors file."
         )
-    tensors = _state_dict(path, content)
+    tensors, notes = _state_dict(path, content, wrappers)
+    total = 0
     for key, value in tensors.items():
-        if value.layout != torch.strided or value.is_meta or value.dtype not in _FLOATING:
+        if value.layout != torch.strided or value.is_meta or value.is_quantized or value.is_nested:
             raise CheckpointError(f"{path}: key {key!r} is not a plain floating-point tensor ({value.dtype})")
-        if value.numel() * value.element_size() > MAX_FILE_BYTES:  # a view that repeats few stored values
+        total += value.numel() * value.element_size()
+        if total > limit:  # views that repeat few stored values
             raise CheckpointError(f"{path}: key {key!r} has an impossible shape {list(value.shape)}")
-    return Checkpoint(path, {key: value.detach() for key, value in tensors.items()}, {})
+    return Checkpoint(path, {key: value.detach() for key, value in tensors.items()}, {}, notes)
 
 
-def _check_archive(path: Path, data: bytes) -> None:
+def _check_archive(path: Path, data: bytes, limit: int) -> bytes:
+    """Check the archive and return the pickle in it, which says what the archive holds."""
     if not zipfile.is_zipfile(io.BytesIO(data)):
         raise CheckpointError(
             f"{path}: not an archive written by torch.save (or truncated). Bare pickles and the format from "
             "before torch 1.6 are not read."
         )
     try:
-        entries = zipfile.ZipFile(io.BytesIO(data)).infolist()
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise CheckpointError(f"{path}: a damaged archive ({error})") from error
     unpacked = sum(entry.file_size for entry in entries)
-    if len(entries) > MAX_ARCHIVE_ENTRIES or unpacked > MAX_FILE_BYTES:
+    if len(entries) > MAX_ARCHIVE_ENTRIES or unpacked > limit:
         raise CheckpointError(f"{path}: unpacks to {len(entries)} entries and {unpacked} bytes, too many")
+    try:
+        pickles = [archive.read(entry) for entry in entries if entry.filename.split("/")[-1] == "data.pkl"]
+    except Exception as error:  # zipfile and its codecs report damage by many types
+        raise CheckpointError(f"{path}: a damaged archive ({str(error)[:200]})") from error
+    if len(pickles) != 1:
+        raise CheckpointError(f"{path}: not an archive written by torch.save ({len(pickles)} data.pkl in it)")
+    return pickles[0]
 
 
-def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
+def _state_dict(
+    path: Path, content: object, wrappers: Sequence[str]
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Find the tensors in what was loaded: bare, or inside a trainer's dictionary, or from DataParallel."""
+    notes: tuple[str, ...] = ()
     if isinstance(content, Mapping):
-        for wrapper in _WRAPPERS:
-            if isinstance(content.get(wrapper), Mapping):
-                content = content[wrapper]
-                break
+        present = [wrapper for wrapper in wrappers if isinstance(content.get(wrapper), Mapping)]
+        if present:
+            content = content[present[0]]
+            others = f" (the file has {', '.join(map(repr, present[1:]))} too)" if present[1:] else ""
+            notes = (f"the weights are those under {present[0]!r} in {path.name}{others}",)
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"{path}: holds no table of weights, but {type(content).__name__}")
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise CheckpointError(f"{path}: key {key!r} holds {type(value).__name__}, not a tensor")
     prefix = "module." if all(key.startswith("module.") for key in content) else ""
-    return {key.removeprefix(prefix): value for key, value in content.items()}
+    if prefix:
+        notes += (f"the prefix {prefix!r} was taken off the keys of {path.name}",)
+    return {key.removeprefix(prefix): value for key, value in content.items()}, notes

@@ -24,8 +24,9 @@ from ..runtime import program
 from ..runtime.errors import BadInputError, FdikpEdgeError
 from ..runtime.files import replacing
 from ..runtime.images import read_photo
-from ..runtime.pairs import Pair, find_pairs
 from ..runtime.photo import Array
+from ..runtime.pixels import psnr_db
+from ..runtime.samples.pairs import Pair, find_pairs
 
 INPUT = "input"
 Method = Callable[[Array, Array], tuple[Array, dict[str, Any]]]
@@ -64,7 +65,7 @@ def evaluate(
         methods: by name; the blurred picture as it is comes first under "input".
         crops: a folder for one PNG a pair: blurred, each method, sharp, side by side.
         side: of the crop in pixels, around the place with most detail.
-        perceptual: distance of (found, expected), see :func:`lpips`; left out without one.
+        perceptual: distance of (output, expected), see :func:`lpips`; left out without one.
 
     Raises:
         ImageError: a picture cannot be read.
@@ -108,25 +109,22 @@ def _picture(path: Path) -> Array:
 
 
 def _scores(
-    found: Array, expected: Array, perceptual: Callable[[Array, Array], float] | None
+    output: Array, expected: Array, perceptual: Callable[[Array, Array], float] | None
 ) -> dict[str, float]:
-    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+    from skimage.metrics import structural_similarity
 
-    exact, wanted = found.astype(np.float64), expected.astype(np.float64)
-    with np.errstate(divide="ignore"):
-        psnr = min(200.0, float(peak_signal_noise_ratio(wanted, exact, data_range=1.0)))
     ssim = structural_similarity(
-        wanted,
-        exact,
+        expected.astype(np.float64),
+        output.astype(np.float64),
         data_range=1.0,
         channel_axis=2,
         gaussian_weights=True,
         sigma=1.5,
         use_sample_covariance=False,
     )
-    result = {"psnr_db": psnr, "ssim": float(ssim)}
+    result = {"psnr_db": psnr_db(output, expected), "ssim": float(ssim)}
     if perceptual is not None:
-        result["lpips"] = perceptual(found, expected)
+        result["lpips"] = perceptual(output, expected)
     return result
 
 
@@ -150,8 +148,8 @@ def lpips() -> Callable[[Array, Array], float]:
             f" {torch.__version__}, and AlexNet's weights in torch hub's cache"
         ) from problem
 
-    def distance(found: Array, expected: Array) -> float:
-        pair = [torch.from_numpy(p).permute(2, 0, 1)[None].float() * 2 - 1 for p in (found, expected)]
+    def distance(output: Array, expected: Array) -> float:
+        pair = [torch.from_numpy(p).permute(2, 0, 1)[None].float() * 2 - 1 for p in (output, expected)]
         with torch.no_grad():
             return float(model(*pair))
 
@@ -243,8 +241,8 @@ def _run(given: argparse.Namespace) -> None:
     except FdikpEdgeError as problem:
         perceptual = None
         Console(stderr=True).print(f"LPIPS left out: {problem}", markup=False)
-    found = evaluate(pairs, methods, crops=given.crops, perceptual=perceptual)
-    rows = list(track(found, "evaluating", total=len(pairs), console=Console(stderr=True)))
+    scored = evaluate(pairs, methods, crops=given.crops, perceptual=perceptual)
+    rows = list(track(scored, "evaluating", total=len(pairs), console=Console(stderr=True)))
     means = summary(rows)
     if given.json:
         print(json.dumps({"means": means, "pairs": rows}, indent=2, allow_nan=False))

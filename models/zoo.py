@@ -132,8 +132,8 @@ def _mismatches(checkpoint: Checkpoint, variant: Variant) -> list[str]:
     for key, shape in expected.items():
         if key not in checkpoint.tensors:
             problems.append(f"key {key!r} is missing")
-        elif (found := tuple(checkpoint.tensors[key].shape)) != shape:
-            problems.append(f"key {key!r} has shape {list(found)}, expected {list(shape)}")
+        elif (actual := tuple(checkpoint.tensors[key].shape)) != shape:
+            problems.append(f"key {key!r} has shape {list(actual)}, expected {list(shape)}")
     problems += [f"key {key!r} is not part of it" for key in checkpoint.tensors if key not in expected]
     return problems
 

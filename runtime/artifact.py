@@ -114,19 +114,20 @@ class Artifact:
             temporary.write_bytes(data)
         return Artifact(self.path, passport)
 
-    def golden(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Return the recorded input and output, with the shapes and dtypes of the contracts.
+    def golden(self) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]:
+        """Return the recorded inputs and outputs by name, with the shapes and dtypes of the contracts.
 
         Raises:
-            ArtifactError: there is none, or it is not such a pair of arrays.
+            ArtifactError: there are none, or they are not such arrays.
         """
         golden = self.passport.golden
         if golden is None:
             raise ArtifactError(f"{self.path}: carries no golden input and output")
-        return (
-            self._load(golden["input"], self.passport.input),
-            self._load(golden["output"], self.passport.output),
+        inputs, outputs = (
+            {end.name: self._load(name, end) for name, end in zip(golden[key], ends, strict=True)}
+            for key, ends in (("inputs", self.passport.inputs), ("outputs", self.passport.outputs))
         )
+        return inputs, outputs
 
     def _load(self, name: str, contract: TensorContract) -> np.ndarray[Any, Any]:
         file = self.path / name
@@ -203,9 +204,9 @@ class ArtifactWriter:
             ArtifactError: the passport does not fit the files, or holds values that JSON cannot.
             OutputError: ``dest`` came into being meanwhile, or cannot be written.
         """
-        found = _walk(self.folder)
+        sizes = _walk(self.folder)
         files: dict[str, dict[str, Any]] = {}
-        for name, size in sorted(found.items()):
+        for name, size in sorted(sizes.items()):
             files[name] = {"sha256": sha256_of(self.folder / name), "bytes": size}
         passport = _clean(dataclasses.replace(passport, files=files))
         if not files:
@@ -283,13 +284,13 @@ def _read_passport(folder: Path) -> bytes:
 
 
 def _check_files(folder: Path, passport: Passport) -> None:
-    found = _walk(folder)
+    sizes = _walk(folder)
     for name, entry in passport.files.items():
-        if name not in found:
+        if name not in sizes:
             raise ArtifactError(f"{name}: is missing. {_AGAIN}")
-        if found[name] != entry["bytes"]:
-            raise ArtifactError(f"{name}: {found[name]} bytes, the passport says {entry['bytes']}. {_AGAIN}")
-    if extra := sorted(set(found) - set(passport.files)):
+        if sizes[name] != entry["bytes"]:
+            raise ArtifactError(f"{name}: {sizes[name]} bytes, the passport says {entry['bytes']}. {_AGAIN}")
+    if extra := sorted(set(sizes) - set(passport.files)):
         raise ArtifactError(f"{extra[0]}: is not listed in the passport; remove it from the folder")
     for name, entry in passport.files.items():
         if sha256_of(folder / name) != entry["sha256"]:
@@ -302,7 +303,7 @@ def _walk(folder: Path) -> dict[str, int]:
     Raises:
         ArtifactError: a link, a device, a pipe, or more than ``MAX_FILES`` entries.
     """
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     waiting = [(folder, "")]
     seen = 0
     while waiting:
@@ -319,8 +320,8 @@ def _walk(folder: Path) -> dict[str, int]:
                 elif not stat.S_ISREG(mode.st_mode):
                     raise ArtifactError(f"{printable(name)}: links and special files are not accepted")
                 elif name != PASSPORT_NAME and not _is_dropping(name):
-                    found[name] = mode.st_size
-    return found
+                    sizes[name] = mode.st_size
+    return sizes
 
 
 def _is_dropping(name: str) -> bool:

@@ -45,7 +45,7 @@ def deblur_files(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     progress: ProgressCallback | None = None,
 ) -> list[FileResult]:
-    """Deblur files and folders of photos.
+    """Run files and folders of photos through a network, such as one that deblurs.
 
     Args:
         inputs: photos, and folders of photos (whose other files are passed over).
@@ -118,8 +118,8 @@ def plan_files(
 def _below(given: list[Path], out: Path, recursive: bool, suffix: str | None) -> list[tuple[Path, Path]]:
     jobs: dict[Path, tuple[Path, Path]] = {}
     for path in given:
-        found = _photos(path, out, recursive) if path.is_dir() else [path]
-        for source in found:
+        photos = _photos(path, out, recursive) if path.is_dir() else [path]
+        for source in photos:
             name = source.relative_to(path) if path.is_dir() else Path(source.name)
             jobs.setdefault(source.resolve(), (source, out / name.with_suffix(suffix or source.suffix)))
     return list(jobs.values())
@@ -127,17 +127,17 @@ def _below(given: list[Path], out: Path, recursive: bool, suffix: str | None) ->
 
 def _photos(folder: Path, out: Path, recursive: bool) -> list[Path]:
     """List the photos of a folder by suffix, without hidden files and without what an earlier run left."""
-    found: list[Path] = []
+    paths: list[Path] = []
     try:
         for place, folders, files in os.walk(folder, onerror=_raise):
             here = Path(place)
             folders[:] = sorted(
                 name for name in folders if recursive and name[0] != "." and not _same(here / name, out)
             )
-            found += [here / name for name in sorted(files) if name[0] != "."]
+            paths += [here / name for name in sorted(files) if name[0] != "."]
     except OSError as error:
         raise ImageError(f"{folder}: cannot be read: {error}") from error
-    return [path for path in found if path.suffix.lower() in FORMATS]
+    return [path for path in paths if path.suffix.lower() in FORMATS]
 
 
 def _raise(error: OSError) -> None:

@@ -1,4 +1,4 @@
-"""One photo through one session: any size, either depth, in bounded memory."""
+"""One photo through one session: any size, either depth, in bounded memory, enlarged or not."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _alignment(tile: tuple[int, int]) -> int:
 
 
 class Deblurrer:
-    """Deblurs photos of any size with a session of one size.
+    """Runs photos of any size through a session of one size, such as a deblurring network.
 
     Attributes:
         session: the opened artifact, which stays the caller's to close.
@@ -60,7 +60,7 @@ class Deblurrer:
         """Take a session.
 
         Args:
-            session: maps one RGB picture to one of the same size.
+            session: maps one picture to one of the same size, or a whole number of times as large.
             halo: an eighth of the tile when ``None``. More halo hides seams better and costs time: tiles
                 overlap by two of them.
             border: as the halo when ``None``. A photo that fits one tile has none.
@@ -84,21 +84,24 @@ class Deblurrer:
         return Grid.plan((height, width), self._run.tile, self.halo, self.border, self.align)
 
     def photo(self, photo: Photo) -> Photo:
-        """Return the photo deblurred, with the same depth, transparency and metadata.
+        """Return the photo as the network makes it, with the same depth, transparency and metadata.
 
-        Beside the photo and its result, only one row of tiles is held in memory.
+        A network with one channel makes a grey photo. Beside the photo and its result, only one row of tiles
+        is held in memory.
 
         Raises:
             CheckFailedError: the network returned NaN or infinity.
         """
         grid = self.grid(photo.height, photo.width)
-        channels = 1 if photo.grey else 3
-        result = np.empty((photo.height, photo.width, channels), photo.pixels.dtype)
+        grey, scale = photo.grey or self.session.output.channels == 1, self._run.scale
+        height, width = photo.height * scale, photo.width * scale
+        result = np.empty((height, width, 1 if grey else 3), photo.pixels.dtype)
         white = np.float32(photo.white)
-        for first, rows in blend(photo.pixels, grid, self._counting(grid, photo.source)):
-            shown = rows.mean(axis=0, keepdims=True) if photo.grey else rows
+        for first, rows in blend(photo.pixels, grid, self._counting(grid, photo.source), scale):
+            shown = rows.mean(axis=0, keepdims=True) if grey else rows
             result[first : first + rows.shape[1]] = np.rint(shown * white).transpose(1, 2, 0)
-        return photo.with_pixels(np.broadcast_to(result, photo.pixels.shape) if photo.grey else result)
+        pixels = np.broadcast_to(result, (height, width, 3)) if grey else result
+        return _enlarged(dataclasses.replace(photo, grey=grey), pixels, scale)
 
     def seam_report(self, photo: Photo) -> SeamReport:
         """Measure the seams in a photo: run it with the tiles here and half a step further, and compare.
@@ -107,11 +110,12 @@ class Deblurrer:
         """
         grid = self.grid(photo.height, photo.width)
         here, there = self._whole(photo, grid), self._whole(photo, grid.shifted())
-        return compare(here, there, grid)
+        return compare(here, there, grid.scaled(self._run.scale))
 
     def _whole(self, photo: Photo, grid: Grid) -> Array:
-        result = np.empty((photo.height, photo.width, 3), np.float32)
-        for first, rows in blend(photo.pixels, grid, self._counting(grid, photo.source)):
+        scale = self._run.scale
+        result = np.empty((photo.height * scale, photo.width * scale, 3), np.float32)
+        for first, rows in blend(photo.pixels, grid, self._counting(grid, photo.source), scale):
             result[first : first + rows.shape[1]] = rows.transpose(1, 2, 0)
         return result
 
@@ -131,3 +135,12 @@ class Deblurrer:
             return result
 
         return run
+
+
+def _enlarged(photo: Photo, pixels: Array, scale: int) -> Photo:
+    """Return the photo with pixels ``scale`` times as many along each side, and with what belongs to them."""
+    if scale == 1:
+        return photo.with_pixels(pixels)
+    alpha = None if photo.alpha is None else photo.alpha.repeat(scale, axis=0).repeat(scale, axis=1)
+    dpi = None if photo.dpi is None else (photo.dpi[0] * scale, photo.dpi[1] * scale)
+    return dataclasses.replace(photo, pixels=pixels, alpha=alpha, dpi=dpi)

@@ -6,6 +6,8 @@ traceback and exits with :attr:`FdikpEdgeError.exit_code` (2: bad use or bad inp
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class FdikpEdgeError(Exception):
     """Base of all errors raised on purpose; ``exit_code`` is what the command line returns for it."""
@@ -31,6 +33,22 @@ class UnknownNameError(BadInputError):
 
 class CheckpointError(BadInputError):
     """A weights file that is corrupt, oversized, unsafe, or does not fit the variant."""
+
+
+class SourceError(BadInputError):
+    """A network source that cannot be found, fails in its own code, or contradicts itself."""
+
+
+class OnnxModelError(SourceError):
+    """A PyTorch network is needed, and ``path`` is an ONNX file."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the message of the path."""
+        super().__init__(
+            f"{path}: an ONNX file holds no PyTorch network, which this needs; give the network that it was "
+            "exported from"
+        )
+        self.path = path
 
 
 class OutputError(BadInputError):

@@ -43,12 +43,12 @@ def _bad_part(part: str) -> bool:
 
 def record(value: Any, where: str, keys: list[str]) -> dict[str, Any]:
     """Read an object with exactly ``keys``."""
-    found = mapping(value, where)
-    if missing := [key for key in keys if key not in found]:
+    fields = mapping(value, where)
+    if missing := [key for key in keys if key not in fields]:
         raise wrong(where, f"lacks {', '.join(missing)}")
-    if unknown := [key for key in found if key not in keys]:
+    if unknown := [key for key in fields if key not in keys]:
         raise wrong(where, f"has the unknown key {unknown[0]!r:.80}")
-    return found
+    return fields
 
 
 def mapping(value: Any, where: str) -> dict[str, Any]:

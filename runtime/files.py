@@ -43,21 +43,21 @@ def making_folder(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: the folder cannot be made.
     """
-    made: list[Path] = []
+    created: list[Path] = []
     try:
         try:
             missing = [folder, *folder.parents]
             missing = missing[: next((i for i, path in enumerate(missing) if path.exists()), len(missing))]
             for path in reversed(missing):
                 path.mkdir(exist_ok=True)
-                made.append(path)
+                created.append(path)
             if not folder.is_dir():
                 raise OutputError(f"{folder}: is a file, not a folder")
         except OSError as error:
             raise output_error(folder, error) from error
         yield
     except BaseException:
-        for path in reversed(made):
+        for path in reversed(created):
             with contextlib.suppress(OSError):  # not empty: somebody else uses it by now
                 path.rmdir()
         raise

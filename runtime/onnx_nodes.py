@@ -34,15 +34,15 @@ def onnx_nodes(data: Buffer) -> Mapping[str, OnnxNode]:
     Raises:
         ValueError: not an ONNX file, or cut short.
     """
-    found: dict[str, OnnxNode] = {}
+    nodes: dict[str, OnnxNode] = {}
     for number, wire, first, last in fields(data, 0, len(data)):
         if wire == 2 and number in _NODES:
-            _collect(data, first, last, _NODES[number], found, 0)
-    return found
+            _collect(data, first, last, _NODES[number], nodes, 0)
+    return nodes
 
 
 def _collect(
-    data: Buffer, start: int, end: int, node_field: int, found: dict[str, OnnxNode], depth: int
+    data: Buffer, start: int, end: int, node_field: int, nodes: dict[str, OnnxNode], depth: int
 ) -> None:
     if depth > MAX_DEPTH:
         raise ValueError("nested too deeply")
@@ -62,9 +62,9 @@ def _collect(
                 module = entry.get(2, "") if entry.get(1) == MODULE_KEY else module
             elif part == _ATTRIBUTE:
                 for graph in _graphs(data, a, b):
-                    _collect(data, *graph, _NODES[_GRAPH], found, depth + 1)
+                    _collect(data, *graph, _NODES[_GRAPH], nodes, depth + 1)
         if name:
-            found[name] = OnnxNode(operator, module)
+            nodes[name] = OnnxNode(operator, module)
 
 
 def _graphs(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
@@ -17,78 +16,23 @@ from . import fields as read
 from . import strict_json
 from .errors import ArtifactError
 from .fields import PASSPORT_NAME, wrong
+from .tensors import Dtype, Layout, TensorContract, only, several
 
-FORMAT_VERSION = 1
-"""The only passport version this release writes and reads."""
+FORMAT_VERSION = 2
+"""The passport version that this release writes. It reads version 1 too: one picture in, one picture out."""
 
 QUANTISED_LAYERS = "int8 layers"
 """Key of ``precision_census``: how many layers compute in 8 bits."""
 REDUCED_WEIGHTS = "layers with 7-bit weights"
 """Key of ``precision_census``: how many layers' 8-bit sums fit 16 bits, see :mod:`.processor`."""
 
+__all__ = ["Dtype", "Layout", "Passport", "State", "TensorContract"]
+
 MAX_PASSPORT_BYTES = 4 * 1024 * 1024
 MAX_FILES = 1024
 MAX_FILE_BYTES = 8 * 1024**3
 
-Dtype = Literal["float32", "uint8"]
-Layout = Literal["NCHW", "NHWC"]
 State = Literal["verified", "unverified", "failed"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TensorContract:
-    """How one input or output of a model is laid out.
-
-    ``shape`` is the full shape with the batch first, in the order of ``layout``; ``value_range`` is what
-    black and white are, so ``(0.0, 1.0)`` for a float network and ``(0.0, 255.0)`` for ``uint8``.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: Dtype
-    layout: Layout
-    value_range: tuple[float, float]
-    color_space: str = "sRGB"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return (self.shape[2], self.shape[3]) if self.layout == "NCHW" else (self.shape[1], self.shape[2])
-
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-        return self.shape[1] if self.layout == "NCHW" else self.shape[3]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {**data, "shape": list(self.shape), "value_range": [float(v) for v in self.value_range]}
-
-    @classmethod
-    def from_dict(cls, data: Any, where: str = "tensor") -> TensorContract:
-        """Read what :meth:`to_dict` wrote; ``where`` names the place in error messages.
-
-        Raises:
-            ArtifactError: a key is missing, unknown, of the wrong type or out of bounds.
-        """
-        keys = read.record(data, where, [field.name for field in dataclasses.fields(cls)])
-        shape = read.items(keys["shape"], f"{where}.shape")
-        sizes = all(type(n) is int and 1 <= n <= 65536 for n in shape)
-        if len(shape) != 4 or not sizes or math.prod(shape) > 2**31:
-            raise wrong(f"{where}.shape", f"expected four sizes from 1 to 65536, got {shape!r:.80}")
-        values = read.items(keys["value_range"], f"{where}.value_range")
-        numbers = all(type(v) in (int, float) and abs(v) < 1e6 for v in values)
-        if len(values) != 2 or not numbers or not values[0] < values[1]:
-            raise wrong(f"{where}.value_range", f"expected [low, high], got {values!r:.80}")
-        return cls(
-            name=read.text(keys["name"], f"{where}.name"),
-            shape=tuple(shape),
-            dtype=cast(Dtype, read.choice(keys["dtype"], ("float32", "uint8"), f"{where}.dtype")),
-            layout=cast(Layout, read.choice(keys["layout"], ("NCHW", "NHWC"), f"{where}.layout")),
-            value_range=(float(values[0]), float(values[1])),
-            color_space=read.text(keys["color_space"], f"{where}.color_space"),
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,11 +41,13 @@ class Passport:
 
     ``files`` maps each file's path inside the folder (forward slashes) to ``{"sha256": hex, "bytes": int}``;
     :meth:`fdikp_edge.runtime.artifact.ArtifactWriter.commit` fills it in. ``model_file`` is the one of them
-    that the session opens, ``golden`` names a recorded input and output (``.npy``). ``parity``,
+    that the session opens, ``golden`` names recorded inputs and outputs (``.npy``, in the order of ``inputs``
+    and ``outputs``). ``source`` is what the network was asked for by when it was built (``tiny``,
+    ``package.module:factory``); it is never imported or opened because a passport names it. ``parity``,
     ``latency_ms`` and ``measured_on`` are ``None`` until measured; ``reason`` says why ``state`` is not
-    ``verified``. ``image_contract`` is the name of the contract that ``input`` and ``output`` follow
-    (``float_nchw``, ``uint8_nhwc``), ``None`` in artifacts of older releases. Raw constructor
-    arguments are checked when the passport is written.
+    ``verified``. ``image_contract`` is the name of the contract that pictures among ``inputs`` and
+    ``outputs`` follow (``float_nchw``, ``uint8_nhwc``), ``None`` in artifacts of older releases. Raw
+    constructor arguments are checked when the passport is written.
     """
 
     format_version: int = FORMAT_VERSION
@@ -114,12 +60,13 @@ class Passport:
     precision_census: dict[str, int] = dataclasses.field(default_factory=dict)
     calibration_sha256: str | None = None
     toolchain: dict[str, str] = dataclasses.field(default_factory=dict)
-    input: TensorContract
-    output: TensorContract
+    inputs: tuple[TensorContract, ...]
+    outputs: tuple[TensorContract, ...]
     image_contract: str | None = None
+    source: str | None = None
     model_file: str
     files: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    golden: dict[str, str] | None = None
+    golden: dict[str, list[str]] | None = None
     parity: dict[str, Any] | None = None
     latency_ms: dict[str, Any] | None = None
     measured_on: dict[str, Any] | None = None
@@ -128,16 +75,40 @@ class Passport:
     notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
+    def input(self) -> TensorContract:
+        """The only input; :class:`~fdikp_edge.runtime.errors.BadInputError` if there are several."""
+        return only(self.inputs, "input", self.model)
+
+    @property
+    def output(self) -> TensorContract:
+        """The only output; :class:`~fdikp_edge.runtime.errors.BadInputError` if there are several."""
+        return only(self.outputs, "output", self.model)
+
+    @property
+    def maps_pictures(self) -> bool:
+        """Whether a photo can be put in and taken out: one picture in colours in, one out."""
+        ends = (*self.inputs, *self.outputs)
+        return len(self.inputs) == len(self.outputs) == 1 and all(
+            e.has_colors and e.shape[0] == 1 for e in ends
+        )
+
+    @property
     def contract(self) -> str:
         """The name of the image contract. Older artifacts do not record it; there the dtype decides."""
-        return self.image_contract or ("uint8_nhwc" if self.input.dtype == "uint8" else "float_nchw")
+        as_bytes = self.inputs[0].dtype == "uint8"
+        return self.image_contract or ("uint8_nhwc" if as_bytes else "float_nchw")
+
+    @property
+    def golden_files(self) -> tuple[str, ...]:
+        """The files of recorded inputs and outputs."""
+        return tuple(name for names in (self.golden or {}).values() for name in names)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, without the passport's own digest."""
+        """Return plain JSON values, without the passport's own digest; in the version it was read in."""
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        if self.image_contract is None:
-            del data["image_contract"]  # as the older release wrote it that this passport is from
-        return {**data, "input": self.input.to_dict(), "output": self.output.to_dict()}
+        data["inputs"] = [contract.to_dict() for contract in self.inputs]
+        data["outputs"] = [contract.to_dict() for contract in self.outputs]
+        return data if self.format_version != 1 else _as_version_1(data)
 
     def to_json(self) -> bytes:
         """Return the bytes of ``passport.json``: indented, with ``passport_sha256`` over all else.
@@ -189,16 +160,15 @@ class Passport:
         """
         if isinstance(data, dict):
             _check_version(data)
-        known = [field.name for field in dataclasses.fields(cls)]
-        if isinstance(data, dict):
-            data = {"image_contract": None, **data}
-        keys = read.record(data, "passport", known)
+            if data["format_version"] == 1:
+                data = _from_version_1(data)
+        keys = read.record(data, "passport", [field.name for field in dataclasses.fields(cls)])
         census = read.mapping(keys["precision_census"], "precision_census")
         toolchain = read.mapping(keys["toolchain"], "toolchain")
         plan = read.items(keys["plan"], "plan")
         notes = read.items(keys["notes"], "notes")
         passport = cls(
-            format_version=FORMAT_VERSION,
+            format_version=keys["format_version"],
             model=read.text(keys["model"], "model"),
             weights_sha256=read.sha256(keys["weights_sha256"], "weights_sha256"),
             program_sha256=read.sha256(keys["program_sha256"], "program_sha256"),
@@ -208,9 +178,10 @@ class Passport:
             precision_census={k: read.count(v, f"precision_census.{k}") for k, v in census.items()},
             calibration_sha256=read.optional(read.sha256, keys["calibration_sha256"], "calibration_sha256"),
             toolchain={k: read.text(v, f"toolchain.{k}") for k, v in toolchain.items()},
-            input=TensorContract.from_dict(keys["input"], "input"),
-            output=TensorContract.from_dict(keys["output"], "output"),
+            inputs=several(keys["inputs"], "inputs"),
+            outputs=several(keys["outputs"], "outputs"),
             image_contract=read.optional(read.text, keys["image_contract"], "image_contract"),
+            source=read.optional(read.text, keys["source"], "source"),
             model_file=read.safe_path(keys["model_file"], "model_file"),
             files=_files(keys["files"]),
             golden=read.optional(_golden, keys["golden"], "golden"),
@@ -227,7 +198,10 @@ class Passport:
     def _check_names(self) -> None:
         """Check that every file a field names is one of ``files``, where those are known."""
         named = {"model_file": self.model_file}
-        named.update({f"golden.{key}": name for key, name in (self.golden or {}).items()})
+        named.update({f"golden[{i}]": name for i, name in enumerate(self.golden_files)})
+        for key, ends in (("inputs", self.inputs), ("outputs", self.outputs)):
+            if self.golden is not None and len(self.golden[key]) != len(ends):
+                raise wrong(f"golden.{key}", f"names {len(self.golden[key])} files for {len(ends)} {key}")
         for key, name in named.items():
             # A model may be a folder (Core ML), so a prefix of listed files will do.
             folder = any(other.startswith(name + "/") for other in self.files)
@@ -245,13 +219,41 @@ def _check_version(data: Mapping[str, Any]) -> None:
             f"{version} is newer than this release reads ({FORMAT_VERSION}). "
             "Update fdikp-edge, or export the artifact with this release",
         )
-    if version != FORMAT_VERSION:
-        raise wrong("format_version", f"{version} is unknown; this release reads {FORMAT_VERSION}")
+    if version < 1:
+        raise wrong("format_version", f"{version} is unknown; this release reads 1 to {FORMAT_VERSION}")
 
 
-def _golden(value: Any, where: str) -> dict[str, str]:
-    names = read.record(value, where, ["input", "output"])
-    return {key: read.safe_path(name, f"{where}.{key}") for key, name in names.items()}
+def _from_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a passport of version 1 with the keys of version 2; other values as they are, to be checked."""
+    content = {"image_contract": None, "source": None, **data}
+    for key in ("input", "output"):
+        if key in content:
+            content[f"{key}s"] = [content.pop(key)]
+    if content.get("golden") is not None:
+        names = read.record(content["golden"], "golden", ["input", "output"])
+        content["golden"] = {f"{key}s": [name] for key, name in names.items()}
+    return content
+
+
+def _as_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo :func:`_from_version_1`: a device's older release goes on reading an artifact that is amended."""
+    content = dict(data)
+    for key in ("input", "output"):
+        (content[key],) = content.pop(f"{key}s")
+    if content["golden"] is not None:
+        content["golden"] = {key.removesuffix("s"): names[0] for key, names in content["golden"].items()}
+    del content["source"]
+    if content["image_contract"] is None:
+        del content["image_contract"]  # which the first releases did not write
+    return content
+
+
+def _golden(value: Any, where: str) -> dict[str, list[str]]:
+    names = read.record(value, where, ["inputs", "outputs"])
+    return {
+        key: [read.safe_path(name, f"{where}.{key}") for name in read.items(listed, f"{where}.{key}")]
+        for key, listed in names.items()
+    }
 
 
 def _files(value: Any) -> dict[str, dict[str, Any]]:

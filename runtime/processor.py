@@ -26,15 +26,15 @@ _DOT_PRODUCT = ("avx512_vnni", "avx_vnni", "asimddp")
 @lru_cache(maxsize=1)
 def facts() -> dict[str, str]:
     """Return the first processor's fields of ``/proc/cpuinfo``, and ``Model`` of a board; Linux only."""
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             key, colon, value = line.partition(":")
             if colon:
-                found.setdefault(key.strip(), value.strip())
+                fields.setdefault(key.strip(), value.strip())
     with contextlib.suppress(OSError):  # boards name themselves here
-        found.setdefault("Model", Path("/proc/device-tree/model").read_text().rstrip("\0"))
-    return found
+        fields.setdefault("Model", Path("/proc/device-tree/model").read_text().rstrip("\0"))
+    return fields
 
 
 def flags() -> frozenset[str]:

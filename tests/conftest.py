@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import re
 import shlex
@@ -19,10 +20,17 @@ import pytest
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
+# Graphs are millions of small objects, and looking through all of them for garbage takes a sixth of the time.
+gc.set_threshold(20_000, 10, 10)
+
 #: With several workers a long file that begins last keeps one of them busy alone: these begin first.
 _LONG = (
     "test_readme.py",
+    "test_gate_page.py",
     "export/test_fdikp_programs.py",
+    "export/spectral/test_networks.py",
+    "export/test_outside_targets.py",
+    "cli/test_calibrate.py",
     "export/coreml/test_build.py",
     "export/test_precision.py",
     "export/onnx/test_build.py",
@@ -30,6 +38,8 @@ _LONG = (
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))  # small_bundle and spectral_net, which several folders use
+import exporter_memory  # noqa: E402
+
 _BIN = Path(sys.executable).parent
 
 
@@ -37,6 +47,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the tests by file, long files first."""
     place = {name: index for index, name in enumerate(_LONG)}
     items.sort(key=lambda item: place.get(item.path.relative_to(ROOT / "tests").as_posix(), len(_LONG)))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Once they are loaded, exporters remember what does not change."""
+    exporter_memory.remember()
+
+
+FOLLOWED = ("gate.md", "your-network.md")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +84,7 @@ class Readme:
         if "profile" in args[:2]:
             args += ["--queries", "3", "--seconds", "0.1", "--idle", "0", "--soak", "0"]
         if args[:2] == ["fdikp.bundle", "bench"]:
-            args += ["--samples", "3", "--seconds", "1"]
+            args += ["--runs", "3", "--seconds", "1"]
         return subprocess.run(
             [shutil.which(program, path=search) or program, *args],
             cwd=self.folder,
@@ -86,11 +104,11 @@ class Readme:
 def readme(tmp_path_factory: pytest.TempPathFactory) -> Readme:
     """Read README.md and docs/, and lay out the photos its commands speak of.
 
-    Not docs/gate.md: test_gate_page.py follows that as a whole.
+    Not docs/gate.md and docs/your-network.md: tests of their own follow those as a whole.
     """
     from fdikp_edge.runtime.samples import sample_photo
 
-    pages = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != "gate.md"]
+    pages = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in FOLLOWED]
     files = [ROOT / "README.md", *pages]
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)

@@ -43,7 +43,9 @@ def make(folder: Path, precision: str = "fp32", *, golden: float = 0.5, target: 
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     ports = [
-        TensorContract(name=name, shape=SHAPE, dtype="float32", layout="NCHW", value_range=(0, 1))
+        TensorContract(
+            name=name, shape=SHAPE, dtype="float32", layout="NCHW", value_range=(0, 1), color_space="sRGB"
+        )
         for name in ("image", "deblurred")
     ]
     image = np.linspace(0, 1, math.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
@@ -59,10 +61,10 @@ def make(folder: Path, precision: str = "fp32", *, golden: float = 0.5, target: 
                 target=target,
                 precision=precision,
                 calibration_sha256="c" * 64 if precision == "int8" else None,
-                input=ports[0],
-                output=ports[1],
+                inputs=(ports[0],),
+                outputs=(ports[1],),
                 model_file="model.onnx",
-                golden={"input": "golden_input.npy", "output": "golden_output.npy"},
+                golden={"inputs": ["golden_input.npy"], "outputs": ["golden_output.npy"]},
                 reason="not verified yet",
             )
         ).path

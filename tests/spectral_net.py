@@ -22,9 +22,9 @@ class SpectralNet(nn.Module):
             with torch.no_grad():
                 self.mix.weight.copy_(torch.eye(32)[:, :, None, None])
 
-    def forward(self, x: Tensor) -> Tensor:
-        f = self.gain * (torch.relu(self.head(x)) + self.mean)
+    def forward(self, image: Tensor) -> Tensor:
+        f = self.gain * (torch.relu(self.head(image)) + self.mean)
         z = torch.fft.rfft2(f, norm=self.norm)
         re, im = self.mix(torch.cat([z.real, z.imag], 1)).chunk(2, 1)
         f = torch.fft.irfft2(torch.complex(re, im), s=f.shape[-2:], norm=self.norm)
-        return x + 0.3 * self.tail(f / self.gain - self.mean)
+        return image + 0.3 * self.tail(f / self.gain - self.mean)

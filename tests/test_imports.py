@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"runtime"},
     "calibration": {"runtime", "models"},
     "export": {"runtime", "models", "calibration"},
-    "benchmarks": {"runtime", "export"},
+    "benchmarks": {"runtime", "models", "export"},
     "cli": {"runtime", "models", "calibration", "export", "benchmarks"},
 }
 
@@ -65,7 +65,7 @@ def modules_imported(source: str, module: str, known: Iterable[str]) -> set[str]
     the module ``package.name`` where there is one, and otherwise as the package's ``__init__``.
     """
     known = set(known)
-    found: set[str] = set()
+    imported: set[str] = set()
     for node in running_nodes(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -76,8 +76,8 @@ def modules_imported(source: str, module: str, known: Iterable[str]) -> set[str]
             names = [name if known & {name, f"{name}.__init__"} else base for name in full]
         else:
             continue
-        found |= {name if name in known else f"{name}.__init__" for name in names}
-    return found & known
+        imported |= {name if name in known else f"{name}.__init__" for name in names}
+    return imported & known
 
 
 def circles(imports: Mapping[str, set[str]]) -> list[list[str]]:

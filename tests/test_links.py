@@ -31,12 +31,12 @@ def links(text: str) -> list[str]:
 
 def anchors(text: str) -> set[str]:
     """The anchors that GitHub gives to the headings of a page."""
-    found: dict[str, int] = {}
+    slugs: dict[str, int] = {}
     result = set()
     for heading in re.findall(r"^#{1,6} +(.+?) *$", _FENCE.sub("", text), re.MULTILINE):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
         slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
-        count = found[slug] = found.get(slug, -1) + 1
+        count = slugs[slug] = slugs.get(slug, -1) + 1
         result.add(f"{slug}-{count}" if count else slug)
     return result
 
@@ -63,8 +63,8 @@ def test_the_pages_are_found() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_relative_links_resolve(page: Path) -> None:
     relative = [link for link in links(page.read_text(encoding="utf-8")) if "://" not in link]
-    found = [problem(page, link) for link in relative if not link.startswith("mailto:")]
-    assert not [text for text in found if text]
+    problems = [problem(page, link) for link in relative if not link.startswith("mailto:")]
+    assert not [text for text in problems if text]
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_relative_links_resolve(page: Path) -> None:
     ],
 )
 def test_wrong_links_are_noticed(link: str, wrong: str | None) -> None:
-    found = problem(ROOT / "README.md", link)
-    assert found is None if wrong is None else wrong in (found or "")
+    message = problem(ROOT / "README.md", link)
+    assert message is None if wrong is None else wrong in (message or "")
 
 
 def test_headings_of_the_same_name_are_numbered() -> None:

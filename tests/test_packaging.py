@@ -147,7 +147,8 @@ def test_all_holds_every_extra_but_dev() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     (everything,) = extras["all"]
     listed = set(re.fullmatch(r"fdikp-edge\[(.*)\]", everything)[1].split(","))  # type: ignore[index]
-    assert listed == set(extras) - {"all", "dev"}
+    # spandrel needs the torchvision that was built for the torch at hand, which no requirement can express.
+    assert listed == set(extras) - {"all", "dev", "spandrel"}
 
 
 def pins() -> list[str]:

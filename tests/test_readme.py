@@ -86,8 +86,8 @@ def _missing(command: str) -> str:
     from fdikp_edge.export.targets import TARGETS, capability
 
     names = [target for target in ("tensorrt-rtx",) if target in command]
-    found = [capability(TARGETS[name]) for name in names]
-    return "; ".join(here.reason for here in found if not here.can_build)
+    abilities = [capability(TARGETS[name]) for name in names]
+    return "; ".join(here.reason for here in abilities if not here.can_build)
 
 
 @pytest.mark.parametrize("command", [command for command in OURS if command != BUNDLE])

@@ -52,12 +52,12 @@ def _files() -> list[tuple[str, set[str]]]:
 
 
 def test_no_file_knows_a_target_by_name() -> None:
-    found = {}
+    offenders = {}
     for file, names in _files():
         allowed = set().union(*(names for place, (names, _) in ALLOWED.items() if file.startswith(place)))
         if names - allowed:
-            found[file] = sorted(names - allowed)
-    assert not found, "put what depends on a target into its row (export/target.py)"
+            offenders[file] = sorted(names - allowed)
+    assert not offenders, "put what depends on a target into its row (export/target.py)"
 
 
 @pytest.mark.parametrize("place", ALLOWED)

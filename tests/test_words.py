@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
 import shutil
@@ -126,3 +127,56 @@ def test_the_glossary_explains_what_a_newcomer_meets() -> None:
     assert set(TERMS) <= set(explained)
     assert len(explained) == len(set(explained))
     assert "](docs/glossary.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+NAMES = {"made", "found", "said"}
+"""Names that do not say what they hold."""
+_FIELDS = ("id", "attr", "arg", "name", "asname")
+"""Where nodes of a syntax tree keep names."""
+
+
+def empty_names(source: str) -> list[tuple[int, str]]:
+    """Lines of a Python file where one of :data:`NAMES` names a variable, parameter, attribute or function.
+
+    A word in a text or comment is English, and a name of several words says more than the word alone.
+    """
+    nodes = [node for node in ast.walk(ast.parse(source)) if hasattr(node, "lineno")]
+    named = [(node.lineno, getattr(node, field, None)) for node in nodes for field in _FIELDS]
+    return sorted((line, name) for line, name in named if isinstance(name, str) and name.strip("_") in NAMES)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "found = 1",
+        "def f(said): ...",
+        "def f(*, made=1): ...",
+        "class A:\n    found: int",
+        "for said in x: ...",
+        "print(f'{found}')",
+        "self._made = 1",
+        "f(said=1)",
+        "import x as made",
+        "def found(): ...",
+        "[found for found in x]",
+        "with x as said: ...",
+        "match x:\n    case [made, *_]: ...",
+    ],
+)
+def test_an_empty_name_is_noticed(source: str) -> None:
+    assert empty_names(source)
+
+
+def test_an_english_word_is_no_name() -> None:
+    assert empty_names('"""What was found."""\nfound_it = f"said {x}"  # made\ny["made"] = 1') == []
+
+
+def test_every_name_says_what_it_holds() -> None:
+    sources = [ROOT / name for name in tree() if name.endswith(".py")]
+    assert len(sources) > 300
+    offenders = {
+        str(file.relative_to(ROOT)): names
+        for file in sources
+        if (names := empty_names(file.read_text(encoding="utf-8")))
+    }
+    assert offenders == {}

@@ -22,11 +22,11 @@ from ...export.targets import get_target
 from ...runtime.artifact import Artifact
 from ...runtime.errors import BadInputError, CheckFailedError, FdikpEdgeError
 from ...runtime.images import read_photo
-from ...runtime.passport import TensorContract
 from ...runtime.photo import Array, Photo
 from ...runtime.pixels import crop, psnr_db
 from ...runtime.progress import Progress
 from ...runtime.sessions import available_threads
+from ...runtime.tensors import TensorContract, described
 from .budgets import Budget, budget_for
 from .first_departure import NOT_FINITE_DB, Bisection, Error, FirstDeparture
 from .parity import as_picture
@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 
     from ...export.cutting.partition import Cut, Partition
     from ...export.lowered import LoweredModel
+    from ...models.sources.base import NetworkSource
 
 
 def bisect(
     artifact: Artifact,
-    model: nn.Module | LoweredModel,
+    model: nn.Module | NetworkSource | LoweredModel,
     *,
     against: Artifact | None = None,
     photos: Sequence[Path | Photo] = (),
@@ -68,6 +69,11 @@ def bisect(
     began = time.perf_counter()
     say = progress or (lambda done, total, now: None)
     passport = artifact.passport
+    if len(passport.inputs) != 1 or len(passport.outputs) != 1 or not passport.output.has_colors:
+        raise BadInputError(
+            f"{artifact.path}: bisection follows one input to one picture; this artifact takes "
+            f"{described(passport.inputs)} and returns {described(passport.outputs)}"
+        )
     row, count = get_target(passport.target), threads or available_threads()
     if against is not None and _images(against) != _images(artifact):
         raise BadInputError(
@@ -128,13 +134,13 @@ class _Search:
         self, inputs: Sequence[tuple[str, Array]], eager: Callable[[Array], Array] | None
     ) -> tuple[str, Array, Array]:
         """Return the input with the largest error: its name, it, and what is right for it."""
-        found = []
+        errors = []
         for name, x in inputs:
             self.say(0, 1, f"running {name}")
             expected = self.picture(self.believed(x) if eager is None else eager(x))
             error = self.whole(x, expected) if len(inputs) > 1 else Error(0.0, 0.0)
-            found.append((self.budget.spent(error.max_abs, error.psnr_db), name, x, expected))
-        _, name, x, expected = max(found, key=lambda entry: entry[0])
+            errors.append((self.budget.spent(error.max_abs, error.psnr_db), name, x, expected))
+        _, name, x, expected = max(errors, key=lambda entry: entry[0])
         return name, x, expected
 
     def run(self, x: Array, expected: Array, modules: Sequence[Cut], whole: Error) -> FirstDeparture:
@@ -203,16 +209,16 @@ class _Search:
         except (FdikpEdgeError, MemoryError):
             raise
         except Exception as error:  # a runtime's own
-            said = str(error).strip().splitlines()
+            lines = str(error).strip().splitlines()
             raise CheckFailedError(
-                f"a part of the model cannot be run by itself: {said[0] if said else type(error).__name__}"
+                f"a part of the model cannot be run by itself: {lines[0] if lines else type(error).__name__}"
             ) from error
 
     def whole(self, x: Array, expected: Array) -> Error:
         """Return the error of the artifact."""
         start, everything = self.ends
-        found = self.model({self.partition.input: x}, start, everything)
-        return self.error(found[self.partition.output], expected)
+        values = self.model({self.partition.input: x}, start, everything)
+        return self.error(values[self.partition.output], expected)
 
     def believed(self, x: Array) -> Array:
         """Return the program's own result."""
@@ -231,10 +237,10 @@ class _Search:
         """
         return as_picture(result, self.contract, "the reference")
 
-    def error(self, found: Array, expected: Array) -> Error:
+    def error(self, output: Array, expected: Array) -> Error:
         """Measure a result."""
         try:
-            picture = as_picture(found, self.contract, "the artifact")
+            picture = as_picture(output, self.contract, "the artifact")
         except CheckFailedError:
             return Error(math.inf, NOT_FINITE_DB)
         return Error(float(np.abs(picture - expected).max()), psnr_db(picture, expected))
@@ -243,30 +249,30 @@ class _Search:
         """Whether an error misses the budget."""
         return bool(self.budget.problems(error.max_abs, error.psnr_db))
 
-    def suggest(self, found: FirstDeparture) -> str:
+    def suggest(self, departure: FirstDeparture) -> str:
         """Say what to try."""
-        name = found.module or "the root module"
-        if not self.over(found.alone):
+        name = departure.module or "the root module"
+        if not self.over(departure.alone):
             return (
-                f"{name} alone is within the budget ({found.alone}): errors add up until here; keep the "
+                f"{name} alone is within the budget ({departure.alone}): errors add up until here; keep the "
                 "layers before it with the largest errors in float32, or use the budget of a lower precision"
             )
-        calls = self.partition.modules.count(found.module)
+        calls = self.partition.modules.count(departure.module)
         again = ""
-        if self.over(found.repaired):
+        if self.over(departure.repaired):
             again = " Repairing this module alone is not enough: " + (
                 f"it is called {calls} times." if calls > 1 else "a later module is also wrong; bisect again."
             )
         if self.partition.against is not None:
             return f"{name} differs from the reference artifact: check what changed in it.{again}"
-        if "int8" in found.precision:
+        if "int8" in departure.precision:
             return f"keep {name} in float, or calibrate with photos that cover its range.{again}"
-        if "float16" in found.precision:
-            why = "it overflows" if not math.isfinite(found.alone.max_abs) else "its error is too large"
+        if "float16" in departure.precision:
+            why = "it overflows" if not math.isfinite(departure.alone.max_abs) else "its error is too large"
             return f"keep {name} in float32: {why} in float16.{again}"
-        strategy = f"; or try another strategy for its transform {found.site}" if found.site else ""
+        strategy = f"; or try another strategy for its transform {departure.site}" if departure.site else ""
         return (
-            f"rounding in {found.precision} does not explain this: {name} in the file differs from the "
+            f"rounding in {departure.precision} does not explain this: {name} in the file differs from the "
             "network, or this runtime computes it wrongly; export it again, or try another runtime version"
             f"{strategy}.{again}"
         )
@@ -280,17 +286,18 @@ def _images(artifact: Artifact) -> list[TensorContract]:
 
 def _inputs(artifact: Artifact, photos: Sequence[Path | Photo]) -> list[tuple[str, Array]]:
     if not photos:
-        return [("its recorded photo", artifact.golden()[0])]
-    found = []
+        (recorded,) = artifact.golden()[0].values()
+        return [("its recorded photo", recorded)]
+    inputs = []
     for number, given in enumerate(photos):
         photo = given if isinstance(given, Photo) else read_photo(given)
         name = photo.source.name if photo.source is not None else f"photo {number + 1}"
-        found.append((name, crop(photo, artifact.passport.input)))
-    return found
+        inputs.append((name, crop(photo, artifact.passport.input)))
+    return inputs
 
 
 def _program(
-    artifact: Artifact, model: nn.Module | LoweredModel
+    artifact: Artifact, model: nn.Module | NetworkSource | LoweredModel
 ) -> tuple[Any, Callable[[Array], Array], list[str]]:
     """Lower the network as it was lowered for the artifact."""
     from ...export.lowered import LoweredModel, lower_model
@@ -306,7 +313,7 @@ def _program(
         raise BadInputError(f"{artifact.path}: its passport has no usable plan: {error}") from error
     lowered = lower_model(
         model,
-        passport.input.size,
+        passport.input.size if passport.input.is_picture else None,
         contract=passport.contract,
         profile=get_target(passport.target).profile,
         plan=plan,

@@ -25,7 +25,7 @@ from .budgets import STEP
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from .parity import Difference
+    from .difference import Difference
 
 HALF_STEP = STEP / 2
 """The error from which rounding to 8 bits may land on another byte, and where the scale turns warm."""
@@ -63,8 +63,8 @@ def steps(error: Array) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Return the step on the scale of each error (not negative), as uint8 of the same shape."""
     with np.errstate(divide="ignore"):
         level = np.floor(STEPS_PER_DECADE * np.log10(error / LOWEST))
-    found: np.ndarray[Any, np.dtype[np.uint8]] = (np.clip(level, -1, COLD + WARM - 1) + 1).astype(np.uint8)
-    return found
+    numbers: np.ndarray[Any, np.dtype[np.uint8]] = (np.clip(level, -1, COLD + WARM - 1) + 1).astype(np.uint8)
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ class Seen:
     """One photo as the artifact and the reference made it: height x width x 3, float64, white at 1."""
 
     difference: Difference
-    found: Array
+    output: Array
     expected: Array
 
     def error(self) -> Array:
         """Return the largest absolute difference of the three samples of each pixel."""
-        largest: Array = np.abs(self.found - self.expected).max(axis=2)
+        largest: Array = np.abs(self.output - self.expected).max(axis=2)
         return largest
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,10 +104,10 @@ class Worst:
         """Start with nothing seen."""
         self.seen: Seen | None = None
 
-    def __call__(self, difference: Difference, found: Array, expected: Array) -> None:
+    def __call__(self, difference: Difference, output: Array, expected: Array) -> None:
         """Look at one comparison; which of two is worse, parity says."""
         if self.seen is None or difference.badness > self.seen.difference.badness:
-            self.seen = Seen(difference, found, expected)
+            self.seen = Seen(difference, output, expected)
 
 
 def write_map(error: Array, path: Path) -> None:

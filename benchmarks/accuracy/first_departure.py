@@ -77,20 +77,20 @@ class Bisection:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        found = None
+        departure = None
         if self.departure is not None:
-            found = {
+            departure = {
                 **{k: v for k, v in vars(self.departure).items() if not isinstance(v, Error)},
                 **{k: v.to_dict() for k, v in vars(self.departure).items() if isinstance(v, Error)},
             }
-            found |= {"modules": list(self.departure.modules), "nodes": list(self.departure.nodes)}
+            departure |= {"modules": list(self.departure.modules), "nodes": list(self.departure.nodes)}
         return {
             "path": str(self.artifact),
             "against": self.against,
             "photo": self.photo,
             "budget": self.budget.to_dict(),
             "error": self.whole.to_dict(),
-            "departure": found,
+            "departure": departure,
             "modules": self.modules,
             "cuts": self.cuts,
             "probes": self.probes,

@@ -24,7 +24,7 @@ class Band:
     rel_error_db: float
 
 
-def ssim(found: Array, expected: Array) -> float:
+def ssim(actual: Array, expected: Array) -> float:
     """Return the structural similarity, mean over pixels and channels; 1 for equal pictures.
 
     As defined by Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to
@@ -34,9 +34,9 @@ def ssim(found: Array, expected: Array) -> float:
     Raises:
         ValueError: a picture narrower than the window.
     """
-    if min(found.shape[:2]) < 11:
-        raise ValueError(f"SSIM needs 11x11 pixels, got {found.shape[0]}x{found.shape[1]}")
-    x, y = found.astype(np.float64), expected.astype(np.float64)
+    if min(actual.shape[:2]) < 11:
+        raise ValueError(f"SSIM needs 11x11 pixels, got {actual.shape[0]}x{actual.shape[1]}")
+    x, y = actual.astype(np.float64), expected.astype(np.float64)
     mean_x, mean_y = _blur(x), _blur(y)
     var_x = _blur(x * x) - mean_x**2
     var_y = _blur(y * y) - mean_y**2
@@ -47,13 +47,13 @@ def ssim(found: Array, expected: Array) -> float:
     return float(score.mean())
 
 
-def bands(found: Array, expected: Array) -> list[Band]:
+def bands(actual: Array, expected: Array) -> list[Band]:
     """Return the error by radial frequency band; a band without a single frequency is left out.
 
     A deblurring network earns its keep in the high bands, where a photo has little energy: an error there is
     lost in a PSNR over all.
     """
-    difference = _power(found.astype(np.float64) - expected)
+    difference = _power(actual.astype(np.float64) - expected)
     reference = _power(expected.astype(np.float64))
     height, width = expected.shape[:2]
     radius = 2 * np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])

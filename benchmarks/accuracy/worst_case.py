@@ -160,11 +160,11 @@ class _Search:
         x = crop(Photo(pixels), self.session.input)
         expected = as_picture(self.reference(x), self.session.output, f"{name} in PyTorch")
         try:
-            found = as_picture(self.session.run(x), self.session.output, name)
+            output = as_picture(self.session.run(x), self.session.output, name)
         except CheckFailedError:
             one = Tried(name, pixels, math.inf, -math.inf, math.inf)
         else:
-            max_abs, psnr = float(np.abs(found - expected).max()), psnr_db(found, expected)
+            max_abs, psnr = float(np.abs(output - expected).max()), psnr_db(output, expected)
             one = Tried(name, pixels, max_abs, psnr, self.budget.spent(max_abs, psnr))
         self.tried.append(one)
         return one

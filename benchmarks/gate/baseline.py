@@ -83,10 +83,10 @@ class Figures:
         keys = read.record(value, where, [field.name for field in dataclasses.fields(cls)])
         floats = {}
         for key in ("max_abs", "psnr_db", "ssim"):
-            found = number(keys[key])
-            if found is None:
+            figure = number(keys[key])
+            if figure is None:
                 raise read.wrong(f"{where}.{key}", f"expected a number, got {keys[key]!r:.80}")
-            floats[key] = found
+            floats[key] = figure
         census = read.mapping(keys["precision_census"], f"{where}.precision_census")
         files = read.mapping(keys["passport_files"], f"{where}.passport_files")
         tools = read.mapping(keys["toolchain"], f"{where}.toolchain")
@@ -135,8 +135,8 @@ def read_baseline(path: Path) -> Baseline:
         if "format_version" not in value and "machine" in value:
             raise ReportError(f"{path}: is a report, not a baseline; `gate --update` writes a baseline")
         if value.get("format_version") != FORMAT_VERSION:
-            found = value.get("format_version")
-            raise ReportError(f"{path}: format version {found!r:.40}; this release reads {FORMAT_VERSION}")
+            version = value.get("format_version")
+            raise ReportError(f"{path}: format version {version!r:.40}; this release reads {FORMAT_VERSION}")
         keys = read.record(value, "baseline", ["format_version", "fdikp_edge", "artifacts", "history"])
         entries = read.mapping(keys["artifacts"], "artifacts")
         artifacts = {
@@ -177,12 +177,12 @@ def update(
     changes = differences(before.artifacts, figures)
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     entry = {"created": now, "reason": reason, "changes": changes}
-    made = Baseline(dict(figures), (*before.history, entry)[-MAX_HISTORY:])
+    baseline = Baseline(dict(figures), (*before.history, entry)[-MAX_HISTORY:])
     if keep:
         for name, artifact in artifacts.items():
             _copy(artifact, kept_folder(path) / name)
     with replacing(path) as temporary:
-        temporary.write_text(made.to_json(), encoding="utf-8")
+        temporary.write_text(baseline.to_json(), encoding="utf-8")
     for name in () if keep else figures:
         earlier = kept_folder(path) / name
         if (earlier / read.PASSPORT_NAME).is_file():  # of the figures before: it would be taken for tampering
@@ -206,28 +206,28 @@ def kept_artifact(path: Path, name: str, figures: Figures) -> Artifact | None:
     if not folder.is_dir():
         return None
     artifact = Artifact.open(folder)
-    found = {file: entry["sha256"] for file, entry in artifact.passport.files.items()}
-    if found != figures.passport_files:
+    hashes = {file: entry["sha256"] for file, entry in artifact.passport.files.items()}
+    if hashes != figures.passport_files:
         raise BaselineError(f"{folder}: is not the artifact recorded in {path.name}; update both")
     return artifact
 
 
 def model_bytes(artifact: Artifact) -> int:
     """Return the bytes of what a runtime loads: all files but the recorded input and output."""
-    golden = set((artifact.passport.golden or {}).values())
+    golden = set(artifact.passport.golden_files)
     return sum(int(e["bytes"]) for name, e in artifact.passport.files.items() if name not in golden)
 
 
 def differences(old: Mapping[str, Figures], new: Mapping[str, Figures]) -> list[str]:
     """Return the changes between figures as text."""
-    found = [f"{name}: new" for name in new if name not in old]
-    found += [f"{name}: removed" for name in old if name not in new]
+    lines = [f"{name}: new" for name in new if name not in old]
+    lines += [f"{name}: removed" for name in old if name not in new]
     for name in (name for name in new if name in old):
         for field in dataclasses.fields(Figures):
             before, after = getattr(old[name], field.name), getattr(new[name], field.name)
             if before != after and field.name != "passport_files":
-                found.append(f"{name}: {field.name} {_short(before)} -> {_short(after)}")
-    return found
+                lines.append(f"{name}: {field.name} {_short(before)} -> {_short(after)}")
+    return lines
 
 
 def _short(value: Any) -> str:

@@ -15,9 +15,8 @@ from ...runtime.artifact import Artifact
 from ...runtime.errors import ArtifactError, CheckFailedError, FdikpEdgeError, TargetUnavailableError
 from ...runtime.photo import Array
 from ...runtime.sessions import Session, open_session
-from ..accuracy.budgets import budget_for
-from ..accuracy.parity import as_picture, verify_golden
-from ..accuracy.parity import compare as compare_pictures
+from ..accuracy.budgets import Measure, budget_for
+from ..accuracy.parity import compare_recorded, verify_golden
 from ..report.read import number, table
 from ..timing.memory import measure_memory
 from ..timing.paired import Call, Open, compare
@@ -74,12 +73,11 @@ class ArtifactChecks:
         state, reason = str(self.entry["state"]), str(self.entry.get("reason") or "")
         code = self.entry.get("reason_code")
         if state == "unverified" and code is None:  # of a release that recorded the sentence alone
-            self.add(
-                "state", "undecided", f"is {state}; its report is too old to record a reason code: {reason}"
-            )
+            old = "listed as unverified; the report is too old to record a reason code"
+            self.add("state", "undecided", f"{old}: {reason}")
         else:
             ok = state == "verified" or (state == "unverified" and code == "cannot_run")
-            self.judge("state", [] if ok else [f"is {state}: {reason}"], f"is {state}")
+            self.judge("state", [] if ok else [f"listed as {state}: {reason}"], f"listed as {state}")
         passport = self.artifact.passport
         parity = table(self.entry.get("parity"))
         max_abs, psnr = number(parity.get("max_abs")), number(parity.get("psnr_db"))
@@ -88,13 +86,16 @@ class ArtifactChecks:
         elif max_abs is None or psnr is None:
             self.add("parity", "skipped", "was not verified on the machine of the report")
         else:
-            problems = budget_for(passport.precision, passport.output.dtype).problems(max_abs, psnr)
-            self.judge("parity", problems, f"within budget: max abs {max_abs:.2e}, PSNR {psnr:.1f} dB")
+            measure: Measure = "tensor" if parity.get("measure") == "tensor" else "image"
+            dtype = "uint8" if any(end.dtype == "uint8" for end in passport.outputs) else "float32"
+            problems = budget_for(passport.precision, dtype, measure).problems(max_abs, psnr)
+            ratio = "PSNR" if measure == "image" else "SNR"
+            self.judge("parity", problems, f"within budget: max abs {max_abs:.2e}, {ratio} {psnr:.1f} dB")
         with self.session("golden", self.artifact) as session:
             if session is not None:
-                found = verify_golden(session)
+                golden = verify_golden(session)
                 self.judge(
-                    "golden", found.problems, f"golden output on this machine: max abs {found.max_abs:.2e}"
+                    "golden", golden.problems, f"golden output on this machine: max abs {golden.max_abs:.2e}"
                 )
 
     def sizes(self, figures: Figures) -> None:
@@ -130,23 +131,17 @@ class ArtifactChecks:
         self.judge("memory", [told] if over else [], told, now=now, before=then)
 
     def picture(self, old: Artifact) -> None:
-        """Compare the new artifact's output for the old golden input with the old golden output."""
-        x, recorded = old.golden()
+        """Compare the new artifact's results for the old golden inputs with the old golden outputs."""
+        inputs, recorded = old.golden()
         passport = self.artifact.passport
-        if passport.input != old.passport.input or passport.output != old.passport.output:
-            self.add("picture", "failed", "input or output image contract differs from the baseline's")
+        if passport.inputs != old.passport.inputs or passport.outputs != old.passport.outputs:
+            self.add("picture", "failed", "inputs or outputs differ from the baseline's")
             return
         with self.session("picture", self.artifact) as session:
             if session is None:
                 return
-            name = "the photo of the baseline"
-            found = compare_pictures(
-                as_picture(session.run(x), session.output, name),
-                as_picture(recorded, session.output, name),
-                name,
-            )
-            budget = budget_for(passport.precision, passport.output.dtype)
-            problems = budget.problems(found.max_abs, found.psnr_db)
+            parity = compare_recorded(session, inputs, recorded, "the golden input of the baseline")
+            problems = list(parity.problems)
             if problems and passport.weights_sha256 != old.passport.weights_sha256:
                 problems.append("weights differ from the baseline")
             elif problems and passport.program_sha256 != old.passport.program_sha256:
@@ -157,10 +152,11 @@ class ArtifactChecks:
             self.judge(
                 "picture",
                 problems,
-                f"same as the baseline: max abs {found.max_abs:.2e}, PSNR {found.psnr_db:.1f} dB",
-                max_abs=found.max_abs,
-                psnr_db=found.psnr_db,
-                ssim=found.ssim,
+                f"same as the baseline: max abs {parity.max_abs:.2e}, "
+                f"{'PSNR' if parity.measure == 'image' else 'SNR'} {parity.psnr_db:.1f} dB",
+                max_abs=parity.max_abs,
+                psnr_db=parity.psnr_db,
+                ssim=parity.ssim,
             )
 
     def latency(
@@ -173,11 +169,11 @@ class ArtifactChecks:
             if session.caveat:
                 self.add("latency", "skipped", f"runs here on the {session.caveat}, not on the target")
                 return
-        if self.artifact.passport.input != old.passport.input:
-            self.add("latency", "skipped", "input image contract differs from the baseline's")
+        if self.artifact.passport.inputs != old.passport.inputs:
+            self.add("latency", "skipped", "inputs differ from the baseline's")
             return
         x, _ = self.artifact.golden()
-        found = compare(
+        comparison = compare(
             opener(old, x, self.threads),
             opener(self.artifact, x, self.threads),
             limit=limit,
@@ -187,11 +183,12 @@ class ArtifactChecks:
         )
         outcome: dict[str, Outcome] = {"no slower": "passed", "slower": "failed"}
         told = {
-            "no slower": f"no slower: {found}",
-            "slower": f"slower: {found}",
-            "undecided": f"undecided after {found.seconds:.0f} s on this machine: {found}",
+            "no slower": f"no slower: {comparison}",
+            "slower": f"slower: {comparison}",
+            "undecided": f"undecided after {comparison.seconds:.0f} s on this machine: {comparison}",
         }
-        self.add("latency", outcome.get(found.verdict, "undecided"), told[found.verdict], **found.to_dict())
+        state = outcome.get(comparison.verdict, "undecided")
+        self.add("latency", state, told[comparison.verdict], **comparison.to_dict())
 
     @contextlib.contextmanager
     def session(self, check: str, artifact: Artifact) -> Iterator[Session | None]:
@@ -209,7 +206,7 @@ class ArtifactChecks:
             yield None
 
 
-def opener(artifact: Artifact, x: Array, threads: int | None) -> Open:
+def opener(artifact: Artifact, x: Mapping[str, Array], threads: int | None) -> Open:
     """Return what :func:`..timing.paired.compare` opens: a session, and a call of it on ``x``."""
 
     @contextlib.contextmanager
@@ -221,11 +218,14 @@ def opener(artifact: Artifact, x: Array, threads: int | None) -> Open:
 
 
 def peak_memory(artifact: Artifact) -> float | None:
-    """Return the peak memory, in 10^6 bytes, of a process that deblurs one tile; ``None`` if unknown."""
+    """Return the peak memory, in 10^6 bytes, of a process that runs one tile; ``None`` if unknown, as it is
+    of an artifact that takes no photo."""
+    if not artifact.passport.maps_pictures:
+        return None
     height, width = artifact.passport.input.size
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            found = measure_memory(artifact.path, height * width / 1e6, Path(scratch), threads=1)
+            memory = measure_memory(artifact.path, height * width / 1e6, Path(scratch), threads=1)
     except FdikpEdgeError:
         return None
-    return number(found.get("peak_mb"))
+    return number(memory.get("peak_mb"))

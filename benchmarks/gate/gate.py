@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime.artifact import Artifact
-from ...runtime.errors import BadInputError, FieldError, ReportError
+from ...runtime.errors import BadInputError, BaselineError, FieldError, ReportError
 from ...runtime.fields import safe_path
 from ...runtime.progress import Progress
 from ..report.read import table
@@ -58,7 +58,7 @@ def built(report: Mapping[str, Any], folder: Path) -> dict[str, tuple[Artifact, 
         ReportError: an entry names a path outside the folder, or the report and an artifact disagree.
         ArtifactError: an artifact is damaged.
     """
-    found = {}
+    artifacts = {}
     for place, entry in enumerate(report["artifacts"]):
         if entry.get("path") is None:
             continue
@@ -71,10 +71,29 @@ def built(report: Mapping[str, Any], folder: Path) -> dict[str, tuple[Artifact, 
         files = entry.get("files", passport.files)
         if passport.weights_sha256 != entry.get("weights_sha256") or passport.files != files:
             raise ReportError(f"{folder / name}: is not the artifact in the report; deploy again")
-        found[name] = (artifact, entry)
-    if not found:
+        artifacts[name] = (artifact, entry)
+    if not artifacts:
         raise ReportError(f"{folder}: the report lists no artifact that was built")
-    return found
+    return artifacts
+
+
+def refuse_failed(report: Mapping[str, Any]) -> None:
+    """Check that a report can become a baseline: none of its artifacts failed, with or without files.
+
+    Raises:
+        BaselineError: some did; lists each with the reason.
+    """
+    failures = [
+        f"{entry.get('path') or entry['target'] + ' ' + entry['precision']} "
+        f"({entry.get('reason') or 'no reason recorded'})"
+        for entry in report["artifacts"]
+        if entry["state"] == "failed"
+    ]
+    if failures:
+        raise BaselineError(
+            f"a report with failed artifacts is no baseline: {'; '.join(failures)}; deploy again without the "
+            "failure, or accept it with --allow-failed"
+        )
 
 
 def measure(artifacts: Mapping[str, tuple[Artifact, Mapping[str, Any]]], memory: bool) -> dict[str, Figures]:

@@ -55,9 +55,9 @@ def pictures_of(
             after[place] = path
         drawn = entry.get("error_map")
         if isinstance(drawn, Mapping):
-            found = reader.path(drawn.get("map")), reader.path(drawn.get("reference"))
-            if found[0] is not None and found[1] is not None:
-                errors[place] = (found[0], found[1])
+            files = reader.path(drawn.get("map")), reader.path(drawn.get("reference"))
+            if files[0] is not None and files[1] is not None:
+                errors[place] = (files[0], files[1])
     photo = report.get("photo")
     return Pictures(
         before, after, errors, photo if isinstance(photo, str) else None, tuple(dict.fromkeys(reader.missing))
@@ -99,9 +99,9 @@ class _Reader:
             raise ReportError(f"more than {MAX_PICTURES} pictures; the rest are left out")
         if safe not in record:
             raise ReportError(f"no picture {safe}: the report does not record its hash")
-        said = fields.record(record[safe], f"pictures[{safe}]", ["sha256", "bytes"])
-        size = fields.count(said["bytes"], f"pictures[{safe}].bytes")
-        digest = fields.sha256(said["sha256"], f"pictures[{safe}].sha256")
+        recorded = fields.record(record[safe], f"pictures[{safe}]", ["sha256", "bytes"])
+        size = fields.count(recorded["bytes"], f"pictures[{safe}].bytes")
+        digest = fields.sha256(recorded["sha256"], f"pictures[{safe}].sha256")
         path = self._folder / safe
         if not path.exists():
             raise ReportError(f"no picture {safe}: it is not next to the report")

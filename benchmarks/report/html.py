@@ -198,19 +198,19 @@ def _time_bars(rows: Iterable[dict[str, Any]]) -> None:
 
 def _budgets(entries: Iterable[Mapping[str, Any]]) -> list[tuple[str, float]]:
     """The largest difference that each precision of the report may show, with its name, smallest first."""
-    found: dict[float, list[str]] = {}
+    limits: dict[float, list[str]] = {}
     for entry in entries:
         most = say.number(say.table(say.table(entry.get("parity")).get("budget")).get("max_abs"))
         name = say.words(entry.get("precision"))
-        if most is not None and 0 < most < math.inf and name and name not in found.get(most, []):
-            found.setdefault(most, []).append(name)
-    return [(f"budget of {', '.join(names)}", most) for most, names in sorted(found.items())]
+        if most is not None and 0 < most < math.inf and name and name not in limits.get(most, []):
+            limits.setdefault(most, []).append(name)
+    return [(f"budget of {', '.join(names)}", most) for most, names in sorted(limits.items())]
 
 
 def _pictures(pictures: Sequence[Pictures], labels: Mapping[str, str]) -> dict[str, Any] | None:
-    found, trouble = viewers(pictures, labels)
+    shown, trouble = viewers(pictures, labels)
     trouble += [sentence for one in pictures for sentence in one.missing]
-    return {"viewers": found, "trouble": trouble} if found or trouble else None
+    return {"viewers": shown, "trouble": trouble} if shown or trouble else None
 
 
 def _errors(
@@ -219,16 +219,16 @@ def _errors(
     drawn = {key: files for one in pictures for key, files in one.errors.items()}
     if not drawn:
         return None
-    found, trouble = embed_errors(drawn, labels)
-    said = {str(row["index"]): row["error_map"] for row in rows}
-    said |= {row["path"]: row["error_map"] for row in rows if row["path"]}
+    drawn_by_photo, trouble = embed_errors(drawn, labels)
+    recorded = {str(row["index"]): row["error_map"] for row in rows}
+    recorded |= {row["path"]: row["error_map"] for row in rows if row["path"]}
     groups = [
         {
             "reference": group.reference,
-            "photo": next((s["photo"] for key, _, _ in group.maps if (s := said.get(key))), None),
-            "maps": [(label, drawn, said.get(key)) for key, label, drawn in group.maps],
+            "photo": next((s["photo"] for key, _, _ in group.maps if (s := recorded.get(key))), None),
+            "maps": [(label, drawn, recorded.get(key)) for key, label, drawn in group.maps],
         }
-        for group in found
+        for group in drawn_by_photo
     ]
     return {"groups": groups, "trouble": trouble, "side": error_map.MAX_SIDE}
 

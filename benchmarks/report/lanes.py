@@ -65,18 +65,18 @@ def lanes(rows: Sequence[tuple[Sequence[float], Mapping[str, float]]]) -> Lanes 
     def place(value: float) -> float:
         return _LEFT + axis.part(value) * (_RIGHT - _LEFT)
 
-    found: list[Lane | None] = []
+    drawn: list[Lane | None] = []
     for (samples, figures), row in zip(rows, shown, strict=True):
         if not row:
-            found.append(None)
+            drawn.append(None)
             continue
         step = (_BOTTOM - _TOP) / max(1, len(samples) - 1)
         dots = tuple(Dot(place(samples[i]), _TOP + i * step) for i in _kept(samples))
         marks = tuple((name, place(figures[name])) for name in ("p50", "p90", "p99") if name in figures)
         eager = place(figures["eager_p50"]) if "eager_p50" in figures else None
-        found.append(Lane(dots, marks, eager, len(samples)))
+        drawn.append(Lane(dots, marks, eager, len(samples)))
     ticks = tuple(Tick(place(value), short(value)) for value in axis.ticks())
-    return Lanes(tuple(found), ticks, axis.logarithmic)
+    return Lanes(tuple(drawn), ticks, axis.logarithmic)
 
 
 def _kept(samples: Sequence[float]) -> list[int]:

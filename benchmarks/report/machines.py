@@ -19,8 +19,8 @@ def machines(
     facts = say.table(report.get("machine"))
     whose = [say.words(entry.get("device")) for entry in entries]
     if not any(whose):
-        found = [_machine(say.machine_name(facts), facts)] if facts else []
-        return found, [None] * len(entries)
+        described = [_machine(say.machine_name(facts), facts)] if facts else []
+        return described, [None] * len(entries)
     devices = say.table(facts.get("devices"))
     names = [name or "device not recorded" for name in whose]
     known = dict.fromkeys(names)
@@ -57,14 +57,14 @@ def comparison(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     for row in rows:
         groups.setdefault(row["short"], {}).setdefault(row["machine"], row)
     lines = []
-    for short, found in groups.items():
+    for short, cells in groups.items():
         times = {
             name: row["times"]["p50"]
-            for name, row in found.items()
+            for name, row in cells.items()
             if row["state"] == "verified" and "p50" in row["times"]
         }
         fastest = min(times, key=lambda name: times[name]) if len(times) > 1 else None
-        lines.append({"name": short, "cells": [found.get(name) for name in names], "fastest": fastest})
+        lines.append({"name": short, "cells": [cells.get(name) for name in names], "fastest": fastest})
     return {"machines": names, "rows": lines}
 
 

@@ -144,13 +144,13 @@ def _row(entry: Mapping[str, Any], device: str, report: Mapping[str, Any]) -> di
 
 def _devices(reports: Sequence[Mapping[str, Any]], paths: Sequence[Path], names: Sequence[str]) -> list[str]:
     """Return a name for each device, no two alike."""
-    found: list[str] = []
+    devices: list[str] = []
     for place, report in enumerate(reports):
         told = names[place] if names else table(report.get("machine")).get("cpu")
         name = " ".join(printable(str(told or paths[place].stem)).split())[:MAX_NAME] or "device"
         numbered = (f"{name} ({count})" for count in itertools.count(2))
-        found.append(next(one for one in itertools.chain([name], numbered) if one not in found))
-    return found
+        devices.append(next(one for one in itertools.chain([name], numbered) if one not in devices))
+    return devices
 
 
 def _key(row: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ class Row:
 
     target: str
     precision: str
-    size: tuple[int, int]
+    size: tuple[int, ...]
     state: RowState = "unverified"
     reason: str = ""
     reason_code: ReasonCode = ""
@@ -67,7 +67,7 @@ class Row:
         if self.artifact is None:
             return None
         passport = self.artifact.passport
-        golden = set((passport.golden or {}).values())
+        golden = set(passport.golden_files)
         return sum(int(entry["bytes"]) for name, entry in passport.files.items() if name not in golden)
 
     def latency_dict(self) -> dict[str, Any] | None:
@@ -84,7 +84,7 @@ class Row:
         latency = self.latency_dict()
         if latency is not None and self.latency is not None:
             latency["samples"] = [round(sample, 3) for sample in self.latency.samples]
-        found: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "target": self.target,
             "precision": self.precision,
             "size": list(self.size),
@@ -103,7 +103,7 @@ class Row:
         }
         if self.artifact is not None:
             passport = self.artifact.passport
-            found |= {
+            fields |= {
                 "plan": passport.plan,
                 "audit": self.audit,
                 "files": passport.files,
@@ -115,7 +115,7 @@ class Row:
                 "program_sha256": passport.program_sha256,
                 "calibration_sha256": passport.calibration_sha256,
             }
-        return found
+        return fields
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Report:
     machine: dict[str, Any]
     rows: Sequence[Row]
     created: str
-    photo: Path
+    photo: Path | None
     command: Sequence[str] = ()
     notes: Sequence[str] = ()
     before: str | None = None
@@ -158,7 +158,7 @@ class Report:
             "model": self.model["name"],
             "model_details": self.model,
             "machine": self.machine,
-            "photo": self.photo.name,
+            "photo": None if self.photo is None else self.photo.name,
             "before": self.before,
             "pictures": dict(self.pictures),
             "command": list(self.command),

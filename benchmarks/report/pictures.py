@@ -164,7 +164,7 @@ def embed_after(
     Returns:
         The pictures in the order of ``after``, and a sentence for each that could not be read.
     """
-    found: dict[str, Picture] = {}
+    pictures: dict[str, Picture] = {}
     trouble: list[str] = []
     for key, path in after.items():
         label = labels.get(str(key), str(key))
@@ -173,10 +173,10 @@ def embed_after(
         except ImageError as error:
             trouble.append(f"No picture for {label}: {error}")
             continue
-        held = found.get(picture.uri)
+        held = pictures.get(picture.uri)
         names = (*held.labels, label) if held else (label,)
-        found[picture.uri] = Picture(picture.uri, picture.width, picture.height, picture.full_width, names)
-    return list(found.values()), trouble
+        pictures[picture.uri] = Picture(picture.uri, picture.width, picture.height, picture.full_width, names)
+    return list(pictures.values()), trouble
 
 
 def viewers(given: Sequence[Pictures], labels: Mapping[str, str]) -> tuple[list[Viewer], list[str]]:
@@ -201,11 +201,11 @@ def viewers(given: Sequence[Pictures], labels: Mapping[str, str]) -> tuple[list[
             trouble.append(f"No picture of the input: {error}")
         group = groups.setdefault(before.uri if before else f"run {run}", (before, pictures.photo, {}))
         group[2].update(pictures.after)
-    found = []
+    shown = []
     for before, photo, paths in groups.values():
         after, more = embed_after(paths, labels)
         trouble += more
         sizes = {(picture.width, picture.height) for picture in after}
         slider = before is not None and sizes == {(before.width, before.height)}
-        found.append(Viewer(before, after, photo, slider))
-    return found, trouble
+        shown.append(Viewer(before, after, photo, slider))
+    return shown, trouble

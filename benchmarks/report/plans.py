@@ -10,11 +10,11 @@ from . import words as say
 
 def plans(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Plans of the artifacts, equal ones once; sites by module, equal sites of a module in one row."""
-    found_plans: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     for row in rows:
         if not row["plan"] and not row["audit"]:
             continue
-        same = next((p for p in found_plans if p["plan"] == row["plan"] and p["audit"] == row["audit"]), None)
+        same = next((p for p in result if p["plan"] == row["plan"] and p["audit"] == row["audit"]), None)
         if same:
             same["names"].append(row["name"])
             continue
@@ -26,21 +26,21 @@ def plans(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             name = say.words(entry.get("site")) or "?"
             strategy = say.words(entry.get("strategy")) or "not recorded"
             strategies[strategy] = strategies.get(strategy, 0) + 1
-            found = audited.get(name, {})
+            site = audited.get(name, {})
             key = (
                 (say.words(entry.get("operator")) or "").removeprefix("aten.").removesuffix(".default"),
                 "×".join(map(str, say.items(entry.get("lengths")))),
                 "×".join(map(str, say.items(entry.get("input_shape")))),
                 strategy,
                 _predicted(entry.get("predicted_us"), strategy),
-                say.figure(found.get("multiply_adds"), "{:,.0f}"),
-                say.figure(found.get("error_bound"), "{:.1e}"),
-                say.figure(found.get("fp16_input_limit")),
+                say.figure(site.get("multiply_adds"), "{:,.0f}"),
+                say.figure(site.get("error_bound"), "{:.1e}"),
+                say.figure(site.get("fp16_input_limit")),
                 "" if (reason := say.words(entry.get("reason")) or "") == usual else reason,
             )
             module = say.words(entry.get("module")) or "(root module)"
             modules.setdefault(module, {}).setdefault(key, []).append(name)
-        found_plans.append(
+        result.append(
             {
                 "plan": row["plan"],
                 "audit": row["audit"],
@@ -53,7 +53,7 @@ def plans(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                 "summary": [*_summary(row["audit"]), *_declined(row["plan"]), *_fusions(row["audit"])],
             }
         )
-    return found_plans
+    return result
 
 
 def _usual(plan: Iterable[Mapping[str, Any]]) -> str:

@@ -126,9 +126,9 @@ def budget_share(parity: Mapping[str, Any]) -> float | None:
     PSNR allowed stands for. ``None`` where the report does not hold them.
     """
     budget, shares = say.table(parity.get("budget")), []
-    most, found = say.number(budget.get("max_abs")), say.number(parity.get("max_abs"))
-    if most and found is not None and most > 0:
-        shares.append(found / most)
+    most, largest = say.number(budget.get("max_abs")), say.number(parity.get("max_abs"))
+    if most and largest is not None and most > 0:
+        shares.append(largest / most)
     lowest, psnr = say.number(budget.get("min_psnr_db")), say.number(parity.get("psnr_db"))
     if lowest is not None and psnr is not None:
         shares.append(10 ** (min(lowest - psnr, 4000.0) / 20))
@@ -143,8 +143,8 @@ def command(value: Any) -> str | None:
 
 
 def _latency(latency: Mapping[str, Any]) -> dict[str, Any]:
-    found = [say.number(v) for v in say.items(latency.get("samples"))]
-    samples = [v for v in found if v is not None and math.isfinite(v)]
+    times = [say.number(v) for v in say.items(latency.get("samples"))]
+    samples = [v for v in times if v is not None and math.isfinite(v)]
     named = {key: say.number(latency.get(key)) for key in ("min", "p50", "p90", "p99", "eager_p50")}
     numbers = {key: v for key, v in named.items() if v is not None and math.isfinite(v)}
     return {
@@ -178,13 +178,13 @@ def _photo(photo: Mapping[str, Any]) -> dict[str, str | None]:
 
 def _bands(value: Any) -> list[tuple[float, float, float]]:
     """Low edge, high edge and decibels of each band; one without all three is left out."""
-    found = []
+    bands = []
     for band in map(say.table, say.items(value)):
         names = [name for name in band if isinstance(name, str) and name.endswith("db")]
         low, high, error = (say.number(band.get(k)) for k in ("low", "high", names[0] if names else ""))
         if low is not None and high is not None and error is not None and not math.isnan(error):
-            found.append((low, high, error))
-    return found
+            bands.append((low, high, error))
+    return bands
 
 
 def _error_map(value: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -216,10 +216,10 @@ def _census(value: Mapping[str, Any]) -> list[tuple[str, str, int, float, float]
 
 def _layers(value: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the census counts by layer, not by operator."""
-    found = (
+    counts = (
         (str(name), say.figure(count, "{:.0f}")) for name, count in value.items() if _counts_layers(name)
     )
-    return [(name, count) for name, count in found if count is not None]
+    return [(name, count) for name, count in counts if count is not None]
 
 
 def _counts_layers(name: Any) -> bool:
@@ -244,7 +244,8 @@ def _checks(path: str | None, threads: float | None) -> list[tuple[str, str]]:
 
 def _model_bytes(files: Mapping[str, Mapping[str, Any]], golden: Mapping[str, Any]) -> float | None:
     """Size of what a runtime loads: all files but the recorded input and output."""
-    kept = [v for name, v in files.items() if name not in golden.values() and not name.startswith("golden")]
+    recorded = {name for names in golden.values() for name in (names if isinstance(names, list) else [names])}
+    kept = [v for name, v in files.items() if name not in recorded and not name.startswith("golden")]
     sizes = [say.number(value.get("bytes")) for value in kept]
     known = [size for size in sizes if size is not None and math.isfinite(size)]
     return sum(known) if known and len(known) == len(sizes) else None

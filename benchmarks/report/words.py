@@ -21,19 +21,19 @@ def ratio(p50: float | None, eager: float | None) -> str | None:
 
 def ssim(value: Any) -> str | None:
     """A structural similarity as text."""
-    found = number(value)
+    similarity = number(value)
     # Rounding must not turn "almost the same" into "the same".
-    return "> 0.999999" if found is not None and 0.9999995 <= found < 1 else figure(value, "{:.6f}")
+    return "> 0.999999" if similarity is not None and 0.9999995 <= similarity < 1 else figure(value, "{:.6f}")
 
 
 def figure(value: Any, form: str | None = None) -> str | None:
     """A number as text, three significant digits unless ``form`` says otherwise; ``None`` for no number."""
-    found = number(value)
-    if found is None:
+    converted = number(value)
+    if converted is None:
         return None
-    if not math.isfinite(found):
-        return "NaN" if math.isnan(found) else "∞" if found > 0 else "−∞"
-    return short(found) if form is None else form.format(found)
+    if not math.isfinite(converted):
+        return "NaN" if math.isnan(converted) else "∞" if converted > 0 else "−∞"
+    return short(converted) if form is None else form.format(converted)
 
 
 def number(value: Any) -> float | None:
@@ -125,8 +125,8 @@ def moment(value: Any) -> str | None:
     """A date and time in readable form; other text unchanged."""
     text = words(value)
     try:
-        found = datetime.datetime.fromisoformat(text or "")
+        date = datetime.datetime.fromisoformat(text or "")
     except ValueError:
         return text
-    zone = "" if found.tzinfo is None else f" {found.tzname()}"
-    return f"{found:%Y-%m-%d %H:%M}{zone}"
+    zone = "" if date.tzinfo is None else f" {date.tzname()}"
+    return f"{date:%Y-%m-%d %H:%M}{zone}"

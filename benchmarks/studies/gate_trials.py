@@ -70,7 +70,7 @@ def plant(artifact: Artifact, dest: Path, columns: int) -> Artifact:
         ("Mul", ["planted_mean", "planted_nothing"], "planted_little", {}),
         ("Add", ["planted_before", "planted_little"], name, {}),
     )
-    graph.node.extend(helper.make_node(kind, read, [made], **how) for kind, read, made, how in nodes)
+    graph.node.extend(helper.make_node(kind, read, [written], **how) for kind, read, written, how in nodes)
     with ArtifactWriter(dest, overwrite=True) as writer:
         shutil.copytree(artifact.path, writer.folder, dirs_exist_ok=True)
         (writer.folder / PASSPORT_NAME).unlink()
@@ -91,20 +91,20 @@ def plant_share(artifact: Artifact, folder: Path, share: float, threads: int) ->
             confidence=NEVER_DONE,
             max_seconds=PLANTING_SECONDS,
         )
-        found = measured.ratio - 1
-        script.note(f"{columns} columns are {100 * found:.2f} % more work, in {measured.pairs} pairs")
-        if abs(found - share) < 0.04 * share:
+        slowdown = measured.ratio - 1
+        script.note(f"{columns} columns are {100 * slowdown:.2f} % more work, in {measured.pairs} pairs")
+        if abs(slowdown - share) < 0.04 * share:
             break
-        columns = max(1, min(1 << 16, math.ceil(columns * share / max(found, share / 20))))
-    return copy, found
+        columns = max(1, min(1 << 16, math.ceil(columns * share / max(slowdown, share / 20))))
+    return copy, slowdown
 
 
 def run(
     artifact: Artifact, folder: Path, given: argparse.Namespace
 ) -> tuple[list[dict[str, Any]], list[Comparison]]:
     """Return a row for each clock and kind of trial, and all comparisons."""
-    slower, found = plant_share(artifact, folder, given.percent / 100, given.threads)
-    kinds = {"clean": (artifact, given.reruns), f"{100 * found:+.1f} %": (slower, given.slowdowns)}
+    slower, slowdown = plant_share(artifact, folder, given.percent / 100, given.threads)
+    kinds = {"clean": (artifact, given.reruns), f"{100 * slowdown:+.1f} %": (slower, given.slowdowns)}
     done: dict[tuple[str, str], list[Comparison]] = {(c, k): [] for c in given.clock for k in kinds}
     x, _ = artifact.golden()
     opened = functools.partial(opener, x=x, threads=given.threads)
@@ -122,12 +122,12 @@ def run(
 
 
 def _row(clock: str, kind: str, results: Sequence[Comparison]) -> dict[str, Any]:
-    said = [one.verdict for one in results]
+    verdicts = [one.verdict for one in results]
     return {
         "clock": clock,
         "trial": kind,
         "n": len(results),
-        **{verdict: said.count(verdict) for verdict in ("no slower", "slower", "undecided")},
+        **{verdict: verdicts.count(verdict) for verdict in ("no slower", "slower", "undecided")},
         "ratio": statistics.median(one.ratio for one in results),
         "lowest": min(one.ratio for one in results),
         "highest": max(one.ratio for one in results),

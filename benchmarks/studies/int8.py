@@ -21,7 +21,6 @@ import logging
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ from ...runtime.sessions import available_threads
 from .. import script
 from ..timing.latency import Latency, measure_side_by_side
 from ..timing.machine import machine_info
+from .runners import CLOCKS
 
 if TYPE_CHECKING:
     import openvino
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from ...export.lowered import LoweredModel
 
 FLOAT, OURS = "fp32", "int8"
-CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 ABSENT = "NNCF is not installed here, so its row is missing: pip install nncf"
 
 
@@ -85,20 +84,20 @@ def compare(
     samples = choose_samples(model, photos, count=tiles)
     script.note("taking ranges")
     table = calibrate(model, samples=samples)
-    found = {}
+    models = {}
     for name, precision in ((FLOAT, "fp32"), (OURS, "int8")):
         graph, notes = onnx_target.convert_to(model.lowered, precision, table, weight_levels=levels)
-        found[name] = convert(onnx_target.serialise(graph, "model.onnx"))
+        models[name] = convert(onnx_target.serialise(graph, "model.onnx"))
         if precision == "fp32":
             transforms = [node.name for node in graph.graph.node if _reads_constant(node)]
     if nncf and importlib.util.find_spec("nncf") is not None:
         script.note("NNCF")
-        found |= _by_nncf(found[FLOAT], inputs_of(model, samples), transforms)
+        models |= _by_nncf(models[FLOAT], inputs_of(model, samples), transforms)
     elif nncf:
         notes = [*notes, ABSENT]
     unseen = inputs_of(model, choose_samples(model, held_out, count=4, seed=1))
-    script.note(f"compiling and timing {len(found)} by turns")
-    runs, refused = _sessions(found, threads)
+    script.note(f"compiling and timing {len(models)} by turns")
+    runs, refused = _sessions(models, threads)
     notes = [*notes, *refused]
     calls = {name: _bound(run, unseen[0]) for name, run in runs.items()}
     times = measure_side_by_side(
@@ -111,7 +110,7 @@ def compare(
             "psnr_db": None
             if name == FLOAT
             else round(min(psnr_db(run(x), y) for x, y in zip(unseen, expected, strict=True)), 2),
-            "mb": round(_size(found[name]) / 1e6, 3),
+            "mb": round(_size(models[name]) / 1e6, 3),
         }
         for name, run in runs.items()
     ]
@@ -159,8 +158,8 @@ def _sessions(
         except RuntimeError as error:
             if name in (FLOAT, OURS):
                 raise
-            said = [line for line in str(error).splitlines() if line.strip()] or ["no message"]
-            refused.append(f"{name}: OpenVINO's processor plugin does not compile it: {said[-1]}")
+            lines = [line for line in str(error).splitlines() if line.strip()] or ["no message"]
+            refused.append(f"{name}: OpenVINO's processor plugin does not compile it: {lines[-1]}")
     return runs, refused
 
 
@@ -235,10 +234,10 @@ def show(result: dict[str, Any]) -> str:
 
 
 def _photos(folder: str) -> list[Path]:
-    found = [path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() in SUFFIXES]
-    if not found:
+    photos = [path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() in SUFFIXES]
+    if not photos:
         raise argparse.ArgumentTypeError(f"no photos in {folder!r}")
-    return found
+    return photos
 
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")

@@ -1,9 +1,11 @@
-"""PyTorch's own operator samples as the judge of the lowering.
+"""The score of the lowering over PyTorch's own operator samples.
 
 ``python -m fdikp_edge.benchmarks.studies.operators`` takes the samples that ship in the torch wheel
-(``op_db`` of ``torch.testing._internal.common_methods_invocations``) through
-:func:`fdikp_edge.export.lower` and holds each lowered program against PyTorch eager in float64. Every sample
-gets one verdict (:class:`Verdict`). The exit status is 1 when any sample is wrong or crashes.
+through :func:`fdikp_edge.export.lower` and holds each lowered program against PyTorch eager in float64
+(:mod:`.judge`). The exit status is 1 when any sample is wrong or crashes.
+
+``--record FILE`` keeps each verdict as a line of JSON: a run that was ended goes on there, and several runs
+with ``--shard`` can share one file.
 
 Needs ``expecttest``, which torch's testing package imports (in the ``dev`` extra).
 """
@@ -12,263 +14,26 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import enum
+import json
 import sys
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from ...runtime.errors import FdikpEdgeError, LoweringFaultError
-
-TOLERANCE = 1e-4
-"""Largest ``max|error| / max|value|`` of a right result; more only where eager float32 itself has more."""
-
-LARGEST_VALUE = 1e18
-"""Complex values above are not judged: the lowering squares them, and float32 ends at 3e38."""
-
-GROUPS = ("fft", "stft", "complex")
-"""``torch.fft.*`` in float32 and complex64; ``stft`` and ``istft``; every other operator of complex64."""
-
-PROFILES = ("onnx", "coreml")
-
-
-class Verdict(enum.Enum):
-    """What became of one sample."""
-
-    RIGHT = "right"
-    REFUSED = "refused"  # with a typed error
-    WRONG = "wrong"
-    CRASH = "crash"  # an error without a type of ours
-    UNJUDGED = "not judged"  # random, no tensor, or PyTorch itself has no stable answer
-
-    @property
-    def is_fault(self) -> bool:
-        """Whether it is a fault of the lowering."""
-        return self in (Verdict.WRONG, Verdict.CRASH)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One call of an operator: ``function(*args, **kwargs)``, ``inputs`` being the tensors among them."""
-
-    operator: str
-    dtype: str
-    index: int
-    function: Callable[..., Any]
-    inputs: tuple[Tensor, ...]
-    rebuild: Callable[[Sequence[Any]], tuple[tuple[Any, ...], dict[str, Any]]]
-
-    def __call__(self, tensors: Sequence[Tensor]) -> list[Any]:
-        """Call the operator with other tensors in the same places; returns the leaves of its result."""
-        args, kwargs = self.rebuild(tensors)
-        return pytree.tree_leaves(self.function(*args, **kwargs))
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """The verdict of one sample for one profile, with the reason where it is not ``RIGHT``."""
-
-    operator: str
-    dtype: str
-    index: int
-    profile: str
-    verdict: Verdict
-    detail: str = ""
-
-    def __str__(self) -> str:
-        """One line for a log."""
-        return (
-            f"{self.operator} {self.dtype} #{self.index} ({self.profile}): {self.verdict.value} {self.detail}"
-        )
-
-
-class SampleModule(nn.Module):
-    """A sample as a network of real tensors: complex ones enter and leave with a last axis of 2."""
-
-    def __init__(self, sample: Sample) -> None:
-        """Take the sample's function and its arguments that are no tensors."""
-        super().__init__()
-        self._sample = sample
-        self._is_complex = [value.is_complex() for value in sample.inputs]
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The tensors of the operator's result, in order."""
-        values = [
-            torch.view_as_complex(value) if is_complex else value
-            for value, is_complex in zip(inputs, self._is_complex, strict=True)
-        ]
-        return tuple(_as_real(value) for value in self._sample(values) if isinstance(value, Tensor))
-
-
-def operator_names(group: str) -> list[str]:
-    """Names of the operators of a group, in torch's order."""
-    return list(dict.fromkeys(_name(op) for op, _ in _operators(group)))
-
-
-def samples(
-    group: str, *, operators: Iterable[str] | None = None, limit: int | None = None
-) -> Iterator[Sample]:
-    """Samples of a group, or of some of its operators; at most ``limit`` of each operator and dtype."""
-    wanted = None if operators is None else set(operators)
-    for op, dtype in _operators(group):
-        if wanted is None or _name(op) in wanted:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                found = list(_samples_of(op, dtype))
-            step = 1.0 if limit is None else max(1.0, len(found) / limit)
-            yield from (found[int(i * step)] for i in range(len(found)) if int(i * step) < len(found))
-
-
-def _operators(group: str) -> Iterator[tuple[Any, torch.dtype]]:
-    from torch.testing._internal.common_methods_invocations import op_db
-
-    for op in op_db:
-        kind = "fft" if op.name.startswith("fft.") else "stft" if op.name in ("stft", "istft") else "complex"
-        dtypes = [torch.complex64] if kind == "complex" else [torch.float32, torch.complex64]
-        for dtype in dtypes:
-            if kind == group and op.supports_dtype(dtype, "cpu"):
-                yield op, dtype
-
-
-def _name(op: Any) -> str:
-    return f"{op.name}.{op.variant_test_name}" if op.variant_test_name else str(op.name)
-
-
-def _samples_of(op: Any, dtype: torch.dtype) -> Iterator[Sample]:
-    torch.manual_seed(0)
-    for index, given in enumerate(op.sample_inputs("cpu", dtype)):
-        leaves, spec = pytree.tree_flatten(((given.input, *given.args), given.kwargs))
-        places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
-
-        def rebuild(
-            tensors: Sequence[Any], leaves: Any = leaves, spec: Any = spec, places: Any = places
-        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-            filled = list(leaves)
-            for place, tensor in zip(places, tensors, strict=True):
-                filled[place] = tensor
-            found: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_unflatten(filled, spec)
-            return found
-
-        inputs = tuple(leaves[i].detach().resolve_conj().resolve_neg() for i in places)
-        yield Sample(_name(op), str(dtype).removeprefix("torch."), index, op.op, inputs, rebuild)
-
-
-def judge(sample: Sample, profile: str) -> Judgement:
-    """Lower a sample for a profile and compare it with eager float64."""
-
-    def verdict(kind: Verdict, detail: str = "") -> Judgement:
-        return Judgement(sample.operator, sample.dtype, sample.index, profile, kind, detail)
-
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        reason = _unjudged(sample)
-        if reason:
-            return verdict(Verdict.UNJUDGED, reason)
-        narrow, wide = _eager(sample, False), _eager(sample, True)
-        try:
-            found = _lowered(sample, profile)
-        except LoweringFaultError as error:
-            return verdict(Verdict.WRONG, str(error))
-        except FdikpEdgeError as error:
-            return verdict(Verdict.REFUSED, str(error))
-        except Exception as error:
-            first = (str(error).strip().splitlines() or [""])[0]
-            return verdict(Verdict.CRASH, f"{type(error).__name__}: {first[:200]}")
-        fault = _difference(found, narrow, wide)
-        return verdict(Verdict.WRONG, fault) if fault else verdict(Verdict.RIGHT)
-
-
-def _lowered(sample: Sample, profile: str) -> list[Tensor]:
-    from ...export import lower
-
-    module = SampleModule(sample).eval()
-    inputs = tuple(_as_real(value).contiguous() for value in sample.inputs)
-    return list(lower(module, inputs, target=profile).program.module()(*inputs))
-
-
-def _eager(sample: Sample, double: bool) -> list[Tensor]:
-    """The sample's tensors in eager PyTorch, in its own precision or in double precision."""
-    wide = {torch.float32: torch.float64, torch.complex64: torch.complex128}
-    inputs = [value.to(wide.get(value.dtype, value.dtype)) if double else value for value in sample.inputs]
-    return [_as_real(v) for v in sample([v.clone() for v in inputs]) if isinstance(v, Tensor)]
-
-
-def _unjudged(sample: Sample) -> str:
-    """Why a sample has no truth to be held against; empty if it has."""
-    if any(value.layout is not torch.strided for value in sample.inputs):
-        return "a sparse input"
-    if any(
-        bool((_as_real(v).abs() > LARGEST_VALUE).any()) for v in sample.inputs if v.is_complex() and v.numel()
-    ):
-        return "a square beyond the range of float32"
-    if "empty" in sample.operator:
-        return "uninitialised memory"
-    try:
-        results = []
-        for seed in (1, 2):
-            torch.manual_seed(seed)
-            results.append(_eager(sample, False))
-        wide = _eager(sample, True)
-    except Exception as error:
-        return f"PyTorch itself raises {type(error).__name__}"
-    if not results[0]:
-        return "no tensor in the result"
-    if any(value.layout is not torch.strided for value in results[0]):
-        return "a sparse result"
-    if not all(torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)) for a, b in zip(*results, strict=True)):
-        return "random"
-    if any(a.shape != b.shape for a, b in zip(results[0], wide, strict=True)):
-        return "PyTorch's own result depends on its precision"
-    errors = [_error(a, b) for a, b in zip(results[0], wide, strict=True)]
-    return "PyTorch's own float32 result is not stable" if max(errors, default=0.0) > 1e-3 else ""
-
-
-def _difference(found: Sequence[Tensor], narrow: Sequence[Tensor], wide: Sequence[Tensor]) -> str:
-    """What is wrong with a result; empty if nothing is."""
-    if len(found) != len(narrow):
-        return f"{len(found)} tensors instead of {len(narrow)}"
-    for index, (got, same, truth) in enumerate(zip(found, narrow, wide, strict=True)):
-        if got.shape != same.shape:
-            return f"output {index} has the shape {tuple(got.shape)} instead of {tuple(same.shape)}"
-        if got.dtype != same.dtype:
-            return f"output {index} has the dtype {got.dtype} instead of {same.dtype}"
-        if not torch.equal(torch.isfinite(got), torch.isfinite(same)):
-            return f"output {index} is finite in other places"
-        error, own = _error(got, truth), _error(same, truth)
-        if error > max(TOLERANCE, 10 * own):
-            return f"output {index} is off by {error:.1e} of its largest value"
-    return ""
-
-
-def _error(got: Tensor, truth: Tensor) -> float:
-    """``max|got - truth| / max|truth|`` over what is finite in both (plain where the truth is 0)."""
-    if got.numel() == 0:
-        return 0.0
-    got, truth = got.double(), truth.double()
-    both = torch.isfinite(got) & torch.isfinite(truth)
-    got, truth = torch.where(both, got, 0.0), torch.where(both, truth, 0.0)
-    return float((got - truth).abs().max()) / (float(truth.abs().max()) or 1.0)
-
-
-def _as_real(value: Tensor) -> Tensor:
-    value = value.detach() if value.requires_grad else value
-    return torch.view_as_real(value.resolve_conj()) if value.is_complex() else value.resolve_neg()
+from ...runtime.errors import BadInputError
+from .judge import GROUPS, PROFILES, Judgement, Verdict, judge_all, operator_names, samples
 
 
 def score(judgements: Iterable[Judgement]) -> dict[str, Verdict]:
     """One verdict per operator: the worst of its samples, ``UNJUDGED`` only where none was judged."""
     order = [Verdict.CRASH, Verdict.WRONG, Verdict.REFUSED, Verdict.RIGHT, Verdict.UNJUDGED]
-    found: dict[str, Verdict] = {}
+    verdicts: dict[str, Verdict] = {}
     for judgement in judgements:
-        known = found.get(judgement.operator, Verdict.UNJUDGED)
-        found[judgement.operator] = min(known, judgement.verdict, key=order.index)
-    return found
+        known = verdicts.get(judgement.operator, Verdict.UNJUDGED)
+        verdicts[judgement.operator] = min(known, judgement.verdict, key=order.index)
+    return verdicts
 
 
 def table(judged: dict[str, list[Judgement]]) -> str:
@@ -290,6 +55,58 @@ def table(judged: dict[str, list[Judgement]]) -> str:
     return "\n".join(lines)
 
 
+class Record:
+    """Verdicts kept in a file of JSON lines; the first line names the versions they are of."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Read what is there.
+
+        Raises:
+            BadInputError: a file that is no record, or one of another torch.
+        """
+        self._path = path
+        self._known: dict[tuple[str, str, int, str], Judgement] = {}
+        header = {"torch": torch.__version__}
+        if path is None:
+            return
+        if not path.exists():
+            path.write_text(json.dumps(header) + "\n", encoding="utf-8")
+        try:
+            first, *lines = path.read_text(encoding="utf-8").splitlines()
+            recorded = json.loads(first)
+            for line in lines:
+                operator, dtype, index, profile, verdict, detail = json.loads(line)
+                judgement = Judgement(operator, dtype, index, profile, Verdict(verdict), detail)
+                self._known[operator, dtype, index, profile] = judgement
+        except (OSError, ValueError, TypeError) as error:
+            raise BadInputError(f"{path}: no record of verdicts ({error})") from error
+        if recorded != header:
+            raise BadInputError(f"{path}: verdicts of {recorded}, this is {header}; name another file")
+
+    def judge(self, group: str, operator: str, profile: str, limit: int | None) -> Iterator[Judgement]:
+        """The verdicts of an operator's samples: those kept, then the others, which are kept too."""
+        chosen = list(samples(group, operators=[operator], limit=limit))
+        keys = [(sample.operator, sample.dtype, sample.index, profile) for sample in chosen]
+        yield from (self._known[key] for key in keys if key in self._known)
+        others = [sample for sample, key in zip(chosen, keys, strict=True) if key not in self._known]
+        for judgement in judge_all(others, profile):
+            self._keep(judgement)
+            yield judgement
+
+    def _keep(self, judgement: Judgement) -> None:
+        if self._path is not None:
+            row = [judgement.operator, judgement.dtype, judgement.index, judgement.profile]
+            with self._path.open("a", encoding="utf-8") as file:  # one write: several runs may share it
+                file.write(json.dumps([*row, judgement.verdict.value, judgement.detail]) + "\n")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    which, _, count = text.partition("/")
+    if not (which.isdigit() and count.isdigit() and 1 <= int(which) <= int(count)):
+        raise argparse.ArgumentTypeError("write it as 1/4: the first of four")
+    return int(which) - 1, int(count)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Judge and print the table; returns the exit status."""
     parser = argparse.ArgumentParser(prog="fdikp_edge.benchmarks.studies.operators", description=__doc__)
@@ -297,16 +114,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--operator", action="append", help="only this operator, by torch's name")
     parser.add_argument("--profile", default="onnx", choices=PROFILES, help="planner profile")
     parser.add_argument("--limit", type=int, help="at most this many samples of an operator and dtype")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="keep the verdicts; go on where it ends")
+    parser.add_argument(
+        "--shard", type=_shard, default=(0, 1), help="judge part of the operators, such as 1/4"
+    )
     parser.add_argument("--verbose", action="store_true", help="print each sample that is not right")
     given = parser.parse_args(arguments)
     judged: dict[str, list[Judgement]] = {}
+    try:
+        record = Record(given.record)
+    except BadInputError as error:
+        parser.error(str(error))
     for group in given.group or GROUPS:
         judged[group] = []
-        for sample in samples(group, operators=given.operator, limit=given.limit):
-            judgement = judge(sample, given.profile)
-            judged[group].append(judgement)
-            if judgement.verdict.is_fault or (given.verbose and judgement.verdict is not Verdict.RIGHT):
-                print(judgement, file=sys.stderr, flush=True)
+        chosen = [name for name in operator_names(group) if not given.operator or name in given.operator]
+        for name in chosen[given.shard[0] :: given.shard[1]]:
+            for judgement in record.judge(group, name, given.profile, given.limit):
+                judged[group].append(judgement)
+                if judgement.verdict.is_fault or (given.verbose and judgement.verdict is not Verdict.RIGHT):
+                    print(judgement, file=sys.stderr, flush=True)
     with contextlib.suppress(BrokenPipeError):
         print(table(judged))
     return int(any(j.verdict.is_fault for judgements in judged.values() for j in judgements))

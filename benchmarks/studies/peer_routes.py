@@ -87,22 +87,22 @@ def convert(path: Path, name: str, route: str, lowered: bool) -> Entry:
         start = time.perf_counter()
         try:
             program = _lowered(path, name) if lowered else module
-            found = ROUTES[route](program, inputs, Path(folder))
+            results = ROUTES[route](program, inputs, Path(folder))
         except Exception as error:  # every converter raises its own kinds
-            said = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
-            return entry("refused", detail=f"{type(error).__name__}: {said[0]}"[:300])
-    if found is None:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
+            return entry("refused", detail=f"{type(error).__name__}: {lines[0]}"[:300])
+    if results is None:
         return entry("taken")
-    worst = largest_error(found, expected)
+    worst = largest_error(results, expected)
     return entry("right" if worst <= TOLERANCE else "wrong", worst)
 
 
-def largest_error(found: Sequence[Any], expected: Sequence[Any]) -> float:
+def largest_error(outputs: Sequence[Any], expected: Sequence[Any]) -> float:
     """Return the largest difference relative to the largest value, over all outputs; NaN is infinite."""
     import numpy as np
 
     worst = 0.0
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(outputs, expected, strict=True):
         a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
         if a.shape != b.shape or np.isnan(a).any():
             return float("inf")

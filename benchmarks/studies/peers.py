@@ -81,15 +81,15 @@ def _silence() -> None:
 
 def totals(entries: Sequence[Entry]) -> dict[str, dict[str, int]]:
     """Return per route how many networks there were, and how many gave a usable file either way."""
-    found: dict[str, dict[str, int]] = {}
+    table: dict[str, dict[str, int]] = {}
     for route in dict.fromkeys(e.route for e in entries):
         rows = [e for e in entries if e.route == route and e.state != "missing"]
-        found[route] = {
+        table[route] = {
             "of": sum(e.lowered for e in rows),
             "direct": sum(e.good for e in rows if not e.lowered),
             "lowered": sum(e.good for e in rows if e.lowered),
         }
-    return found
+    return table
 
 
 def print_table(entries: Sequence[Entry], *, verbose: bool) -> None:
@@ -107,8 +107,8 @@ def print_table(entries: Sequence[Entry], *, verbose: bool) -> None:
     for e in entries:
         if e.good or e.state == "missing" or not (e.lowered or verbose):
             continue
-        said = e.detail if e.error is None else f"relative error {e.error:.1e}"
-        line = f"{e.route:13} {'lowered' if e.lowered else 'direct':8} {e.network}: {e.state}, {said}"
+        result = e.detail if e.error is None else f"relative error {e.error:.1e}"
+        line = f"{e.route:13} {'lowered' if e.lowered else 'direct':8} {e.network}: {e.state}, {result}"
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 

@@ -25,9 +25,9 @@ from ...runtime import program
 from ...runtime.artifact import Artifact
 from ...runtime.errors import BadInputError
 from ...runtime.images import read_photo
-from ...runtime.pairs import Pair, find_pairs
 from ...runtime.photo import Array
 from ...runtime.pixels import crop, psnr_db
+from ...runtime.samples.pairs import Pair, find_pairs
 from ...runtime.sessions import Session, available_threads, open_session
 from .. import script
 from ..accuracy.budgets import budget_for
@@ -74,8 +74,8 @@ def measure(
                 eager = reference(artifact)
                 answers[key] = []
                 for pair in pairs:
-                    found = eager(crop(read_photo(pair.blurred), session.input))
-                    answers[key].append(as_picture(found, session.output, pair.blurred.name))
+                    output = eager(crop(read_photo(pair.blurred), session.input))
+                    answers[key].append(as_picture(output, session.output, pair.blurred.name))
             rows.append(_row(session, pairs, answers[key]))
     return {"pairs": len(pairs), "machine": machine_info(), "artifacts": rows}
 
@@ -87,10 +87,10 @@ def _row(session: Session, pairs: Sequence[Pair], expected: Sequence[Array]) -> 
         blurred, sharp = read_photo(pair.blurred), read_photo(pair.sharp)
         if (blurred.height, blurred.width) != (sharp.height, sharp.width):
             raise BadInputError(f"{pair.blurred}: is not of the size of its partner")
-        found = as_picture(session.run(crop(blurred, session.input)), session.output, pair.blurred.name)
+        output = as_picture(session.run(crop(blurred, session.input)), session.output, pair.blurred.name)
         wanted = as_picture(crop(sharp, session.input), session.output, pair.sharp.name)
-        parity = compare(found, eager, pair.blurred.name)
-        shown, plain = np.clip(found, 0, 1), np.clip(eager, 0, 1)
+        parity = compare(output, eager, pair.blurred.name)
+        shown, plain = np.clip(output, 0, 1), np.clip(eager, 0, 1)
         mine, theirs = bands(shown, wanted), bands(plain, wanted)
         photos.append(
             {

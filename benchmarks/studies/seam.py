@@ -40,8 +40,8 @@ def measure_seams(
         for halo in halos:
             deblurrer = Deblurrer(session, halo=halo)
             tiles = deblurrer.grid(photo.height, photo.width).tiles
-            found = deblurrer.seam_report(photo).to_dict()
-            rows.append({"photo": path.name, "halo": deblurrer.halo, "tiles": tiles, **found})
+            seams = deblurrer.seam_report(photo).to_dict()
+            rows.append({"photo": path.name, "halo": deblurrer.halo, "tiles": tiles, **seams})
     return rows
 
 

@@ -9,7 +9,8 @@ samples than ``--rounds``, but at least three, for which it may take longer. Bui
 minute for a whole network; notes on stderr say what is being done), a few calls of each for ``--profile``
 after it. Beside the times stand the network's multiply-adds and the rate this machine reaches in plain matrix
 products, hence the time below which no float32 program of that network can go; and with ``--profile``, where
-the time goes.
+the time goes. ``--clock cpu`` counts the processor time of this process, threads added up, instead of the
+time on the wall: with ``--threads 1`` that is what a call would take if nothing else ran.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ...runtime.sessions import available_threads
 from .. import script
 from ..timing.latency import Latency, measure_side_by_side
 from ..timing.machine import machine_info
-from .runners import TimedModel, in_onnxruntime, in_openvino, matrix_rate, multiply_adds, rested
+from .runners import CLOCKS, TimedModel, in_onnxruntime, in_openvino, matrix_rate, multiply_adds, rested
 
 EAGER, NAIVE = "torch eager", "torch's exporter, ORT"
 
@@ -48,7 +49,7 @@ def network(variant: str, size: tuple[int, int], threads: int, rounds: int, **op
     note = _notes(f"{variant} {size[0]}x{size[1]}")
     note("lowering for onnx")
     model = lower_model(load_model(variant), size, profile="onnx")
-    x = crop(read_photo(sample_photo()), model.contracts[0])
+    x = crop(read_photo(sample_photo()), model.inputs[0])
     note("lowering for openvino")
     programs = {
         "onnx": model.lowered.program,
@@ -89,18 +90,19 @@ def compare(
     seconds: float = 60.0,
     naive: bool = True,
     profile: bool = False,
+    clock: str = "wall",
 ) -> dict[str, Any]:
     """Time a module, its naive export and its lowered programs by turns.
 
     ``rounds`` samples of each are taken, fewer where ``seconds`` for all of them together end before, and
-    three in any case.
+    three in any case. ``clock`` is ``wall`` or ``cpu``.
 
     Returns:
-        ``{"what", "threads", "multiply_adds", "rates_gmac_s", "limit_ms", "best", "rows": [{"name", "min",
-        "p50", "p90", "n", "max_abs", "times_eager", "times_eager_min", "times_naive", …, "times_limit"}],
-        "missing": {name: why}, "profile": {name: {operator: ms}}, "machine"}``. ``times_eager`` says how
-        many times faster than eager, by medians; ``times_limit`` how many times the limit the fastest call
-        took. ``best`` names the one of this toolkit's rows with the smallest median.
+        ``{"what", "threads", "clock", "multiply_adds", "rates_gmac_s", "limit_ms", "best", "rows": [{"name",
+        "min", "p50", "p90", "n", "max_abs", "times_eager", "times_eager_min", "times_naive", …,
+        "times_limit"}], "missing": {name: why}, "profile": {name: {operator: ms}}, "machine"}``.
+        ``times_eager`` says how many times faster than eager, by medians; ``times_limit`` how many times the
+        limit the fastest call took. ``best`` names the one of this toolkit's rows with the smallest median.
     """
     import torch
 
@@ -135,10 +137,12 @@ def compare(
         note(f"timing {len(runs)} by turns, {rounds} samples of each or {seconds:g} s")
         calls = rested({key: _bound(timed, x) for key, timed in runs.items()})
         each = seconds / len(calls) / OVERHEAD
-        times = measure_side_by_side(calls, warmup=WARMUP, min_samples=rounds, max_seconds=each)
+        times = measure_side_by_side(
+            calls, warmup=WARMUP, min_samples=rounds, max_seconds=each, clock=CLOCKS[clock]
+        )
         note("measuring the matrix rate")
         macs = multiply_adds(programs["onnx"], image)
-        rates = matrix_rate(threads, scratch)
+        rates = matrix_rate(threads, scratch, clock=CLOCKS[clock])
         limit = macs / (max(rates.values()) * 1e9) * 1e3
         if profile:
             note("profiling")
@@ -149,6 +153,7 @@ def compare(
     return {
         "what": name,
         "threads": threads,
+        "clock": clock,
         "multiply_adds": macs,
         "rates_gmac_s": {key: round(rate, 1) for key, rate in rates.items()},
         "limit_ms": round(limit, 3),
@@ -176,7 +181,8 @@ def show(result: dict[str, Any]) -> str:
     rates = ", ".join(f"{name} {rate:.0f}" for name, rate in result["rates_gmac_s"].items())
     machine = result["machine"]
     lines = [
-        f"{result['what']} on {machine['cpu']}, {result['threads']} threads, load {machine['load']}",
+        f"{result['what']} on {machine['cpu']}, {result['threads']} threads, {result['clock']} clock, "
+        f"load {machine['load']}",
         script.table(columns, rows),
         "vs eager, vs exporter: speed-up by medians (and by the fastest calls). vs bound: the fastest call's",
         "time divided by the lower bound.",
@@ -234,8 +240,8 @@ def _try(
     try:
         runs[name] = make()
     except Exception as error:  # a peer that cannot do it is a result
-        said = str(error).strip().splitlines()
-        missing[name] = f"{type(error).__name__}: {said[0] if said else ''}"[:200]
+        lines = str(error).strip().splitlines()
+        missing[name] = f"{type(error).__name__}: {lines[0] if lines else ''}"[:200]
 
 
 def _naive(model: Any, image: Any) -> bytes:
@@ -282,11 +288,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=available_threads(), help="for every runner")
     parser.add_argument("--rounds", type=int, default=100, help="samples of each, at most (100)")
     parser.add_argument("--seconds", type=float, default=60.0, help="bound on all timing (default: 60)")
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="what is counted (wall)")
     parser.add_argument("--no-naive", action="store_true", help="do not time torch's own exporter")
     parser.add_argument("--profile", action="store_true", help="also show time per operator, by operator")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
-    options = {"seconds": given.seconds, "naive": not given.no_naive, "profile": given.profile}
+    options = {
+        "seconds": given.seconds,
+        "naive": not given.no_naive,
+        "profile": given.profile,
+        "clock": given.clock,
+    }
     if given.pair:
         result = pair(given.pair, given.threads, given.rounds, **options)
     else:

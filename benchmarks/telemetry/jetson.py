@@ -85,10 +85,10 @@ def find_program(name: str) -> str:
     Raises:
         TargetUnavailableError: it is not there.
     """
-    found = shutil.which(name) or shutil.which(name, path=":".join(PLACES))
-    if found is None:
+    path = shutil.which(name) or shutil.which(name, path=":".join(PLACES))
+    if path is None:
         raise TargetUnavailableError(f"{name} not found (part of Jetson Linux)")
-    return found
+    return path
 
 
 def power_mode() -> dict[str, Any]:
@@ -104,21 +104,21 @@ def power_mode() -> dict[str, Any]:
 
 def parse_nvpmodel(text: str) -> dict[str, Any]:
     """Return what ``nvpmodel -q`` says: ``power_mode``; ``power_mode_id``, ``fan_mode`` where shown."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     lines = [line.strip() for line in text.splitlines()]
     for number, line in enumerate(lines):
         if match := _MODE.search(line):
-            found["power_mode"] = match[1].strip()
+            fields["power_mode"] = match[1].strip()
             following = lines[number + 1] if number + 1 < len(lines) else ""
             if following.isdigit():
-                found["power_mode_id"] = int(following)
+                fields["power_mode_id"] = int(following)
         elif match := _FAN.search(line):
-            found["fan_mode"] = match[1].strip()
+            fields["fan_mode"] = match[1].strip()
         elif "ERROR" in line:
-            found.setdefault("problem", line[:200])
-    if "power_mode" not in found:
-        found.setdefault("problem", "nvpmodel reported no power mode")
-    return found
+            fields.setdefault("problem", line[:200])
+    if "power_mode" not in fields:
+        fields.setdefault("problem", "nvpmodel reported no power mode")
+    return fields
 
 
 def parse_jetson_clocks(text: str) -> dict[str, Any]:
@@ -127,20 +127,20 @@ def parse_jetson_clocks(text: str) -> dict[str, Any]:
     ``{"machine": …, "locked": false, "units": {"cpu0": {"MinFreq": "729600", …}}}``.
     """
     units: dict[str, dict[str, str]] = {}
-    found: dict[str, Any] = {"units": units}
+    fields: dict[str, Any] = {"units": units}
     for line in text.splitlines():
         name, _, rest = line.strip().partition(" ")
         if "Machine:" in line:
-            found["machine"] = line.partition("Machine:")[2].strip()
+            fields["machine"] = line.partition("Machine:")[2].strip()
         elif "NV Power Mode" in line:
-            found["power_mode"] = line.partition(":")[2].strip()
+            fields["power_mode"] = line.partition(":")[2].strip()
         elif pairs := dict(_PAIR.findall(rest)):
             units[name.rstrip(":")] = pairs
     scaled = [unit for unit in units.values() if "MinFreq" in unit and "MaxFreq" in unit]
     if not scaled:
         return {"problem": "jetson_clocks reported no clocks"}
-    found["locked"] = all(unit["MinFreq"] == unit["MaxFreq"] for unit in scaled)
-    return found
+    fields["locked"] = all(unit["MinFreq"] == unit["MaxFreq"] for unit in scaled)
+    return fields
 
 
 def _asked(name: str, arguments: list[str], parse: Any) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def _asked(name: str, arguments: list[str], parse: Any) -> dict[str, Any]:
     except (OSError, subprocess.TimeoutExpired) as error:
         return {"problem": f"{name} did not answer: {error}"[:200]}
     answer: dict[str, Any] = parse(done.stdout)
-    said = (done.stdout + done.stderr).lower()
-    if "problem" in answer and "root" in said:
+    printed = (done.stdout + done.stderr).lower()
+    if "problem" in answer and "root" in printed:
         answer["problem"] = f"{name} must be run as root"
     return answer

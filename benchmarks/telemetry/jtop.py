@@ -34,8 +34,8 @@ class JtopSource:
             self._jtop.start()
         except Exception as error:  # the package's own errors, a permission, a socket
             self._jtop = None
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise TargetUnavailableError(f"the jtop service does not respond: {said[:160]}") from error
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise TargetUnavailableError(f"the jtop service does not respond: {reason[:160]}") from error
 
     def read(self) -> Reading:
         """Return the newest figures."""

@@ -42,11 +42,11 @@ class Reading:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without the fields that are empty."""
-        found: dict[str, Any] = {"time_s": round(self.time_s, 3)}
+        entries: dict[str, Any] = {"time_s": round(self.time_s, 3)}
         for entry in dataclasses.fields(self)[1:]:
             if value := getattr(self, entry.name):
-                found[entry.name] = dict(value)
-        return found
+                entries[entry.name] = dict(value)
+        return entries
 
 
 QUANTITIES = ("power_mw", "temperature_c", "clock_mhz", "load_percent", "throttle")

@@ -28,10 +28,10 @@ class Telemetry:
 
     def read(self) -> Reading:
         """Return what all of them say together."""
-        found = Reading()
+        reading = Reading()
         for source in reversed(self.sources):
-            found = source.read().over(found)
-        return found
+            reading = source.read().over(reading)
+        return reading
 
     def stop(self) -> None:
         """Stop all of them."""
@@ -50,16 +50,16 @@ class Telemetry:
 
 def find_sources(order: Sequence[Callable[[], Source]] = ORDER) -> Telemetry:
     """Start the sources that work here."""
-    found = Telemetry()
+    telemetry = Telemetry()
     for make in order:
         source = make()
-        if found.sources and source.name != SysfsSource.name:
-            found.absent[source.name] = f"not used: {found.sources[0].name} is available"
+        if telemetry.sources and source.name != SysfsSource.name:
+            telemetry.absent[source.name] = f"not used: {telemetry.sources[0].name} is available"
             continue
         try:
             source.start()
         except TargetUnavailableError as error:
-            found.absent[source.name] = str(error)
+            telemetry.absent[source.name] = str(error)
         else:
-            found.sources.append(source)
-    return found
+            telemetry.sources.append(source)
+    return telemetry

@@ -41,8 +41,8 @@ def power(during: Sequence[Reading], idle: Sequence[Reading]) -> dict[str, Any] 
 
 
 def _sum(reading: Reading, names: list[str]) -> float | None:
-    found = [reading.power_mw[name] for name in names if name in reading.power_mw]
-    return sum(found) if found else None
+    rails = [reading.power_mw[name] for name in names if name in reading.power_mw]
+    return sum(rails) if rails else None
 
 
 def _rail(values: Sequence[float | None], name: str, idle: Sequence[Reading]) -> dict[str, float | None]:
@@ -60,10 +60,10 @@ def _rail(values: Sequence[float | None], name: str, idle: Sequence[Reading]) ->
 
 def spans(during: Sequence[Reading], quantity: str) -> dict[str, dict[str, float]]:
     """Return the first, last, least and most of every value of a quantity, and its median."""
-    found: dict[str, list[float]] = {}
+    series: dict[str, list[float]] = {}
     for reading in during:
         for name, value in getattr(reading, quantity).items():
-            found.setdefault(name, []).append(value)
+            series.setdefault(name, []).append(value)
     return {
         name: {
             "first": values[0],
@@ -72,7 +72,7 @@ def spans(during: Sequence[Reading], quantity: str) -> dict[str, dict[str, float
             "max": max(values),
             "median": statistics.median(values),
         }
-        for name, values in found.items()
+        for name, values in series.items()
     }
 
 
@@ -83,28 +83,28 @@ def held_back(during: Sequence[Reading], limits_c: Mapping[str, float]) -> list[
         during: readings of the run, in order.
         limits_c: from which temperature a zone slows the machine down, where that is known.
     """
-    found = []
+    reasons = []
     for name, values in _busy_clocks(during).items():
         third = max(1, len(values) // 3)
         began, ended = statistics.median(values[:third]), statistics.median(values[-third:])
         if len(values) >= 3 and began > 0 and ended < CLOCK_FELL * began:
-            found.append(f"clock {name} fell from {began:.0f} to {ended:.0f} MHz")
+            reasons.append(f"clock {name} fell from {began:.0f} to {ended:.0f} MHz")
     for name, span in spans(during, "throttle").items():
         if "count" in name or name.startswith("oc"):
             if span["max"] > span["first"]:
-                found.append(f"{name} rose by {span['max'] - span['first']:.0f}")
+                reasons.append(f"{name} rose by {span['max'] - span['first']:.0f}")
         elif span["max"] > 0:
-            found.append(f"{name} was active")
+            reasons.append(f"{name} was active")
     for name, span in spans(during, "temperature_c").items():
         if name in limits_c and span["max"] > limits_c[name] - CLOSE_C:
-            found.append(f"{name} reached {span['max']:.1f} C, and slows down from {limits_c[name]:.1f} C")
-    return found
+            reasons.append(f"{name} reached {span['max']:.1f} C, and slows down from {limits_c[name]:.1f} C")
+    return reasons
 
 
 def _busy_clocks(during: Sequence[Reading]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+    clocks: dict[str, list[float]] = {}
     for reading in during:
         for name, clock in reading.clock_mhz.items():
             if reading.load_percent.get(name, 100.0) >= BUSY_PERCENT:
-                found.setdefault(name, []).append(clock)
-    return found
+                clocks.setdefault(name, []).append(clock)
+    return clocks

@@ -60,7 +60,7 @@ class SysfsSource:
 
     def limits_c(self) -> dict[str, float]:
         """Return from which temperature each zone slows the machine down (its first passive trip point)."""
-        found = {}
+        limits = {}
         for zone in self._glob("sys/class/thermal/thermal_zone*"):
             trips = [
                 value / 1000
@@ -70,19 +70,19 @@ class SysfsSource:
                 and value > 0
             ]
             if trips:
-                found[zone_name(zone)] = min(trips)
-        return found
+                limits[zone_name(zone)] = min(trips)
+        return limits
 
     def governors(self) -> dict[str, str]:
         """Return what scales the clock of each processor and unit."""
-        found = {}
+        governors = {}
         for policy in self._glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq"):
             if governor := text_of(policy / "scaling_governor"):
-                found[policy.parent.name] = governor
+                governors[policy.parent.name] = governor
         for unit in self._glob("sys/class/devfreq/*"):
             if governor := text_of(unit / "governor"):
-                found[unit.name] = governor
-        return found
+                governors[unit.name] = governor
+        return governors
 
     def _glob(self, pattern: str) -> Iterator[Path]:
         yield from sorted(self.root.glob(pattern))

@@ -40,15 +40,15 @@ _UNCONNECTED = "NC"
 
 def parse(line: str) -> Reading:
     """Return what one line says. Never fails: a line of something else ends up in ``other``."""
-    found = _Line()
+    fields = _Line()
     text = line.strip()[:MAX_LINE]
     at = stamp.end() if (stamp := _STAMP.match(text)) else 0
     while at < len(text):
         if text[at].isspace():
             at += 1
             continue
-        at = found.take(text, at)
-    return found.reading()
+        at = fields.take(text, at)
+    return fields.reading()
 
 
 def stamp_of(line: str) -> datetime.datetime | None:

@@ -129,7 +129,7 @@ class Stopwatch:
         return took["float"].min, took["int8"].min
 
 
-def _bound(session: Session, x: Array) -> Callable[[], object]:
+def _bound(session: Session, x: Mapping[str, Array]) -> Callable[[], object]:
     return lambda: session.run(x)
 
 
@@ -147,9 +147,9 @@ def _fastest(runs: Iterable[list[Entry]]) -> dict[tuple[str, ...], float]:
 
 def _by_layer(spent: Mapping[tuple[str, ...], float], names: Mapping[str, str]) -> dict[str, float]:
     """Return node -> milliseconds; an operator made of several layers is shared equally."""
-    found: dict[str, float] = {}
+    times: dict[str, float] = {}
     for parts, ms in spent.items():
         nodes = list(dict.fromkeys(names[part] for part in map(plain_name, parts) if part in names))
         for node in nodes:
-            found[node] = found.get(node, 0.0) + ms / len(nodes)
-    return found
+            times[node] = times.get(node, 0.0) + ms / len(nodes)
+    return times

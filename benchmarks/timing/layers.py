@@ -5,14 +5,14 @@ Times of single layers include what measuring them costs, so their sum is more t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ...runtime.layers import Layer
 from ...runtime.photo import Array
 from ...runtime.sessions import Session
 
 
-def layer_times(session: Session, x: Array, runs: int = 5) -> list[Layer]:
+def layer_times(session: Session, x: Mapping[str, Array], runs: int = 5) -> list[Layer]:
     """Run a session's model with the runtime's own profiler, and return its layers, the slowest first.
 
     Raises:

@@ -74,21 +74,21 @@ class Watch:
 
 def governor() -> str | None:
     """Return how the system sets the processor's clock (``performance``, ``powersave``), or ``None``."""
-    found = set()
+    governors = set()
     for file in sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")):
         with contextlib.suppress(OSError):
-            found.add(file.read_text(encoding="utf-8", errors="replace").strip())
-    return ", ".join(sorted(found)) or None
+            governors.add(file.read_text(encoding="utf-8", errors="replace").strip())
+    return ", ".join(sorted(governors)) or None
 
 
 def temperature() -> float | None:
     """Return the hottest sensor in degrees Celsius, or ``None``."""
-    found = []
+    temperatures = []
     for file in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
         with contextlib.suppress(OSError, ValueError):
             degrees = int(file.read_text()) / 1000
-            found += [degrees] if 0 < degrees < 150 else []
-    return round(max(found), 1) if found else None
+            temperatures += [degrees] if 0 < degrees < 150 else []
+    return round(max(temperatures), 1) if temperatures else None
 
 
 def _counters() -> tuple[float, float, float] | None:
@@ -122,11 +122,11 @@ def _versions() -> dict[str, str]:
         from ...export.targets import read_targets
 
         needs += [need for row in read_targets()[0].values() for need in row.run_needs]
-    found = {}
+    versions = {}
     for name in dict.fromkeys(["fdikp-edge", *(need.distribution for need in (*needs, packages.NUMPY))]):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def _memory_gb() -> float | None:

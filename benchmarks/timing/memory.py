@@ -61,8 +61,8 @@ def measure_memory(
         command += ["--threads", str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise CheckFailedError(f"the deblurring process failed: {said[-1] if said else done.returncode}")
+        lines = done.stderr.strip().splitlines()
+        raise CheckFailedError(f"the deblurring process failed: {lines[-1] if lines else done.returncode}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 

@@ -69,11 +69,11 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, rounded to what was measured; a bound that is infinite is ``null``."""
-        found: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         for key, value in vars(self).items():
             finite = not isinstance(value, float) or math.isfinite(value)
-            found[key] = (round(value, 4) if isinstance(value, float) else value) if finite else None
-        return found
+            fields[key] = (round(value, 4) if isinstance(value, float) else value) if finite else None
+        return fields
 
     def __str__(self) -> str:
         """Return the ratio with its interval, and the times, as text."""

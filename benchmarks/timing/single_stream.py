@@ -62,14 +62,14 @@ class Run:
 
     def problems(self) -> list[str]:
         """Say why the run does not conform; nothing if it does."""
-        found = []
+        problems = []
         if self.n < QUERIES:
-            found.append(f"{self.n} queries, fewer than {QUERIES}")
+            problems.append(f"{self.n} queries, fewer than {QUERIES}")
         if self.seconds < SECONDS:
-            found.append(f"{self.seconds:.1f} s, shorter than {SECONDS:.0f} s")
+            problems.append(f"{self.seconds:.1f} s, shorter than {SECONDS:.0f} s")
         if not self.stable:
-            found.append("no steady state was reached before measuring")
-        return found
+            problems.append("no steady state was reached before measuring")
+        return problems
 
     def reading_of(self) -> list[int]:
         """Return for each query the number of the reading taken last before its end, -1 before the first."""

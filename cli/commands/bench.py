@@ -11,8 +11,9 @@ import typer
 from ...runtime.errors import FdikpEdgeError, TargetUnavailableError
 from .. import show
 from ..eager import eager_of, torch_is_here
+from ..groups import spread
 from ..guard import complain
-from ..options import ArtifactsArgument, JsonOption, SaveOption, SeedOption, ThreadsOption, WeightsOption
+from ..options import ArtifactsArgument, JsonOption, ReferenceOptions, SaveOption, ThreadsOption
 
 if TYPE_CHECKING:
     from ...export.reference import Reference
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from ...runtime.sessions import Session
 
 
+@spread
 def bench(
+    *,
     artifacts: ArtifactsArgument,
-    samples: Annotated[
-        int, typer.Option(metavar="N", min=3, max=1_000_000, help="Number of timed runs.")
-    ] = 100,
+    runs: Annotated[int, typer.Option(metavar="N", min=3, max=1_000_000, help="Number of timed runs.")] = 100,
     seconds: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, max=86400, help="Time limit for timing.")
     ] = 60.0,
@@ -37,8 +38,7 @@ def bench(
             "--eager/--no-eager", help="Also time PyTorch eager.", show_default="if it is installed"
         ),
     ] = None,
-    weights: WeightsOption = None,
-    seed: SeedOption = None,
+    network: ReferenceOptions,
     threads: ThreadsOption = None,
     save: SaveOption = True,
     json: JsonOption = False,
@@ -61,8 +61,8 @@ def bench(
                     raise TargetUnavailableError(
                         f"{artifact.path}: runs here on the {session.caveat}, not on the target; not timed"
                     )
-                reference = _eager(artifact, weights, seed, must=bool(eager)) if with_eager else None
-                figures = _measure(session, reference, warmup, samples, seconds, step)
+                reference = _eager(artifact, network, must=bool(eager)) if with_eager else None
+                figures = _measure(session, reference, warmup, runs, seconds, step)
                 rows.append(
                     {"path": str(artifact.path), "session": session.describe(), "latency_ms": figures}
                 )
@@ -77,9 +77,9 @@ def bench(
     return 0
 
 
-def _eager(artifact: Artifact, weights: Path | None, seed: int | None, must: bool) -> Reference | None:
+def _eager(artifact: Artifact, network: ReferenceOptions, must: bool) -> Reference | None:
     try:
-        return eager_of(artifact, weights, seed)
+        return eager_of(artifact, network)
     except FdikpEdgeError as error:
         if must:
             raise
@@ -88,7 +88,7 @@ def _eager(artifact: Artifact, weights: Path | None, seed: int | None, must: boo
 
 
 def _measure(
-    session: Session, reference: Reference | None, warmup: int, samples: int, seconds: float, step: show.Step
+    session: Session, reference: Reference | None, warmup: int, runs: int, seconds: float, step: show.Step
 ) -> dict[str, Any]:
     """Return the figures of ``latency_ms``; ``eager_p50`` is there if PyTorch was timed by turns with it."""
     from ...benchmarks.timing.latency import measure_side_by_side, with_stability
@@ -106,7 +106,7 @@ def _measure(
     measured = measure_side_by_side(
         calls,
         warmup=warmup,
-        min_samples=samples,
+        min_samples=runs,
         max_seconds=seconds,
         progress=lambda done, total, _: step(done, total, name),
     )

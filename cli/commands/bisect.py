@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import show
-from ..eager import model_of
+from ..eager import source_of_artifact
+from ..groups import spread
 from ..guard import complain
-from ..options import NONE, ArtifactArgument, JsonOption, SeedOption, ThreadsOption, WeightsOption
+from ..options import NONE, ArtifactArgument, JsonOption, ReferenceOptions, ThreadsOption
 from ..parsing import check_photos
 
 if TYPE_CHECKING:
     from ...benchmarks.accuracy.first_departure import Bisection
 
 
+@spread
 def bisect(
+    *,
     artifact: ArtifactArgument,
     against: Annotated[
         Path | None,
@@ -46,8 +49,7 @@ def bisect(
             show_default="the budget of its precision",
         ),
     ] = None,
-    weights: WeightsOption = None,
-    seed: SeedOption = None,
+    network: ReferenceOptions,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> int:
@@ -65,30 +67,30 @@ def bisect(
         from ...benchmarks.accuracy.bisect import bisect as run
         from ...benchmarks.accuracy.budgets import Budget
 
-        found = run(
+        bisection = run(
             opened,
-            model_of(opened, weights, seed, other=believed is not None),
+            source_of_artifact(opened, network, other=believed is not None),
             against=believed,
             photos=photo,
             budget=None if max_abs is None else Budget(max_abs, 0.0),
             threads=threads,
             progress=step,
         )
-    for note in found.notes:
+    for note in bisection.notes:
         complain(note, kind="note")
     if json:
-        show.as_json(found.to_dict())
+        show.as_json(bisection.to_dict())
     else:
-        _print(found)
-    return 0 if found.departure is None else 1
+        _print(bisection)
+    return 0 if bisection.departure is None else 1
 
 
-def _print(found: Bisection) -> None:
+def _print(bisection: Bisection) -> None:
     rows = [
-        ("error", f"{found.whole} against {found.against} on {found.photo}"),
-        ("budget", f"{found.budget.max_abs:.2e}, {found.budget.min_psnr_db:.0f} dB"),
+        ("error", f"{bisection.whole} against {bisection.against} on {bisection.photo}"),
+        ("budget", f"{bisection.budget.max_abs:.2e}, {bisection.budget.min_psnr_db:.0f} dB"),
     ]
-    departure = found.departure
+    departure = bisection.departure
     if departure is None:
         rows.append(("first departure", "none: the error is within the budget"))
     else:
@@ -104,5 +106,6 @@ def _print(found: Bisection) -> None:
         ]
         if len(departure.modules) > 1:
             rows.insert(3, ("candidates", ", ".join(departure.modules)))
-    rows.append(("search", f"{found.probes} probes over {found.modules} modules in {found.seconds:.0f} s"))
-    show.facts(str(found.artifact), rows)
+    search = f"{bisection.probes} probes over {bisection.modules} modules in {bisection.seconds:.0f} s"
+    rows.append(("search", search))
+    show.facts(str(bisection.artifact), rows)

@@ -40,25 +40,25 @@ def bundle(
     from ...export.device.bundle import make_bundle
 
     with show.working("packing"):
-        made = make_bundle(artifacts, out, device=device, tables=table, overwrite=overwrite)
+        written = make_bundle(artifacts, out, device=device, tables=table, overwrite=overwrite)
     if json:
         show.as_json(
             {
-                "path": str(made.path),
-                "sha256": made.sha256,
-                "bytes": made.bytes,
-                "artifacts": list(made.artifacts),
+                "path": str(written.path),
+                "sha256": written.sha256,
+                "bytes": written.bytes,
+                "artifacts": list(written.artifacts),
             }
         )
         return 0
     show.facts(
         f"Bundle for {device}",
         [
-            ("file", str(made.path)),
-            ("size", f"{made.bytes / 1e6:.1f} MB"),
-            ("sha256", made.sha256),
-            ("contents", ", ".join(made.artifacts)),
+            ("file", str(written.path)),
+            ("size", f"{written.bytes / 1e6:.1f} MB"),
+            ("sha256", written.sha256),
+            ("contents", ", ".join(written.artifacts)),
         ],
     )
-    show.line(f"On the device: python3 {made.path.name} build, then verify, bench, profile, deblur.")
+    show.line(f"On the device: python3 {written.path.name} build, then verify, bench, profile, deblur.")
     return 0

@@ -10,37 +10,32 @@ import typer
 
 from ...runtime.errors import BadInputError, TargetUnavailableError
 from .. import show
+from ..groups import spread
 from ..guard import complain
 from ..options import (
     ALL,
-    ContractOption,
     JsonOption,
-    MaxDropOption,
-    MinSpeedupOption,
-    ModelOption,
+    MixedPrecisionOptions,
+    NetworkOptions,
     OverwriteOption,
-    PairsOption,
-    PixelFormat,
-    SeedOption,
-    SizeOption,
     TargetsOption,
     ThreadsOption,
 )
-from ..parsing import check_model, parse_bounds, parse_radii, parse_size
+from ..parsing import parse_radii
 
 if TYPE_CHECKING:
     from ...calibration.table import ProgramCalibration, ProgramKey
 
 
+@spread
 def calibrate(
+    *,
     photos: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[PHOTOS]...", help="Photos or folders; the included photos if omitted."),
     ] = None,
-    model: ModelOption = "tiny",
+    network: NetworkOptions,
     target: TargetsOption = ALL,
-    size: SizeOption = "256x256",
-    contract: ContractOption = PixelFormat.FLOAT,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Output file.")] = Path(
         "table.json"
     ),
@@ -62,12 +57,9 @@ def calibrate(
         ),
     ] = False,
     sturdy: Annotated[bool, typer.Option("--sturdy", hidden=True)] = False,
-    max_drop_db: MaxDropOption = None,
-    min_speedup: MinSpeedupOption = None,
-    pairs: PairsOption = None,
+    mixed: MixedPrecisionOptions,
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
-    seed: SeedOption = None,
     json: JsonOption = False,
 ) -> int:
     """Collect activation ranges for fp16 and int8.
@@ -80,9 +72,8 @@ def calibrate(
     from ...export.targets import select
     from ...runtime.files import check_place
 
-    height_width = parse_size(size)
-    check_model(model, height_width)
-    bounds = parse_bounds(max_drop_db, min_speedup, pairs)
+    height_width = network.height_width()
+    bounds = mixed.bounds()
     radii = parse_radii(defocus)
     rows = [row for row, _ in select(target, ["fp32"]) if row.calibrated]
     profiles = dict.fromkeys(row.profile for row in rows)
@@ -92,19 +83,23 @@ def calibrate(
         )
     check_place(out, overwrite=overwrite)
     unmixed: list[str] = []
-    in_focus = choose(find_photos(photos) if photos else shipped_photos(), height_width, count=tiles)
     with show.working("reading the network") as step:
         from ...calibration.defocus import in_turn
         from ...export.calibrate import calibrate as run
         from ...export.calibrate import default_radii
-        from ...export.lowered import load_model, lower_model
+        from ...export.lowered import lower_model
 
-        samples = in_turn(in_focus, radii or default_radii(photos))
+        source = network.source()
+        in_focus = samples = None
+        if source.takes_photos and (photos or network.samples is None):
+            chosen = find_photos(photos) if photos else shipped_photos()
+            in_focus = choose(chosen, height_width, count=tiles)
+            samples = in_turn(in_focus, radii or default_radii(photos, source))
+        elif photos or radii:
+            raise BadInputError(f"{source.name}: takes no photos, so --photos and --defocus mean nothing")
         step(0, 3, "lowering")
         first, *others = profiles
-        lowered = lower_model(
-            load_model(model, seed=seed), height_width, contract=contract.contract, profile=first
-        )
+        lowered = lower_model(source, height_width, contract=network.contract.contract, profile=first)
         models = {first: lowered, **{name: lowered.for_profile(name) for name in others}}
         table = run(
             list(models.values()), samples=samples, protect_outliers=protect_outliers or sturdy, progress=step
@@ -116,7 +111,7 @@ def calibrate(
             deciding = {row.profile: row for row in reversed(rows)}
             untimed = {}
             for row in deciding.values():
-                how: dict[str, Any] = {"samples": in_focus, "pairs": pairs, "threads": threads}
+                how: dict[str, Any] = {"samples": in_focus, "pairs": mixed.pairs, "threads": threads}
                 try:
                     table = timed_mixed_precision(
                         models[row.profile], table, bounds, row, **how, progress=step
@@ -127,7 +122,8 @@ def calibrate(
                 raise next(iter(untimed.values()))
             unmixed = [f"{error}; all of its int8 layers stay in int8" for error in untimed.values()]
         table.write(out)
-    for note in (*samples.warnings, *unmixed):
+    warnings = [*table.notes, *unmixed]
+    for note in warnings:
         complain(note, kind="warning")
     if json:
         show.as_json(
@@ -136,14 +132,15 @@ def calibrate(
                 "model": table.model,
                 "sha256": table.sha256,
                 "samples": dict(table.samples),
-                "warnings": [*samples.warnings, *unmixed],
+                "warnings": warnings,
                 "programs": [_program(*entry) for entry in table.sections.items()],
             }
         )
         return 0
-    facts = [("model", table.model), ("table", table.sha256), ("tiles", f"{len(samples.tiles)}")]
-    facts.append(("defocus radii", _radii(table.samples["radii"])))
-    facts += [(name, f"{low:g} to {high:g}") for name, (low, high) in samples.coverage().items()]
+    facts = [("model", table.model), ("table", table.sha256), ("samples", f"{table.samples['tiles']}")]
+    if samples is not None:
+        facts.append(("defocus radii", _radii(table.samples["radii"])))
+        facts += [(name, f"{low:g} to {high:g}") for name, (low, high) in samples.coverage().items()]
     for (_, profile), section in table.sections.items():
         facts.append((profile, f"{len(section.quantised())} of {len(section.layers)} layers in int8"))
         facts.append(("", f"float16, emulated PSNR: {section.half.emulated_db:.1f} dB"))

@@ -9,53 +9,45 @@ import typer
 
 from ...runtime.errors import BadInputError
 from .. import show
+from ..groups import spread
 from ..guard import complain
 from ..options import (
     ALL,
     FP32,
-    ContractOption,
+    OUT_FOLDER,
     JsonOption,
-    MaxDropOption,
-    MinSpeedupOption,
-    ModelOption,
+    MixedPrecisionOptions,
+    NetworkOptions,
+    OutFolderOption,
     OverwriteOption,
-    PairsOption,
-    PixelFormat,
     PrecisionsOption,
-    SeedOption,
-    SizeOption,
     TableOption,
     TargetsOption,
     ThreadsOption,
 )
-from ..parsing import check_model, parse_bounds, parse_size
 
 if TYPE_CHECKING:
     from ...benchmarks.report.model import Report, Row
 
 
+@spread
 def deploy(
-    model: ModelOption = "tiny",
+    *,
+    network: NetworkOptions,
     target: TargetsOption = ALL,
     precision: PrecisionsOption = FP32,
-    size: SizeOption = "256x256",
     table: TableOption = None,
-    max_drop_db: MaxDropOption = None,
-    min_speedup: MinSpeedupOption = None,
-    pairs: PairsOption = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="PATH", help="Output folder for artifacts and report.")
-    ] = Path("fdikp-edge-out"),
+    mixed: MixedPrecisionOptions,
+    out: OutFolderOption = OUT_FOLDER,
     photo: Annotated[
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="Photo to verify with and to deblur.",
-            show_default="an included defocused photo",
+            help="Photo to verify with, and to run an image network on.",
+            show_default="an included photo",
         ),
     ] = None,
-    contract: ContractOption = PixelFormat.FLOAT,
-    samples: Annotated[
+    runs: Annotated[
         int, typer.Option(metavar="N", min=3, max=1_000_000, help="Number of timed runs per artifact.")
     ] = 100,
     seconds: Annotated[
@@ -64,46 +56,40 @@ def deploy(
     ] = 30.0,
     overwrite: OverwriteOption = False,
     threads: ThreadsOption = None,
-    seed: SeedOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Build, verify, measure, deblur a photo.
+    """Build, verify, measure, run on a photo.
 
     All at once: builds a network for edge runtimes, holds each artifact against PyTorch, measures both by
-    turns, deblurs a photograph with each, and writes a report.
+    turns, runs a photograph through each that takes one, and writes a report. The network can be your own:
+    --model net.py:Net.
     """
     from ...export.targets import select
 
-    height_width = parse_size(size)
-    check_model(model, height_width)
-    bounds = parse_bounds(max_drop_db, min_speedup, pairs)
+    height_width = network.height_width()
+    bounds = mixed.bounds()
     chosen = select(target, precision)  # a wrong name is said now, not after seconds of loading torch
     if bounds is not None and not any(p == "int8" for _, p in chosen):
         raise BadInputError("--max-drop-db and --min-speedup apply to int8: add --precision int8")
     with show.working("reading the network") as step:
         from ...benchmarks.deploy import deploy as run
         from ...calibration.table import read_table
-        from ...export.lowered import load_model
 
         report = run(
-            load_model(model, seed=seed),
+            network.source(),
             out,
             targets=target,
             precisions=precision,
             size=height_width,
-            contract=contract.contract,
-            source=(
-                *("--model", model),
-                *(() if seed is None else ("--seed", str(seed))),
-                *(() if table is None else ("--table", str(table))),
-            ),
+            contract=network.contract.contract,
+            source=(*network.words(), *(() if table is None else ("--table", str(table)))),
             photo=photo,
             table=None if table is None else read_table(table),
             bounds=bounds,
-            photo_pairs=pairs,
+            photo_pairs=mixed.pairs,
             overwrite=overwrite,
             threads=threads,
-            min_samples=samples,
+            min_samples=runs,
             max_seconds=seconds,
             progress=step,
         )
@@ -141,6 +127,10 @@ def _print(report: Report) -> None:
     show.line(
         "max abs, PSNR: difference from PyTorch. vs eager: speed-up over PyTorch eager in the same run."
     )
+    if any(row.parity is not None and row.parity.measure == "tensor" for row in report.rows):
+        show.line(
+            "of tensors that are no images: max abs relative to the largest magnitude, and SNR for PSNR."
+        )
     show.line("build s: excludes lowering, which artifacts of one target share (see seconds in report.json).")
     for row in report.rows:
         if row.mixed_precision is not None:

@@ -23,11 +23,11 @@ def doctor(json: JsonOption = False) -> int:
     and what to install.
     """
     with show.working("examining this machine"):
-        found = examine()
+        facts = examine()
     if json:
-        show.as_json(found)
+        show.as_json(facts)
         return 0
-    machine = {"fdikp-edge": found["version"], **found["machine"]}
+    machine = {"fdikp-edge": facts["version"], **facts["machine"]}
     machine.pop("versions", None)  # the table of packages has them
     show.facts("This machine", [(name.replace("_", " "), _text(value)) for name, value in machine.items()])
     show.table(
@@ -42,7 +42,7 @@ def doctor(json: JsonOption = False) -> int:
                 _yes(t["can_run"]),
                 "; ".join(filter(None, (t["reason"], t["run_remark"] if t["can_run"] else ""))),
             )
-            for t in found["targets"]
+            for t in facts["targets"]
         ],
     )
     show.table(
@@ -50,12 +50,12 @@ def doctor(json: JsonOption = False) -> int:
         ("package", "version", "extra", "for"),
         [
             (p["name"], p["version"] or "not installed", p["extra"] or "none", p["for"])
-            for p in found["packages"]
+            for p in facts["packages"]
         ],
     )
-    for problem in found["problems"]:
+    for problem in facts["problems"]:
         show.line(f"! {problem}")
-    for advice in found["advice"]:
+    for advice in facts["advice"]:
         show.line(f"- {advice}")
     return 0
 

@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from ...runtime.errors import TargetUnavailableError
 from .. import show
+from ..groups import spread
 from ..options import (
     ALL,
     FP32,
-    ContractOption,
+    OUT_FOLDER,
     JsonOption,
-    ModelOption,
+    NetworkOptions,
+    OutFolderOption,
     OverwriteOption,
-    PixelFormat,
     PrecisionsOption,
-    SeedOption,
-    SizeOption,
     TableOption,
     TargetsOption,
 )
-from ..parsing import check_model, parse_size
 
 if TYPE_CHECKING:
     from ...export.targets import Target
 
 
+@spread
 def export(
-    model: ModelOption = "tiny",
+    *,
+    network: NetworkOptions,
     target: TargetsOption = ALL,
     precision: PrecisionsOption = FP32,
-    size: SizeOption = "256x256",
     table: TableOption = None,
-    contract: ContractOption = PixelFormat.FLOAT,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="PATH", help="Output folder for artifact folders.")
-    ] = Path("fdikp-edge-out"),
+    out: OutFolderOption = OUT_FOLDER,
     overwrite: OverwriteOption = False,
-    seed: SeedOption = None,
     json: JsonOption = False,
 ) -> int:
     """Build artifacts without verifying them.
@@ -52,8 +44,7 @@ def export(
     from ...runtime.artifact import ArtifactWriter
     from ...runtime.files import making_folder
 
-    height_width = parse_size(size)
-    check_model(model, height_width)
+    height_width = network.height_width()
     chosen = select(target, precision)
     rows = [_row(row, number_format) for row, number_format in chosen]
     if all(row["state"] for row in rows):
@@ -64,24 +55,25 @@ def export(
         from ...calibration.table import read_table
         from ...export.build import build_artifact
         from ...export.lowered import lower_model
-        from ...models import zoo
 
         ranges = None if table is None else read_table(table)
-        network = zoo.load(model, seed=seed)
-        name = network.variant.name
+        source = network.source()
+        extent = source.extent(height_width)
         todo = []
         for (row, number_format), entry in zip(chosen, rows, strict=True):
             if not entry["state"]:
-                dest = out / artifact_name(name, row.name, number_format, height_width)
+                dest = out / artifact_name(source.name, row.name, number_format, extent)
                 todo.append((row, number_format, dest, entry))
                 with ArtifactWriter(dest, overwrite=overwrite):
                     pass  # finds out now, and not after the work, whether it may be written
         step(1, len(todo) + 2, "lowering")
-        lowered = lower_model(network, height_width, contract=contract.contract, profile=todo[0][0].profile)
+        lowered = lower_model(
+            source, height_width, contract=network.contract.contract, profile=todo[0][0].profile
+        )
         for number, (row, number_format, dest, entry) in enumerate(todo):
             step(number + 2, len(todo) + 2, f"building {row.name} {number_format}")
-            made = build_artifact(lowered, row, number_format, dest, table=ranges, overwrite=overwrite)
-            entry.update(path=str(dest), state=made.passport.state, reason=made.passport.reason)
+            artifact = build_artifact(lowered, row, number_format, dest, table=ranges, overwrite=overwrite)
+            entry.update(path=str(dest), state=artifact.passport.state, reason=artifact.passport.reason)
     if json:
         show.as_json({"artifacts": rows})
     else:
@@ -94,9 +86,9 @@ def _row(target: Target, precision: str) -> dict[str, str]:
     """Return the line of one artifact; one that cannot be built here has its state already, and says why."""
     from ...export.targets import capability
 
-    found = capability(target)
+    ability = capability(target)
     reason = "" if precision in target.precisions else f"{precision} is not supported by this target"
-    if not found.can_build:
-        reason = found.reason
+    if not ability.can_build:
+        reason = ability.reason
     state = "unavailable" if reason else ""
     return {"target": target.name, "precision": precision, "path": "", "state": state, "reason": reason}

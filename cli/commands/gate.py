@@ -35,6 +35,10 @@ def gate(
             metavar="TEXT", help="Why the baseline changes; stored in the baseline. Required by --update."
         ),
     ] = "",
+    allow_failed: Annotated[
+        bool,
+        typer.Option("--allow-failed", help="With --update, also accept a report with failed artifacts."),
+    ] = False,
     keep: Annotated[
         bool,
         typer.Option(
@@ -104,6 +108,8 @@ def gate(
             if update
             else "--reason is only valid with --update"
         )
+    if allow_failed and not update:
+        raise BadInputError("--allow-failed is only valid with --update")
     if clock not in CLOCKS:
         raise UnknownNameError(f"unknown clock {clock!r}; expected one of: {', '.join(CLOCKS)}")
     if junit is not None:
@@ -120,6 +126,8 @@ def gate(
             from ...benchmarks.gate import gate as gates
 
             if before is None:
+                if not allow_failed:
+                    gates.refuse_failed(content)
                 present = gates.built(content, folder)
                 figures = gates.measure(present, memory)
                 artifacts = {name: artifact for name, (artifact, _) in present.items()}
@@ -158,18 +166,18 @@ def gate(
     return 0 if verdict.ok else 1
 
 
-def _tell(found: Verdict | FdikpEdgeError, junit: Path | None, *, annotated: bool, json: bool) -> None:
+def _tell(outcome: Verdict | FdikpEdgeError, junit: Path | None, *, annotated: bool, json: bool) -> None:
     """Hand a verdict, or what was in the way of one, to the build server."""
     from ...benchmarks.gate.formats import github_lines, write_junit
 
-    for line in github_lines(found) if annotated else ():
+    for line in github_lines(outcome) if annotated else ():
         # GitHub reads both streams; with --json, stdout holds nothing else.
         if json:
             print(printable(line), file=sys.stderr, flush=True)
         else:
             show.line(line)
     if junit is not None:
-        write_junit(found, junit)
+        write_junit(outcome, junit)
 
 
 def _print(verdict: Verdict) -> None:

@@ -75,8 +75,9 @@ def _facts(passport: Passport) -> list[tuple[str, str]]:
         ("model", passport.model),
         ("target", passport.target),
         ("precision", passport.precision),
-        ("input", contract_text(passport.input)),
-        ("output", contract_text(passport.output)),
+        *(("input", contract_text(contract)) for contract in passport.inputs),
+        *(("output", contract_text(contract)) for contract in passport.outputs),
+        ("source", passport.source or ""),
         ("parity", _figures(passport.parity)),
         ("latency, ms", _figures(passport.latency_ms)),
         ("measured on", _figures(passport.measured_on)),
@@ -92,10 +93,13 @@ def _facts(passport: Passport) -> list[tuple[str, str]]:
 
 def contract_text(contract: TensorContract) -> str:
     """Return a tensor contract as one line."""
-    low, high = contract.value_range
     shape = "x".join(map(str, contract.shape))
-    layout = f"{contract.dtype} {shape} {contract.layout}"
-    return f"{contract.name}: {layout}, {low:g} to {high:g}, {contract.color_space}"
+    parts = [" ".join(filter(None, [contract.dtype, shape, contract.layout]))]
+    if contract.value_range is not None:
+        parts.append(f"{contract.value_range[0]:g} to {contract.value_range[1]:g}")
+    if contract.color_space:
+        parts.append(contract.color_space)
+    return f"{contract.name}: {', '.join(parts)}"
 
 
 def _figures(values: dict[str, Any] | None) -> str:

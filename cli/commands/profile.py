@@ -77,13 +77,13 @@ def profile(
     }
     command = ["fdikp-edge", "profile", *map(str, artifacts), *([] if layers else ["--no-layers"])]
     command += [f"--{name}={value}" for name, value in asked.items() if value is not None]
-    found = report(rows, opened, command)
+    document = report(rows, opened, command)
     with replacing(out) as temporary:
-        temporary.write_text(json_module.dumps(found, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json_module.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
     if json:
-        show.as_json(found)
+        show.as_json(document)
     else:
-        for line in summary_lines(found):
+        for line in summary_lines(document):
             show.line(line)
         show.line(f"report: {out}")
     return 0 if all(row["state"] == "verified" for row in rows) else 1

@@ -55,11 +55,18 @@ def _print(merged: Mapping[str, Any], out: Path) -> None:
     rows = []
     for group in merged["comparison"]:
         size = "x".join(map(str, group["size"])) if isinstance(group["size"], list) else ""
-        for device, found in group["devices"].items():
-            figures = [(found["max_abs"], ".2e"), (found["p50_ms"], ".1f")]
+        for device, held in group["devices"].items():
+            figures = [(held["max_abs"], ".2e"), (held["p50_ms"], ".1f")]
             shown = ["" if value is None else format(value, form) for value, form in figures]
             rows.append(
-                (str(group["target"]), str(group["precision"]), size, device, str(found["state"]), *shown)
+                (
+                    str(group["target"]),
+                    str(group["precision"]),
+                    size,
+                    device,
+                    str(held["state"]),
+                    *shown,
+                )
             )
     columns = ("target", "precision", "size", "device", "state", "max abs#", "p50 ms#")
     show.table(f"{merged['model']} in {out}", columns, rows)

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...runtime.errors import BadInputError
+from ...runtime.tensors import described
 from .. import show
-from ..eager import eager_of, torch_is_here
+from ..eager import source_of_artifact, torch_is_here
+from ..groups import spread
 from ..guard import complain
 from ..options import (
     NONE,
     ArtifactsArgument,
     JsonOption,
     PhotosOption,
+    ReferenceOptions,
     SaveOption,
-    SeedOption,
     ThreadsOption,
-    WeightsOption,
 )
 from ..parsing import check_photos
 
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
     from ...benchmarks.accuracy.parity import Parity
     from ...benchmarks.accuracy.worst_case import WorstCase
     from ...runtime.artifact import Artifact
-    from ...runtime.photo import Photo
     from ...runtime.sessions import Session
 
 
+@spread
 def verify(
+    *,
     artifacts: ArtifactsArgument,
     photo: PhotosOption = NONE,
-    weights: WeightsOption = None,
-    seed: SeedOption = None,
+    network: ReferenceOptions,
     golden: Annotated[
         bool, typer.Option("--golden", help="Check only against the golden output stored in the artifact.")
     ] = False,
@@ -83,7 +84,7 @@ def verify(
     with show.working("opening") as step:
         for number, artifact in enumerate(opened):
             step(number, len(opened), artifact.path.name)
-            done.append((artifact, *_check(artifact, photo, weights, seed, golden, threads, search, step)))
+            done.append((artifact, *_check(artifact, photo, network, golden, threads, search, step)))
     rows = [_row(artifact, parity, caveat, golden, worst) for artifact, parity, caveat, worst in done]
     if json:
         show.as_json({"artifacts": rows})
@@ -106,23 +107,31 @@ class _Worst:
 def _check(
     artifact: Artifact,
     photos: list[Path],
-    weights: Path | None,
-    seed: int | None,
+    network: ReferenceOptions,
     golden: bool,
     threads: int | None,
     search: _Worst | None,
     step: show.Step,
 ) -> tuple[Parity, str, WorstCase | None]:
     from ...benchmarks.accuracy import parity
-    from ...runtime.samples import sample_photos
     from ...runtime.sessions import open_session
 
     with open_session(artifact, threads=threads) as session:
         if golden:
             return parity.verify_golden(session), _caveats(session), None
-        reference = eager_of(artifact, weights, seed)
+        from ...export.build import reference_for
+        from ...export.inputs import samples_of
+
+        source = source_of_artifact(artifact, network)
+        reference = reference_for(artifact, source)
+        samples = samples_of(source, session.inputs, photos)
         if search is None:
-            return parity.verify(session, reference, photos), _caveats(session), None
+            return parity.verify(session, reference, samples), _caveats(session), None
+        if not artifact.passport.maps_pictures:
+            raise BadInputError(
+                f"{artifact.path}: --worst-case searches among images; this artifact takes "
+                f"{described(session.inputs)}"
+            )
         from ...benchmarks.accuracy.worst_case import default_file, find_worst
 
         worst = find_worst(
@@ -133,9 +142,7 @@ def _check(
             evaluations=search.tries,
             progress=step,
         )
-        plain = photos or sample_photos()
-        everything: list[Photo | Path | str] = [*plain, worst.photo]
-        return parity.verify(session, reference, everything), _caveats(session), worst
+        return parity.verify(session, reference, [*samples, worst.photo]), _caveats(session), worst
 
 
 def _caveats(session: Session) -> str:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contracts import INPUT_NAME
-
 if TYPE_CHECKING:
     from ...calibration.table import CalibrationTable
     from ..spectral import LoweredProgram
@@ -45,13 +43,14 @@ def round_inputs(model: Any, lowered: LoweredProgram, table: CalibrationTable) -
     wide = {layer.node for layer in section.layers if layer.reason}
     wide_inputs = {layer.input for layer in section.layers if layer.reason}
     scales = {name: table.scale(lowered.key, name) for name in set(quantised.values())}
-    source = lowered.program.graph_signature.user_inputs[0]
+    nodes = map(str, lowered.program.graph_signature.user_inputs)
+    ends = dict(zip(lowered.input_names, nodes, strict=True))
     rounded = 0
 
-    def scale_of(made: str, read: str) -> float | None:
+    def scale_of(produced: str, read: str) -> float | None:
         """The step for what a convolution reads, ``None`` if it stays in floats."""
-        node, tensor = plain(made), plain(read)
-        tensor = source if tensor == INPUT_NAME else tensor
+        node, tensor = plain(produced), plain(read)
+        tensor = ends.get(tensor, tensor)
         if node in quantised:
             return scales[quantised[node]] if tensor == quantised[node] else None
         # The converter may have fused what follows, and called it by that.

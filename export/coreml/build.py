@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...runtime.errors import LoweringError
 from ...runtime.mil import Package
-from ..contracts import INPUT_NAME, OUTPUT_NAME
 from ..forbidden import check_census, table
 from ..onnx.quantise import describe
 from ..target import BuildResult
@@ -60,7 +59,7 @@ def build(
         import coremltools
 
     name = COREML.model_file
-    prepared = prepare(lowered.program)
+    prepared = prepare(lowered.program, lowered.input_names, lowered.output_names)
     kept = islands(lowered, table if precision == "int8" else None) if precision != "fp32" else {}
     model = _convert(prepared, precision, kept)
     notes = [f"float32 in {path or 'the root module'}: {why}" for path, why in sorted(kept.items())]
@@ -103,20 +102,20 @@ def check(package: Package) -> dict[str, int]:
                 f"model.mlpackage: {operation} has kernels computed at run time, which Core ML runs slowly "
                 'or not at all; lower the network with target="coreml"'
             )
-    found = Counter(operation.type for operation in package.program.operations if operation.type != "const")
-    census = table_of(found)
+    counts = Counter(operation.type for operation in package.program.operations if operation.type != "const")
+    census = table_of(counts)
     check_census(census, "model.mlpackage")
     return census
 
 
 def precisions(package: Package) -> dict[str, int]:
     """Return how many operations compute in each element type, by the type of their first result."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for operation in package.program.operations:
         if operation.type not in _SILENT and not operation.type.startswith("constexpr_"):
             kind = operation.outputs[0][1].dtype
-            found["float" if kind == "float32" else kind] += 1
-    return table_of(found)
+            counts["float" if kind == "float32" else kind] += 1
+    return table_of(counts)
 
 
 def write_package(model: Any, path: Path, facts: Mapping[str, str]) -> None:
@@ -162,12 +161,25 @@ def _convert(prepared: Prepared, precision: str, kept: Mapping[str, str]) -> Any
     import coremltools as ct
     import numpy as np
 
-    if prepared.images:
-        inputs = [ct.ImageType(name=INPUT_NAME, shape=prepared.shape, color_layout=ct.colorlayout.RGB)]
-        outputs = [ct.ImageType(name=OUTPUT_NAME, color_layout=ct.colorlayout.RGB)]
-    else:
-        inputs = [ct.TensorType(name=INPUT_NAME, shape=prepared.shape, dtype=np.float32)]
-        outputs = [ct.TensorType(name=OUTPUT_NAME, dtype=np.float32)]
+    colors = {1: ct.colorlayout.GRAYSCALE, 3: ct.colorlayout.RGB}
+    for end in (*prepared.inputs, *prepared.outputs):
+        if end.is_image and (end.shape[0] != 1 or end.shape[1] not in colors):
+            raise LoweringError(
+                f"{end.name}: an image of Core ML is one picture of grey or RGB, not {list(end.shape)}; "
+                "use the float contract"
+            )
+    inputs = [
+        ct.ImageType(name=end.name, shape=end.shape, color_layout=colors[end.shape[1]])
+        if end.is_image
+        else ct.TensorType(name=end.name, shape=end.shape, dtype=np.dtype(end.dtype).type)
+        for end in prepared.inputs
+    ]
+    outputs = [
+        ct.ImageType(name=end.name, color_layout=colors[end.shape[1]])
+        if end.is_image
+        else ct.TensorType(name=end.name, dtype=np.dtype(end.dtype).type)
+        for end in prepared.outputs
+    ]
     arithmetic = (
         ct.precision.FLOAT32
         if precision == "fp32"
@@ -185,9 +197,9 @@ def _convert(prepared: Prepared, precision: str, kept: Mapping[str, str]) -> Any
                 skip_model_load=True,
             )
     except Exception as error:  # coremltools raises errors of many kinds
-        said = [line for line in str(error).strip().splitlines() if line] or ["no message"]
+        lines = [line for line in str(error).strip().splitlines() if line] or ["no message"]
         raise LoweringError(
-            f"coremltools cannot convert the lowered program: {type(error).__name__}: {said[-1]}"
+            f"coremltools cannot convert the lowered program: {type(error).__name__}: {lines[-1]}"
         ) from error
 
 

@@ -74,8 +74,8 @@ class CoreMlParts:
 
     def run(self, given: Mapping[str, Array], wanted: Sequence[str]) -> dict[str, Array]:
         """Compute ``wanted`` from ``given`` in the precisions that the package declares."""
-        found = self.interpreter.part(given, wanted)
-        return {name: v.astype(np.float32) if v.dtype.kind == "f" else v for name, v in found.items()}
+        values = self.interpreter.part(given, wanted)
+        return {name: v.astype(np.float32) if v.dtype.kind == "f" else v for name, v in values.items()}
 
 
 def open_parts(artifact: Artifact, threads: int) -> CoreMlParts:

@@ -34,23 +34,23 @@ def islands(lowered: LoweredProgram, table: CalibrationTable | None = None) -> d
     Raises:
         CalibrationError: the table is of another program or profile.
     """
-    fed, made = measure(lowered)
+    fed, peaks = measure(lowered)
     if table is not None:
         for certificate in table.section(lowered.key).half.certificates:
             path = certificate.module
             fed[path] = max(fed.get(path, 0.0), certificate.input_peak)
-            made[path] = max(made.get(path, 0.0), certificate.peak)
-    found = {}
+            peaks[path] = max(peaks.get(path, 0.0), certificate.peak)
+    reasons = {}
     for row in lowered.audit.rows:
         path = row.site.module_path
         if MARGIN * fed.get(path, 0.0) > row.fp16_input_limit:
-            found[path] = (
+            reasons[path] = (
                 f"its transform is safe up to {row.fp16_input_limit:.0f}, its inputs reach {fed[path]:.0f}"
             )
-    for path, peak in made.items():
-        if peak > PEAK and path not in found:
-            found[path] = f"produces values up to {peak:.0f}"
-    return found
+    for path, peak in peaks.items():
+        if peak > PEAK and path not in reasons:
+            reasons[path] = f"produces values up to {peak:.0f}"
+    return reasons
 
 
 def measure(lowered: LoweredProgram) -> tuple[dict[str, float], dict[str, float]]:
@@ -58,8 +58,8 @@ def measure(lowered: LoweredProgram) -> tuple[dict[str, float], dict[str, float]
     watcher = _Peaks(lowered.program.module())
     with torch.no_grad():
         for sample in lowered.samples():
-            watcher.run(sample)
-    return watcher.fed, watcher.made
+            watcher.run(*sample)
+    return watcher.fed, watcher.produced
 
 
 def operation_selector(prepared: Prepared, kept: Mapping[str, str]) -> Callable[[Any], bool]:
@@ -83,7 +83,7 @@ class _Peaks(fx.Interpreter):
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         self.fed: dict[str, float] = {}
-        self.made: dict[str, float] = {}
+        self.produced: dict[str, float] = {}
         self._peaks: dict[fx.Node, float] = {}
 
     def run_node(self, n: fx.Node) -> Any:
@@ -94,7 +94,7 @@ class _Peaks(fx.Interpreter):
         peak = float(result.abs().max()) if result.numel() else 0.0
         path = module_of(n)
         self._peaks[n] = peak
-        self.made[path] = max(self.made.get(path, 0.0), peak)
+        self.produced[path] = max(self.produced.get(path, 0.0), peak)
         for source in n.all_input_nodes:
             if source in self._peaks and module_of(source) != path:
                 self.fed[path] = max(self.fed.get(path, 0.0), self._peaks[source])

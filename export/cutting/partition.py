@@ -55,9 +55,9 @@ class Reference(Runner):
                     self.env[node] = self.stored[node.name]
                 else:
                     self.env[node] = self.run_node(node)
-            found: dict[str, Array] = {name: self.env[nodes[name]].contiguous().numpy() for name in wanted}
+            values: dict[str, Array] = {name: self.env[nodes[name]].contiguous().numpy() for name in wanted}
         self.env = {}
-        return found
+        return values
 
 
 class Partition:
@@ -112,10 +112,8 @@ class Partition:
     def node_cuts(self, before: Cut, after: Cut) -> list[Cut]:
         """Return all cuts from ``before`` to ``after``."""
         places = [i for i, node in enumerate(self._order) if node.name in after.inside - before.inside]
-        found = [
-            cut for cut in self._cuts(range(places[0] + 1, places[-1] + 1)) if cut.inside > before.inside
-        ]
-        return [before, *(cut for cut in found if cut.inside < after.inside), after]
+        cuts = [cut for cut in self._cuts(range(places[0] + 1, places[-1] + 1)) if cut.inside > before.inside]
+        return [before, *(cut for cut in cuts if cut.inside < after.inside), after]
 
     def between(self, before: Cut, after: Cut) -> list[fx.Node]:
         """Return the nodes between two cuts, in order."""
@@ -125,8 +123,8 @@ class Partition:
         """Let the built model compute what crosses ``after`` from what crosses ``before``."""
         named = dict(before.crossing)
         fed = {named[name]: value for name, value in given.items()}
-        found = self.parts.run(fed, [value for name, value in after.crossing if name not in given])
-        return {name: given[name] if name in given else found[value] for name, value in after.crossing}
+        values = self.parts.run(fed, [value for name, value in after.crossing if name not in given])
+        return {name: given[name] if name in given else values[value] for name, value in after.crossing}
 
     def believed(self, given: Mapping[str, Array], after: Cut) -> dict[str, Array]:
         """Let the program, or the model that stands for it, compute what crosses ``after``."""
@@ -135,8 +133,8 @@ class Partition:
             return self.reference.part(given, wanted)
         named = {name: self._old[canonical(self._nodes[name]).name] for name in (*given, *wanted)}
         fed = {named[name]: value for name, value in given.items()}
-        found = self.against.run(fed, [named[name] for name in wanted if name not in given])
-        return {name: given[name] if name in given else found[named[name]] for name in wanted}
+        values = self.against.run(fed, [named[name] for name in wanted if name not in given])
+        return {name: given[name] if name in given else values[named[name]] for name in wanted}
 
     def precision(self, node: fx.Node) -> str:
         """Return the arithmetic in which the model computes a node; empty where it has no step of its own."""
@@ -144,11 +142,11 @@ class Partition:
 
     @cached_property
     def _precisions(self) -> dict[str, str]:
-        found: dict[str, str] = {}
+        precisions: dict[str, str] = {}
         for step in labelled(self.parts, self._nodes, canonical(self._nodes[self.output]).name):
-            if "int8" not in found.get(step.label, ""):
-                found[step.label] = step.precision
-        return found
+            if "int8" not in precisions.get(step.label, ""):
+                precisions[step.label] = step.precision
+        return precisions
 
     def _module(self, place: int) -> str:
         return module_of(self._order[place])
@@ -187,11 +185,11 @@ class Partition:
 
 def _fed_by(source: fx.Node) -> set[fx.Node]:
     """Return all nodes that depend on ``source``, without it."""
-    found: set[fx.Node] = set()
+    reached: set[fx.Node] = set()
     waiting = list(source.users)
     while waiting:
         node = waiting.pop()
-        if node not in found:
-            found.add(node)
+        if node not in reached:
+            reached.add(node)
             waiting += node.users
-    return found
+    return reached

@@ -78,7 +78,7 @@ def match(nodes: Mapping[str, fx.Node], source: str, output: str, parts: Parts) 
     steps = labelled(parts, nodes, canonical(nodes[output]).name)
     readers = _readers(steps, parts.output)
     last = {step.label: step for step in steps if step.label}
-    found = {source: parts.input, canonical(nodes[output]).name: parts.output}
+    values = {source: parts.input, canonical(nodes[output]).name: parts.output}
     for label, step in last.items():
         for index, value in enumerate(step.makes):
             users = readers.get(value, set()) - {label}
@@ -88,10 +88,10 @@ def match(nodes: Mapping[str, fx.Node], source: str, output: str, parts: Parts) 
                 _read_as(nodes[label], index, nodes.get(user, nodes[output]), user, last) for user in users
             }
             node = seen.pop() if len(seen) == 1 else None
-            made = None if node is None else node.meta.get("val")
-            if node is not None and isinstance(made, Tensor) and tuple(made.shape) == step.shapes[index]:
-                found.setdefault(node.name, value)
-    return found
+            result = None if node is None else node.meta.get("val")
+            if node is not None and isinstance(result, Tensor) and tuple(result.shape) == step.shapes[index]:
+                values.setdefault(node.name, value)
+    return values
 
 
 def labelled(parts: Parts, nodes: Mapping[str, fx.Node], output: str) -> list[Step]:
@@ -100,7 +100,7 @@ def labelled(parts: Parts, nodes: Mapping[str, fx.Node], output: str) -> list[St
     ``output`` is the node whose value the model returns.
     """
     readers: dict[str, set[str]] = {parts.output: {output}}
-    found = []
+    result = []
     for step in reversed(parts.steps):
         label = step.label if step.label in nodes else ""
         if not label and not step.transparent:
@@ -109,18 +109,18 @@ def labelled(parts: Parts, nodes: Mapping[str, fx.Node], output: str) -> list[St
         passed = set().union(*(readers.get(value, set()) for value in step.makes))
         for value in step.reads:
             readers.setdefault(value, set()).update(passed if step.transparent else {label})
-        found.append(dataclasses.replace(step, label=label))
-    return found[::-1]
+        result.append(dataclasses.replace(step, label=label))
+    return result[::-1]
 
 
 def _readers(steps: Sequence[Step], output: str) -> dict[str, set[str]]:
     """Return value -> labels of the steps that read it, also through transparent ones."""
-    found: dict[str, set[str]] = {output: {_RESULT}}
+    readers: dict[str, set[str]] = {output: {_RESULT}}
     for step in reversed(steps):
-        passed = set().union(*(found.get(value, set()) for value in step.makes))
+        passed = set().union(*(readers.get(value, set()) for value in step.makes))
         for value in step.reads:
-            found.setdefault(value, set()).update(passed if step.transparent else {step.label})
-    return found
+            readers.setdefault(value, set()).update(passed if step.transparent else {step.label})
+    return readers
 
 
 def _read_as(

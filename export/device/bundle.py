@@ -174,7 +174,7 @@ def _for_device(
             extra = legacy_files(proto, *fitting[0])
             for name, data in extra.items():
                 (writer.folder / name).write_bytes(data)
-        for name in (passport.golden or {}).values():
+        for name in passport.golden_files:
             shutil.copyfile(artifact.path / name, writer.folder / name)
         return writer.commit(
             dataclasses.replace(
@@ -205,13 +205,13 @@ def _tables(
 
     used = {artifact.passport.calibration_sha256 for artifact in opened}
     keys = {key for artifact in opened for key in _keys(artifact.passport, device)}
-    found = []
+    read = []
     for path in map(Path, paths):
         table = read_table(path)
         if table.sha256 not in used and not keys & set(table.sections):
             raise BadInputError(f"{path}: none of these artifacts was built with this table")
-        found.append((table, path))
-    return found
+        read.append((table, path))
+    return read
 
 
 def _photo() -> bytes:

@@ -61,7 +61,7 @@ def device_wheel() -> tuple[str, bytes]:
 def _device_files() -> set[str]:
     """Return the wheel's files, relative to the rooms' folder: the runtime, and what the program imports."""
     runtime = _SITE / "runtime"
-    found = {
+    files = {
         path.relative_to(_SITE).as_posix()
         for path in runtime.rglob("*")
         if path.is_file() and path.suffix != ".pyc"
@@ -70,11 +70,11 @@ def _device_files() -> set[str]:
     while waiting:
         module = waiting.pop()
         file = _file_of(module)
-        if file is None or file in found:
+        if file is None or file in files:
             continue
-        found.add(file)
+        files.add(file)
         waiting += [module.rpartition(".")[0], *_imports(module, _SITE / file)]
-    return found
+    return files
 
 
 def _file_of(module: str) -> str | None:

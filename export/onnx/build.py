@@ -19,7 +19,6 @@ from weakref import WeakKeyDictionary
 
 from ...calibration.levels import LEVELS
 from ...runtime.errors import CalibrationError, LoweringError
-from ..contracts import INPUT_NAME, OUTPUT_NAME
 from ..forbidden import FORBIDDEN, check_census
 from ..options import weight_levels
 from ..storage import describe
@@ -28,6 +27,7 @@ from . import checks
 from .functions import define, inlined, translations
 from .quantise import census as layers_census
 from .quantise import describe_weights
+from .source.program import OnnxProgram
 from .storage import store
 from .target import ONNX
 
@@ -42,13 +42,16 @@ if TYPE_CHECKING:
 OPSET = 18
 PRODUCER = "fdikp-edge"
 
-_Converted = dict[bool, tuple["onnx.ModelProto", tuple[str, ...]]]
+Ends = tuple[tuple[str, ...], tuple[str, ...]]
+"""Names of inputs and of outputs."""
+
+_Converted = dict[tuple[bool, Ends], tuple["onnx.ModelProto", tuple[str, ...]]]
 _CONVERTED: WeakKeyDictionary[ExportedProgram, _Converted] = WeakKeyDictionary()
-_EXPORTED: WeakKeyDictionary[ExportedProgram, onnx.ModelProto] = WeakKeyDictionary()
+_EXPORTED: WeakKeyDictionary[ExportedProgram, dict[Ends, onnx.ModelProto]] = WeakKeyDictionary()
 
 
 def build(
-    lowered: LoweredProgram,
+    lowered: LoweredProgram | OnnxProgram,
     precision: str,
     folder: Path,
     *,
@@ -59,8 +62,9 @@ def build(
     """Write ``model.onnx`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
     ``options``: ``weights`` is ``8bit`` or ``7bit``, the range of weights in int8.
-    The input is called ``image`` and the output ``deblurred``. Each node carries the path of the module it
-    came from in its metadata (``module``). The bytes follow from the program and the tools' versions alone.
+    Inputs and outputs have the names of :attr:`.LoweredProgram.input_names` and ``output_names``. Each node
+    carries the path of the module it came from in its metadata (``module``). The bytes follow from the
+    program and the tools' versions alone.
     """
     levels = weight_levels(options)
     # Unsigned: ONNX Runtime on x86 is slower in int8 than in float32 with the other form.
@@ -97,7 +101,11 @@ def toolchain() -> dict[str, str]:
 
 
 def convert(
-    program: ExportedProgram, allowed: Collection[str] = (), *, as_calibrated: bool = False
+    program: ExportedProgram,
+    allowed: Collection[str] = (),
+    *,
+    as_calibrated: bool = False,
+    names: Ends | None = None,
 ) -> tuple[onnx.ModelProto, list[str]]:
     """Return a checked ONNX model of a lowered program, and notes on what was left undone.
 
@@ -105,28 +113,32 @@ def convert(
 
     Targets that build on ONNX share one conversion of a program, which takes seconds; each gets its own copy.
     ``as_calibrated`` leaves weights as they are: a scale or a normalisation that is multiplied into them
-    changes what the layer reads or makes, and a range that was taken of it no longer fits.
+    changes what the layer reads or makes, and a range that was taken of it no longer fits. ``names`` are
+    those of inputs and outputs; the program's own (:func:`..spectral.lower.end_names`) when ``None``.
 
     Raises:
-        LoweringError: more than one input or output, a converter failure, or a file that fails
+        LoweringError: a converter failure, or a file that fails
             :func:`checks.check`.
     """
+    from ..spectral.lower import end_names  # which imports torch
+
     done = _CONVERTED.setdefault(program, {})
-    if as_calibrated not in done:
+    names = names or end_names(program)
+    if (as_calibrated, names) not in done:
         notes: list[str] = []
-        exported = _exported(program)
+        exported = _exported(program, names)
         sources = checks.provenance(exported)
         model = _simplified(exported, notes, fold_weights=not as_calibrated)
         checks.strip(model, sources)
         checks.check(model, notes, FORBIDDEN)
-        done[as_calibrated] = (model, tuple(notes))
-    kept, remarks = done[as_calibrated]
+        done[as_calibrated, names] = (model, tuple(notes))
+    kept, remarks = done[as_calibrated, names]
     check_census(checks.census(kept), "model.onnx", allowed)
     return copy.deepcopy(kept), list(remarks)
 
 
 def convert_to(
-    lowered: LoweredProgram,
+    lowered: LoweredProgram | OnnxProgram,
     precision: str,
     table: CalibrationTable | None,
     *,
@@ -138,7 +150,7 @@ def convert_to(
     """Return a checked ONNX model in ``precision``, and notes on what it holds.
 
     Args:
-        lowered: the program.
+        lowered: the program, or a plain ONNX file in its place.
         precision: ``fp32``, ``fp16`` (casts, with float32 islands) or ``int8`` (quantise and dequantise).
         table: made for this very program and profile; not needed for ``fp32``.
         unsigned: write int8 as uint8 with zero point 128, and round results too; see
@@ -155,16 +167,22 @@ def convert_to(
     from .quantise import SIGNED, UNSIGNED, quantise
     from .quantise import describe as describe_layers
 
+    def converted(*, as_calibrated: bool = False) -> tuple[onnx.ModelProto, list[str]]:
+        if isinstance(lowered, OnnxProgram):
+            return lowered.convert()
+        names = (lowered.input_names, lowered.output_names)
+        return convert(lowered.program, allowed, as_calibrated=as_calibrated, names=names)
+
     def finished(model: onnx.ModelProto) -> onnx.ModelProto:
         return model if functions else inlined(model)
 
     if precision == "fp32":
-        model, notes = convert(lowered.program, allowed)
+        model, notes = converted()
         return finished(model), notes
     if table is None:
         raise CalibrationError(f"{precision} needs a calibration table of this program")
     section = table.section(lowered.key)
-    model, notes = convert(lowered.program, allowed, as_calibrated=precision == "int8")
+    model, notes = converted(as_calibrated=precision == "int8")
     if precision == "fp16":
         counts = narrow(model, section.half.float32_layers)
         notes += section.half.describe(counts)
@@ -188,22 +206,17 @@ def serialise(model: onnx.ModelProto, name: str) -> bytes:
     return data
 
 
-def _exported(program: ExportedProgram) -> onnx.ModelProto:
+def _exported(program: ExportedProgram, names: Ends) -> onnx.ModelProto:
     """Return what the exporter makes of a program, once for all precisions."""
-    if program not in _EXPORTED:
-        _EXPORTED[program] = _export(program)
-    return _EXPORTED[program]
+    done = _EXPORTED.setdefault(program, {})
+    if names not in done:
+        done[names] = _export(program, names)
+    return done[names]
 
 
-def _export(program: ExportedProgram) -> onnx.ModelProto:
+def _export(program: ExportedProgram, names: Ends) -> onnx.ModelProto:
     import torch
 
-    signature = program.graph_signature
-    inputs, outputs = len(signature.user_inputs), len(signature.user_outputs)
-    if (inputs, outputs) != (1, 1):
-        raise LoweringError(
-            f"an artifact has one image in and one out; this program has {inputs} in and {outputs} out"
-        )
     with quiet(), _named_nodes(program):
         try:
             exported = torch.onnx.export(
@@ -212,17 +225,17 @@ def _export(program: ExportedProgram) -> onnx.ModelProto:
                 None,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[INPUT_NAME],
-                output_names=[OUTPUT_NAME],
+                input_names=list(names[0]),
+                output_names=list(names[1]),
                 optimize=False,
                 verbose=False,
                 custom_translation_table=translations(program) or None,
             )
         except Exception as error:  # the exporter's own errors share no public base class
-            said = str(error).strip().splitlines()
+            lines = str(error).strip().splitlines()
             raise LoweringError(
                 f"torch.onnx could not convert the lowered program: {type(error).__name__}: "
-                f"{said[0] if said else 'no message'}"
+                f"{lines[0] if lines else 'no message'}"
             ) from error
     if exported is None:
         raise LoweringError("torch.onnx returned nothing for the lowered program")
@@ -328,18 +341,27 @@ def _difference(before: onnx.ModelProto, after: onnx.ModelProto) -> float:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        port = session.get_inputs()[0]
-        noise = np.random.default_rng(0).random(port.shape)
-        bytes_in = port.type == "tensor(uint8)"
-        x = (noise * 255).astype(np.uint8) if bytes_in else noise.astype(np.float32)
-        return session.run(None, {port.name: x})[0].astype(np.float64)
+        rng = np.random.default_rng(0)
+        feeds = {port.name: _noise(rng.random(port.shape), port.type) for port in session.get_inputs()}
+        return [result.astype(np.float64) for result in session.run(None, feeds)]
 
-    expected, found = run(before), run(after)
-    # One step of a byte is rounding's business.
-    slack = 1.0 if after.graph.output[0].type.tensor_type.elem_type == 2 else 0.0
-    with np.errstate(invalid="ignore"):  # a network may be broken; that is for the parity check to say
-        worst = np.abs(found - expected).max()
-    return float(max(worst - slack, 0.0) / max(np.abs(expected).max(), 1e-30))
+    differences = []
+    for port, expected, actual in zip(after.graph.output, run(before), run(after), strict=True):
+        # One step of a byte is rounding's business.
+        slack = 1.0 if port.type.tensor_type.elem_type == 2 else 0.0
+        with np.errstate(invalid="ignore"):  # a network may be broken; that is for the parity check to say
+            worst = np.abs(actual - expected).max(initial=0.0)
+        differences.append(float(max(worst - slack, 0.0) / max(np.abs(expected).max(initial=0.0), 1e-30)))
+    return max(differences)
+
+
+def _noise(noise: Any, kind: str) -> Any:
+    """Noise from 0 to 1 as an input of ONNX Runtime's type ``kind``."""
+    import numpy as np
+
+    scaled = noise * 255 if kind == "tensor(uint8)" else noise
+    types = {"tensor(uint8)": np.uint8, "tensor(int32)": np.int32, "tensor(int64)": np.int64}
+    return noise < 0.5 if kind == "tensor(bool)" else scaled.astype(types.get(kind, np.float32))
 
 
 def label(model: Any, facts: Mapping[str, str]) -> None:

@@ -50,5 +50,5 @@ def _pairs(nodes: list[Any]) -> list[tuple[int, int]]:
     for place, node in enumerate(nodes):
         for name in node.input:
             readers.setdefault(name, []).append(place)
-    found = [(place, readers.get(node.output[0], [])) for place, node in enumerate(nodes) if node.output]
-    return [(place, after[0]) for place, after in found if len(after) == 1]
+    readers_of = [(place, readers.get(node.output[0], [])) for place, node in enumerate(nodes) if node.output]
+    return [(place, after[0]) for place, after in readers_of if len(after) == 1]

@@ -53,11 +53,11 @@ def precisions(model: onnx.ModelProto) -> dict[str, int]:
         info.name: info.type.tensor_type.elem_type
         for info in _values(onnx.shape_inference.infer_shapes(model))
     }
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for node in model.graph.node:
         kind = kinds.get(node.output[0], 0)
-        found[onnx.TensorProto.DataType.Name(kind).lower()] += 1
-    return table(found)
+        counts[onnx.TensorProto.DataType.Name(kind).lower()] += 1
+    return table(counts)
 
 
 def check(model: onnx.ModelProto, notes: list[str], allowed: Collection[str] = ()) -> None:
@@ -101,14 +101,14 @@ def check(model: onnx.ModelProto, notes: list[str], allowed: Collection[str] = (
 def constant_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """Return the nodes whose inputs are all known when the file is written."""
     known = {tensor.name for tensor in model.graph.initializer} | {""}
-    found = []
+    constants = []
     for node in model.graph.node:  # in topological order, which the checker has checked
         if node.op_type == "Constant":
             known.update(node.output)
         elif all(name in known for name in node.input) and not node.op_type.startswith("Random"):
             known.update(node.output)
-            found.append(node)
-    return found
+            constants.append(node)
+    return constants
 
 
 Provenance = tuple[str, str]
@@ -117,7 +117,7 @@ Provenance = tuple[str, str]
 
 def provenance(model: onnx.ModelProto) -> dict[str, Provenance]:
     """Return output name -> where it comes from, as torch's exporter recorded."""
-    found = {}
+    origins = {}
     for node in model.graph.node:
         for entry in node.metadata_props:
             if entry.key == _SCOPES:
@@ -126,8 +126,8 @@ def provenance(model: onnx.ModelProto) -> dict[str, Provenance]:
                     *_, last = scopes = [str(scope) for scope in ast.literal_eval(entry.value)][1:-1] or [""]
                     name = last.removeprefix(NODE_SCOPE) if last.startswith(NODE_SCOPE) else ""
                     modules = scopes[:-1] if name else scopes
-                    found[node.output[0]] = (modules[-1] if modules else "", name)
-    return found
+                    origins[node.output[0]] = (modules[-1] if modules else "", name)
+    return origins
 
 
 def strip(model: onnx.ModelProto, sources: Mapping[str, Provenance]) -> None:
@@ -165,15 +165,15 @@ def _adopted(model: onnx.ModelProto, sources: Mapping[str, Provenance]) -> dict[
     for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    found: dict[str, Provenance] = {}
+    origins: dict[str, Provenance] = {}
     for node in reversed(model.graph.node):
         name = node.output[0]
         after = readers.get(name, [])
         if name not in sources and len(after) == 1:
             own = after[0].output[0]
-            if origin := sources.get(own) or found.get(own):
-                found[name] = origin
-    return found
+            if origin := sources.get(own) or origins.get(own):
+                origins[name] = origin
+    return origins
 
 
 def source_node(node: onnx.NodeProto) -> str:
@@ -197,5 +197,5 @@ def _check_values(model: Any) -> None:
         open_sizes = [d for d in tensor.shape.dim if d.WhichOneof("value") != "dim_value"]
         if not tensor.HasField("shape") or open_sizes:
             raise LoweringError(f"model.onnx: the size of {info.name!r} is not fixed")
-    if found := [name for name, kind in kinds if kind in complex_types]:
-        raise LoweringError(f"model.onnx: complex values remain: {', '.join(found[:5])}")
+    if complex_values := [name for name, kind in kinds if kind in complex_types]:
+        raise LoweringError(f"model.onnx: complex values remain: {', '.join(complex_values[:5])}")

@@ -94,13 +94,13 @@ def register() -> None:
         row, count = inputs.index("row_cos"), len(outputs)
 
         def infer(context, row=row, count=count):
-            found = onnx.TypeProto()
-            found.CopyFrom(context.get_input_type(0))
+            kind = onnx.TypeProto()
+            kind.CopyFrom(context.get_input_type(0))
             matrix = context.get_input_type(row).tensor_type.shape
-            if len(found.tensor_type.shape.dim) and len(matrix.dim) == 2:
-                found.tensor_type.shape.dim[-1].CopyFrom(matrix.dim[1])
+            if len(kind.tensor_type.shape.dim) and len(matrix.dim) == 2:
+                kind.tensor_type.shape.dim[-1].CopyFrom(matrix.dim[1])
                 for index in range(count):
-                    context.set_output_type(index, found)
+                    context.set_output_type(index, kind)
 
         schema.set_type_and_shape_inference_function(infer)
         onnx.defs.register_schema(schema)

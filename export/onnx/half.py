@@ -92,7 +92,7 @@ class _Caster:
         self.kinds = {value.name: value.type.tensor_type.elem_type for value in values}
         self.version = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
         self.home: dict[str, int] = {value.name: FLOAT for value in self.graph.input}
-        self.made: dict[tuple[str, int], str] = {}
+        self.converted: dict[tuple[str, int], str] = {}
         self.nodes: list[Any] = []
 
     def run(self) -> dict[str, int]:
@@ -160,20 +160,20 @@ class _Caster:
     def _constant(self, name: str) -> str:
         from onnx import numpy_helper
 
-        if (name, HALF) not in self.made:
-            self.made[name, HALF] = f"{name}_half"
+        if (name, HALF) not in self.converted:
+            self.converted[name, HALF] = f"{name}_half"
             value = numpy_helper.to_array(self.constants[name]).astype(np.float16)
             self.graph.initializer.append(numpy_helper.from_array(value, f"{name}_half"))
-        return self.made[name, HALF]
+        return self.converted[name, HALF]
 
     def _cast(self, name: str, kind: int) -> str:
         from onnx import helper
 
-        if (name, kind) not in self.made:
-            made = f"{name}_{'half' if kind == HALF else 'wide'}"
-            self.nodes.append(helper.make_node("Cast", [name], [made], name=f"{made}_cast", to=kind))
-            self.made[name, kind] = made
-        return self.made[name, kind]
+        if (name, kind) not in self.converted:
+            cast = f"{name}_{'half' if kind == HALF else 'wide'}"
+            self.nodes.append(helper.make_node("Cast", [name], [cast], name=f"{cast}_cast", to=kind))
+            self.converted[name, kind] = cast
+        return self.converted[name, kind]
 
     def _restore_output(self, name: str) -> None:
         """Give the last value another name, and cast it to what the port is called."""
@@ -181,7 +181,7 @@ class _Caster:
 
         inner = f"{name}_half"
         for node in self.nodes:
-            node.output[:] = [inner if made == name else made for made in node.output]
+            node.output[:] = [inner if output == name else output for output in node.output]
             node.input[:] = [inner if read == name else read for read in node.input]
         self.nodes.append(helper.make_node("Cast", [inner], [name], name=f"{inner}_cast", to=FLOAT))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...runtime.artifact import Artifact
 from ...runtime.photo import Array
 from ...runtime.sessions.onnxruntime_profile import KERNEL, OnnxRuntimeProfile
@@ -11,7 +13,7 @@ from ..layer_runs import Entry
 class OnnxLayerRuns:
     """See :class:`~fdikp_edge.export.layer_runs.LayerRuns`."""
 
-    def __init__(self, artifact: Artifact, x: Array, threads: int) -> None:
+    def __init__(self, artifact: Artifact, x: Mapping[str, Array], threads: int) -> None:
         """Load the model with profiling on."""
         self._profile, self._x, self._runs = OnnxRuntimeProfile(artifact.model_path, threads), x, 0
 
@@ -32,6 +34,6 @@ class OnnxLayerRuns:
         return [[((event["name"],), event["dur"] / 1e3) for event in part] for part in parts]
 
 
-def open_layer_runs(artifact: Artifact, x: Array, threads: int) -> OnnxLayerRuns:
+def open_layer_runs(artifact: Artifact, x: Mapping[str, Array], threads: int) -> OnnxLayerRuns:
     """Open an artifact; see :class:`~fdikp_edge.export.layer_runs.Opener`."""
     return OnnxLayerRuns(artifact, x, threads)

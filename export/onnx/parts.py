@@ -40,7 +40,7 @@ class OnnxParts:
         from onnx import TensorProto
 
         quantised: set[str] = set()
-        found = []
+        steps = []
         for node in self.model.graph.node:
             if node.op_type == "DequantizeLinear":
                 quantised.update(node.output)
@@ -54,12 +54,12 @@ class OnnxParts:
             precision = "float16" if words == {"float16"} else name
             shapes = tuple(self._shape(name) for name in node.output)
             transparent = node.op_type in _TRANSPARENT and not source_node(node)
-            found.append(
+            steps.append(
                 Step(
                     source_node(node), node.op_type, reads, tuple(node.output), shapes, precision, transparent
                 )
             )
-        return found
+        return steps
 
     def _shape(self, name: str) -> tuple[int, ...]:
         info = self.infos.get(name)

@@ -130,16 +130,16 @@ class _Quantiser:
 
     def run(self, layers: list[Layer]) -> None:
         nodes = list(self.graph.node)
-        found: dict[str, int] = {}
+        places: dict[str, int] = {}
         for index, node in enumerate(nodes):
             if node.op_type in LAYERS and (name := source_node(node)):
-                found.setdefault(name, index)
-        for layer in sorted(layers, key=lambda entry: found.get(entry.node, -1)):
-            if layer.node not in found and layer.weights_only:
+                places.setdefault(name, index)
+        for layer in sorted(layers, key=lambda entry: places.get(entry.node, -1)):
+            if layer.node not in places and layer.weights_only:
                 continue
-            if layer.node not in found:
+            if layer.node not in places:
                 raise LoweringError(f"model.onnx: layer {layer.label} of the calibration table is not in it")
-            self._layer(nodes, found[layer.node], layer)
+            self._layer(nodes, places[layer.node], layer)
         del self.graph.node[:]
         for index, node in enumerate(nodes):
             self.graph.node.extend([*self.before.get(index, []), node, *self.after.get(index, [])])
@@ -163,9 +163,9 @@ class _Quantiser:
             readers = [(n, i) for n in nodes for i, name in enumerate(n.input) if name == plain]
             if any(plain == output.name for output in self.graph.output):
                 return
-            made = self._round(plain, self.scales[layer.node], self.after, index)
+            rounded = self._round(plain, self.scales[layer.node], self.after, index)
             for reader, place in readers:
-                reader.input[place] = made
+                reader.input[place] = rounded
 
     def _round(self, name: str, scale: float, where: dict[int, list[Any]], index: int) -> str:
         """Return the name of ``name`` rounded to 8 bits; the pair of nodes is shared by all that read it."""

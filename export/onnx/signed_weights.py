@@ -36,23 +36,23 @@ def signed(model: onnx.ModelProto) -> int:
         and node.input[2] in constants
         and constants[node.input[2]].data_type == TensorProto.UINT8
     ]
-    made = {node.output[0] for node in changed if node.op_type == "QuantizeLinear"}
+    quantised = {node.output[0] for node in changed if node.op_type == "QuantizeLinear"}
     for node in changed:
         zero = numpy_helper.to_array(constants[node.input[2]])
         if (zero != _UNSIGNED_ZERO).any():
             raise LoweringError(
                 f"model.onnx: {node.name} has the zero point {zero.tolist()}; TensorRT requires 0"
             )
-        if node.op_type == "DequantizeLinear" and node.input[0] not in made:
+        if node.op_type == "DequantizeLinear" and node.input[0] not in quantised:
             raise LoweringError(f"model.onnx: {node.name} reads 8-bit values that are stored unsigned")
     touched = {id(node) for node in changed}
     for node in model.graph.node:
-        if id(node) not in touched and made & set(node.input):
+        if id(node) not in touched and quantised & set(node.input):
             raise LoweringError(f"model.onnx: {node.name} reads 8-bit values as they are")
     for name in {node.input[2] for node in changed}:
         zeros = np.zeros(tuple(constants[name].dims), np.int8)
         constants[name].CopyFrom(numpy_helper.from_array(zeros, name))
     # Shapes inferred for the rounded values name their type; whoever wants them infers them again.
-    for value in [value for value in model.graph.value_info if value.name in made]:
+    for value in [value for value in model.graph.value_info if value.name in quantised]:
         model.graph.value_info.remove(value)
     return len(changed)

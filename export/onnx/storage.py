@@ -32,7 +32,7 @@ def store(model: onnx.ModelProto) -> list[Stored]:
     for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    kept, nodes, found = [], [], []
+    kept, nodes, records = [], [], []
     for tensor in model.graph.initializer:
         reading = readers.get(tensor.name, [])
         # Scales and what a kernel of a runtime's own reads must be there before anything is folded.
@@ -41,13 +41,13 @@ def store(model: onnx.ModelProto) -> list[Stored]:
         if stored is None:
             kept.append(tensor)
             continue
-        tensors, made = _nodes(tensor.name, stored)
+        tensors, restoring = _nodes(tensor.name, stored)
         kept += tensors
-        nodes += made
-        found.append(stored)
+        nodes += restoring
+        records.append(stored)
     _rewrite(model, kept, [*nodes, *model.graph.node])
     _share_integers(model)
-    return found
+    return records
 
 
 def restore(model: onnx.ModelProto) -> int:
@@ -61,7 +61,7 @@ def restore(model: onnx.ModelProto) -> int:
 
     known = {tensor.name: tensor for tensor in model.graph.initializer}
     values: dict[str, Any] = {}
-    made: set[str] = set()
+    restored: set[str] = set()
     total = 0
 
     def value(name: str) -> Any:
@@ -81,13 +81,13 @@ def restore(model: onnx.ModelProto) -> int:
             raise BadInputError(f"constant {node.output[0]!r} cannot be made: {error}") from error
         total += result.nbytes
         values[node.output[0]] = result
-        made.add(node.output[0])
-    if not made:
+        restored.add(node.output[0])
+    if not restored:
         return 0
     read = {name for node in nodes for name in node.input} | {port.name for port in model.graph.output}
     back = [numpy_helper.from_array(values[name], name) for name in values if name in read]
     # Only what nobody but a maker read goes: the file's own constants stay, in their order.
-    taken = {name for node in model.graph.node if node.output[0] in made for name in node.input}
+    taken = {name for node in model.graph.node if node.output[0] in restored for name in node.input}
     kept = [tensor for name, tensor in known.items() if name in read or name not in taken]
     _rewrite(model, [*kept, *back], nodes)
     return len(back)

@@ -18,6 +18,7 @@ COSTS = Profile(
     macs_per_us=50_000,
     moved_per_us=2_000,
     operator_us=10,
+    planar_mixing=True,
     # Convolutions over lines and volumes gain as much as those over planes, with results rounded. Transposed
     # ones are slower: ONNX Runtime 1.31 has no 8-bit kernel for them, and rounds in between.
     int8_kinds=CONVOLUTIONS,

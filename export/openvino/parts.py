@@ -91,8 +91,8 @@ class OpenVinoParts:
             results = [operators.result(ports[name]) for name in names]
             part = openvino.Model(results, parameters, "part")
             compiled = openvino.Core().compile_model(part, "CPU", compile_config(self.threads))
-            found = compiled.create_infer_request().infer(feeds)
-            done |= {name: np.array(found[i]) for i, name in enumerate(names)}
+            inferred = compiled.create_infer_request().infer(feeds)
+            done |= {name: np.array(inferred[i]) for i, name in enumerate(names)}
         floats = {name: value for name, value in done.items() if value.dtype.kind == "f"}
         return {**done, **{name: value.astype(np.float32) for name, value in floats.items()}}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def store(model: openvino.Model) -> list[Stored]:
     """Store constants of a model that will be saved smaller, in place; return how each of those was."""
-    found = []
+    records = []
     for op in model.get_ordered_ops():
         if op.get_type_name() != "Constant" or op.get_element_type().get_type_name() not in ("f32", "f16"):
             continue
@@ -30,15 +30,15 @@ def store(model: openvino.Model) -> list[Stored]:
         stored = None if pinned else choose(np.array(op.data))
         if stored is None:
             continue
-        made = _made(op.get_friendly_name(), stored).output(0)
+        restored = _restored(op.get_friendly_name(), stored).output(0)
         names = port.get_names()
         for reader in readers:
-            reader.replace_source_output(made)
+            reader.replace_source_output(restored)
         port.set_names(set())
-        made.set_names(names)
-        found.append(stored)
+        restored.set_names(names)
+        records.append(stored)
     _share(model)
-    return found
+    return records
 
 
 def save(model: openvino.Model, path: Path) -> None:
@@ -77,7 +77,7 @@ def _share(model: openvino.Model) -> None:
                 reader.replace_source_output(one)
 
 
-def _made(name: str, stored: Stored) -> Any:
+def _restored(name: str, stored: Stored) -> Any:
     """Return the operator that makes the constant called ``name``, and takes its name."""
     from openvino import opset13 as operators
 

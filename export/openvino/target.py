@@ -31,6 +31,7 @@ OPENVINO = Target(
         moved_per_us=3_000,
         operator_us=15,
         channels_last=True,
+        planar_mixing=True,
         # Convolutions over lines and volumes gain as much as those over planes. Transposed ones are as fast
         # as in floats or slower; so are products of weights with data, whose steps OpenVINO 2026.4 misplaces.
         int8_kinds=(*CONVOLUTIONS, PRODUCT),

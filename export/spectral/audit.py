@@ -160,8 +160,8 @@ def audit_program(
     rows = tuple(
         audit_site(choice.site, choice.strategy, counted.get(choice.site.name, 0)) for choice in plan.choices
     )
-    found = dict(sorted(operators.items()))
-    return Audit(rows, found, constants, len(native), self_check, tuple(fusions), notes)
+    counts = dict(sorted(operators.items()))
+    return Audit(rows, counts, constants, len(native), self_check, tuple(fusions), notes)
 
 
 PRODUCTS = {f"aten.{name}" for name in ("matmul.default", "mm.default", "bmm.default", "linear.default")}

@@ -16,12 +16,12 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import traceback as fx_traceback
 
-from ...runtime.errors import LoweringError, LoweringFaultError
+from ...runtime.errors import LoweringError
 from ..widening import TO_FLOAT32, in_float32, widening_notes
 from .audit import Audit, audit_program
 from .fuse import Fused, Fusions, fuse
-from .graph import MODULE, arguments, meta_value, module_path, shape_of, site_name, where
-from .outputs import name_outputs, tensors_of
+from .graph import MODULE, arguments, meta_value, module_path, shape_of, site_name
+from .outputs import name_outputs
 from .passes.absorb_projection import absorb_preparation
 from .passes.drop_zeros import drop_zeros
 from .passes.expand import expand
@@ -29,16 +29,9 @@ from .passes.fold_constants import constant_values
 from .passes.limit_rank import reduce_ranks
 from .passes.prune import Pruned, prune
 from .planner import Plan, choose, make_plan, profile, read_override
+from .program_check import check_program
 from .rewriter import COMPLEX_INPUT, LoweredModule, store
-from .selfcheck import (
-    Recorder,
-    as_real,
-    first_departure,
-    is_random,
-    largest_error,
-    own_error,
-    relative_error,
-)
+from .selfcheck import as_real
 from .sites import Site, describe, is_transform
 from .trace import check_inputs, trace
 
@@ -49,18 +42,24 @@ class LoweredProgram:
 
     ``program`` takes and returns what the original module does, computes in the same dtype, and holds no
     complex value, no ``torch.fft`` operator (unless a site was asked to stay ``native``), no symbolic shape
-    and no branch. ``samples`` returns inputs that show what the program is used on; where none
-    were given, those that it was traced with. ``input_names`` are those of the arguments of ``forward``;
-    ``output_names`` are ``out`` for a network that returns one tensor, else paths into what it returns
-    (``out.mask``, ``out.scales.0``), as many as the program has outputs.
+    and no branch. ``samples`` returns inputs that show what the program is used on, each a tensor per input;
+    where none were given, those that it was traced with. ``input_names`` and ``output_names`` are what files
+    built from it call them: the arguments of ``forward``, and ``out`` for a network that returns one tensor,
+    else paths into what it returns (``out.mask``, ``out.scales.0``).
     """
 
     program: ExportedProgram
     plan: Plan
     audit: Audit
-    samples: Callable[[], Sequence[Tensor]]
+    samples: Callable[[], Sequence[tuple[Tensor, ...]]]
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Name inputs and outputs as the program does, where no names were given."""
+        inputs, outputs = end_names(self.program)
+        object.__setattr__(self, "input_names", self.input_names or inputs)
+        object.__setattr__(self, "output_names", self.output_names or outputs)
 
     @cached_property
     def sha256(self) -> str:
@@ -88,6 +87,7 @@ def lower(
     *,
     target: str | None = None,
     plan: Plan | Mapping[str, str] | None = None,
+    pruned: bool = True,
 ) -> LoweredProgram:
     """Rewrite a network that calls ``torch.fft`` into one of real matrix products.
 
@@ -98,6 +98,8 @@ def lower(
             shape S becomes a real input of shape [*S, 2], real part first, and a complex output likewise.
         target: name of the cost profile that the planner uses (:attr:`..target.Target.profile`).
         plan: a plan made before, or patterns of sites to strategies; see :func:`.planner.make_plan`.
+        pruned: compute only the modes of a spectrum that something reads, and transform back only those that
+            are not zero; ``False`` computes all of them, to compare with.
 
     Raises:
         BadInputError: inputs that are not tensors.
@@ -119,7 +121,8 @@ def lower(
     exported, baked = trace(module, example_inputs)
     graph_module = exported.graph_module
     expand(graph_module)
-    prune(graph_module.graph)
+    if pruned:
+        prune(graph_module.graph)
     absorb_preparation(graph_module.graph)
     drop_zeros(graph_module.graph)
     fusions = fuse(
@@ -127,6 +130,7 @@ def lower(
         choose=functools.partial(choose, rates=rates, wanted=wanted),
         channels_last=rates.channels_last,
         runtime_kernels=rates.runtime_kernels,
+        planar_mixing=rates.planar_mixing,
         inputs=exported.graph_signature.user_inputs,
     )
     lowered = _assemble(exported)
@@ -136,8 +140,8 @@ def lower(
     for node, value in folded.items():
         store(lowered.spectral, folded_keys[node], value)
     live = _live_nodes(graph_module.graph, folded)
-    made = make_plan(_sites(graph_module.graph, live, fusions), target, plan)
-    lowered.prepare(made, placeholders, folded_keys, live)
+    chosen = make_plan(_sites(graph_module.graph, live, fusions), target, plan)
+    lowered.prepare(chosen, placeholders, folded_keys, live)
     inputs = tuple(as_real(value).contiguous() for value in example_inputs)
     with torch.no_grad():
         lowered(*inputs)  # running it once fills the bank, which tracing only reads
@@ -147,74 +151,26 @@ def lower(
         program = _without_unused(program)
         _restore_modules(program)
         program = reduce_ranks(program)
-        check = _self_check(program, module, example_inputs, lowered)
+        check = check_program(program, module, example_inputs, lowered)
     names, left_out = name_outputs(exported)
-    notes = (*widened, *_complex_ends(exported), *left_out, *(f"constant: {line}" for line in baked))
-    audit = audit_program(program, made, check, fusions.records, notes)
+    notes = (*widened, *_complex_ends(exported), *left_out, *baked, *check.notes)
+    audit = audit_program(program, chosen, check.error, fusions.records, notes)
     return LoweredProgram(
         program,
-        made,
+        chosen,
         audit,
-        samples=lambda: inputs[:1],
-        input_names=tuple(exported.graph_signature.user_inputs),
+        samples=lambda: [inputs],
+        input_names=tuple(map(str, exported.graph_signature.user_inputs)),
         output_names=names,
     )
 
 
-def _self_check(
-    program: ExportedProgram, module: nn.Module, example_inputs: tuple[Tensor, ...], lowered: LoweredModule
-) -> float | None:
-    """Relative error of the program on the example inputs; ``None`` for a network that draws random numbers.
-
-    Raises:
-        LoweringFaultError: the error is past the bound; names the first node that departs.
-    """
-    if is_random(lowered.graph_module.graph):
-        return None
-    inputs = tuple(as_real(value).contiguous() for value in example_inputs)
-    try:
-        expected = module(*example_inputs)
-    except Exception as fault:  # the network's own code runs here
-        raise LoweringError(
-            f"the network itself fails on the example inputs: {type(fault).__name__}: {str(fault)[:200]}"
-        ) from fault
-    error = relative_error(program.module()(*inputs), tensors_of(expected))
-    bound = largest_error(lowered.graph_module.graph)
-    if error <= bound:
-        return error
-    bound = max(bound, 10 * own_error(module, example_inputs, expected))
-    if error <= bound:
-        return error
-    raise LoweringFaultError(
-        f"the lowered network is off by {error:.1e} of its largest value on the example inputs (at most "
-        f"{bound:.0e} is allowed); {_departure(module, example_inputs, lowered, inputs, bound)}"
-    )
-
-
-def _departure(
-    module: nn.Module,
-    example_inputs: tuple[Tensor, ...],
-    lowered: LoweredModule,
-    inputs: tuple[Tensor, ...],
-    bound: float,
-) -> str:
-    """Which node of the network departs first, in words."""
-    exported, _ = trace(module, example_inputs)
-    recorder = Recorder(exported.graph_module)
-    stored = {**exported.state_dict, **exported.constants}
-    remaining = iter(example_inputs)
-    values = [
-        next(remaining) if spec.kind is InputKind.USER_INPUT else stored[spec.target or ""]
-        for spec in exported.graph_signature.input_specs
-    ]
-    recorder.run(*values)
-    lowered.record = {}
-    lowered(*inputs)
-    found = first_departure(exported.graph_module.graph, recorder.values, lowered.record, bound)
-    if found is None:
-        return "each operator by itself is right, so the fault is in a later rewriting of the whole program"
-    node, error = found
-    return f"the first that departs is {node.target} ({node.name}) in {where(node)}, by {error:.1e}"
+def end_names(program: ExportedProgram) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return names for the inputs of a program, those of its nodes, and for its outputs, which have none."""
+    signature = program.graph_signature
+    count = len(signature.user_outputs)
+    outputs = ("output",) if count == 1 else tuple(f"output_{index}" for index in range(count))
+    return tuple(map(str, signature.user_inputs)), outputs
 
 
 def _complex_ends(exported: ExportedProgram) -> list[str]:
@@ -292,20 +248,20 @@ def _live_nodes(graph: fx.Graph, folded: Mapping[fx.Node, Any]) -> set[fx.Node]:
 
 
 def _sites(graph: fx.Graph, live: set[fx.Node], fusions: Fusions) -> list[Site]:
-    found = []
+    sites = []
     for node in graph.nodes:
         if node in live and isinstance(node.target, Pruned):
-            found.append(node.target.site(site_name(node), module_path(node)))
+            sites.append(node.target.site(site_name(node), module_path(node)))
         elif node in live and isinstance(node.target, Fused):
-            found += [] if node.target.site is None else [node.target.site]
+            sites += [] if node.target.site is None else [node.target.site]
         elif node in live and node.op == "call_function" and is_transform(str(node.target)):
             source, *args = arguments(node)
             is_real = not meta_value(source).dtype.is_complex
             name, path, operator = site_name(node), module_path(node), str(node.target)
             site = describe(name, path, operator, shape_of(source), is_real, tuple(args))
             partner, unfused = fusions.partners.get(name), fusions.unfused.get(name, site.unfused)
-            found.append(dataclasses.replace(site, partner=partner, unfused=unfused))
-    return found
+            sites.append(dataclasses.replace(site, partner=partner, unfused=unfused))
+    return sites
 
 
 def _restore_modules(program: ExportedProgram) -> None:

@@ -81,7 +81,7 @@ class Plan:
         """Equal for plans that give the same program, which targets whose keys agree can share."""
         rows = [(c.site.name, c.strategy) for c in self.choices]
         rates = profile(self.target)
-        form = [rates.channels_last, rates.runtime_kernels]
+        form = [rates.channels_last, rates.runtime_kernels, rates.planar_mixing]
         return hashlib.sha256(json.dumps([form, rows]).encode()).hexdigest()
 
 
@@ -151,9 +151,17 @@ def choose(sites: Sequence[Site], rates: Profile, wanted: Mapping[str, str]) -> 
     """Choose for some sites of a program; both ends of a block of windows must be among them.
 
     Raises:
-        LoweringError: a strategy was asked for at a site that it declines; says why.
+        LoweringError: a strategy was asked for at a site that it declines, or every strategy of the profile
+            declines a site; says why.
+        UnknownNameError: the profile names a strategy that does not exist.
     """
-    asked = {site.name: found for site in sites if (found := _asked(site, wanted)) is not None}
+    for strategy in rates.automatic:
+        if strategy not in STRATEGIES:
+            known = ", ".join(STRATEGIES)
+            raise UnknownNameError(
+                f"the profile {rates.name!r} names the strategy {strategy!r}; there are: {known}"
+            )
+    asked = {site.name: name for site in sites if (name := _asked(site, wanted)) is not None}
     return tuple(_choose(site, rates, asked) for site in sites)
 
 
@@ -183,6 +191,13 @@ def _choose(site: Site, rates: Profile, asked: Mapping[str, tuple[str, str]]) ->
         return Choice(site, name, f"asked for ({pattern})", predicted, declined)
     if Window.name in predicted:  # the cost model sees a site alone, and what this saves lies around it
         return Choice(site, Window.name, "its block keeps channels fastest throughout", predicted, declined)
+    if not predicted:
+        reasons = "; ".join(f"{name}: {why}" for name, why in declined.items()) or "none is advised for it"
+        where = f"{site.name} in {site.module_path or 'the root module'}"
+        raise LoweringError(
+            f"no strategy of the profile {rates.name!r} computes {where} ({reasons}). Add 'separable', which "
+            "computes every site, to the profile's automatic strategies, or name a strategy in the plan"
+        )
     best = min(predicted, key=lambda name: predicted[name])
     return Choice(site, best, "cheapest by the cost model", predicted, declined)
 

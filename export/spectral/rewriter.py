@@ -23,6 +23,8 @@ from .sites import is_transform
 from .strategies import STRATEGIES, Window
 from .twiddles import ConstantBank
 
+REDUCTIONS = ("sum", "nansum", "mean", "prod", "cumsum", "cumprod")
+
 COMPLEX_INPUT = "complex input"
 """Stands for an input that is complex in the network and real, with a last axis of 2, in the program."""
 
@@ -89,12 +91,12 @@ class Rewriter(fx.Interpreter):
 
     def _provenance(self, node: fx.Node) -> dict[str, str]:
         """The module a node came from, and its site if it is a transform."""
-        found = {MODULE: module_path(node)}
+        origin = {MODULE: module_path(node)}
         if is_transform(str(node.target)) or isinstance(node.target, Pruned):
-            found[SITE] = site_name(node)
+            origin[SITE] = site_name(node)
         elif isinstance(node.target, Fused) and node.target.site is not None:
-            found[SITE] = node.target.site.name
-        return found
+            origin[SITE] = node.target.site.name
+        return origin
 
     def _call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         operator = str(node.target)
@@ -110,6 +112,8 @@ class Rewriter(fx.Interpreter):
             choice = self._plan[site_name(node)]
             self._check_layout(choice, fused=False)
             return STRATEGIES[choice.strategy].apply(choice.site, _as_float(args[0]), self._bank)
+        if not _leaves_complex(node, kwargs):
+            args = pytree.tree_map_only(Pair, lambda z: z.re, args, is_leaf=lambda v: isinstance(v, Pair))
         if self._is_complex(node, args, kwargs):
             rule = find(COMPLEX_RULES, node.target)
             if rule is not None:
@@ -221,9 +225,16 @@ class LoweredModule(nn.Module):
         if name.startswith("spectral:"):
             return self.constant(name.removeprefix("spectral:"))
         owner, _, leaf = name.rpartition(".")
-        found = getattr(self.get_submodule(owner), leaf)
-        assert isinstance(found, Tensor)
-        return found
+        tensor = getattr(self.get_submodule(owner), leaf)
+        assert isinstance(tensor, Tensor)
+        return tensor
+
+
+def _leaves_complex(node: fx.Node, kwargs: Mapping[str, Any]) -> bool:
+    """False for a sum or product with a real ``dtype``: torch drops imaginary parts before it adds up."""
+    dtype = kwargs.get("dtype")
+    name = str(node.target).removeprefix("aten.").split(".")[0]
+    return name not in REDUCTIONS or dtype is None or dtype.is_complex
 
 
 def _is_lazy(value: Any) -> bool:

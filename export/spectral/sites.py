@@ -96,12 +96,12 @@ class Site:
     @property
     def gains(self) -> tuple[float, ...]:
         """Largest possible ``max|value| / max|input|`` after each axis of :attr:`running_order`."""
-        gain, found = 1.0, []
+        gain, gains = 1.0, []
         for axis in self.running_order:
             mirrored = self.kind is Kind.C2R and axis is self.half
             gain *= axis.scale * (min(axis.length, 2 * axis.taken) if mirrored else axis.taken)
-            found.append(gain)
-        return tuple(found)
+            gains.append(gain)
+        return tuple(gains)
 
     @property
     def running_order(self) -> tuple[Axis, ...]:

@@ -3,7 +3,8 @@
 In eval mode a buffer, a parameter, or a tensor made in ``forward`` from numbers alone has one value for ever.
 ``torch.export`` traces them as unknown all the same, and ``.item()``, ``if mask.any():`` or ``.tolist()`` on
 one stops it. While tracing, :class:`Specialise` computes such tensors for real beside the traced ones and
-answers those reads with the number. What depends on an input stays unknown: reading it is refused.
+answers those reads with the number. What depends on an input stays unknown: reading it is refused, but in an
+assertion, which computes nothing: the program goes without it, and the audit names it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +24,12 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from .intercept import Intercept, asserted, users_frame
+
 LARGEST_KNOWN = 1 << 24
 """Elements of the largest tensor that is computed beside the trace: enough for any window, mask or grid."""
 
 _READS = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default}
-_OUTSIDE = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
-
-
-def users_frame(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
-    """The innermost frame that belongs neither to PyTorch nor to this package; ``None`` if there is none."""
-    for frame in reversed(frames):
-        if not frame.filename.startswith((*_OUTSIDE, "<")) and "/lib/python" not in frame.filename:
-            return frame
-    return None
 
 
 class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -70,6 +65,10 @@ class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 answer = func(*known[0], **known[1])
             self.baked.append(self._say(answer))
             return answer
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].dtype == torch.bool:
+            answer = self._assertion()
+            if answer is not None:
+                return answer
         result = func(*args, **kwargs)
         written = _written(func, args, kwargs)
         if known is None or torch.Tag.nondeterministic_seeded in func.tags:
@@ -81,10 +80,18 @@ class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._follow(func, known, result)
         return result
 
+    def _assertion(self) -> bool | None:
+        """What an assertion on data has to read to pass; the program goes without it."""
+        frame = users_frame(traceback.extract_stack())
+        answer = None if frame is None else asserted(frame)
+        if frame is not None and answer is not None:
+            self.baked.append(f"not checked: {Path(frame.filename).name}:{frame.lineno}: {frame.line}")
+        return answer
+
     def _values(self, tree: Any) -> Any:
         """The same arguments with real tensors; ``None`` where one is unknown."""
         leaves, spec = pytree.tree_flatten(tree)
-        found = []
+        values = []
         for leaf in leaves:
             if isinstance(leaf, torch.SymInt | torch.SymFloat | torch.SymBool):
                 return None
@@ -95,8 +102,8 @@ class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if value is None:
                     return None
                 leaf = value
-            found.append(leaf)
-        return pytree.tree_unflatten(found, spec)
+            values.append(leaf)
+        return pytree.tree_unflatten(values, spec)
 
     def _follow(self, func: Any, known: Any, result: Any) -> None:
         outputs = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
@@ -137,17 +144,17 @@ class Specialise(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _say(self, answer: Any) -> str:
         frame = users_frame(traceback.extract_stack())
         if frame is None:
-            return f"{answer} read while tracing"
-        return f"{answer} read in {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
+            return f"constant: {answer} read while tracing"
+        return f"constant: {answer} read in {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
 
 
 def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     """The tensors that an operator writes into: itself in place, ``out=``, or each of a list."""
-    found: list[Any] = []
+    written: list[Any] = []
     for position, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
-            found.append(args[position] if position < len(args) else kwargs.get(argument.name))
-    return [leaf for leaf in pytree.tree_leaves(found) if isinstance(leaf, Tensor)]
+            written.append(args[position] if position < len(args) else kwargs.get(argument.name))
+    return [leaf for leaf in pytree.tree_leaves(written) if isinstance(leaf, Tensor)]
 
 
 def _is_plain(value: Any) -> bool:
@@ -166,34 +173,52 @@ def _real() -> Iterator[None]:
         yield
 
 
+@dataclass
+class Seen:
+    """What ``forward`` did while it was traced: constants read, and whether ``torch.func`` differentiated."""
+
+    baked: list[str] = field(default_factory=list)
+    has_derivatives: bool = False
+
+
 @contextmanager
-def specialised(module: nn.Module) -> Iterator[list[str]]:
-    """While this is open, calls of ``module`` answer reads of constants; yields the list of what was read."""
+def specialised(module: nn.Module, *, derivatives: bool = False) -> Iterator[Seen]:
+    """While this is open, calls of ``module`` answer reads of constants; yields what was seen.
+
+    ``derivatives``: see :class:`.intercept.Intercept`.
+    """
     values = {
         **dict(module.named_parameters(remove_duplicate=False)),
         **dict(module.named_buffers(remove_duplicate=False)),
     }
     values = {name: value.detach() for name, value in values.items() if type(value) in (Tensor, nn.Parameter)}
-    baked: list[str] = []
-    open_modes: list[Any] = []  # torch leaves their methods without types
+    seen = Seen()
+    open_modes: list[tuple[Any, Any]] = []
 
     def enter(called: nn.Module, inputs: Any) -> None:
-        mode: Any = Specialise(values)
+        mode: Any = Specialise(values)  # torch leaves their methods without types
+        calls: Any = Intercept(derivatives)
         mode.know(called)
         mode.__enter__()
-        open_modes.append(mode)
+        calls.__enter__()
+        open_modes.append((mode, calls))
 
-    def leave(called: nn.Module, inputs: Any, outputs: Any) -> None:
+    def leave() -> None:
+        mode, calls = open_modes.pop()
+        seen.has_derivatives |= calls.has_derivatives
+        calls.__exit__(None, None, None)
+        mode.__exit__(None, None, None)
+        seen.baked = list(dict.fromkeys(mode.baked))
+
+    def left(called: nn.Module, inputs: Any, outputs: Any) -> None:
         if open_modes:
-            mode = open_modes.pop()
-            mode.__exit__(None, None, None)
-            baked[:] = list(dict.fromkeys(mode.baked))
+            leave()
 
-    hooks = [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+    hooks = [module.register_forward_pre_hook(enter), module.register_forward_hook(left)]
     try:
-        yield baked
+        yield seen
     finally:
         while open_modes:  # forward raised: its hook was not called
-            open_modes.pop().__exit__(None, None, None)
+            leave()
         for hook in hooks:
             hook.remove()

@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
+from torch.export._trace import _export as export_below
 from torch.utils import _pytree as pytree
 
 from ...runtime.errors import BadInputError, DynamicShapeError, FdikpEdgeError, LoweringError
 from .graph import where
-from .specialise import specialised, users_frame
+from .intercept import DerivativeError, users_frame
+from .specialise import specialised
 
 _DATA_DEPENDENT = ("DataDependent", "GuardOn", "UserError", "data-dependent", "dynamic", "unbacked")
 _UNKNOWN_TYPE = re.compile(r"Found <class '(?:.*\.)?([^.']+)'> in output, which is not a known type")
@@ -48,17 +50,41 @@ def trace(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[ExportedProgra
     """
     check_inputs(inputs)
     try:
-        with torch.no_grad(), specialised(module) as baked, _quiet_on_error():
-            exported = torch.export.export(module, inputs, strict=False)
+        functional, baked = _export(module, inputs, whole=True)
+    except DerivativeError:
+        functional, baked = _export(module, inputs, whole=False)
+    _check_static(functional.graph_module)
+    return functional, baked
+
+
+def _export(
+    module: nn.Module, inputs: tuple[Tensor, ...], *, whole: bool
+) -> tuple[ExportedProgram, tuple[str, ...]]:
+    """The functional graph and the constants read.
+
+    ``whole``: every operator stays one node, those of ``torch.fft`` included. Otherwise they are taken apart
+    first, which the derivatives of ``torch.func`` need.
+
+    Raises:
+        DerivativeError: such a derivative, while operators are to stay whole.
+        LoweringError: anything else that prevents the trace.
+    """
+    try:
+        with torch.no_grad(), specialised(module, derivatives=not whole) as seen, _quiet_on_error():
+            if whole:
+                exported = torch.export.export(module, inputs, strict=False)
+            else:  # no public function traces below torch.func
+                exported = export_below(module, inputs, strict=False, pre_dispatch=False)
             _drop_reads(exported.graph_module)
             # With an empty table: functional form, and every operator, fft included, stays whole.
             functional: ExportedProgram = exported.run_decompositions({})
     except FdikpEdgeError:
         raise
     except Exception as error:
+        if seen.has_derivatives:
+            raise DerivativeError from None
         raise _typed(error, type(module).__name__) from error
-    _check_static(functional.graph_module)
-    return functional, tuple(baked)
+    return functional, tuple(seen.baked)
 
 
 @contextlib.contextmanager

@@ -115,6 +115,6 @@ class ConstantBank(nn.Module):
 
     def stored(self, key: str) -> Tensor:
         """The buffer of a key that was added before."""
-        found = getattr(self, self._buffer_of_key[key])
-        assert isinstance(found, Tensor)
-        return found
+        buffer = getattr(self, self._buffer_of_key[key])
+        assert isinstance(buffer, Tensor)
+        return buffer

@@ -13,17 +13,17 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...calibration.layers import kind_of
-from ...runtime.caches import cache_folder
+from ...calibration.layers import kind_of, stored_tensors
 from ...runtime.device.build import CACHE_FILE, FLOAT32_LAYERS_FILE
 from ...runtime.errors import BadInputError, LoweringError, TargetUnavailableError
 from ...runtime.files import write_problem
 from ...runtime.onnx_nodes import onnx_nodes
+from ...runtime.tensorrt.caches import cache_folder
 from ...runtime.tensorrt.cuda import open_cuda
 from ...runtime.tensorrt.engines import (
     ENGINE_FILE,
@@ -41,6 +41,7 @@ from ..onnx import build as onnx_target
 from ..onnx import checks as onnx_checks
 from ..onnx.byte_ports import floats_inside
 from ..onnx.quantise import census as layers_census
+from ..onnx.source.program import OnnxProgram
 from ..target import BuildResult
 from . import layer_report
 from .layer_report import LAYERS_FILE, EngineLayer, engine_layers
@@ -74,7 +75,7 @@ TITLES: Mapping[Product, str] = {"tensorrt": "TensorRT", "tensorrt-rtx": "Tensor
 
 
 def build_rtx(
-    lowered: LoweredProgram,
+    lowered: LoweredProgram | OnnxProgram,
     precision: str,
     folder: Path,
     *,
@@ -97,7 +98,7 @@ def build_rtx(
 
 
 def build_classic(
-    lowered: LoweredProgram,
+    lowered: LoweredProgram | OnnxProgram,
     precision: str,
     folder: Path,
     *,
@@ -132,7 +133,7 @@ def build_classic(
 
 
 def _build(
-    lowered: LoweredProgram,
+    lowered: LoweredProgram | OnnxProgram,
     folder: Path,
     request: Request,
     table: CalibrationTable | None,
@@ -174,23 +175,46 @@ def _build(
     return BuildResult(ENGINE_FILE, versions, onnx_checks.census(model), counts, notes)
 
 
-def _fitting(table: CalibrationTable, lowered: LoweredProgram) -> CalibrationTable:
+def _fitting(table: CalibrationTable, lowered: LoweredProgram | OnnxProgram) -> CalibrationTable:
     """Return the table without int8 in layers that TensorRT-RTX makes larger by it than in floats."""
     title, layers = TITLES["tensorrt-rtx"], {entry.node for entry in table.section(lowered.key).layers}
     in_float = {}
-    for node in lowered.program.graph.nodes:
-        if node.name not in layers:
+    shapes = _onnx_shapes(lowered) if isinstance(lowered, OnnxProgram) else _shapes(lowered)
+    for name, mine, grouped, is_cut in shapes:
+        if name not in layers:
             continue
-        kind = kind_of(node)
-        source, weight = (node.args[place] for place in ((kind.data, kind.weight) if kind else (0, 1)))
-        mine = weight.meta["val"].shape[1]
-        grouped = kind is not None and kind.is_convolution and mine < source.meta["val"].shape[1]
         if grouped and mine % 4:
             count = f"{mine} channels" if mine > 1 else "one channel"
-            in_float[node.name] = PADDED.format(count=count, title=title)
-        elif any(base_name(user.target) in _CUTS for user in source.users):
-            in_float[node.name] = SHIFTED.format(title=title)
+            in_float[name] = PADDED.format(count=count, title=title)
+        elif is_cut:
+            in_float[name] = SHIFTED.format(title=title)
     return table.to_float(lowered.key, in_float, table.section(lowered.key).mixed_precision)
+
+
+_Shape = tuple[str, int, bool, bool]
+"""A layer, its channels per group, whether it has several groups, and whether its input is also cut up."""
+
+
+def _shapes(lowered: LoweredProgram) -> Iterator[_Shape]:
+    stored = stored_tensors(lowered.program)
+    for node in lowered.program.graph.nodes:
+        kind = kind_of(node, stored)
+        if kind is None:
+            continue
+        source, weight = node.args[kind.data], node.args[kind.weight]
+        mine = weight.meta["val"].shape[1]
+        grouped = kind.is_convolution and mine < source.meta["val"].shape[1]
+        yield node.name, mine, grouped, any(base_name(user.target) in _CUTS for user in source.users)
+
+
+def _onnx_shapes(program: OnnxProgram) -> Iterator[_Shape]:
+    weights = {tensor.name: tensor.dims for tensor in program.model.graph.initializer}
+    nodes = program.model.graph.node
+    cut = {node.input[0] for node in nodes if node.op_type in ("Slice", "Split")}
+    for node in nodes:
+        if node.op_type in ("Conv", "Gemm", "MatMul") and len(weights.get(node.input[1], ())) > 1:
+            groups = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
+            yield node.output[0], weights[node.input[1]][1], groups > 1, node.input[0] in cut
 
 
 def _run(request: Request, folder: Path, extras: Mapping[str, bytes]) -> tuple[Answer, list[EngineLayer]]:
@@ -224,8 +248,8 @@ def _run(request: Request, folder: Path, extras: Mapping[str, bytes]) -> tuple[A
                 ) from None
         with (scratch / "log").open(encoding="utf-8", errors="replace") as lines:
             layers = engine_layers(lines)
-        said = condensed(scratch / "log", {str(folder.resolve()): ".", name: "."})
-        (folder / LOG_FILE).write_text(said, encoding="utf-8")
+        text = condensed(scratch / "log", {str(folder.resolve()): ".", name: "."})
+        (folder / LOG_FILE).write_text(text, encoding="utf-8")
         try:
             answer = Answer(**json.loads((scratch / ANSWER).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -239,7 +263,7 @@ def _run(request: Request, folder: Path, extras: Mapping[str, bytes]) -> tuple[A
     if answer.refused:
         more = f" (and {len(answer.refused) - 5} more)" if len(answer.refused) > 5 else ""
         raise LoweringError(f"{title}'s parser refused {'; '.join(answer.refused[:5])}{more}")
-    if answer.kind == "memory" or out_of_memory(done.returncode, said, answer.problem):
+    if answer.kind == "memory" or out_of_memory(done.returncode, text, answer.problem):
         raise TargetUnavailableError(
             f"{title}: out of memory while building the engine (exit code {done.returncode}). "
             "Close other programs, or build for fewer compute capabilities or a smaller size"
@@ -248,7 +272,7 @@ def _run(request: Request, folder: Path, extras: Mapping[str, bytes]) -> tuple[A
         raise BadInputError(f"{title}: {answer.problem}")
     if answer.kind == "unavailable":
         raise TargetUnavailableError(f"target {request.product}: {answer.problem}")
-    why = cause(said, answer.problem, done.returncode)
+    why = cause(text, answer.problem, done.returncode)
     places = name_places(why, onnx_nodes((folder / ONNX_FILE).read_bytes()))
     where = f" (in {', '.join(places[:5])})" if places else ""
     raise LoweringError(f"{title} could not build the engine: {why}{where}")

@@ -47,7 +47,7 @@ class LayerOutcome:
     """What became of one layer of the network.
 
     ``node`` and ``module`` as in the calibration table. ``wanted`` is the artifact's precision, or ``float``,
-    ``found`` the types that it computes in (more than one where capabilities differ), empty where the engine
+    ``types`` the types that it computes in (more than one where capabilities differ), empty where the engine
     has no such layer. ``alone`` if it is a layer of its own and not part of a fused one. ``narrow`` if it
     computes in the artifact's precision; if it does not, ``reason`` says why.
     """
@@ -55,7 +55,7 @@ class LayerOutcome:
     node: str
     module: str
     wanted: str
-    found: tuple[str, ...]
+    types: tuple[str, ...]
     alone: bool
     narrow: bool
     reason: str
@@ -64,15 +64,15 @@ class LayerOutcome:
 def engine_layers(log: Iterable[str]) -> list[EngineLayer]:
     """Return the layers that the lines of a builder's log list; it must have been asked for detailed
     profiling."""
-    found = []
+    layers = []
     for line in log:
         match = _LAYER.search(line)
         if match is None or match["kind"] in _SILENT:
             continue
         types = re.findall(r"Datatype: (\w+)", match["inputs"])
         nodes = re.findall(r"\[ONNX Layer: ([^\]]*)\]", match["metadata"])
-        found.append(EngineLayer(match["name"], match["kind"], types[0] if types else "", tuple(nodes)))
-    return found
+        layers.append(EngineLayer(match["name"], match["kind"], types[0] if types else "", tuple(nodes)))
+    return layers
 
 
 def census(
@@ -107,14 +107,14 @@ def census(
     for entry in section.layers:
         name = named.get(entry.node, "")
         alone = own.get(name, [])
-        found = tuple(sorted({layer.dtype for layer in alone or part.get(name, [])} - {""}))
+        types = tuple(sorted({layer.dtype for layer in alone or part.get(name, [])} - {""}))
         reason = entry.reason if precision == "int8" else section.half.float32_layers.get(entry.node, "")
         wanted = "float" if reason else precision
-        narrow = found == (_NARROW[precision],)
+        narrow = types == (_NARROW[precision],)
         if not reason and not narrow:
-            reason = "TensorRT kept it in float" if found else "not found in the engine by name"
+            reason = "TensorRT kept it in float" if types else "not found in the engine by name"
         why = "" if narrow else reason
-        outcomes.append(LayerOutcome(entry.node, entry.module, wanted, found, bool(alone), narrow, why))
+        outcomes.append(LayerOutcome(entry.node, entry.module, wanted, types, bool(alone), narrow, why))
     return outcomes
 
 

@@ -60,22 +60,22 @@ def condensed(log: Path, replace: Mapping[str, str]) -> str:
 
 def warnings_in(log: str, title: str) -> list[str]:
     """Return a note for each different warning, with why it is expected where that is known."""
-    found = list(dict.fromkeys(line[3:].strip() for line in log.splitlines() if line.startswith("[W]")))
+    warnings = list(dict.fromkeys(line[3:].strip() for line in log.splitlines() if line.startswith("[W]")))
     notes = []
-    for line in found[:_WARNINGS]:
+    for line in warnings[:_WARNINGS]:
         known = next((why for part, why in _EXPLAINED.items() if part in line), "")
         notes.append(f"{title} warns: {line[:300]}" + (f" (expected: {known})" if known else ""))
-    if len(found) > _WARNINGS:
-        notes.append(f"{title} warns {len(found) - _WARNINGS} times more; see build.log")
+    if len(warnings) > _WARNINGS:
+        notes.append(f"{title} warns {len(warnings) - _WARNINGS} times more; see build.log")
     return notes
 
 
 def cause(log: str, problem: str, returncode: int) -> str:
     """Return why a builder failed: its error messages, or else its last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    said = [line for line in lines if line.startswith("[E]")][:3] or ([] if problem else lines[-1:])
+    errors = [line for line in lines if line.startswith("[E]")][:3] or ([] if problem else lines[-1:])
     return (
-        "; ".join(filter(None, dict.fromkeys([*said, problem])))
+        "; ".join(filter(None, dict.fromkeys([*errors, problem])))
         or f"the builder exited with code {returncode}"
     )
 

@@ -133,8 +133,8 @@ def build(request: Request, answer: Answer) -> None:
             config.clear_flag(trt.BuilderFlag.TF32)  # ten bits of mantissa are not float32
         engine = EngineBytesFromNetwork((builder, network), config, save_timing_cache=request.timing_cache)()
     except PolygraphyException as error:
-        said = [line.strip() for line in str(error).splitlines() if line.strip()]
-        answer.problem = said[0] if said else "the builder failed"
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        answer.problem = lines[0] if lines else "the builder failed"
         return
     try:
         Path(request.engine).write_bytes(memoryview(engine))

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...runtime.errors import SizeError
+from ...runtime.samples import defocused_photo
+from ..sources.base import NetworkSource, TensorSpec
 from .blocks import conv3, dual_domain_blocks
 from .dikp import KernelPredictor
 from .dsrm import DualDomainRefiner, State
@@ -24,6 +26,10 @@ from .pac import PositionAdaptiveConv
 from .variants import Variant
 
 SCALES = 3
+
+DEFOCUS = (0.0, 1.5, 3.0, 5.0)
+"""Radii in pixels by which photos in focus are put out of it for calibration; real pairs of a few megapixels
+show 1 to 5."""
 
 
 def resize(x: Tensor, factor: float) -> Tensor:
@@ -97,3 +103,20 @@ class FDIKP(nn.Module):
         b, _, h, w = image.shape
         zero = image.new_zeros(b, 2 * self.variant.channels, h // 2, w // 2)
         return zero, zero
+
+    def network_source(self) -> NetworkSource:
+        """Return what this network says of itself; see :class:`~fdikp_edge.models.sources.NetworkSource`."""
+        name = self.variant.name
+        return NetworkSource(
+            name=name,
+            spec=name,
+            load=lambda: self,
+            inputs=(TensorSpec("image", (1, 3, None, None), layout="NCHW", color="RGB"),),
+            outputs=("deblurred",),  # the last of the three images
+            sizes=self.variant.size,
+            defocus=DEFOCUS,
+            photo=defocused_photo(),
+            scale=1,
+            trained=self.trained,
+            note=self.weights_note,
+        )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...runtime.errors import UnknownNameError
-from .sizes import SizeRequirements
+from ..sources.sizes import SizeRequirements
 
 #: How a block looks at the spectrum: whole map, 8x8 windows, or not at all.
 FourierMode = Literal["global", "window", "none"]

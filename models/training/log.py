@@ -23,7 +23,7 @@ class Table:
         """Return all whole rows of numbers."""
         if not self.path.exists():
             return []
-        found = []
+        rows = []
         with self.path.open(newline="", encoding="utf-8") as file:
             for row in csv.reader(file):
                 try:
@@ -31,8 +31,8 @@ class Table:
                 except ValueError:
                     continue  # the heading, or a row cut short by a kill
                 if len(numbers) == len(self.columns):
-                    found.append(numbers)
-        return found
+                    rows.append(numbers)
+        return rows
 
     def begin(self, step: int) -> None:
         """Keep the rows up to ``step``: those after it are about to be made again."""

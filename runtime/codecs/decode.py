@@ -60,8 +60,8 @@ def decode(stream: IO[bytes], path: Path, max_pixels: int) -> Photo:
             image = _open(stream, form)
             _check(image, path, max_pixels)
             photo = _photo(stream, image, form, path)
-        warnings_said = dict.fromkeys(f"the decoder warned: {str(item.message)[:120]}" for item in warned)
-        return dataclasses.replace(photo, notes=(*photo.notes, *list(warnings_said)[:3]))
+        remarks = dict.fromkeys(f"the decoder warned: {str(item.message)[:120]}" for item in warned)
+        return dataclasses.replace(photo, notes=(*photo.notes, *list(remarks)[:3]))
     except ImageError:
         raise
     except ModuleNotFoundError as error:
@@ -73,8 +73,10 @@ def decode(stream: IO[bytes], path: Path, max_pixels: int) -> Photo:
     except MemoryError as error:
         raise ImageError(f"{path}: too large for this machine's memory; scale it down first") from error
     except Exception as error:  # on a damaged file a decoder may raise nearly anything
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ImageError(f"{path}: truncated or damaged {form} ({said[:120]}). Get the file again") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ImageError(
+            f"{path}: truncated or damaged {form} ({reason[:120]}). Get the file again"
+        ) from error
 
 
 def _sniff(head: bytes, path: Path) -> str:

@@ -65,12 +65,12 @@ def exif_of_tiff(image: Image.Image) -> bytes | None:
     """Return an EXIF block with what a TIFF's directories say about the photo, upright, or ``None``."""
     from PIL import Image
 
-    found, kept = image.getexif(), Image.Exif()
+    read, kept = image.getexif(), Image.Exif()
     for tag in PHOTO_TAGS:
-        if tag in found:
-            kept[tag] = found[tag]
+        if tag in read:
+            kept[tag] = read[tag]
     for directory in (_EXIF_IFD, _GPS_IFD):
-        if values := found.get_ifd(directory):
+        if values := read.get_ifd(directory):
             kept[directory] = dict(values)
     if not len(kept):
         return None
@@ -82,11 +82,11 @@ def tiff_tags_of_exif(block: bytes) -> dict[int, Any]:
     """Return the tags for a TIFF's directory that an EXIF block holds; a directory is a nested mapping."""
     from PIL import Image
 
-    found = Image.Exif()
-    found.load(block)
-    tags: dict[int, Any] = {tag: found[tag] for tag in PHOTO_TAGS if tag in found}
+    exif = Image.Exif()
+    exif.load(block)
+    tags: dict[int, Any] = {tag: exif[tag] for tag in PHOTO_TAGS if tag in exif}
     for directory in (_EXIF_IFD, _GPS_IFD):
-        if values := dict(found.get_ifd(directory)):
+        if values := dict(exif.get_ifd(directory)):
             values.pop(0xA005, None)  # interoperability: an offset into the old block
             tags[directory] = values
     return tags

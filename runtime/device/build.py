@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 from .. import strict_json
 from ..artifact import Artifact, ArtifactWriter
-from ..caches import read_cache, write_cache
 from ..errors import ArtifactError, CheckFailedError, DeviceError, TargetUnavailableError
 from ..onnx_nodes import OnnxNode, onnx_nodes
 from ..sessions.onnx_guard import check_external_data
 from ..strict_json import printable
+from ..tensorrt.caches import read_cache, write_cache
 from ..tensorrt.cuda import OUT_OF_MEMORY, open_cuda
 from ..tensorrt.engines import (
     ENGINE_FILE,
@@ -74,12 +74,12 @@ class Built:
 
     def warnings(self, nodes: dict[str, OnnxNode] | Any) -> list[str]:
         """Return the builder's warnings and errors, each with the modules it names."""
-        found = []
+        texts = []
         for severity, text in self.log:
             if severity <= _WARNING:
                 places = name_places(text, nodes)
-                found.append(text + (f" (in {', '.join(places)})" if places else ""))
-        return list(dict.fromkeys(found))
+                texts.append(text + (f" (in {', '.join(places)})" if places else ""))
+        return list(dict.fromkeys(texts))
 
 
 def build_artifact(
@@ -119,8 +119,7 @@ def build_artifact(
         (writer.folder / FACTS_FILE).write_bytes(facts.to_json())
         log = "\n".join(printable(text) for _, text in built.log)
         (writer.folder / LOG_FILE).write_text(log + "\n", encoding="utf-8")
-        golden = source.passport.golden or {}
-        for name in golden.values():
+        for name in source.passport.golden_files:
             (writer.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (writer.folder / name).write_bytes(source.read(name, 1 << 31))
         return writer.commit(
@@ -165,8 +164,8 @@ def build(
             f"{source.path}: has no {CACHE_FILE}, which --weak needs: make the bundle from a float32 "
             "artifact with --table, or build without --weak"
         )
-    said: list[tuple[int, str]] = []
-    logger = _logger(trt, said)
+    log: list[tuple[int, str]] = []
+    logger = _logger(trt, log)
     builder = trt.Builder(logger)
     flags = 0
     if not settings.weak and features.has_strong_typing_flag:
@@ -188,10 +187,10 @@ def build(
     except DeviceError as error:
         raise _gave_up(source, [(1, str(error))], memory=error.code == OUT_OF_MEMORY) from error
     if engine is None:
-        raise _gave_up(source, said)
+        raise _gave_up(source, log)
     del keep
     learnt = config.get_timing_cache() if features.has_timing_cache else None
-    return Built(bytes(engine), None if learnt is None else bytes(learnt.serialize()), said)
+    return Built(bytes(engine), None if learnt is None else bytes(learnt.serialize()), log)
 
 
 def _configure(
@@ -261,25 +260,23 @@ def cached_calibrator(trt: Any, cache: bytes) -> Any:
     return Cached()
 
 
-def _logger(trt: Any, said: list[tuple[int, str]]) -> Any:
-    """Return a logger of the module's own kind that keeps everything that is said in ``said``."""
+def _logger(trt: Any, lines: list[tuple[int, str]]) -> Any:
+    """Return a logger of the module's own kind that keeps every message in ``lines``."""
 
     class Kept(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, text: str) -> None:
-            if len(said) < MAX_LOG_LINES:
-                said.append((int(severity), str(text)))
+            if len(lines) < MAX_LOG_LINES:
+                lines.append((int(severity), str(text)))
 
     return Kept()
 
 
-def _gave_up(
-    source: Artifact, said: list[tuple[int, str]], *, memory: bool | None = None
-) -> CheckFailedError:
+def _gave_up(source: Artifact, log: list[tuple[int, str]], *, memory: bool | None = None) -> CheckFailedError:
     """Return the error for a failed build; without ``memory`` the log tells whether memory ran out."""
-    errors = [text for severity, text in said if severity < _WARNING]
+    errors = [text for severity, text in log if severity < _WARNING]
     if memory is None:
         memory = any(_MEMORY.search(text) for text in errors)
     advice = (

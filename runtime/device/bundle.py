@@ -62,11 +62,11 @@ class Bundle:
                     f"no artifact {name!r} in {self.path}; there are: {', '.join(self.names)}"
                 )
         opened = [Artifact.open(self.folder / "artifacts" / name) for name in self.names]
-        found = {artifact.passport.precision for artifact in opened}
+        present = {artifact.passport.precision for artifact in opened}
         for precision in precisions:
-            if precision not in found:
+            if precision not in present:
                 raise UnknownNameError(
-                    f"no artifact at {precision!r} in {self.path}; there are: {', '.join(sorted(found))}"
+                    f"no artifact at {precision!r} in {self.path}; there are: {', '.join(sorted(present))}"
                 )
         chosen = [
             artifact
@@ -101,5 +101,5 @@ def _refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except entry.RefusedError as error:
-        said = str(error).removeprefix(f"{path}: ")
-        raise BundleError(f"{path}: {strict_json.printable(said)}") from error
+        message = str(error).removeprefix(f"{path}: ")
+        raise BundleError(f"{path}: {strict_json.printable(message)}") from error

@@ -290,7 +290,7 @@ def _install(wheel: Path, site: Path) -> None:
 def _differs(folder: Path, manifest: dict[str, Any]) -> bool:
     """Say whether an unpacked bundle is not what it was: a file altered, missing or added."""
     expected = {name: entry["sha256"] for name, entry in manifest["files"].items()}
-    found = {
+    present = {
         path.relative_to(folder).as_posix(): path
         for path in folder.rglob("*")
         if path.is_symlink() or not path.is_dir()
@@ -298,9 +298,9 @@ def _differs(folder: Path, manifest: dict[str, Any]) -> bool:
     with _opened(folder / manifest["wheel"]) as packed:
         for name in packed.namelist():
             expected[f"{SITE}/{name}"] = hashlib.sha256(b"".join(_stream(packed, name))).hexdigest()
-    if set(found) != set(expected):
+    if set(present) != set(expected):
         return True
-    return any(path.is_symlink() or sha256_of(path) != expected[name] for name, path in found.items())
+    return any(path.is_symlink() or sha256_of(path) != expected[name] for name, path in present.items())
 
 
 def _private(cache: Path) -> None:

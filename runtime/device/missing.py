@@ -30,17 +30,17 @@ def tensorrt_module() -> ModuleType:
 
 def problems() -> list[str]:
     """Return everything that is missing here, each with what to do; nothing where engines can be built."""
-    found = []
+    reasons = []
     try:
         module = tensorrt_module()
     except TargetUnavailableError as error:
-        found.append(str(error))
+        reasons.append(str(error))
     else:
         if not hasattr(module, "OnnxParser"):
-            found.append("this tensorrt has no ONNX parser; install the package with libnvonnxparser")
+            reasons.append("this tensorrt has no ONNX parser; install the package with libnvonnxparser")
     if gpu := gpu_problem():
-        found.append(gpu)
-    return found
+        reasons.append(gpu)
+    return reasons
 
 
 def _module_problem(error: ImportError) -> str:

@@ -71,17 +71,17 @@ def lines(
 
 def for_versions(artifacts: Sequence[Artifact], out: Path, *, weak: str | None = None) -> list[str]:
     """Return the lines of every artifact for :data:`VERSIONS`, with a comment before each."""
-    found = []
+    script = []
     for version in VERSIONS:
         features = features_of("tensorrt", version)
         major = version.partition(".")[0]
         if weak and not features.has_weak_typing:
-            found.append(f"# TensorRT {major} chooses no types by flags: build from the {weak} file instead")
+            script.append(f"# TensorRT {major} chooses no types by flags: build from the {weak} file instead")
             continue
         for artifact in artifacts:
             build, run = lines(artifact, features, out, weak=weak)
-            found += [f"# TensorRT {major}: {artifact.path.name}", build, run]
-    return found
+            script += [f"# TensorRT {major}: {artifact.path.name}", build, run]
+    return script
 
 
 def _flags(artifact: Artifact, weak: str) -> list[str]:

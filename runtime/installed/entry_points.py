@@ -16,6 +16,10 @@ from ..errors import ExtensionError
 TARGETS = "fdikp_edge.targets"
 """The group whose entries each load to a :class:`fdikp_edge.export.target.Target`."""
 
+SOURCES = "fdikp_edge.sources"
+"""The group whose entries are each named by a prefix (``PREFIX:...`` after ``--model``), and load to a
+function that takes a ``fdikp_edge.models.sources.request.Request`` and returns a ``NetworkSource``."""
+
 _Entries = tuple[importlib.metadata.EntryPoint, ...]
 
 
@@ -61,5 +65,5 @@ def _entries(group: str, path: tuple[str, ...]) -> _Entries:
 
 
 def _distribution(entry: importlib.metadata.EntryPoint) -> str:
-    found = entry.dist
-    return "an unnamed distribution" if found is None else f"{found.name} {found.version}"
+    owner = entry.dist
+    return "an unnamed distribution" if owner is None else f"{owner.name} {owner.version}"

@@ -56,15 +56,15 @@ def _packed(dtype: str) -> Callable[[Buffer, Span], Array]:
 
 def integers(data: Buffer, span: Span) -> list[int]:
     """Return the repeated integers with field number 1, packed or not."""
-    found = []
+    numbers = []
     for number, wire, first, last in fields(data, *span):
         if number == 1 and wire == 0:
-            found.append(signed(first))
+            numbers.append(signed(first))
         elif number == 1 and wire == 2:
             while first < last:
                 value, first = varint(data, first, last)
-                found.append(signed(value))
-    return found
+                numbers.append(signed(value))
+    return numbers
 
 
 def _strings(data: Buffer, span: Span) -> list[str]:
@@ -95,6 +95,6 @@ def text(data: Buffer, span: Span) -> str:
 
 def children(data: Buffer, span: Span, number: int) -> Iterator[Span]:
     """Yield where each sub-message with that field number is."""
-    for found, wire, first, last in fields(data, *span):
-        if found == number and wire == 2:
+    for field, wire, first, last in fields(data, *span):
+        if field == number and wire == 2:
             yield first, last

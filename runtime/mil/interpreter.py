@@ -98,8 +98,8 @@ class Interpreter:
             for step in self._steps:
                 if id(step) in needed:
                     results = self._call(step, self._arguments(step, values))
-                    made = dict(zip((name for name, _ in step.outputs), results, strict=True))
-                    values.update({name: value for name, value in made.items() if name not in given})
+                    named = dict(zip((name for name, _ in step.outputs), results, strict=True))
+                    values.update({name: value for name, value in named.items() if name not in given})
         return {name: np.array(values[name]) for name in wanted}
 
     def _prepare(self) -> None:
@@ -114,18 +114,18 @@ class Interpreter:
             missing = [name for name in _names(operation) if name not in known]
             if missing:
                 raise self._wrong(operation, f"reads {missing[0]!r:.80}, which no operation before it makes")
-            made = [name for name, _ in operation.outputs]
-            if not made or known & set(made):
+            names = [name for name, _ in operation.outputs]
+            if not names or known & set(names):
                 raise self._wrong(operation, "makes nothing, or what another operation makes too")
-            known.update(made)
+            known.update(names)
             if operation.type == "const":
-                self._constants[made[0]] = self._constant(operation)
+                self._constants[names[0]] = self._constant(operation)
             elif operation.type.startswith("constexpr_"):
                 arguments = self._arguments(operation, {})
                 for key, value in operation.attributes.items():  # where iOS 16 and 17 keep their arguments
                     arguments.setdefault(key, _widened(self.package.array(value)))
                 with np.errstate(all="ignore"):
-                    self._constants[made[0]] = self._call(operation, arguments)[0]
+                    self._constants[names[0]] = self._call(operation, arguments)[0]
             else:
                 self._steps.append(operation)
         if lost := [name for name in program.outputs if name not in known]:
@@ -153,14 +153,14 @@ class Interpreter:
         return self.package.array(value)
 
     def _arguments(self, operation: Operation, values: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         for key, bindings in operation.inputs.items():
             read = [
                 self.package.array(b) if isinstance(b, Value) else self._named(b, values) for b in bindings
             ]
             wide = [_widened(value) for value in read]
-            found[key] = wide[0] if len(wide) == 1 and key != "values" else wide
-        return found
+            arguments[key] = wide[0] if len(wide) == 1 and key != "values" else wide
+        return arguments
 
     def _named(self, name: str, values: dict[str, Any]) -> Any:
         return values[name] if name in values else self._constants[name]
@@ -169,8 +169,8 @@ class Interpreter:
         kind = operation.outputs[0][1]
         narrow = kind.dtype == "float16" and self.accumulation == "float16"
         try:
-            made = OPERATIONS[operation.type](Call(operation, arguments, narrow))
-            results = tuple(np.asarray(r) for r in (made if isinstance(made, tuple) else (made,)))
+            returned = OPERATIONS[operation.type](Call(operation, arguments, narrow))
+            results = tuple(np.asarray(r) for r in (returned if isinstance(returned, tuple) else (returned,)))
             if len(results) != len(operation.outputs):
                 raise ValueError(f"makes {len(results)} values, {len(operation.outputs)} are declared")
             rounded = []
@@ -197,8 +197,8 @@ def _widened(value: Any) -> Any:
     return value.astype(np.float32) if half else value
 
 
-def _fits(found: np.dtype[Any], declared: str) -> bool:
+def _fits(dtype: np.dtype[Any], declared: str) -> bool:
     """Whether a result may be declared so: floats as any float, integers and truth values as themselves."""
     if declared.startswith("float"):
-        return bool(found.kind == "f")
-    return found == np.dtype(declared)
+        return bool(dtype.kind == "f")
+    return dtype == np.dtype(declared)

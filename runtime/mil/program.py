@@ -159,23 +159,23 @@ def _binding(data: Buffer, span: Span) -> str | Value:
 
 
 def _value(data: Buffer, span: Span) -> Value:
-    found: TensorType | None = None
+    kind: TensorType | None = None
     content: Span | None = None
     stored: Span | None = None
     for number, wire, first, last in fields(data, *span):
         if wire == 2 and number == 2:
-            found = _type(data, (first, last))
+            kind = _type(data, (first, last))
         elif wire == 2 and number == 3:
             content = (first, last)
         elif wire == 2 and number == 5:
             stored = (first, last)
-    if found is None:
+    if kind is None:
         raise ValueError("a constant without a type")
     if stored is not None:
-        return Value(found, _stored(data, stored))
+        return Value(kind, _stored(data, stored))
     if content is None:
         raise ValueError("a constant without a value")
-    return Value(found, immediate(data, content, found.dtype, found.shape))
+    return Value(kind, immediate(data, content, kind.dtype, kind.shape))
 
 
 def _stored(data: Buffer, span: Span) -> Stored:
@@ -189,15 +189,15 @@ def _stored(data: Buffer, span: Span) -> Stored:
 
 
 def _named_type(data: Buffer, span: Span) -> tuple[str, TensorType]:
-    name, found = "", None
+    name, kind = "", None
     for number, wire, first, last in fields(data, *span):
         if number == 1 and wire == 2:
             name = text(data, (first, last))
         elif number == 2 and wire == 2:
-            found = _type(data, (first, last))
-    if found is None:
+            kind = _type(data, (first, last))
+    if kind is None:
         raise ValueError(f"{name!r:.80} has no type")
-    return name, found
+    return name, kind
 
 
 def _type(data: Buffer, span: Span) -> TensorType:

@@ -65,8 +65,8 @@ class WeightFile:
             raise ValueError(f"holds {size} bytes, the program says {kind}")
         if start + size > len(self._data):
             raise ValueError("the file is cut short")
-        found = np.frombuffer(self._data, np.dtype(dtype).newbyteorder("<"), math.prod(kind.shape), start)
-        return found.astype(dtype, copy=True).reshape(kind.shape)
+        values = np.frombuffer(self._data, np.dtype(dtype).newbyteorder("<"), math.prod(kind.shape), start)
+        return values.astype(dtype, copy=True).reshape(kind.shape)
 
     def close(self) -> None:
         """Unmap the file."""

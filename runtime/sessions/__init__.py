@@ -87,17 +87,17 @@ def _class_for(artifact: Artifact, table: Mapping[str, str], attribute: str) -> 
         return None
     where = f"{target!r} is provided by {entry_points.origin(entry_points.TARGETS, target)}"
     try:
-        found = _resolve(reference)
+        loaded = _resolve(reference)
     except Exception as error:  # the package's own code runs here
         raise ExtensionError(
             f"{where}, whose {attribute} {reference!r} cannot be loaded: {type(error).__name__}: {error}"
         ) from error
-    if not (isinstance(found, type) and issubclass(found, Session)):
+    if not (isinstance(loaded, type) and issubclass(loaded, Session)):
         raise ExtensionError(f"{where}, whose {attribute} {reference!r} is no Session")
-    return found
+    return loaded
 
 
 def _resolve(reference: str) -> type[Session]:
     module, _, name = reference.partition(":")
-    found: type[Session] = getattr(importlib.import_module(module, __package__), name)
-    return found
+    session: type[Session] = getattr(importlib.import_module(module, __package__), name)
+    return session

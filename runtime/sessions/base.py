@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from types import ModuleType, TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -15,6 +16,10 @@ from ..artifact import Artifact
 from ..errors import ArtifactError, BadInputError, TargetUnavailableError
 from ..layers import Layer
 from ..passport import QUANTISED_LAYERS, REDUCED_WEIGHTS, TensorContract
+from ..photo import Array
+
+Arrays = dict[str, Array]
+"""Inputs or outputs by name."""
 
 Port = tuple[str, list[Any], str]
 """Name, shape and dtype of an input or output of a model, as its runtime tells them."""
@@ -44,38 +49,69 @@ class Session(ABC):
         self.threads = threads
 
     @property
-    def input(self) -> TensorContract:
+    def inputs(self) -> tuple[TensorContract, ...]:
         """What :meth:`run` takes."""
+        return self.artifact.passport.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorContract, ...]:
+        """What :meth:`run` returns."""
+        return self.artifact.passport.outputs
+
+    @property
+    def input(self) -> TensorContract:
+        """The only input; :class:`BadInputError` if there are several."""
         return self.artifact.passport.input
 
     @property
     def output(self) -> TensorContract:
-        """What :meth:`run` returns."""
+        """The only output; :class:`BadInputError` if there are several."""
         return self.artifact.passport.output
 
-    def run(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    @overload
+    def run(self, x: Array) -> Array: ...
+
+    @overload
+    def run(self, x: Mapping[str, Array]) -> Arrays: ...
+
+    def run(self, x: Array | Mapping[str, Array]) -> Array | Arrays:
         """Run the network once.
 
         Args:
-            x: array of exactly the shape and dtype of :attr:`input`. It is read in place when C-contiguous.
+            x: arrays by name, of exactly the shapes and dtypes of :attr:`inputs`; or the array itself, for
+                a network of one input and one output. They are read in place when C-contiguous.
 
         Returns:
-            A new array of the shape and dtype of :attr:`output`; no later run writes to it.
+            New arrays by name, of the shapes and dtypes of :attr:`outputs`, or the array itself if ``x`` is
+            one; no later run writes to them.
 
         Raises:
-            BadInputError: ``x`` has another shape or dtype.
+            BadInputError: another set of names, or an array of another shape or dtype.
         """
-        contract = self.input
-        if x.shape != contract.shape or x.dtype != contract.dtype:
-            raise BadInputError(
-                f"{contract.name}: expected {contract.dtype}{list(contract.shape)} ({contract.layout}), "
-                f"got {x.dtype}{list(x.shape)}"
-            )
-        return self._run(np.ascontiguousarray(x))
+        if isinstance(x, Mapping):
+            return self._run(self.checked(x))
+        output = self.output.name
+        return self._run(self.checked({self.input.name: x}))[output]
+
+    def checked(self, arrays: Mapping[str, Array]) -> Arrays:
+        """Return ``arrays`` C-contiguous and in the order of :attr:`inputs`; raises as :meth:`run` does."""
+        contracts = self.inputs
+        if set(arrays) != {contract.name for contract in contracts}:
+            wanted = ", ".join(contract.name for contract in contracts)
+            raise BadInputError(f"expected the inputs {wanted}; got {', '.join(map(str, arrays)) or 'none'}")
+        for contract in contracts:
+            x = arrays[contract.name]
+            if x.shape != contract.shape or x.dtype != contract.dtype:
+                layout = f" ({contract.layout})" if contract.layout else ""
+                raise BadInputError(
+                    f"{contract.name}: expected {contract.dtype}{list(contract.shape)}{layout}, "
+                    f"got {x.dtype}{list(x.shape)}"
+                )
+        return {contract.name: np.ascontiguousarray(arrays[contract.name]) for contract in contracts}
 
     @abstractmethod
-    def _run(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Run a C-contiguous input that fits the contract."""
+    def _run(self, arrays: Arrays) -> Arrays:
+        """Run C-contiguous inputs that fit the contracts."""
 
     @property
     def remark(self) -> str:
@@ -95,7 +131,7 @@ class Session(ABC):
         """Name the arithmetic that runs, given that of the operators that are not quantised."""
         return f"int8 and {floats}" if self.artifact.passport.precision.startswith("int8") else floats
 
-    def layer_times(self, x: np.ndarray[Any, Any], runs: int) -> list[Layer]:
+    def layer_times(self, x: Mapping[str, Array], runs: int) -> list[Layer]:
         """Run ``runs`` times with the runtime's own profiler, and return the mean time of each layer.
 
         A subclass overrides this where its runtime has a profiler.
@@ -149,27 +185,31 @@ def import_runtime(module: str, target: str, install: str) -> ModuleType:
 
 def refused(artifact: Artifact, runtime: str, error: Exception) -> ArtifactError:
     """Return the error for a model that a runtime would not load, with the first line of what it said."""
-    said = str(error).strip().splitlines()
+    lines = str(error).strip().splitlines()
     return ArtifactError(
         f"{artifact.path}: {runtime} cannot load {artifact.passport.model_file}: "
-        f"{said[0] if said else type(error).__name__}. Export the artifact again, or update {runtime}"
+        f"{lines[0] if lines else type(error).__name__}. Export the artifact again, or update {runtime}"
     )
 
 
-def check_ports(artifact: Artifact, inputs: list[Port], outputs: list[Port]) -> None:
-    """Check that a model's inputs and outputs are what the passport promises.
+def check_ports(artifact: Artifact, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
+    """Check that a model's inputs and outputs are what the passport promises, in any order.
 
     Raises:
         ArtifactError: another number of them, or another name, shape or dtype.
     """
-    for kind, contract, ports in (
-        ("input", artifact.passport.input, inputs),
-        ("output", artifact.passport.output, outputs),
+    for kind, contracts, ports in (
+        ("inputs", artifact.passport.inputs, inputs),
+        ("outputs", artifact.passport.outputs, outputs),
     ):
-        promised = (contract.name, list(contract.shape), contract.dtype)
-        found = [(name, list(shape), dtype) for name, shape, dtype in ports]
-        if found != [promised]:
+        promised = [(contract.name, list(contract.shape), contract.dtype) for contract in contracts]
+        actual = [(name, list(shape), str(dtype)) for name, shape, dtype in ports]
+        if sorted(actual, key=_port_name) != sorted(promised, key=_port_name):
             raise ArtifactError(
-                f"{artifact.path}: {artifact.passport.model_file} has the {kind} {found}, the passport says "
+                f"{artifact.path}: {artifact.passport.model_file} has the {kind} {actual}, the passport says "
                 f"{promised}. Export the artifact again"
             )
+
+
+def _port_name(port: tuple[str, list[Any], str]) -> str:
+    return port[0]

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ import numpy as np
 from ..artifact import Artifact
 from ..errors import ArtifactError
 from ..mil import Interpreter, Package
-from .base import Port, Session, available_threads, check_ports, refused
+from ..passport import TensorContract
+from ..photo import Array
+from .base import Arrays, Port, Session, available_threads, check_ports, refused
 
 REFERENCE = "MIL reference interpreter, not Apple hardware"
+_CHANNELS = {"GRAYSCALE": 1, "RGB": 3}
 _UNITS = {"MLCPUComputeDevice": "CPU", "MLGPUComputeDevice": "GPU", "MLNeuralEngineComputeDevice": "NE"}
 
 
@@ -40,8 +44,8 @@ class CoreMlSession(Session):
         try:
             check_ports(
                 artifact,
-                [_port(feature, artifact.passport.input.layout) for feature in package.inputs],
-                [_port(feature, artifact.passport.output.layout) for feature in package.outputs],
+                [_port(feature, artifact.passport.contract) for feature in package.inputs],
+                [_port(feature, artifact.passport.contract) for feature in package.outputs],
             )
             kinds = {
                 operation.outputs[0][1].dtype for operation in package.program.operations if operation.outputs
@@ -55,10 +59,10 @@ class CoreMlSession(Session):
             raise
         self.caveat = self._engine.caveat
 
-    def _run(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def _run(self, arrays: Arrays) -> Arrays:
         if self._engine is None:
             raise ArtifactError(f"{self.artifact.path}: the session is closed")
-        return self._engine.run(self.input.name, x, self.output.name)
+        return self._engine.run(arrays, self.outputs)
 
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""
@@ -80,7 +84,7 @@ class CoreMlSession(Session):
 
 
 class _Engine(ABC):
-    """What computes a package: one named array in, one out, in the layout of the artifact's contract."""
+    """What computes a package, with arrays as the artifact's contracts say."""
 
     runtime: str
     version: str
@@ -88,8 +92,8 @@ class _Engine(ABC):
     caveat: str = ""
 
     @abstractmethod
-    def run(self, source: str, x: np.ndarray[Any, Any], result: str) -> np.ndarray[Any, Any]:
-        """Compute ``result`` from ``x``."""
+    def run(self, arrays: Arrays, outputs: Sequence[TensorContract]) -> Arrays:
+        """Compute ``outputs`` from ``arrays``."""
 
     @abstractmethod
     def close(self) -> None:
@@ -108,13 +112,12 @@ class _Reference(_Engine):
         self._package = package
         self._interpreter = Interpreter(package)
 
-    def run(self, source: str, x: np.ndarray[Any, Any], result: str) -> np.ndarray[Any, Any]:
-        if x.dtype != np.uint8:
-            return self._interpreter.run({source: x})[result].astype(np.float32)
+    def run(self, arrays: Arrays, outputs: Sequence[TensorContract]) -> Arrays:
         # Core ML hands an image over as planes of floats from 0 to 255, and takes such planes back.
-        planes = self._interpreter.run({source: x.transpose(0, 3, 1, 2)})[result]
-        pixels: np.ndarray[Any, Any] = np.rint(np.clip(planes, 0, 255)).astype(np.uint8).transpose(0, 2, 3, 1)
-        return np.ascontiguousarray(pixels)
+        results = self._interpreter.run(
+            {name: x.transpose(0, 3, 1, 2) if x.dtype == np.uint8 else x for name, x in arrays.items()}
+        )
+        return {contract.name: _as_promised(results[contract.name], contract) for contract in outputs}
 
     def close(self) -> None:
         self._package.close()
@@ -138,13 +141,22 @@ class _Apple(_Engine):
             raise refused(artifact, "Core ML", error) from error
         self.version = str(ct.__version__)
 
-    def run(self, source: str, x: np.ndarray[Any, Any], result: str) -> np.ndarray[Any, Any]:
-        if x.dtype != np.uint8:
-            return np.array(self._model.predict({source: x})[result], np.float32)
+    def run(self, arrays: Arrays, outputs: Sequence[TensorContract]) -> Arrays:
         from PIL import Image
 
-        picture = self._model.predict({source: Image.fromarray(x[0], "RGB")})[result]
-        return np.array(picture.convert("RGB"), np.uint8)[None]
+        given = {
+            name: Image.fromarray(x[0] if x.shape[-1] == 3 else x[0, ..., 0]) if x.dtype == np.uint8 else x
+            for name, x in arrays.items()
+        }
+        results = self._model.predict(given)
+        return {
+            contract.name: np.array(
+                results[contract.name].convert("RGB" if contract.channels == 3 else "L"), np.uint8
+            ).reshape(contract.shape)
+            if contract.dtype == "uint8"
+            else np.array(results[contract.name], contract.dtype)
+            for contract in outputs
+        }
 
     def close(self) -> None:
         self._model = None
@@ -161,19 +173,27 @@ def placement(model: Any, units: Any) -> str:
     from coremltools.models.compute_plan import MLComputePlan
 
     plan = MLComputePlan.load_from_path(path=str(Path(model.get_compiled_model_path())), compute_units=units)
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for operation in plan.model_structure.program.functions["main"].block.operations:
         usage = plan.get_compute_device_usage_for_mlprogram_operation(operation)
         if usage is not None:
             kind = type(usage.preferred_compute_device).__name__
-            found[_UNITS.get(kind, kind)] += 1
-    return ", ".join(f"{unit} {count}" for unit, count in found.most_common())
+            counts[_UNITS.get(kind, kind)] += 1
+    return ", ".join(f"{unit} {count}" for unit, count in counts.most_common())
 
 
-def _port(feature: Any, layout: str) -> Port:
+def _as_promised(array: Array, contract: TensorContract) -> Array:
+    if contract.dtype != "uint8":
+        return array.astype(contract.dtype)
+    pixels: Array = np.rint(np.clip(array, 0, 255)).astype(np.uint8).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(pixels)
+
+
+def _port(feature: Any, contract: str) -> Port:
     """Return a feature as the passport words it: an image is bytes, height x width x 3."""
     if feature.colour is None:
         return feature.name, list(feature.shape), feature.dtype
-    if feature.colour != "RGB" or layout != "NHWC":
+    channels = _CHANNELS.get(feature.colour)
+    if channels is None or contract != "uint8_nhwc":
         return feature.name, list(feature.shape), f"{feature.colour} image"
-    return feature.name, [1, *feature.shape, 3], "uint8"
+    return feature.name, [1, *feature.shape, channels], "uint8"

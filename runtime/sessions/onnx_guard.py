@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
+from pathlib import Path
 
 from ..artifact import Artifact
 from ..errors import ArtifactError
@@ -35,18 +36,28 @@ def check_external_data(artifact: Artifact) -> None:
     """
     path = artifact.model_path
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            locations = set(_locations(data, 0, len(data), "Model", 0))
-    except (OSError, ValueError) as error:  # an empty file cannot be mapped
+        locations = external_locations(path)
+    except (OSError, ValueError) as error:
         message = f"{path}: not a readable ONNX model: {error}. Export the artifact again"
         raise ArtifactError(message) from error
     folder = path.parent.relative_to(artifact.path)
-    for location in sorted(locations):
+    for location in locations:
         # Listed names are plain ones inside the folder, so this refuses "../" and absolute paths too.
         if (folder / location).as_posix() not in artifact.passport.files:
             raise ArtifactError(
                 f"{path}: refers to {location!r:.80}, which is not one of the artifact's files"
             )
+
+
+def external_locations(path: Path) -> list[str]:
+    """Return the names of other files that an ONNX file keeps tensors in, as it writes them, sorted.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is empty, cut short, or not ONNX.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return sorted(set(_locations(data, 0, len(data), "Model", 0)))
 
 
 def _locations(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> Iterator[str]:

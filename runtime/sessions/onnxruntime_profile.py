@@ -18,7 +18,7 @@ _MAX_PROFILE_BYTES = 512 * 1024**2
 
 
 class OnnxRuntimeProfile:
-    """An ONNX file of one input, opened with ONNX Runtime's profiler."""
+    """An ONNX file opened with ONNX Runtime's profiler."""
 
     def __init__(self, model: Path, threads: int) -> None:
         """Load the file."""
@@ -32,11 +32,10 @@ class OnnxRuntimeProfile:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        self._name = self._session.get_inputs()[0].name
 
-    def run(self, x: Array) -> None:
-        """Run it once."""
-        self._session.run(None, {self._name: x})
+    def run(self, arrays: Mapping[str, Array]) -> None:
+        """Run it once, with inputs by name."""
+        self._session.run(None, dict(arrays))
 
     def events(self) -> list[dict[str, Any]]:
         """End profiling, and return the events of all runs.
@@ -62,9 +61,9 @@ def layers_of_events(
         if event.get("cat") == "Node" and name.endswith(KERNEL):
             key = (name.removesuffix(KERNEL), str(event.get("args", {}).get("op_name", "")))
             seen.setdefault(key, []).append(float(event.get("dur", 0.0)) / 1e3)
-    found = []
+    layers = []
     for (name, operator), times in seen.items():
         counted = times[len(times) // runs :] if len(times) >= runs > 1 else times
         share = max(1, runs - 1) if len(times) >= runs > 1 else runs
-        found.append(Layer(name, operator, module_of(name, operator, modules), sum(counted) / share))
-    return found
+        layers.append(Layer(name, operator, module_of(name, operator, modules), sum(counted) / share))
+    return layers

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from ..artifact import Artifact
 from ..layers import Layer
 from ..onnx_nodes import onnx_nodes
-from .base import Port, Session, check_ports, import_runtime, refused
+from ..photo import Array
+from .base import Arrays, Port, Session, check_ports, import_runtime, refused
 from .onnx_guard import check_external_data
 from .onnxruntime_profile import OnnxRuntimeProfile, layers_of_events
 
-_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(uint8)": "uint8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
 
 
 class OnnxRuntimeSession(Session):
@@ -45,11 +51,11 @@ class OnnxRuntimeSession(Session):
         check_ports(artifact, _ports(self._session.get_inputs()), _ports(self._session.get_outputs()))
         self._version = str(ort.__version__)
 
-    def _run(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        result: np.ndarray[Any, Any] = self._session.run([self.output.name], {self.input.name: x})[0]
-        return result
+    def _run(self, arrays: Arrays) -> Arrays:
+        names = [contract.name for contract in self.outputs]
+        return dict(zip(names, self._session.run(names, arrays), strict=True))
 
-    def layer_times(self, x: np.ndarray[Any, Any], runs: int) -> list[Layer]:
+    def layer_times(self, x: Mapping[str, Array], runs: int) -> list[Layer]:
         """Return the nodes of the file with their modules; a first run warms up and does not count."""
         model = self.artifact.model_path
         profile = OnnxRuntimeProfile(model, self.threads)

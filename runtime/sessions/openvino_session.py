@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..artifact import Artifact
 from ..errors import ArtifactError
-from .base import Port, Session, check_ports, import_runtime, refused
+from .base import Arrays, Port, Session, check_ports, import_runtime, refused
 
-_DTYPES = {"f32": "float32", "u8": "uint8"}
+_DTYPES = {"f32": "float32", "u8": "uint8", "i32": "int32", "i64": "int64", "boolean": "bool"}
 
 
 class OpenVinoSession(Session):
@@ -43,11 +41,10 @@ class OpenVinoSession(Session):
             raise refused(artifact, "OpenVINO", error) from error
         self._version = str(ov.__version__)
 
-    def _run(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        # The input is read in place. The output is copied out of the request, which the next run overwrites.
-        results = self._request.infer([x], share_inputs=True, share_outputs=False)
-        output: np.ndarray[Any, Any] = results[0]
-        return output
+    def _run(self, arrays: Arrays) -> Arrays:
+        # Inputs are read in place. Outputs are copied out of the request, which the next run overwrites.
+        results = self._request.infer(arrays, share_inputs=True, share_outputs=False)
+        return {contract.name: results[contract.name] for contract in self.outputs}
 
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""
@@ -78,8 +75,8 @@ def compile_config(threads: int) -> dict[str, str | int]:
 
 
 def _ports(ports: Any) -> list[Port]:
-    found = []
+    result = []
     for port in ports:
         shape = list(port.shape) if not port.partial_shape.is_dynamic else [str(port.partial_shape)]
-        found.append((port.any_name, shape, _DTYPES.get(kind := port.element_type.get_type_name(), kind)))
-    return found
+        result.append((port.any_name, shape, _DTYPES.get(kind := port.element_type.get_type_name(), kind)))
+    return result

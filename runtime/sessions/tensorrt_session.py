@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..artifact import Artifact
-from ..caches import cache_folder, read_cache, write_cache
 from ..errors import ArtifactError, DeviceError, TargetUnavailableError
 from ..layers import UNKNOWN, Layer
 from ..onnx_nodes import onnx_nodes
 from ..passport import TensorContract
+from ..photo import Array
+from ..tensorrt.caches import cache_folder, read_cache, write_cache
 from ..tensorrt.cuda import OUT_OF_MEMORY, Device, Graph, HostMemory, Memory, gpu_problem, open_cuda
 from ..tensorrt.engines import ONNX_FILE, EngineFacts, capability_text, name_places
 from ..tensorrt.features import MODULES, Features, Product, features_of_module, product_of
-from .base import Port, Session, check_ports, import_runtime, refused
+from .base import Arrays, Port, Session, check_ports, import_runtime, refused
 
 _INSTALL: dict[Product, str] = {
     "tensorrt-rtx": 'pip install "fdikp-edge[tensorrt-rtx]"',
@@ -83,10 +84,10 @@ class TensorRtSession(Session):
         if self._features.has_engine_validity:
             validity, notes = runtime.get_engine_validity(data[: runtime.engine_header_size])
             if validity == self._trt.EngineValidity.INVALID:
-                raise refused(self.artifact, title, ValueError(f"{log.said()} ({notes})"))
+                raise refused(self.artifact, title, ValueError(f"{log.reason()} ({notes})"))
         engine = runtime.deserialize_cuda_engine(data)
         if engine is None:
-            raise refused(self.artifact, title, ValueError(log.said()))
+            raise refused(self.artifact, title, ValueError(log.reason()))
         self._stack.callback(setattr, self, "_engine", None)
         self._engine = engine
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
@@ -99,10 +100,10 @@ class TensorRtSession(Session):
         self._stack.callback(setattr, self, "_context", None)  # before the stream it works on
         self._context = self._make_context(engine)
         if self._context is None:
-            raise DeviceError(f"{self.artifact.path}: {title} cannot run the engine: {log.said()}")
+            raise DeviceError(f"{self.artifact.path}: {title} cannot run the engine: {log.reason()}")
         self._marks = tuple(self._stack.enter_context(self._cuda.event()) for _ in range(2))
-        self._source = self._buffers(self.input)
-        self._result = self._buffers(self.output)
+        self._sources = {contract.name: self._buffers(contract) for contract in self.inputs}
+        self._results = {contract.name: self._buffers(contract) for contract in self.outputs}
 
     def _make_context(self, engine: Any) -> Any:
         if not self._features.has_runtime_cache:
@@ -135,10 +136,11 @@ class TensorRtSession(Session):
             raise ArtifactError(f"{self.artifact.path}: the engine does not take the tensor {contract.name}")
         return host, device, np.frombuffer(host.buffer, dtype).reshape(contract.shape)
 
-    def _run(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def _run(self, arrays: Arrays) -> Arrays:
         if self._context is None:
             raise ArtifactError(f"{self.artifact.path}: the session is closed")
-        np.copyto(self._source[2], x)
+        for name, x in arrays.items():
+            np.copyto(self._sources[name][2], x)
         if self._graph_wanted and self._graph is None and self._runs >= _WARM_UPS:
             self._graph = self._stack.enter_context(self._cuda.capture(self._stream, self.queue))
         if self._graph is None:
@@ -147,12 +149,12 @@ class TensorRtSession(Session):
             self._graph.launch(self._stream)
         self._stream.synchronize()
         self._runs += 1
-        result: np.ndarray[Any, Any] = self._result[2].copy()
-        return result
+        return {name: array.copy() for name, (_, _, array) in self._results.items()}
 
     def queue(self) -> None:
         """Queue the copy to the device, the network and the copy back; nothing waits."""
-        self._cuda.to_device(self._source[1], self._source[0], self._stream)
+        for host, device, _ in self._sources.values():
+            self._cuda.to_device(device, host, self._stream)
         timed = not self._graph_wanted  # events that a graph has captured keep no time
         if timed:
             self._marks[0].record(self._stream)
@@ -160,9 +162,10 @@ class TensorRtSession(Session):
             raise DeviceError(f"{self.artifact.path}: the engine could not be run")
         if timed:
             self._marks[1].record(self._stream)
-        self._cuda.to_host(self._result[0], self._result[1], self._stream)
+        for host, device, _ in self._results.values():
+            self._cuda.to_host(host, device, self._stream)
 
-    def layer_ms(self, x: np.ndarray[Any, Any]) -> list[tuple[str, float]]:
+    def layer_ms(self, x: Mapping[str, Array]) -> list[tuple[str, float]]:
         """Run once with TensorRT's profiler: (name, milliseconds) of each layer. Slows every later run."""
         times: list[tuple[str, float]] = []
 
@@ -176,7 +179,7 @@ class TensorRtSession(Session):
         self.run(x)
         return times
 
-    def layer_times(self, x: np.ndarray[Any, Any], runs: int) -> list[Layer]:
+    def layer_times(self, x: Mapping[str, Array], runs: int) -> list[Layer]:
         """Return the engine's layers; a first run warms up and does not count.
 
         TensorRT names what it fused after all of its parts, so a layer may belong to several modules.
@@ -226,7 +229,7 @@ class _Log:
     problem = ""
     remark = ""
 
-    def said(self) -> str:
+    def reason(self) -> str:
         """Return the last problem, or else the last remark, or that there was none."""
         return self.problem or self.remark or "it gave no reason"
 

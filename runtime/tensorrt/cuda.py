@@ -157,20 +157,21 @@ class Cuda(Library):
 
     def malloc(self, nbytes: int) -> Memory:
         """Allocate memory on the device; :class:`DeviceError` with :data:`OUT_OF_MEMORY` if it is full."""
-        return Memory(self.made("cudaMalloc", nbytes), nbytes, lambda address: self.call("cudaFree", address))
+        address = self.create("cudaMalloc", nbytes)
+        return Memory(address, nbytes, lambda address: self.call("cudaFree", address))
 
     def host_alloc(self, nbytes: int) -> HostMemory:
         """Allocate pinned memory."""
-        address = self.made("cudaHostAlloc", nbytes, 0)
+        address = self.create("cudaHostAlloc", nbytes, 0)
         return HostMemory(address, nbytes, lambda address: self.call("cudaFreeHost", address))
 
     def stream(self) -> Stream:
         """Make a stream that does not wait for the default one."""
-        return Stream(self.made("cudaStreamCreateWithFlags", _NON_BLOCKING), self)
+        return Stream(self.create("cudaStreamCreateWithFlags", _NON_BLOCKING), self)
 
     def event(self) -> Event:
         """Make an event that keeps time."""
-        return Event(self.made("cudaEventCreateWithFlags", 0), self)
+        return Event(self.create("cudaEventCreateWithFlags", 0), self)
 
     def to_device(self, device: Memory, host: HostMemory, stream: Stream) -> None:
         """Queue a copy of all of ``host`` to the start of ``device``."""
@@ -200,7 +201,7 @@ class Cuda(Library):
             raise
         graph = self._ended(stream)
         try:
-            return Graph(self.made("cudaGraphInstantiateWithFlags", graph, 0), self)
+            return Graph(self.create("cudaGraphInstantiateWithFlags", graph, 0), self)
         finally:
             self.call("cudaGraphDestroy", graph)
 

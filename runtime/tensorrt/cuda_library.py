@@ -88,7 +88,7 @@ class Library:
         self.call(name, ctypes.byref(value), *arguments)
         return value.value
 
-    def made(self, name: str, *arguments: object) -> int:
+    def create(self, name: str, *arguments: object) -> int:
         """Call a function whose first argument is where a pointer goes, and return that."""
         handle = pointer()
         self.call(name, ctypes.byref(handle), *arguments)
@@ -104,16 +104,16 @@ class Library:
         try:
             return None if self.number("cudaGetDeviceCount") else "no NVIDIA GPU was found"
         except DeviceError as error:
-            said = self.describe_error(error.code)
+            text = self.describe_error(error.code)
             driver, runtime = self.versions()
             if error.code == INSUFFICIENT_DRIVER and driver == (0, 0):
-                return f"no NVIDIA driver ({said})"
+                return f"no NVIDIA driver ({text})"
             if error.code == INSUFFICIENT_DRIVER:
                 return (
                     f"the NVIDIA driver is too old: it supports CUDA {driver[0]}.{driver[1]}, and "
-                    f"{runtime[0]}.{runtime[1]} is needed ({said})"
+                    f"{runtime[0]}.{runtime[1]} is needed ({text})"
                 )
-            return f"no NVIDIA GPU was found ({said})" if error.code == NO_DEVICE else said
+            return f"no NVIDIA GPU was found ({text})" if error.code == NO_DEVICE else text
 
 
 def candidates() -> Iterator[str]:

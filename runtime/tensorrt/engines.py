@@ -120,7 +120,7 @@ def refusals(parser: Any, nodes: Mapping[str, OnnxNode]) -> list[str]:
         parser: an ``OnnxParser`` after a failed parse, of any TensorRT from 10.
         nodes: of the file, from :func:`..onnx_nodes.onnx_nodes`.
     """
-    found = []
+    reasons = []
     for index in range(parser.num_errors):
         error = parser.get_error(index)
         name = str(error.node_name() or "")
@@ -129,8 +129,8 @@ def refusals(parser: Any, nodes: Mapping[str, OnnxNode]) -> list[str]:
         place = node.module or "the root module"
         kind = str(error.node_operator() or node.operator or "the file")
         why = f"{str(error.code()).rpartition('.')[2]}: {_sentence(str(error.desc()))}"
-        found.append(f"{kind} {name} in {place}: {why}" if name else why)
-    return list(dict.fromkeys(found))
+        reasons.append(f"{kind} {name} in {place}: {why}" if name else why)
+    return list(dict.fromkeys(reasons))
 
 
 def name_places(text: str, nodes: Mapping[str, OnnxNode]) -> list[str]:

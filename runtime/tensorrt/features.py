@@ -148,15 +148,15 @@ def features_of_module(module: ModuleType | Any) -> Features:
 def mismatches(module: ModuleType | Any) -> list[str]:
     """Say where a module is not what its version lets one expect; empty if the table above is right."""
     promised = features_of(product_of(module), str(module.__version__))
-    found = []
+    problems = []
     for name, absent in _absent(module).items():
         attributes = FEATURES[name].attributes
         if getattr(promised, name) and absent:
-            found.append(f"{name} should be in {promised.product} {promised.version}; lacks {absent}")
+            problems.append(f"{name} should be in {promised.product} {promised.version}; lacks {absent}")
         elif not getattr(promised, name) and attributes and len(absent) < len(attributes):
             present = [attribute for attribute in attributes if attribute not in absent]
-            found.append(f"{name} should not be in {promised.product} {promised.version}; has {present}")
-    return found
+            problems.append(f"{name} should not be in {promised.product} {promised.version}; has {present}")
+    return problems
 
 
 def product_of(module: ModuleType | Any) -> Product:

@@ -6,7 +6,9 @@ import numpy as np
 
 from ..errors import BadInputError, CheckFailedError
 from ..photo import Array
+from ..pixels import in_channels
 from ..sessions.base import Session
+from ..tensors import described
 
 
 class TileRunner:
@@ -17,22 +19,24 @@ class TileRunner:
     """
 
     def __init__(self, session: Session) -> None:
-        """Check that the session maps one RGB picture to one of the same size.
+        """Check that the session maps one picture to one that is as large, or a whole number of times.
 
         Raises:
             BadInputError: it does something else.
         """
+        if not session.artifact.passport.maps_pictures:
+            raise BadInputError(
+                f"{session.artifact.path}: takes {described(session.inputs)} and returns "
+                f"{described(session.outputs)}; a photo goes through networks from one picture in colours to "
+                "another only"
+            )
         taken, given = session.input, session.output
-        for contract in (taken, given):
-            if contract.shape[0] != 1 or contract.channels != 3:
-                raise BadInputError(
-                    f"{session.artifact.path}: {contract.name} is {list(contract.shape)} "
-                    f"({contract.layout}); deblurring takes one RGB picture at a time"
-                )
-        if taken.size != given.size:
+        self.scale = given.size[0] // taken.size[0]
+        if given.size != (taken.size[0] * self.scale, taken.size[1] * self.scale) or not self.scale:
             raise BadInputError(
                 f"{session.artifact.path}: turns {taken.size[0]}x{taken.size[1]} into "
-                f"{given.size[0]}x{given.size[1]}; deblurring keeps the size"
+                f"{given.size[0]}x{given.size[1]}; results of the same size or a whole number of times as "
+                "large can be put together from tiles"
             )
         self.session = session
         self.tile = taken.size
@@ -42,7 +46,7 @@ class TileRunner:
         """Return the network's result for a ``uint8`` or ``uint16`` tile (height x width x 3).
 
         Returns:
-            float32, 3 x height x width, from 0 to 1 (white).
+            float32, 3 x (scale x height) x (scale x width), from 0 to 1 (white).
 
         Raises:
             CheckFailedError: the network returned NaN or infinity.
@@ -50,28 +54,31 @@ class TileRunner:
         taken, given = self.session.input, self.session.output
         white = int(np.iinfo(tile.dtype).max)
         inside = self._buffer[0].transpose(1, 2, 0) if taken.layout == "NCHW" else self._buffer[0]
+        tile = in_channels(tile, taken.channels, white)
         if taken.dtype == "uint8":
             inside[...] = tile if white == 255 else (tile.astype(np.uint32) + 128) // 257
         else:
             np.divide(tile, np.float32(white), out=inside, dtype=np.float32)
-            _from_unit(inside, taken.value_range)
+            _from_unit(inside, taken.limits)
         result = self.session.run(self._buffer)[0]
         planes = result if given.layout == "NCHW" else result.transpose(2, 0, 1)
         shown: Array = planes.astype(np.float32, order="C")  # a copy, to work on
         if given.dtype == "uint8":
             shown /= np.float32(255)
-            if white != 255 and taken.dtype == "uint8":
+            if white != 255 and taken.dtype == "uint8" and self.scale == 1 and given.shape == taken.shape:
                 seen = inside.transpose(2, 0, 1) / np.float32(255)
                 shown += tile.transpose(2, 0, 1) / np.float32(white) - seen
         else:
-            _to_unit(shown, given.value_range)
+            _to_unit(shown, given.limits)
             if not np.isfinite(shown.sum(dtype=np.float64)):
                 raise CheckFailedError(
                     f"{self.session.artifact.path}: the network returned values that are not finite numbers; "
                     "verify the artifact, or export it with a higher precision"
                 )
         np.clip(shown, 0, 1, out=shown)
-        return shown
+        if shown.shape[0] == 1:
+            return np.broadcast_to(shown, (3, *shown.shape[1:]))
+        return shown[:3]
 
 
 def _from_unit(values: Array, limits: tuple[float, float]) -> None:

@@ -89,6 +89,11 @@ class Axis:
         inside = tuple(start for start in moved if -self.tile < start < self.length)
         return dataclasses.replace(self, starts=inside)
 
+    def scaled(self, scale: int) -> Axis:
+        """Return the cut of the result of a network that enlarges its picture ``scale`` times."""
+        starts = tuple(start * scale for start in self.starts)
+        return Axis(self.length * scale, self.tile * scale, self.halo * scale, self.align * scale, starts)
+
     def weights(self, index: int) -> Array:
         """Return the weight of tile ``index`` over its own pixels, float32 multiples of 1/4096."""
         positions = np.arange(self.tile) + self.starts[index]
@@ -126,13 +131,19 @@ class Grid:
         """Return the grid half a step down and to the right."""
         return Grid(self.rows.shifted(), self.columns.shifted())
 
+    def scaled(self, scale: int) -> Grid:
+        """Return the grid of a result that is ``scale`` times as large."""
+        return self if scale == 1 else Grid(self.rows.scaled(scale), self.columns.scaled(scale))
+
     @property
     def tiles(self) -> int:
         """Number of tiles."""
         return len(self.rows.starts) * len(self.columns.starts)
 
 
-def blend(pixels: Array, grid: Grid, process: Callable[[Array], Array]) -> Iterator[tuple[int, Array]]:
+def blend(
+    pixels: Array, grid: Grid, process: Callable[[Array], Array], scale: int = 1
+) -> Iterator[tuple[int, Array]]:
     """Run ``process`` on every tile of ``pixels`` and yield the blended result from top to bottom.
 
     Only one row of tiles is held, whatever the height of the photo.
@@ -141,19 +152,22 @@ def blend(pixels: Array, grid: Grid, process: Callable[[Array], Array]) -> Itera
         pixels: height x width x channels.
         grid: the cut, made for that height and width.
         process: takes a tile of ``pixels`` (which it must not change) and returns its result as float32
-            channels x height x width, which a network gives and which blends faster.
+            channels x height x width, which a network gives and which blends faster; three channels.
+        scale: how many times as large as its tile the result of ``process`` is.
 
     Yields:
         The first row and the rows themselves, float32 channels x rows x width, of each finished band. The
         array is used again for the next band: take what is needed before going on.
     """
-    rows, columns = grid.rows, grid.columns
+    taken, given = grid, grid.scaled(scale)
+    rows, columns = given.rows, given.columns
     band = np.zeros((pixels.shape[2], rows.tile, columns.length), np.float32)
     across = [columns.weights(index) for index in range(len(columns.starts))]
     for index, top in enumerate(rows.starts):
         down = rows.weights(index)
-        for left, weight in zip(columns.starts, across, strict=True):
-            result = process(_cut(pixels, top, left, rows.tile, columns.tile))
+        for place, left, weight in zip(taken.columns.starts, columns.starts, across, strict=True):
+            tile = _cut(pixels, taken.rows.starts[index], place, taken.rows.tile, taken.columns.tile)
+            result = process(tile)
             begin, end = max(left, 0), min(left + columns.tile, columns.length)
             own = slice(begin - left, end - left)
             band[:, :, begin:end] += result[:, :, own] * (down[:, None] * weight[own])

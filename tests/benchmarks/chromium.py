@@ -31,7 +31,7 @@ PATIENCE = 60.0
 
 def find_browser() -> str | None:
     """Return the program, or ``None`` where none is installed."""
-    return next((found for name in _NAMES if (found := shutil.which(name))), None)
+    return next((path for name in _NAMES if (path := shutil.which(name))), None)
 
 
 class Browser:
@@ -55,9 +55,9 @@ class Browser:
         if self.session is not None:
             message["sessionId"] = self.session
         os.write(self._send, json.dumps(message).encode() + b"\0")
-        found = self._until(lambda said: said.get("id") == number)
-        assert "error" not in found, f"{method}: {found['error']}"
-        result: dict[str, Any] = found["result"]
+        answer = self._until(lambda message: message.get("id") == number)
+        assert "error" not in answer, f"{method}: {answer['error']}"
+        result: dict[str, Any] = answer["result"]
         return result
 
     def open(self, page: Path, *, width: int = 1280, height: int = 800, scripts: bool = True) -> None:
@@ -72,7 +72,7 @@ class Browser:
         self.call("Page.navigate", url="about:blank")
         self.events.clear()
         self.call("Page.navigate", url=page.as_uri())
-        self._until(lambda said: said.get("method") == "Page.loadEventFired")
+        self._until(lambda message: message.get("method") == "Page.loadEventFired")
 
     def media(self, kind: str = "", scheme: str = "light") -> None:
         """Show the page as on ``print``, or in the ``dark``."""
@@ -81,9 +81,9 @@ class Browser:
 
     def ask(self, expression: str) -> Any:
         """Return the value of a JavaScript expression in the page."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in found, found["exceptionDetails"]
-        return found["result"].get("value")
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
 
     def mouse(self, kind: str, x: float, y: float) -> None:
         """Move (``Moved``), press or release the left button at a point of the window."""
@@ -110,18 +110,18 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """Return every error, warning and dialog the page caused."""
-        found = []
+        complaints = []
         for event in self.events:
-            said = event["params"]
+            params = event["params"]
             if event["method"] == "Runtime.exceptionThrown":
-                found.append(str(said["exceptionDetails"]))
-            elif event["method"] == "Runtime.consoleAPICalled" and said["type"] in ("error", "warning"):
-                found.append(str(said["args"]))
-            elif event["method"] == "Log.entryAdded" and said["entry"]["level"] in ("error", "warning"):
-                found.append(said["entry"]["text"])
+                complaints.append(str(params["exceptionDetails"]))
+            elif event["method"] == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning"):
+                complaints.append(str(params["args"]))
+            elif event["method"] == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+                complaints.append(params["entry"]["text"])
             elif event["method"] == "Page.javascriptDialogOpening":
-                found.append(f"a dialog: {said['message']}")
-        return found
+                complaints.append(f"a dialog: {params['message']}")
+        return complaints
 
     def requests(self) -> list[str]:
         """Return every address the page asked for."""
@@ -133,14 +133,14 @@ class Browser:
         while True:
             while b"\0" in self._rest:
                 text, _, self._rest = self._rest.partition(b"\0")
-                said = json.loads(text)
-                if "method" in said:
-                    self.events.append(said)
-                if said.get("method") == "Page.javascriptDialogOpening":
+                message = json.loads(text)
+                if "method" in message:
+                    self.events.append(message)
+                if message.get("method") == "Page.javascriptDialogOpening":
                     answer = {"id": 0, "method": "Page.handleJavaScriptDialog", "params": {"accept": True}}
                     os.write(self._send, json.dumps({**answer, "sessionId": self.session}).encode() + b"\0")
-                if wanted(said):
-                    return said
+                if wanted(message):
+                    return message
             if not select.select([self._receive], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 raise TimeoutError(f"the browser said nothing for {PATIENCE:.0f} s")
             part = os.read(self._receive, 1 << 16)

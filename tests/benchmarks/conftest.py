@@ -49,12 +49,12 @@ def blend() -> type[Blend]:
 def make_artifact(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Return a function from a module (and a contract) to its artifact for ONNX Runtime."""
     folder = tmp_path_factory.mktemp("artifacts")
-    made: list[Path] = []
+    folders: list[Path] = []
 
     def make(model: nn.Module, contract: str = "float_nchw", size: tuple[int, int] = SIZE) -> Artifact:
-        made.append(folder / str(len(made)))
+        folders.append(folder / str(len(folders)))
         lowered = lower_model(model, size, contract=contract)
-        return build_artifact(lowered, "onnx", "fp32", made[-1])
+        return build_artifact(lowered, "onnx", "fp32", folders[-1])
 
     return make
 

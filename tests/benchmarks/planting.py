@@ -170,9 +170,9 @@ def coreml_weight(
 
     def edit(path: Path) -> None:
         package = Package.open(path)
-        made = {op.outputs[0][0]: op for op in package.program.operations if op.outputs}
-        conv = next(op for name, op in made.items() if op.type == "conv" and name.startswith(node))
-        source = made[str(conv.inputs["weight"][0])]
+        producers = {op.outputs[0][0]: op for op in package.program.operations if op.outputs}
+        conv = next(op for name, op in producers.items() if op.type == "conv" and name.startswith(node))
+        source = producers[str(conv.inputs["weight"][0])]
         value = source.attributes["val"] if argument == "weight" else source.attributes[argument]
         array = package.array(value)
         assert isinstance(value.content, Stored) and not isinstance(array, str)

@@ -84,7 +84,7 @@ def test_every_target_is_built_verified_timed_and_tried(both: tuple[Report, Any]
     for row in report.rows:
         assert row.parity is not None and row.latency is not None and row.eager is not None
         # The photo of the run is checked beside the samples.
-        assert [found.photo for found in row.parity.photos] == ["cup.png", "coffee.jpg", "chelsea.png"]
+        assert [compared.photo for compared in row.parity.photos] == ["cup.png", "coffee.jpg", "chelsea.png"]
         assert row.latency.n >= 3
         assert row.picture is not None and row.path is not None
         opened = Artifact.open(report.folder / row.path)
@@ -118,12 +118,12 @@ def test_targets_that_share_a_program_decide_on_int8_each_for_itself(tmp_path: P
         network = Filter().eval()
     rtx = "tensorrt-rtx:capabilities=8.6"
     report = deploy(network, tmp_path / "out", targets=["openvino", rtx], precisions=["int8"])
-    made = [row.artifact.passport for row in report.rows if row.artifact is not None]
-    assert made[0].program_sha256 == made[1].program_sha256
-    last = [any(LAST in note for note in passport.notes) for passport in made]
+    passports = [row.artifact.passport for row in report.rows if row.artifact is not None]
+    assert passports[0].program_sha256 == passports[1].program_sha256
+    last = [any(LAST in note for note in passport.notes) for passport in passports]
     assert last == [True, False], "OpenVINO alone keeps the layer that makes the picture in floats"
     alone = calibrate(lower_model(network, SIZE, profile="openvino"))
-    assert made[0].calibration_sha256 == alone.sha256, "whatever else was built beside it"
+    assert passports[0].calibration_sha256 == alone.sha256, "whatever else was built beside it"
 
 
 def test_a_profile_that_cannot_be_lowered_for_takes_no_other_with_it(
@@ -168,8 +168,8 @@ def test_the_folder_holds_what_the_report_names_and_nothing_else(both: tuple[Rep
             report["pictures"]
         )
     assert report["before"] in report["pictures"] and len(report["pictures"]) == 7
-    for name, said in report["pictures"].items():
-        assert said == {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size}
+    for name, record in report["pictures"].items():
+        assert record == {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size}
     assert (read_photo(folder / report["before"]).pixels == read_photo(both[0].photo).pixels).all()
     assert report == json.loads(both[0].to_json())
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -183,7 +183,7 @@ def test_every_row_says_how_to_ask_for_the_same_again(blend: Blend, photo: Path,
     assert list(report.command) == report.rows[0].reproduce == [
         *("fdikp-edge", "deploy", "--model", "my net.pth", "--target", "onnx", "--precision", "fp32"),
         *("--size", "32x48", "--contract", "uint8", "--photo", str(photo)),
-        *("--threads", "1", "--samples", "3", "--seconds", "0.5", "--out", "reproduced"),
+        *("--threads", "1", "--runs", "3", "--seconds", "0.5", "--out", "reproduced"),
     ]  # fmt: skip
 
 
@@ -230,13 +230,13 @@ def test_a_target_that_cannot_be_built_or_run_is_a_row_that_says_why(
     }
     monkeypatch.setattr(targets, "TARGETS", rows)
     report = deploy(blend(), tmp_path / "out", targets=["all"], photo=photo)
-    found = {row.target: row for row in report.rows}
-    assert {name: row.state for name, row in found.items()} == {
+    by_target = {row.target: row for row in report.rows}
+    assert {name: row.state for name, row in by_target.items()} == {
         "onnx": "verified", "absent": "unavailable", "elsewhere": "unverified", "broken": "failed",
     }  # fmt: skip
-    assert "no_such_module is not installed" in found["absent"].reason
-    assert "cannot run here" in found["elsewhere"].reason
-    assert found["broken"].reason.startswith("building failed with TypeError")
+    assert "no_such_module is not installed" in by_target["absent"].reason
+    assert "cannot run here" in by_target["elsewhere"].reason
+    assert by_target["broken"].reason.startswith("building failed with TypeError")
     assert not report.ok
     built = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
     assert built == ["Blend-elsewhere-fp32-32x48", "Blend-onnx-fp32-32x48", "deblurred", "errors"]
@@ -287,7 +287,7 @@ def test_a_size_the_network_does_not_take_leaves_nothing(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("step", ["building", "verifying", "measuring", "deblurring", "writing"])
+@pytest.mark.parametrize("step", ["building", "verifying", "measuring", "running", "writing"])
 def test_ctrl_c_at_any_step_leaves_nothing(step: str, blend: Blend, photo: Path, tmp_path: Path) -> None:
     def stop(_done: int, _total: int, now: str) -> None:
         if now.startswith(step):

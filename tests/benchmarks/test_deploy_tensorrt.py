@@ -64,12 +64,13 @@ def test_a_stand_in_over_the_budget_fails_the_row(
 
     class Wrong:
         def __call__(self, x: object, arithmetic: str = "float32") -> object:
-            return honest.func(self.model)(x, arithmetic) + 0.5  # type: ignore[attr-defined]
+            results = honest.func(self.model)(x, arithmetic)  # type: ignore[attr-defined]
+            return {name: result + 0.5 for name, result in results.items()}
 
     def wrong(model: build.LoweredModel) -> object:
-        made = Wrong()
-        made.model = model  # type: ignore[attr-defined]
-        return made
+        session = Wrong()
+        session.model = model  # type: ignore[attr-defined]
+        return session
 
     monkeypatch.setattr(build.LoweredModel, "reference", property(wrong))
     (row,) = deploy_module.deploy(

@@ -49,7 +49,9 @@ def lowered() -> LoweredModel:
 
 
 @pytest.fixture(scope="module", params=["onnx", "openvino"])
-def made(request: pytest.FixtureRequest, lowered: LoweredModel) -> tuple[LoweredModel, Any, CalibrationTable]:
+def calibrated(
+    request: pytest.FixtureRequest, lowered: LoweredModel
+) -> tuple[LoweredModel, Any, CalibrationTable]:
     """The network lowered for a target, that target, and its table."""
     pytest.importorskip({"onnx": "onnxruntime"}.get(request.param, request.param))
     target = get_target(request.param)
@@ -71,9 +73,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_layer_is_found_in_the_runtimes_own_profile(
-    made: tuple[LoweredModel, Any, CalibrationTable],
+    calibrated: tuple[LoweredModel, Any, CalibrationTable],
 ) -> None:
-    model, target, table = made
+    model, target, table = calibrated
     layers = table.section(model.lowered.key).quantised()
     # ONNX Runtime gains nothing on products, and loses most on the layer that reads the picture.
     expected = {"body", "tail"} if target.name == "onnx" else {"head", "body", "rows", "tail"}
@@ -89,14 +91,16 @@ def test_every_layer_is_found_in_the_runtimes_own_profile(
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_mixture_holds_what_it_was_asked_for(made: tuple[LoweredModel, Any, CalibrationTable]) -> None:
-    model, target, table = made
+def test_a_mixture_holds_what_it_was_asked_for(
+    calibrated: tuple[LoweredModel, Any, CalibrationTable],
+) -> None:
+    model, target, table = calibrated
     key = model.lowered.key
-    found = timed_mixed_precision(model, table, Bounds(max_drop_db=100.0), target, threads=1)
-    mixture = found.section(key).mixed_precision
+    mixed = timed_mixed_precision(model, table, Bounds(max_drop_db=100.0), target, threads=1)
+    mixture = mixed.section(key).mixed_precision
     assert mixture is not None and mixture.confirmed_speedup > 0
     point = mixture.points[mixture.chosen]
-    assert len(found.section(key).quantised()) == len(mixture.ranking) - point.in_floats
+    assert len(mixed.section(key).quantised()) == len(mixture.ranking) - point.in_floats
     assert mixture.times.machine in mixture.summary()
     with pytest.raises(CheckFailedError, match="the fastest reaches"):
         timed_mixed_precision(model, table, Bounds(min_speedup=1e6), target, threads=1)
@@ -107,11 +111,11 @@ def test_targets_that_share_a_program_are_mixed_each_for_itself(lowered: Lowered
     pytest.importorskip("openvino")
     models = {name: lowered.for_profile(name) for name in ("onnx", "openvino")}
     assert len({model.lowered.sha256 for model in models.values()}) == 1
-    plain = found = calibrate(list(models.values()), count=2, least_work=0)
+    plain = mixed = calibrate(list(models.values()), count=2, least_work=0)
     for name, model in models.items():
-        found = timed_mixed_precision(model, found, Bounds(max_drop_db=100.0), get_target(name), threads=1)
+        mixed = timed_mixed_precision(model, mixed, Bounds(max_drop_db=100.0), get_target(name), threads=1)
     for model in models.values():
-        mixture = found.section(model.lowered.key).mixed_precision
+        mixture = mixed.section(model.lowered.key).mixed_precision
         assert mixture is not None
         own = {layer.node for layer in plain.section(model.lowered.key).quantised()}
         assert {trial.node for trial in mixture.ranking} == own
@@ -119,9 +123,9 @@ def test_targets_that_share_a_program_are_mixed_each_for_itself(lowered: Lowered
 
 
 def test_without_a_profile_the_figures_are_called_an_estimate(
-    made: tuple[LoweredModel, Any, CalibrationTable],
+    calibrated: tuple[LoweredModel, Any, CalibrationTable],
 ) -> None:
-    model, row, table = made
+    model, row, table = calibrated
     target = dataclasses.replace(row, layer_runs=None)
     with Stopwatch(model, target, threads=1) as watch:
         times = watch.times(table)
@@ -166,13 +170,13 @@ def test_deploy_mixes_and_shows_the_curve(tmp_path: Path) -> None:
     )
     (row,) = report.rows
     assert row.state == "verified", row.reason
-    found = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["artifacts"][0]
-    assert found["mixture"]["points"] and "--max-drop-db" in found["reproduce"]
+    entry = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["artifacts"][0]
+    assert entry["mixture"]["points"] and "--max-drop-db" in entry["reproduce"]
     census = Artifact.open(tmp_path / "out" / str(row.path)).passport.precision_census
-    point = found["mixture"]["points"][found["mixture"]["chosen"]]
-    assert census["int8 layers"] == len(found["mixture"]["ranking"]) - point["in_floats"]
+    point = entry["mixture"]["points"][entry["mixture"]["chosen"]]
+    assert census["int8 layers"] == len(entry["mixture"]["ranking"]) - point["in_floats"]
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "Mixed precision" in page and page.count('class="dot') == len(found["mixture"]["points"])
+    assert "Mixed precision" in page and page.count('class="dot') == len(entry["mixture"]["points"])
 
 
 def test_deploy_says_what_is_wrong_with_the_photos_of_its_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -64,6 +65,11 @@ def test_radii_that_no_tile_is_left_for_are_told() -> None:
 
 def test_shipped_photos_take_turns_and_the_users_stay(lowered: LoweredModel) -> None:
     shipped = choose_samples(lowered, count=6)
+    assert {tile.radius for tile in shipped.tiles} == {0.0}, (
+        "a source that says nothing is shown sharp photos"
+    )
+    deblurring = dataclasses.replace(lowered.source, defocus=RADII)
+    shipped = choose_samples(dataclasses.replace(lowered, source=deblurring), count=6)
     assert [tile.radius for tile in shipped.tiles] == [*RADII, *RADII[:2]]
     own = choose_samples(lowered, shipped_photos(), count=6)
     assert own.sha256 == choose(shipped_photos(), SIZE, count=6).sha256

@@ -57,10 +57,10 @@ def run(
     lowered: LoweredModel, table: CalibrationTable, judged: EvaluationPairs, times: Times, bounds: Bounds
 ) -> tuple[CalibrationTable, MixedPrecision]:
     model = lowered.lowered
-    found = search(model.program, table, model.key, judged, times, bounds)
-    mixture = found.section(model.key).mixed_precision
+    result = search(model.program, table, model.key, judged, times, bounds)
+    mixture = result.section(model.key).mixed_precision
     assert mixture is not None
-    return found, mixture
+    return result, mixture
 
 
 def test_layers_on_the_spectrum_rank_first(
@@ -81,8 +81,8 @@ def test_each_layer_alone_is_what_a_run_with_only_that_layer_gives(
     scales = {name: table.scale(key, name) for name in section.tensors}
     together = Int8Runner(program, section.quantised(), scales)
     seen = 0
-    for layer, found in together.each_alone(judged.blurred[0]):
-        np.testing.assert_array_equal(found, Int8Runner(program, [layer], scales)(judged.blurred[0]))
+    for layer, output in together.each_alone(judged.blurred[0]):
+        np.testing.assert_array_equal(output, Int8Runner(program, [layer], scales)(judged.blurred[0]))
         seen += 1
     assert seen == len(section.quantised()) >= 3
     whole = Int8Runner(program, section.quantised(), scales)(judged.blurred[0])
@@ -99,10 +99,10 @@ def test_layers_that_save_nothing_go_to_floats_whatever_the_bound(
         int8_ms=times.int8_ms + 8,
         layers={**times.layers, head.node: LayerTime(4.0, 9.0)},
     )
-    found, mixture = run(lowered, table, judged, slow, Bounds(max_drop_db=100.0))
+    mixed, mixture = run(lowered, table, judged, slow, Bounds(max_drop_db=100.0))
     assert mixture.ranking[0].node == head.node
     assert mixture.points[mixture.chosen].in_floats == 1
-    reasons = {layer.node: layer.reason for layer in found.section(key).layers}
+    reasons = {layer.node: layer.reason for layer in mixed.section(key).layers}
     assert "no time" in reasons[head.node]
     assert mixture.points[mixture.chosen].speedup > mixture.points[0].speedup
 
@@ -111,15 +111,15 @@ def test_the_answer_of_a_bound_on_the_picture_meets_it_and_the_one_before_does_n
     lowered: LoweredModel, table: CalibrationTable, judged: EvaluationPairs, times: Times
 ) -> None:
     program, key = lowered.lowered.program, lowered.lowered.key
-    found, mixture = run(lowered, table, judged, times, Bounds(max_drop_db=0.1))
+    mixed, mixture = run(lowered, table, judged, times, Bounds(max_drop_db=0.1))
     chosen = mixture.points[mixture.chosen]
     assert mixture.points[0].drop_db > 0.1 >= chosen.drop_db
     before = [p for p in mixture.points if p.in_floats == chosen.in_floats - 1]
     assert before and before[0].drop_db > 0.1
     assert "mix" in mixture.summary()
-    kept = found.section(key).quantised()
+    kept = mixed.section(key).quantised()
     assert len(kept) == len(mixture.ranking) - chosen.in_floats
-    runner = Int8Runner(program, kept, {name: found.scale(key, name) for name in found.section(key).tensors})
+    runner = Int8Runner(program, kept, {name: mixed.scale(key, name) for name in mixed.section(key).tensors})
     again = [runner(array) for array in judged.blurred]
     plain = [Runner(program)(array) for array in judged.blurred]
     assert min(map(psnr_db, again, plain)) == pytest.approx(chosen.psnr_db)
@@ -128,7 +128,7 @@ def test_the_answer_of_a_bound_on_the_picture_meets_it_and_the_one_before_does_n
         for p, q, sharp in zip(plain, again, judged.sharp, strict=True)
     )
     assert drop == pytest.approx(chosen.drop_db)
-    assert found.sha256 != table.sha256
+    assert mixed.sha256 != table.sha256
 
 
 def test_a_bound_on_the_speed_takes_the_best_picture_that_is_as_fast(
@@ -194,25 +194,27 @@ def test_estimated_times_follow_the_work(
     lowered: LoweredModel, table: CalibrationTable, times: Times
 ) -> None:
     layers = table.section(lowered.lowered.key).layers
-    found = times_by_work(layers, [layer.node for layer in layers], times)
-    assert sum(t.float_ms for t in found.values()) == pytest.approx(times.float_ms)
+    estimates = times_by_work(layers, [layer.node for layer in layers], times)
+    assert sum(t.float_ms for t in estimates.values()) == pytest.approx(times.float_ms)
     first, second = layers[:2]
-    assert found[first.node].float_ms / found[second.node].float_ms == pytest.approx(first.macs / second.macs)
+    assert estimates[first.node].float_ms / estimates[second.node].float_ms == pytest.approx(
+        first.macs / second.macs
+    )
 
 
 def test_a_mixture_comes_back_from_the_file_as_it_was(
     lowered: LoweredModel, table: CalibrationTable, judged: EvaluationPairs, times: Times, tmp_path: Path
 ) -> None:
-    found, mixture = run(lowered, table, judged, times, Bounds(max_drop_db=0.1))
-    found.write(tmp_path / "table.json")
+    mixed, mixture = run(lowered, table, judged, times, Bounds(max_drop_db=0.1))
+    mixed.write(tmp_path / "table.json")
     again = read_table(tmp_path / "table.json")
-    assert again.sections == found.sections
-    assert again.sha256 == found.sha256
+    assert again.sections == mixed.sections
+    assert again.sha256 == mixed.sha256
     content = strict_json.parse((tmp_path / "table.json").read_bytes())
     content.pop("sha256")
     sha, profile = lowered.lowered.key
     section = content["programs"][sha][profile]
-    for change, said in (
+    for change, message in (
         ({"chosen": len(mixture.points)}, "chosen"),
         ({"confirmed_speedup": "fast"}, "confirmed_speedup"),
         ({"bounds": {"max_drop_db": -1.0, "min_speedup": None}}, "max_drop_db"),
@@ -221,7 +223,7 @@ def test_a_mixture_comes_back_from_the_file_as_it_was(
         (tmp_path / "bad.json").write_bytes(
             strict_json.canonical({**content, "sha256": strict_json.digest(content)})
         )
-        with pytest.raises(CalibrationError, match=said):
+        with pytest.raises(CalibrationError, match=message):
             read_table(tmp_path / "bad.json")
         section["mixture"] = strict_json.parse((tmp_path / "table.json").read_bytes())["programs"][sha][
             profile
@@ -231,11 +233,11 @@ def test_a_mixture_comes_back_from_the_file_as_it_was(
 def test_calibration_tiles_are_defocused_and_stay_the_same_picture() -> None:
     samples = choose(shipped_photos(), SIZE, count=4)
     for dtype, layout in (("float32", (1, 3, 64, 64)), ("uint8", (1, 64, 64, 3))):
-        made = evaluation_pairs.of_samples(samples, dtype=dtype, count=2)
-        assert len(made.blurred) == len(made.sharp) == 2
-        assert {a.shape for a in (*made.blurred, *made.sharp)} == {layout}
-        assert {str(a.dtype) for a in (*made.blurred, *made.sharp)} == {dtype}
-        for soft, right in zip(made.blurred, made.sharp, strict=True):
+        pairs = evaluation_pairs.of_samples(samples, dtype=dtype, count=2)
+        assert len(pairs.blurred) == len(pairs.sharp) == 2
+        assert {a.shape for a in (*pairs.blurred, *pairs.sharp)} == {layout}
+        assert {str(a.dtype) for a in (*pairs.blurred, *pairs.sharp)} == {dtype}
+        for soft, right in zip(pairs.blurred, pairs.sharp, strict=True):
             assert 10 < psnr_db(soft, right) < 60
             white = 255 if dtype == "uint8" else 1
             assert abs(float(soft.mean()) - float(right.mean())) < 0.05 * white
@@ -250,9 +252,9 @@ def test_pairs_are_cut_in_the_middle(tmp_path: Path) -> None:
             write_photo(tmp_path / kind / f"p{index}.png", Photo(pixels))
             if (kind, index) == ("sharp", 4):
                 last = pixels
-    made = evaluation_pairs.of_pairs(tmp_path, SIZE, dtype="uint8", count=3)
-    assert len(made.blurred) == 3
-    np.testing.assert_array_equal(made.sharp[-1][0], last[8:72, 13:77])
+    pairs = evaluation_pairs.of_pairs(tmp_path, SIZE, dtype="uint8", count=3)
+    assert len(pairs.blurred) == 3
+    np.testing.assert_array_equal(pairs.sharp[-1][0], last[8:72, 13:77])
     with pytest.raises(CalibrationError, match="smaller than a tile of 128x128"):
         evaluation_pairs.of_pairs(tmp_path, (128, 128))
     with pytest.raises(BadInputError, match="no folders"):

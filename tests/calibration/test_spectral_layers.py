@@ -79,10 +79,10 @@ def test_a_spectrum_without_a_large_mean_is_quantised():
 
 @pytest.mark.parametrize(("first", "second", "bad"), [(0.0, 400.0, "second"), (400.0, 0.0, "first")])
 def test_only_the_module_that_loses_the_picture_stays_in_floats(first: float, second: float, bad: str):
-    found = reasons(first, second)
-    (refused,) = (module for module, reason in found.items() if reason)
+    given = reasons(first, second)
+    (refused,) = (module for module, reason in given.items() if reason)
     assert refused == f"{bad}.mix"
-    assert "spectrum" in found[refused] and "dB with this module alone in 8 bits" in found[refused]
+    assert "spectrum" in given[refused] and "dB with this module alone in 8 bits" in given[refused]
 
 
 def test_what_was_admitted_keeps_a_photo_that_was_not_looked_at():
@@ -96,6 +96,6 @@ def test_what_was_admitted_keeps_a_photo_that_was_not_looked_at():
 
 def test_a_program_that_is_poor_anyway_may_not_become_much_poorer():
     model, table = calibrated(0.0, 0.0)
-    found = in_8_bits(model, table, choose(shipped_photos(), SIZE, count=4).arrays()[0])
+    psnr = in_8_bits(model, table, choose(shipped_photos(), SIZE, count=4).arrays()[0])
     assert not any(reasons(0.0, 0.0).values())
-    assert found < WANTED_DB  # although less than wanted remains, the head and the tail cost nearly all of it
+    assert psnr < WANTED_DB  # although less than wanted remains, the head and the tail cost nearly all of it

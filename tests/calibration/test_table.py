@@ -28,22 +28,22 @@ def table(lowered: LoweredModel) -> CalibrationTable:
 def section_of(content: Any) -> dict[str, Any]:
     """Return the one section of a table's file."""
     ((section,),) = (profiles.values() for profiles in content["programs"].values())
-    found: dict[str, Any] = section
-    return found
+    first: dict[str, Any] = section
+    return first
 
 
 def quantised(content: Any) -> dict[str, Any]:
     """Return the last layer in 8 bits: its result is nothing that another one reads."""
-    found: dict[str, Any] = [layer for layer in section_of(content)["layers"] if not layer["reason"]][-1]
-    return found
+    last: dict[str, Any] = [layer for layer in section_of(content)["layers"] if not layer["reason"]][-1]
+    return last
 
 
 def test_it_comes_back_as_it_was(table: CalibrationTable, tmp_path: Path) -> None:
     table.write(tmp_path / "table.json")
-    found = read_table(tmp_path / "table.json")
-    assert found.sha256 == table.sha256
-    assert found.sections == table.sections
-    assert found.samples["tiles"] == 4
+    again = read_table(tmp_path / "table.json")
+    assert again.sha256 == table.sha256
+    assert again.sections == table.sections
+    assert again.samples["tiles"] == 4
 
 
 def test_equal_calibrations_give_equal_tables(table: CalibrationTable, lowered: LoweredModel) -> None:
@@ -82,7 +82,7 @@ def test_an_edit_by_hand_is_noticed(table: CalibrationTable, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda c: c.update(version=1), "version is 1; this release reads 2: calibrate again"),
         (lambda c: c.update(version=3), "version is 3"),
@@ -101,7 +101,7 @@ def test_an_edit_by_hand_is_noticed(table: CalibrationTable, tmp_path: Path) -> 
     ],
 )
 def test_a_table_with_a_right_digest_but_wrong_content_is_refused(
-    table: CalibrationTable, tmp_path: Path, change: object, said: str
+    table: CalibrationTable, tmp_path: Path, change: object, message: str
 ) -> None:
     path = tmp_path / "table.json"
     table.write(path)
@@ -110,7 +110,7 @@ def test_a_table_with_a_right_digest_but_wrong_content_is_refused(
     assert callable(change)
     change(content)
     path.write_bytes(strict_json.canonical({**content, "sha256": strict_json.digest(content)}))
-    with pytest.raises(CalibrationError, match=said):
+    with pytest.raises(CalibrationError, match=message):
         read_table(path)
 
 
@@ -122,27 +122,27 @@ def shared(lowered: LoweredModel) -> tuple[list[LoweredModel], CalibrationTable,
     """One program lowered for three profiles, their table, and what was told while it was made."""
     models = [lowered.for_profile(name) for name in PROFILES]
     told: list[tuple[int, int]] = []
-    made = calibrate(
+    together = calibrate(
         models, count=4, least_work=0, progress=lambda done, total, _: told.append((done, total))
     )
-    return models, made, told
+    return models, together, told
 
 
 def test_profiles_that_share_a_program_have_each_their_own_layers(
     shared: tuple[list[LoweredModel], CalibrationTable, list[tuple[int, int]]], tmp_path: Path
 ) -> None:
-    models, made, told = shared
+    models, together, told = shared
     assert len({model.lowered.sha256 for model in models}) == 1
     assert told == [(tile, 4) for tile in range(4)], "the photos are run once"
-    made.write(tmp_path / "table.json")
-    found = read_table(tmp_path / "table.json")
-    assert found.sections == made.sections and found.sha256 == made.sha256
+    together.write(tmp_path / "table.json")
+    again = read_table(tmp_path / "table.json")
+    assert again.sections == together.sections and again.sha256 == together.sha256
     layers = {}
     for model in models:
         alone = calibrate(model, count=4, least_work=0)
-        assert found.section(model.lowered.key) == alone.section(model.lowered.key)
-        assert found.only(model.lowered.key).sha256 == alone.sha256
-        quantised = found.section(model.lowered.key).quantised()
+        assert again.section(model.lowered.key) == alone.section(model.lowered.key)
+        assert again.only(model.lowered.key).sha256 == alone.sha256
+        quantised = again.section(model.lowered.key).quantised()
         layers[model.lowered.plan.target] = {layer.module.removeprefix("model.") for layer in quantised}
     assert layers == {"onnx": set(), "openvino": {"head"}, "coreml": {"head", "tail"}}
 
@@ -150,23 +150,23 @@ def test_profiles_that_share_a_program_have_each_their_own_layers(
 def test_one_profiles_layers_are_changed_without_the_others(
     shared: tuple[list[LoweredModel], CalibrationTable, list[tuple[int, int]]],
 ) -> None:
-    models, made, _ = shared
+    models, together, _ = shared
     onnx, openvino, coreml = (model.lowered.key for model in models)
-    (head,) = made.section(openvino).quantised()
-    changed = made.to_float(coreml, {head.node: "a reason"})
+    (head,) = together.section(openvino).quantised()
+    changed = together.to_float(coreml, {head.node: "a reason"})
     assert [layer.node for layer in changed.section(openvino).quantised()] == [head.node]
     assert head.node not in {layer.node for layer in changed.section(coreml).quantised()}
-    assert changed.section(onnx) == made.section(onnx)
+    assert changed.section(onnx) == together.section(onnx)
 
 
 def test_a_profile_that_the_table_was_not_made_for_is_refused_though_its_program_is_there(
     shared: tuple[list[LoweredModel], CalibrationTable, list[tuple[int, int]]], lowered: LoweredModel
 ) -> None:
-    _, made, _ = shared
+    _, together, _ = shared
     with pytest.raises(
         CalibrationError, match=r"for onnx and openvino and coreml, not for tensorrt.*--target"
     ):
-        made.section(lowered.for_profile("tensorrt").lowered.key)
+        together.section(lowered.for_profile("tensorrt").lowered.key)
 
 
 _NODES = ("conv2d", "conv2d_1", "conv2d_2")
@@ -177,7 +177,8 @@ _NODES = ("conv2d", "conv2d_1", "conv2d_2")
 def test_whatever_each_leaves_alone_ranges_taken_together_are_those_taken_apart(
     lowered: LoweredModel, kept: list[set[str]]
 ) -> None:
-    program, samples = lowered.lowered.program, choose(shipped_photos(), SIZE, count=2)
+    program = lowered.lowered.program
+    samples = choose(shipped_photos(), SIZE, count=2).arrays()
     assert set(_NODES) <= {node.name for node in program.graph.nodes}
     recipes = {str(number): dict.fromkeys(nodes, "kept") for number, nodes in enumerate(kept)}
     together = calibrate_program(program, samples, recipes, least_work=0)

@@ -70,7 +70,9 @@ def make_artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     ports = [
-        TensorContract(name=name, shape=shape, dtype="float32", layout="NCHW", value_range=(0, 1))
+        TensorContract(
+            name=name, shape=shape, dtype="float32", layout="NCHW", value_range=(0, 1), color_space="sRGB"
+        )
         for name in ("image", "deblurred")
     ]
 
@@ -80,10 +82,10 @@ def make_artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
             names = None
             if golden is not None:
                 image = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
-                names = {"input": "in.npy", "output": "out.npy"}
+                names = {"inputs": ["in.npy"], "outputs": ["out.npy"]}
                 np.save(writer.folder / "in.npy", image)
                 np.save(writer.folder / "out.npy", image * np.float32(golden))
-            made = writer.commit(
+            artifact = writer.commit(
                 Passport(
                     model="half",
                     weights_sha256="a" * 64,
@@ -98,14 +100,14 @@ def make_artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
                             "declined": {"window": "a window of 300 points"},
                         }
                     ],
-                    input=ports[0],
-                    output=ports[1],
+                    inputs=(ports[0],),
+                    outputs=(ports[1],),
                     model_file="model.onnx",
                     golden=names,
                     reason="not verified yet",
                 )
             )
-        return made.path
+        return artifact.path
 
     return make
 

@@ -72,7 +72,7 @@ def test_no_artifact(command: str, cli: Any, tmp_path: Path) -> None:
 def test_an_artifact_whose_network_is_not_known(cli: Any, artifact: Path) -> None:
     done = cli("verify", artifact)
     assert done.returncode == 2
-    assert "'half'" in done.stderr and "--weights" in done.stderr
+    assert "'half'" in done.stderr and "--model" in done.stderr
 
 
 def test_an_artifact_without_a_recorded_photo(cli: Any, artifact: Path) -> None:

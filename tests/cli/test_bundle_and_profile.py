@@ -19,19 +19,24 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_bundle(cli: Any, half: Path, tmp_path: Path) -> None:
     done = cli("bundle", half, "--for", "jetson", "--json")
-    found = json.loads(done.stdout)
-    assert done.returncode == 0 and Path(found["path"]) == Path("fdikp.bundle")
-    assert found["bytes"] == (tmp_path / "fdikp.bundle").stat().st_size and len(found["sha256"]) == 64
+    summary = json.loads(done.stdout)
+    assert done.returncode == 0 and Path(summary["path"]) == Path("fdikp.bundle")
+    assert summary["bytes"] == (tmp_path / "fdikp.bundle").stat().st_size and len(summary["sha256"]) == 64
     again = cli("bundle", half)
     assert again.returncode == 2 and "--overwrite" in again.stderr
     shown = cli("bundle", half, "--overwrite")
-    assert shown.returncode == 0 and found["sha256"] in shown.stdout and "fdikp.bundle build" in shown.stdout
+    assert (
+        shown.returncode == 0 and summary["sha256"] in shown.stdout and "fdikp.bundle build" in shown.stdout
+    )
 
 
 def test_a_bundle_is_inspected_without_running_it(cli: Any, half: Path, tmp_path: Path) -> None:
-    made = json.loads(cli("bundle", half, "--json").stdout)
-    found = json.loads(cli("inspect", "fdikp.bundle", "--json").stdout)
-    assert found["sha256"] == made["sha256"] and found["manifest"]["artifacts"] == made["artifacts"]
+    summary = json.loads(cli("bundle", half, "--json").stdout)
+    inspected = json.loads(cli("inspect", "fdikp.bundle", "--json").stdout)
+    assert (
+        inspected["sha256"] == summary["sha256"]
+        and inspected["manifest"]["artifacts"] == summary["artifacts"]
+    )
     assert "__main__.py" in cli("inspect", "fdikp.bundle").stdout
     data = (tmp_path / "fdikp.bundle").read_bytes()
     (tmp_path / "fdikp.bundle").write_bytes(data[:-100])
@@ -78,9 +83,9 @@ def test_profiles_of_two_devices_are_merged(cli: Any, half: Path, tmp_path: Path
 def test_profile_as_json_and_with_a_recording(cli: Any, half: Path, tmp_path: Path) -> None:
     (tmp_path / "t.log").write_text("GR3D_FREQ 99%@1300 tj@60C VDD_IN 9000mW/9000mW\n" * 3)
     done = cli("profile", half, *SHORT, "--no-layers", "--replay", "t.log", "--json", "--out", "p.json")
-    made = json.loads(done.stdout)["artifacts"][0]["profile"]
-    assert made["power"]["total"]["mean_mw"] == 9000 and made["temperature_c"]["tj"]["max"] == 60
-    assert "layers" not in made
+    profile = json.loads(done.stdout)["artifacts"][0]["profile"]
+    assert profile["power"]["total"]["mean_mw"] == 9000 and profile["temperature_c"]["tj"]["max"] == 60
+    assert "layers" not in profile
     command = json.loads(done.stdout)["command"]
     assert {"--no-layers", "--queries=3", "--replay=t.log", "--threads=1"} <= set(command)
     again = cli(*command[1:], "--out", "q.json")

@@ -32,8 +32,8 @@ def test_json_and_the_default_folder(cli: Any, artifact: Path, photo: Path, tmp_
     shown = json.loads(done.stdout)
     assert shown["session"]["threads"] == 1
     assert [row["size"] for row in shown["photos"]] == [[70, 100], [400, 600]]
-    assert (tmp_path / "deblurred" / "photo.png").exists()
-    assert (tmp_path / "deblurred" / "coffee.jpg").exists()
+    assert (tmp_path / "results" / "photo.png").exists()
+    assert (tmp_path / "results" / "coffee.jpg").exists()
 
 
 def test_a_bad_photo_does_not_stop_the_others(cli: Any, artifact: Path, photo: Path, tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from fdikp_edge.cli.device_work import protocol_of
 
 def test_every_field_but_the_warming_up_is_set_by_an_option_that_both_show(cli: Any) -> None:
     assert {field.name for field in dataclasses.fields(Protocol)} - set(SETTINGS) == {"warmup"}
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), pytest.raises(SystemExit):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit):
         parser("x.bundle").parse_args(["profile", "--help"])
-    texts = [" ".join(text.split()).lower() for text in (said.getvalue(), cli("profile", "-h").stdout)]
+    texts = [" ".join(text.split()).lower() for text in (printed.getvalue(), cli("profile", "-h").stdout)]
     for setting in SETTINGS.values():
         for text in texts:
             assert re.search(rf"--{setting.option} {setting.metavar.lower()} {setting.help}", text)
@@ -29,8 +29,8 @@ def test_options_of_a_device_become_the_protocol() -> None:
     options = parser("x.bundle").parse_args(["profile"])
     assert protocol_of(options) == Protocol()
     words = [f"--{setting.option}=7" for setting in SETTINGS.values()]
-    made = protocol_of(parser("x.bundle").parse_args(["profile", *words]))
-    assert {getattr(made, name) for name in SETTINGS} == {7} and made.warmup == Protocol().warmup
+    protocol = protocol_of(parser("x.bundle").parse_args(["profile", *words]))
+    assert {getattr(protocol, name) for name in SETTINGS} == {7} and protocol.warmup == Protocol().warmup
 
 
 def test_former_names_of_options_are_accepted_and_hidden(cli: Any) -> None:

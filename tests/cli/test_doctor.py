@@ -35,21 +35,21 @@ def test_tables(cli: Any) -> None:
 
 
 def test_json(cli: Any) -> None:
-    found = json.loads(cli("doctor", "--json").stdout)
-    assert found["machine"]["threads"] >= 1
-    onnx = next(target for target in found["targets"] if target["name"] == "onnx")
+    facts = json.loads(cli("doctor", "--json").stdout)
+    assert facts["machine"]["threads"] >= 1
+    onnx = next(target for target in facts["targets"] if target["name"] == "onnx")
     assert onnx["can_run"] is True and "fp32" in onnx["precisions"]
-    coreml = next(target for target in found["targets"] if target["name"] == "coreml")
+    coreml = next(target for target in facts["targets"] if target["name"] == "coreml")
     assert "reference interpreter" in coreml["run_remark"]
 
 
 def test_a_bare_device(without: Any) -> None:
-    found = json.loads(without(["torch", "onnx", "openvino", "jinja2"], "doctor", "--json").stdout)
-    targets = {target["name"]: target for target in found["targets"]}
+    facts = json.loads(without(["torch", "onnx", "openvino", "jinja2"], "doctor", "--json").stdout)
+    targets = {target["name"]: target for target in facts["targets"]}
     assert targets["onnx"]["can_run"] is True and targets["onnx"]["can_build"] is False
     assert "torch is not installed" in targets["onnx"]["reason"]
     assert targets["openvino"]["can_run"] is False
-    advice = " ".join(found["advice"])
+    advice = " ".join(facts["advice"])
     assert "fdikp-edge[export]" in advice and "fdikp-edge[openvino]" in advice
 
 
@@ -62,7 +62,7 @@ def test_a_bare_device_runs_artifacts(without: Any, make_artifact: Callable[...,
         ["deblur", sample_photo("chelsea"), "--artifact", artifact],
         ["inspect", artifact],
         ["verify", artifact],
-        ["bench", artifact, "--samples", 3],
+        ["bench", artifact, "--runs", 3],
     ):
         done = without(bare, *args)
         assert done.returncode == 0, done.stderr

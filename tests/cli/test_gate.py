@@ -111,8 +111,8 @@ def test_a_wrong_photo_is_refused_before_the_network_is_read(
     def read(*args: object, **options: object) -> None:
         raise AssertionError("too early")
 
-    monkeypatch.setattr("fdikp_edge.cli.commands.bisect.model_of", read)
-    monkeypatch.setattr("fdikp_edge.cli.commands.verify.eager_of", read)
+    monkeypatch.setattr("fdikp_edge.cli.commands.bisect.source_of_artifact", read)
+    monkeypatch.setattr("fdikp_edge.cli.commands.verify.source_of_artifact", read)
     (tmp_path / "notes.txt").write_text("no photo")
     for photo in ("none.jpg", "notes.txt", "."):
         for words in (["bisect"], ["verify"], ["verify", "--worst-case"]):
@@ -123,7 +123,7 @@ def test_a_wrong_photo_is_refused_before_the_network_is_read(
 def test_a_worst_case_that_could_not_be_kept_is_refused_before_the_search(
     report: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fdikp_edge.cli.commands.verify.eager_of", None)
+    monkeypatch.setattr("fdikp_edge.cli.commands.verify.source_of_artifact", None)
     (tmp_path / "file").write_text("in the way")
     done = cli("verify", report / "half", "--worst-case", "--worst-dir", tmp_path / "file")
     assert done.returncode == 2 and "file" in done.stderr
@@ -141,9 +141,39 @@ def test_a_reason_goes_with_an_update(report: Path, baseline: Path, cli: Cli) ->
     assert [entry["reason"] for entry in history] == ["first", "again"]
 
 
+def test_a_failed_artifact_is_no_baseline(report: Path, baseline: Path, tmp_path: Path, cli: Cli) -> None:
+    content = json.loads((report / "report.json").read_text())
+    whole = content["artifacts"][0]
+    over = {**whole, "state": "failed", "reason": "largest difference 0.25"}
+    unbuilt = {**whole, "precision": "int8", "path": None, "state": "failed", "reason": "no such operator"}
+    before = baseline.read_bytes()
+    update = ("gate", report, "-b", baseline, "--update", "--reason", "why not", "--no-memory")
+    for rows, words in (
+        ([over], "half (largest difference 0.25)"),
+        ([whole, unbuilt], "onnx int8 (no such operator)"),
+    ):
+        (report / "report.json").write_text(json.dumps({**content, "artifacts": rows}))
+        done = cli(*update)
+        assert done.returncode == 2 and words in done.stderr and "--allow-failed" in done.stderr
+        assert baseline.read_bytes() == before
+        done = cli(*update, "--allow-failed", "--json")
+        assert done.returncode == 0 and json.loads(done.stdout)["changes"] == [], done.stderr
+        before = baseline.read_bytes()
+    done = cli("gate", report, "-b", baseline, *QUICK, "--allow-failed")
+    assert done.returncode == 2 and "--update" in done.stderr
+
+
+def test_what_failed_is_listed_with_its_reason(report: Path, baseline: Path, cli: Cli) -> None:
+    content = json.loads((report / "report.json").read_text())
+    content["artifacts"][0].update(state="failed", reason="out of budget")
+    (report / "report.json").write_text(json.dumps(content))
+    done = cli("gate", report, "-b", baseline, *QUICK)
+    assert done.returncode == 1 and "half: state: listed as failed: out of budget" in done.stderr
+
+
 def test_bad_input_is_a_message(report: Path, baseline: Path, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "broken.json").write_text("{")
-    for words, said in (
+    for words, message in (
         (["gate", tmp_path / "none", "-b", baseline], "cannot be read"),
         (["gate", report, "-b", tmp_path / "none.json"], "--update"),
         (["gate", report, "-b", tmp_path / "broken.json"], "broken.json"),
@@ -151,7 +181,7 @@ def test_bad_input_is_a_message(report: Path, baseline: Path, tmp_path: Path, cl
         (["gate", report, "-b", baseline, "--clock", "sun"], "wall, cpu"),
         (["gate", report, "-b", baseline, "--junit", report / "report.json"], "another name"),
         (["gate", report, "-b", baseline, "--junit", baseline], "another name"),
-        (["bisect", report / "half"], "--weights"),
+        (["bisect", report / "half"], "--model"),
         (["bisect", tmp_path / "none"], "no such folder"),
         (["report", "merge", report], "two reports"),
         (["report", "merge", report, report, "--name", "one"], "one name per report"),
@@ -159,7 +189,7 @@ def test_bad_input_is_a_message(report: Path, baseline: Path, tmp_path: Path, cl
     ):
         done = cli(*words)
         assert done.returncode == 2, words
-        assert said in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert message in done.stderr and "Traceback" not in done.stderr, done.stderr
         assert done.stdout == ""
 
 

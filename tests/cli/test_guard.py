@@ -100,8 +100,8 @@ def unheard(*words: str) -> tuple[int, str]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout and process.stderr
     process.stdout.close()
-    said = process.stderr.read()
-    return process.wait(60), said
+    printed = process.stderr.read()
+    return process.wait(60), printed
 
 
 def test_a_reader_that_leaves_early_is_no_error(artifact: Any) -> None:
@@ -110,8 +110,8 @@ def test_a_reader_that_leaves_early_is_no_error(artifact: Any) -> None:
 
 def test_a_reader_that_leaves_early_does_not_hide_a_failed_check(make_artifact: Any) -> None:
     wrong = make_artifact(golden=0.4)
-    code, said = unheard("verify", str(wrong), "--golden", "--threads", "1")
-    assert code == 1 and "failed" in said
+    code, printed = unheard("verify", str(wrong), "--golden", "--threads", "1")
+    assert code == 1 and "failed" in printed
     assert Artifact.open(wrong).passport.state == "failed"
 
 

@@ -13,9 +13,10 @@ COMMANDS = [
     "bench",
     "bisect",
     "gate",
-    "deblur",
+    "run",
     "profile",
     "bundle",
+    "lower",
     "inspect",
     "doctor",
 ]

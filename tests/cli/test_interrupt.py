@@ -21,17 +21,17 @@ def stopped_while(step: str, sent: signal.Signals, folder: Path, *args: object) 
     command = [sys.executable, "-c", script, *map(str, args)]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    said = ""
+    printed = ""
     try:
         for line in process.stderr:
-            said += line
+            printed += line
             if step in line:
                 process.send_signal(sent)
                 break
-        said += process.communicate(timeout=120)[1]
+        printed += process.communicate(timeout=120)[1]
     finally:
         process.kill()
-    return process.returncode, said
+    return process.returncode, printed
 
 
 def test_during_the_first_imports(tmp_path: Path) -> None:
@@ -52,9 +52,9 @@ def test_during_the_first_imports(tmp_path: Path) -> None:
 
 def test_export_leaves_nothing_behind(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="building needs torch")
-    returned, said = stopped_while("lowering", signal.SIGINT, tmp_path, "export", "--out", "new/out")
-    assert returned == 130, said
-    assert "interrupted" in said and "Traceback" not in said
+    returned, printed = stopped_while("lowering", signal.SIGINT, tmp_path, "export", "--out", "new/out")
+    assert returned == 130, printed
+    assert "interrupted" in printed and "Traceback" not in printed
     assert list(tmp_path.iterdir()) == []
 
 
@@ -64,7 +64,7 @@ def test_deblur_leaves_nothing_behind(
 ) -> None:
     Image.new("RGB", (4000, 3000)).save(tmp_path / "large.png")
     args = ("deblur", "large.png", "--artifact", artifact, "--out", "new/out.png")
-    returned, said = stopped_while("large.png", sent, tmp_path, *args)
-    assert returned == code, said
-    assert "Traceback" not in said
+    returned, printed = stopped_while("large.png", sent, tmp_path, *args)
+    assert returned == code, printed
+    assert "Traceback" not in printed
     assert [path.name for path in tmp_path.iterdir()] == ["large.png"]

@@ -36,13 +36,13 @@ def test_nothing_is_written_when_told_not_to(cli: Any, make_artifact: Callable[.
     artifact = make_artifact(golden=0.5)
     before = (artifact / "passport.json").read_bytes()
     assert cli("verify", artifact, "--golden", "--no-save").returncode == 0
-    assert cli("bench", artifact, "--no-eager", "--samples", 3, "--no-save").returncode == 0
+    assert cli("bench", artifact, "--no-eager", "--runs", 3, "--no-save").returncode == 0
     assert (artifact / "passport.json").read_bytes() == before
 
 
 def test_bench(cli: Any, make_artifact: Callable[..., Path]) -> None:
     first, second = make_artifact(golden=0.5), make_artifact(golden=0.5)
-    done = cli("bench", first, second, "--no-eager", "--samples", 20, "--threads", 1, "--json")
+    done = cli("bench", first, second, "--no-eager", "--runs", 20, "--threads", 1, "--json")
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert shown["machine"]["cpu"]
@@ -55,7 +55,7 @@ def test_bench(cli: Any, make_artifact: Callable[..., Path]) -> None:
 
 def test_bench_goes_on_without_an_unknown_network(cli: Any, make_artifact: Callable[..., Path]) -> None:
     artifact = make_artifact(golden=0.5)
-    done = cli("bench", artifact, "--samples", 3)
+    done = cli("bench", artifact, "--runs", 3)
     assert done.returncode == 0
     assert "p50" in done.stdout
-    assert cli("bench", artifact, "--samples", 3, "--eager").returncode == 2
+    assert cli("bench", artifact, "--runs", 3, "--eager").returncode == 2

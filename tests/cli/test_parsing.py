@@ -49,7 +49,7 @@ def test_a_wrong_choice_or_range_is_one_line(
     monkeypatch.setattr("sys.argv", ["fdikp-edge", command, option, value])
     with pytest.raises(SystemExit) as left:
         main.run()
-    said = capsys.readouterr()
-    assert left.value.code == 2 and said.out == ""
-    assert said.err.startswith("fdikp-edge: error: Invalid value") and message in said.err
-    assert said.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert left.value.code == 2 and printed.out == ""
+    assert printed.err.startswith("fdikp-edge: error: Invalid value") and message in printed.err
+    assert printed.err.count("\n") == 1

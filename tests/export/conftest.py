@@ -21,12 +21,12 @@ class FourierNet(nn.Module):
             self.mix = nn.Conv2d(2 * channels, 2 * channels, 1)
             self.tail = nn.Conv2d(channels, 3, 3, padding=1)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        f = torch.relu(self.head(x))
+    def forward(self, image: Tensor) -> list[Tensor]:
+        f = torch.relu(self.head(image))
         spectrum = torch.fft.rfft2(f, norm="ortho")
         re, im = self.mix(torch.cat([spectrum.real, spectrum.imag], 1)).chunk(2, 1)
         f = f + torch.fft.irfft2(torch.complex(re, im), s=f.shape[-2:], norm="ortho")
-        return [nn.functional.avg_pool2d(x, 2), x + 0.1 * self.tail(f)]
+        return [nn.functional.avg_pool2d(image, 2), image + 0.1 * self.tail(f)]
 
 
 SIZE = (24, 40)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fdikp_edge.export.build import build_artifact, export_artifact, reference_for
 from fdikp_edge.export.lowered import LoweredModel, load_model
+from fdikp_edge.export.spectral import lower
 from fdikp_edge.export.targets import get_target
 from fdikp_edge.models.zoo import weights_sha256
 from fdikp_edge.runtime.artifact import Artifact
@@ -25,6 +27,7 @@ from fdikp_edge.runtime.images import read_photo
 from fdikp_edge.runtime.pixels import crop
 from fdikp_edge.runtime.samples import sample_photo
 from fdikp_edge.runtime.sessions import open_session
+from golden_pair import golden_pair
 from torch import nn
 
 
@@ -58,7 +61,7 @@ def test_the_passport_says_what_was_built(
 def test_the_golden_pair_is_a_photo_and_what_eager_makes_of_it(
     artifact: Artifact, network: nn.Module
 ) -> None:
-    given, recorded = artifact.golden()
+    given, recorded = golden_pair(artifact)
     np.testing.assert_array_equal(given, crop(read_photo(sample_photo()), artifact.passport.input))
     with torch.no_grad():
         expected = network(torch.from_numpy(given))[-1].numpy()
@@ -67,7 +70,7 @@ def test_the_golden_pair_is_a_photo_and_what_eager_makes_of_it(
 
 
 def test_the_artifact_runs(artifact: Artifact) -> None:
-    given, recorded = artifact.golden()
+    given, recorded = golden_pair(artifact)
     with open_session(artifact, threads=1) as session:
         assert np.abs(session.run(given) - recorded).max() < 1e-5
 
@@ -75,7 +78,7 @@ def test_the_artifact_runs(artifact: Artifact) -> None:
 def test_the_reference_is_found_again_from_the_artifact(
     artifact: Artifact, network: nn.Module, make_network: Callable[..., nn.Module]
 ) -> None:
-    given, recorded = artifact.golden()
+    given, recorded = golden_pair(artifact)
     np.testing.assert_array_equal(reference_for(artifact, network)(given), recorded)
     with pytest.raises(BadInputError, match="other weights of fourier-net"):
         reference_for(artifact, make_network(seed=1))
@@ -89,11 +92,29 @@ def test_targets_whose_plans_agree_share_one_program(lowered: LoweredModel) -> N
     assert other.lowered.plan.target == "tensorrt"
 
 
+def test_a_profile_is_lowered_once_whatever_is_built_for_it(
+    lowered: LoweredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {choice.strategy for choice in lowered.for_profile("openvino").lowered.plan.choices}
+    other = next(name for name in ("flat", "separable") if chosen != {name})
+    program = lower(lowered.deployable, lowered.deployable.example(), target="onnx", plan={"*": other})
+    model = dataclasses.replace(lowered, lowered=program)
+    runs: list[str] = []
+
+    def counted(*args: Any, target: str, plan: Any) -> Any:
+        runs.append(target)
+        return lower(*args, target=target, plan=plan)
+
+    monkeypatch.setattr("fdikp_edge.export.lowered.lower", counted)
+    assert model.for_profile("openvino") is model.for_profile("openvino")
+    assert runs == ["openvino"] and model.for_profile("onnx") is model
+
+
 def test_a_plan_by_hand_reaches_the_passport(network: nn.Module, tmp_path: Path) -> None:
     artifact = export_artifact(network, "onnx", "fp32", (24, 40), tmp_path / "a", plan={"*": "separable"})
     assert {site["strategy"] for site in artifact.passport.plan} == {"separable"}
     assert artifact.passport.model == "FourierNet"
-    given, recorded = artifact.golden()
+    given, recorded = golden_pair(artifact)
     with open_session(artifact, threads=1) as session:
         assert np.abs(session.run(given) - recorded).max() < 1e-5
 

@@ -64,9 +64,9 @@ def _onnx(path: Path) -> tuple[set[str], set[str]]:
 def _openvino(path: Path) -> tuple[set[str], set[str]]:
     import openvino
 
-    found = openvino.Core().read_model(path).get_ops()
-    kinds = {port.get_element_type().get_type_name() for op in found for port in op.outputs()}
-    return {op.get_type_name() for op in found}, kinds
+    ops = openvino.Core().read_model(path).get_ops()
+    kinds = {port.get_element_type().get_type_name() for op in ops for port in op.outputs()}
+    return {op.get_type_name() for op in ops}, kinds
 
 
 def test_no_transform_no_complex_number_no_control_flow(artifact: Artifact) -> None:
@@ -80,9 +80,9 @@ def test_no_transform_no_complex_number_no_control_flow(artifact: Artifact) -> N
 
 def test_parity_on_photographs(artifact: Artifact) -> None:
     with open_session(artifact, threads=1) as session:
-        found: Parity = verify(session, reference(artifact.passport.model, artifact))
-    assert len(found.photos) == 2
-    assert 0 < found.max_abs <= 2e-5
-    assert found.psnr_db >= 100
-    assert found.ssim > 0.999999
-    assert found.within_budget
+        parity: Parity = verify(session, reference(artifact.passport.model, artifact))
+    assert len(parity.photos) == 2
+    assert 0 < parity.max_abs <= 2e-5
+    assert parity.psnr_db >= 100
+    assert parity.ssim > 0.999999
+    assert parity.within_budget

@@ -266,7 +266,7 @@ def in_runtime(graph: onnx.ModelProto, x: np.ndarray[Any, Any], runtime: str) ->
     options = ort.SessionOptions()
     options.log_severity_level = 4
     session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found: np.ndarray[Any, Any] = session.run(None, {"image": x})[0]
+    found: np.ndarray[Any, Any] = session.run(None, {session.get_inputs()[0].name: x})[0]
     return found
 
 

@@ -67,7 +67,7 @@ def deployed(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what `deploy` made for the toy, in `out`."""
     pytest.importorskip("onnxscript", reason="building needs the export extra")
     folder = tmp_path_factory.mktemp("deployed")
-    deploy = ("deploy", *SMALL, "--target", "toy", "--samples", 3, "--seconds", 1, "--out", "out", "--json")
+    deploy = ("deploy", *SMALL, "--target", "toy", "--runs", 3, "--seconds", 1, "--out", "out", "--json")
     done = fdikp_edge(folder, toy, *deploy)
     assert done.returncode == 0, done.stderr
     return folder
@@ -118,7 +118,7 @@ def test_verify(run: Run) -> None:
 
 
 def test_bench(run: Run) -> None:
-    done = run("bench", ARTIFACT, "--samples", 3, "--seconds", 1, "--threads", 1, "--json")
+    done = run("bench", ARTIFACT, "--runs", 3, "--seconds", 1, "--threads", 1, "--json")
     assert done.returncode == 0, done.stderr
     assert "Toy Runtime" in done.stdout
 
@@ -151,13 +151,13 @@ def test_a_machine_without_the_package_says_so(deployed: Path) -> None:
 
 def test_doctor_lists_it_with_its_packages(toy: Path, tmp_path: Path) -> None:
     done = fdikp_edge(tmp_path, toy, "doctor", "--json")
-    found = json.loads(done.stdout)
-    (row,) = (target for target in found["targets"] if target["name"] == "toy")
+    facts = json.loads(done.stdout)
+    (row,) = (target for target in facts["targets"] if target["name"] == "toy")
     assert row["can_run"] and row["run_remark"] == "by a toy"
-    assert {"name": "toy-target", "version": "1.2.3", "extra": "", "for": "the toy runtime"} in found[
+    assert {"name": "toy-target", "version": "1.2.3", "extra": "", "for": "the toy runtime"} in facts[
         "packages"
     ]
-    assert found["problems"] == []
+    assert facts["problems"] == []
 
 
 def test_an_unknown_name_lists_it_without_importing_it(toy: Path, tmp_path: Path) -> None:
@@ -250,14 +250,14 @@ def test_a_broken_package_is_named_and_stops_no_other_target(
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    (problem,), (warning,) = found["problems"], found["warnings"]
+    answer = json.loads(done.stdout)
+    (problem,), (warning,) = answer["problems"], answer["warnings"]
     assert "broken-target 0.1" in problem and reason in problem
     assert warning == f"ExtensionWarning: {problem}"
-    assert "onnx" in found["rows"] and ("toy" in found["rows"]) is (name != "toy")
-    assert "bad" not in found["rows"] and found["pairs"] == found["rows"]
+    assert "onnx" in answer["rows"] and ("toy" in answer["rows"]) is (name != "toy")
+    assert "bad" not in answer["rows"] and answer["pairs"] == answer["rows"]
     # The project's own target is built, whoever takes its name.
-    assert found["asked"] == (".onnx.build:build" if name == "onnx" else f"ExtensionError: {problem}")
+    assert answer["asked"] == (".onnx.build:build" if name == "onnx" else f"ExtensionError: {problem}")
 
 
 def test_a_broken_package_is_shown(broken: Callable[[str], Path], tmp_path: Path) -> None:

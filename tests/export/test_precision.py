@@ -27,6 +27,7 @@ from fdikp_edge.runtime import processor
 from fdikp_edge.runtime.errors import CalibrationError
 from fdikp_edge.runtime.pixels import psnr_db
 from fdikp_edge.runtime.sessions import open_session
+from golden_pair import golden_pair
 from onnx import TensorProto, numpy_helper
 from spectral_net import SIZE, SpectralNet
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ def run(graph: onnx.ModelProto, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]
     session = onnxruntime.InferenceSession(
         graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    result: np.ndarray[Any, Any] = session.run(None, {"image": x})[0]
+    result: np.ndarray[Any, Any] = session.run(None, {session.get_inputs()[0].name: x})[0]
     return result
 
 
@@ -103,9 +104,9 @@ def test_the_unsigned_file_computes_what_the_emulation_with_rounded_results_comp
     scales = {name: table.scale(key, name) for name in section.tensors}
     program, layers = model.lowered.program, section.quantised()
     expected = Int8Runner(program, layers, scales, rounded_results=True)(photo)
-    found = run(graph, photo)
-    assert psnr_db(found, expected) > 75
-    assert psnr_db(found, Int8Runner(program, layers, scales)(photo)) < 70  # the rounding is to be seen
+    output = run(graph, photo)
+    assert psnr_db(output, expected) > 75
+    assert psnr_db(output, Int8Runner(program, layers, scales)(photo)) < 70  # the rounding is to be seen
 
 
 class Scaled(nn.Module):
@@ -229,8 +230,8 @@ def test_without_the_guard_the_picture_breaks(photo: np.ndarray[Any, Any]) -> No
     bright = lower_model(SpectralNet(mean=80.0).eval(), SIZE, name="bright")
     expected = Runner(bright.lowered.program)(photo)
     tables = {guarded: calibrate(bright, count=4, least_work=0, guarded=guarded) for guarded in (True, False)}
-    found = {guarded: psnr_db(emulated(bright, entry, photo), expected) for guarded, entry in tables.items()}
-    assert found[True] > 40 > found[False]
+    psnr = {guarded: psnr_db(emulated(bright, entry, photo), expected) for guarded, entry in tables.items()}
+    assert psnr[True] > 40 > psnr[False]
     graph, _ = target.convert(bright.lowered.program)
     quantise(graph, tables[False], bright.lowered.key, SIGNED)
     assert psnr_db(run(graph, photo), expected) < 40  # and not only in the emulation
@@ -282,11 +283,11 @@ def test_artifacts_of_every_precision_open_and_run(
     assert artifact.passport.calibration_sha256 == ranges.sha256
     layers = artifact.passport.precision_census.get("int8 layers", 0)
     assert layers == (2 if precision == "int8" else 0)
-    x, golden = artifact.golden()
+    x, golden = golden_pair(artifact)
     with open_session(artifact) as session:
-        found = psnr_db(session.run(x), golden)
+        psnr = psnr_db(session.run(x), golden)
         if not session.remark:  # sums of full 8-bit weights saturate on some processors
-            assert found > (60 if precision == "fp16" else 38)
+            assert psnr > (60 if precision == "fp16" else 38)
         assert bool(session.remark) == (precision == "int8" and not option and processor.saturates())
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from fdikp_edge.export.contracts import Deployable
 from fdikp_edge.export.reference import Reference
-from fdikp_edge.export.spectral.selfcheck import own_error
+from fdikp_edge.export.spectral.program_check import own_error
 from fdikp_edge.export.widening import converted, own_copy
 from fdikp_edge.runtime.errors import BadInputError
 from torch import Tensor, nn
@@ -150,10 +150,10 @@ def test_float64_is_what_the_network_computes_without_its_casts(name: str) -> No
     before = {key: (id(value), value.dtype) for key, value in module.named_parameters()}
     reference = Reference(Deployable(module).eval())
     truth = plain(same())
-    found, single = reference(image(), "float64"), reference(image())
+    double, single = reference(image(), "float64"), reference(image())
     assert reference.float64_problem == ""
-    assert (found.dtype, single.dtype) == (np.float64, np.float32)
-    assert np.abs(found - truth).max() < 1e-13 * np.abs(truth).max()
+    assert (double.dtype, single.dtype) == (np.float64, np.float32)
+    assert np.abs(double - truth).max() < 1e-13 * np.abs(truth).max()
     assert 1e-10 < np.abs(single - truth).max() < 1e-5
     assert before == {key: (id(value), value.dtype) for key, value in module.named_parameters()}
     assert torch.get_default_dtype() == torch.float32
@@ -181,9 +181,9 @@ class Bits(nn.Module):
 
 def test_without_float64_the_reference_is_float32_and_says_so() -> None:
     reference = Reference(Deployable(Bits()).eval())
-    found = reference(image(), "float64")
-    assert found.dtype == np.float64
-    np.testing.assert_array_equal(found, reference(image()).astype(np.float64))
+    double = reference(image(), "float64")
+    assert double.dtype == np.float64
+    np.testing.assert_array_equal(double, reference(image()).astype(np.float64))
     assert "no float64 reference" in reference.float64_problem
     assert "bits of its floats" in reference.float64_problem
     assert torch.get_default_dtype() == torch.float32
@@ -210,4 +210,4 @@ def test_the_lowering_knows_the_error_of_networks_that_cast() -> None:
     x = (torch.from_numpy(image()),)
     for module, _ in CASES.values():
         with torch.no_grad():
-            assert 0 < own_error(module, x, module(*x)) < 1e-5
+            assert 0 < own_error(module, x, module(*x)) < 1e-4

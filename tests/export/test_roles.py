@@ -87,11 +87,11 @@ def lowered(network: type[nn.Module], profile: str | None = None) -> LoweredMode
 
 def reasons(model: LoweredModel, **how: bool) -> dict[str, set[str]]:
     """Return module -> the reasons of its calls."""
-    found: dict[str, set[str]] = {}
+    by_module: dict[str, set[str]] = {}
     layers = calibrate(model, count=2, least_work=0, **how).section(model.lowered.key).layers
     for layer in layers:
-        found.setdefault(layer.module.removeprefix("model."), set()).add(layer.reason)
-    return found
+        by_module.setdefault(layer.module.removeprefix("model."), set()).add(layer.reason)
+    return by_module
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def reasons(model: LoweredModel, **how: bool) -> dict[str, set[str]]:
 def test_layers_at_the_ends_stay_in_floats_where_the_runtime_gains_too_little(
     profile: str | None, kept: dict[str, str]
 ) -> None:
-    found = reasons(lowered(Pyramid, profile))
-    assert {name: found[name] for name in ("head", "body", "tail")} == {
+    given = reasons(lowered(Pyramid, profile))
+    assert {name: given[name] for name in ("head", "body", "tail")} == {
         name: {kept.get(name, "")} for name in ("head", "body", "tail")
     }
 
@@ -124,8 +124,8 @@ def test_every_input_of_a_network_with_two_has_its_own_first_layer() -> None:
             return result
 
     program = lower(Both().eval(), (torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)))
-    found = sorted(ends(program, first=True, last=True).values())
-    assert found == sorted([FIRST, FIRST, LAST])
+    given = sorted(ends(program, first=True, last=True).values())
+    assert given == sorted([FIRST, FIRST, LAST])
 
 
 @pytest.mark.parametrize("how", ["pixel_shuffle", "views", "joined"])
@@ -133,8 +133,8 @@ def test_the_layer_that_makes_the_picture_is_seen_through_what_only_moves_its_va
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = lower_model(Subpixel(how).eval(), SIZE, name="subpixel", profile="onnx")
-    found = reasons(model)
-    assert found == {"head": {FIRST}, "body": {""}, "tail": {LAST}}
+    given = reasons(model)
+    assert given == {"head": {FIRST}, "body": {""}, "tail": {LAST}}
 
 
 def test_what_feeds_kernels_and_what_follows_the_last_upsampling_is_exposed() -> None:

@@ -106,8 +106,8 @@ def test_weights_of_7_bits_are_summed_exactly_on_every_processor(
     assert any("weights from -64 to 64" in note for note in artifact.passport.notes)
     with open_session(artifact, threads=1) as session:
         assert session.remark == ""
-        found = session.run(photo)
-    assert psnr_db(found, emulated(model, tables, spec, photo)) > 55
+        output = session.run(photo)
+    assert psnr_db(output, emulated(model, tables, spec, photo)) > 55
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -123,14 +123,14 @@ def test_weights_of_8_bits_saturate_where_the_processor_does_and_only_there(
     if processor.has_dot_product() is None:
         pytest.skip("what this processor can do is unknown")
     with open_session(artifact, threads=1) as session:
-        found = session.run(photo)
+        output = session.run(photo)
         parity = verify(session, model.reference)
-    exact = psnr_db(found, emulated(model, tables, name, photo))
+    exact = psnr_db(output, emulated(model, tables, name, photo))
     assert (exact < 35) if processor.saturates() else (exact > 55)
-    said = " ".join(parity.problems)
+    problems = " ".join(parity.problems)
     assert parity.within_budget != processor.saturates()
-    assert ("no 8-bit dot product" in said) == processor.saturates()
-    assert (f"--target {name}:weights=7bit" in said) == processor.saturates()
+    assert ("no 8-bit dot product" in problems) == processor.saturates()
+    assert (f"--target {name}:weights=7bit" in problems) == processor.saturates()
 
 
 def test_the_file_holds_weights_in_the_range_of_the_option(

@@ -61,23 +61,23 @@ def test_a_precision_that_is_not_offered_says_which_are() -> None:
 
 def test_a_missing_module_is_named_with_its_cure() -> None:
     target = dataclasses.replace(get_target("onnx"), build_needs=(MISSING,))
-    found = capability(target)
-    assert (found.can_build, found.can_run) == (False, True)
-    assert "no_such_module_here is not installed (pip install it)" in found.reason
+    able = capability(target)
+    assert (able.can_build, able.can_run) == (False, True)
+    assert "no_such_module_here is not installed (pip install it)" in able.reason
     with pytest.raises(TargetUnavailableError, match="no_such_module_here"):
         target.check("fp32")
 
 
 def test_a_module_that_is_too_old_is_named_with_both_versions() -> None:
-    found = capability(dataclasses.replace(get_target("onnx"), run_needs=(OLD,)))
-    assert (found.can_build, found.can_run) == (True, False)
-    assert "is older than 9999.1" in found.reason
+    able = capability(dataclasses.replace(get_target("onnx"), run_needs=(OLD,)))
+    assert (able.can_build, able.can_run) == (True, False)
+    assert "is older than 9999.1" in able.reason
 
 
 def test_a_probe_decides_where_modules_do_not() -> None:
     probed = dataclasses.replace(get_target("onnx"), run_probe=f"{__name__}:no_gpu")
-    found = capability(probed)
-    assert (found.can_build, found.can_run, found.reason) == (True, False, "this machine has no GPU")
+    able = capability(probed)
+    assert (able.can_build, able.can_run, able.reason) == (True, False, "this machine has no GPU")
 
 
 def test_what_is_installed_here_can_be_built_and_run() -> None:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from fdikp_edge.export import lower
 from fdikp_edge.export.lowered import lower_model
 from fdikp_edge.export.trial_sizes import nearest_sizes, problem_with
 from fdikp_edge.runtime.errors import LoweringError, SizeError
@@ -85,8 +86,8 @@ def test_the_nearest_multiples_are_found(depth: int, height: int, width: int) ->
 def test_other_rules() -> None:
     assert nearest_sizes(Windows(), image, (72, 72)) == [(70, 70), (77, 77)]
     assert nearest_sizes(Windows(), image, (70, 72)) == [(70, 70), (70, 77)]
-    (found, *_) = nearest_sizes(Square(), image, (40, 48))
-    assert found[0] == found[1]
+    (nearest, *_) = nearest_sizes(Square(), image, (40, 48))
+    assert nearest[0] == nearest[1]
     assert nearest_sizes(OneSize(64, 64), image, (72, 72)) == [(64, 65), (64, 64)]  # 33 columns either way
     assert nearest_sizes(nn.Conv2d(4, 3, 1), image, (72, 72)) == []  # no size helps
 
@@ -112,6 +113,6 @@ def test_an_error_of_the_size_names_sizes_and_another_stays(caplog: pytest.LogCa
     with pytest.raises(SizeError, match=r"does not take 72x72.*64x64 and 80x80.*In PyTorch it fails"):
         lower_model(Halves(4).eval(), (72, 72))
     with pytest.raises(LoweringError, match="channels"):
-        lower_model(nn.Conv2d(4, 3, 1).eval(), (72, 72))
+        lower(nn.Conv2d(4, 3, 1).eval(), (torch.rand(1, 3, 72, 72),))
     # torch logs the traceback of each operator that does not take a shape.
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -40,11 +40,11 @@ def refused(path: Path, match: str) -> None:
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     write_checkpoint(path, TENSORS, {"b": "2", "a": "é"})
-    found = read_checkpoint(path)
-    assert found.metadata == {"a": "é", "b": "2"}
-    assert found.tensors.keys() == TENSORS.keys()
+    again = read_checkpoint(path)
+    assert again.metadata == {"a": "é", "b": "2"}
+    assert again.tensors.keys() == TENSORS.keys()
     assert all(
-        torch.equal(found.tensors[k], v) and found.tensors[k].dtype == v.dtype for k, v in TENSORS.items()
+        torch.equal(again.tensors[k], v) and again.tensors[k].dtype == v.dtype for k, v in TENSORS.items()
     )
     assert names(tmp_path) == ["w.safetensors"]
 
@@ -92,7 +92,9 @@ BROKEN = {
     "no shape": (safetensors({"k": {"dtype": "F32", "data_offsets": [0, 4]}}), "'k' is not described"),
     "shape is a number": (safetensors({"k": entry(shape=3)}), "'k' is not described"),
     "odd offsets": (safetensors({"k": {"dtype": "F32", "shape": [1], "data_offsets": [0]}}), "'k' is not"),
-    "dtype": (safetensors({"k": entry("I64", (1,), 0, 8)}, bytes(8)), "'k' has type 'I64'"),
+    "dtype": (safetensors({"k": entry("F4", (1,), 0, 8)}, bytes(8)), "'k' has type 'F4'"),
+    "whole numbers": (safetensors({"k": entry("I64", (1,), 0, 8)}, bytes(8)), "'k' is not a plain floating"),
+    "rank": (safetensors({"k": entry(shape=(1,) * 9000)}, bytes(4)), "'k' has an impossible shape"),
     "dtype list": (safetensors({"k": {"dtype": [], "shape": [1], "data_offsets": [0, 4]}}), "'k' has type"),
     "negative": (safetensors({"k": entry(shape=(-1, -1))}, bytes(4)), "'k' has an impossible shape"),
     "float shape": (safetensors({"k": entry(shape=(1.0,))}, bytes(4)), "'k' has an impossible shape"),
@@ -181,9 +183,9 @@ def test_what_is_not_a_regular_file_is_refused(tmp_path: Path) -> None:
 def test_pth_files_of_tensors_are_read(wrap: object, tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     path.write_bytes(_as_pth(wrap(TENSORS)))  # type: ignore[operator]
-    found = read_checkpoint(path).tensors
-    assert found.keys() == TENSORS.keys()
-    assert all(torch.equal(found[k], v) for k, v in TENSORS.items())
+    tensors = read_checkpoint(path).tensors
+    assert tensors.keys() == TENSORS.keys()
+    assert all(torch.equal(tensors[k], v) for k, v in TENSORS.items())
 
 
 class Evil:

@@ -30,7 +30,7 @@ def write(dest: Path, *, overwrite: bool = False, content: bytes = b"model", **f
         (writer.folder / "golden").mkdir()
         np.save(writer.folder / "golden" / "in.npy", PICTURE)
         np.save(writer.folder / "golden" / "out.npy", PICTURE / 2)
-        golden = {"input": "golden/in.npy", "output": "golden/out.npy"}
+        golden = {"inputs": ["golden/in.npy"], "outputs": ["golden/out.npy"]}
         return writer.commit(passport(golden=golden, **fields))
 
 
@@ -62,8 +62,8 @@ def test_written_and_opened(tmp_path: Path) -> None:
     assert opened.passport.files["model.onnx"]["bytes"] == 5
     assert opened.model_path.read_bytes() == b"model"
     given, expected = opened.golden()
-    assert np.array_equal(given, PICTURE)
-    assert np.array_equal(expected, PICTURE / 2)
+    assert np.array_equal(given["image"], PICTURE)
+    assert np.array_equal(expected["deblurred"], PICTURE / 2)
     (tmp_path / "plain").mkdir()
     assert opened.path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
@@ -157,7 +157,7 @@ def test_golden_arrays_are_read_without_pickle_and_checked(tmp_path: Path) -> No
         with ArtifactWriter(tmp_path / name) as writer:
             (writer.folder / "model.onnx").write_bytes(b"model")
             (writer.folder / "g.npy").write_bytes(content)
-            artifact = writer.commit(passport(golden={"input": "g.npy", "output": "g.npy"}))
+            artifact = writer.commit(passport(golden={"inputs": ["g.npy"], "outputs": ["g.npy"]}))
         with pytest.raises(ArtifactError, match=r"g\.npy"):
             artifact.golden()
     assert not (tmp_path / "exploded").exists()
@@ -290,8 +290,8 @@ with ArtifactWriter({str(tmp_path / "new" / "a")!r}) as writer:
     while not any(name.endswith("model.onnx") for name in names(tmp_path)) and time.monotonic() < deadline:
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
-    assert "KeyboardInterrupt" in said
+    _, printed = running.communicate(timeout=60)
+    assert "KeyboardInterrupt" in printed
     assert names(tmp_path) == []
 
 

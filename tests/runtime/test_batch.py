@@ -64,8 +64,8 @@ def test_folders_keep_their_structure_and_results_are_not_taken_as_photos(tmp_pa
         photo_at(tmp_path / name)
     out = tmp_path / "out"
     assert plan_files([tmp_path], out) == [(tmp_path / "a.png", out / "a.png")]
-    found = plan_files([tmp_path], out, recursive=True)
-    names = [output.relative_to(out).as_posix() for _, output in found]
+    pairs = plan_files([tmp_path], out, recursive=True)
+    names = [output.relative_to(out).as_posix() for _, output in pairs]
     assert names == ["a.png", "sub/a.png", "sub/deep/b.PNG"]
     assert len(plan_files([tmp_path, tmp_path / "a.png"], out)) == 1, "the same photo twice is one photo"
 
@@ -151,8 +151,8 @@ deblur_files([{str(tmp_path / "in")!r}], {str(make_artifact(size=(8, 8)).path)!r
     while len(list(out.glob("[0-9]*.png"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.002)
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
-    assert "KeyboardInterrupt" in said
+    _, printed = running.communicate(timeout=60)
+    assert "KeyboardInterrupt" in printed
     done = files_below(out)
     assert 2 <= len(done) < 40
     assert not [name for name in done if name.startswith(".")]

@@ -71,9 +71,14 @@ def test_a_uint8_network_keeps_the_fine_tones_of_a_16_bit_photo(make_artifact: M
 
 def test_other_value_ranges(make_artifact: Maker) -> None:
     wide = TensorContract(
-        name="image", shape=(1, 3, 32, 32), dtype="float32", layout="NCHW", value_range=(-1, 1)
+        name="image",
+        shape=(1, 3, 32, 32),
+        dtype="float32",
+        layout="NCHW",
+        value_range=(-1, 1),
+        color_space="sRGB",
     )
-    artifact = make_artifact(input=wide, output=dataclasses.replace(wide, name="deblurred"))
+    artifact = make_artifact(inputs=(wide,), outputs=(dataclasses.replace(wide, name="deblurred"),))
     photo = noise(50, 80, 16)
     with open_session(artifact) as session:
         assert np.array_equal(Deblurrer(session).photo(photo).pixels, photo.pixels)

@@ -15,11 +15,11 @@ from onnx import helper  # noqa: E402
 
 
 def node(operator: str, name: str, module: str) -> onnx.NodeProto:
-    made = helper.make_node(operator, ["x"], [f"{name}_out"], name=name)
+    written = helper.make_node(operator, ["x"], [f"{name}_out"], name=name)
     for key, value in (("other", "nothing"), (MODULE_KEY, module)):
-        entry = made.metadata_props.add()
+        entry = written.metadata_props.add()
         entry.key, entry.value = key, value
-    return made
+    return written
 
 
 def model_of(nodes: list[onnx.NodeProto]) -> bytes:
@@ -34,9 +34,9 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=
 @settings(max_examples=20)
 @given(st.dictionaries(NAMES, st.tuples(NAMES, st.text(max_size=20)), max_size=8))
 def test_every_named_node_is_found(nodes: dict[str, tuple[str, str]]) -> None:
-    found = onnx_nodes(model_of([node(op, name, module) for name, (op, module) in nodes.items()]))
+    read = onnx_nodes(model_of([node(op, name, module) for name, (op, module) in nodes.items()]))
     expected = {name: OnnxNode(op, module) for name, (op, module) in nodes.items()}
-    assert found == {**expected, "y": OnnxNode("Abs", "in.function")}
+    assert read == {**expected, "y": OnnxNode("Abs", "in.function")}
 
 
 def test_branches_are_looked_into() -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fdikp_edge.runtime import strict_json
-from fdikp_edge.runtime.errors import ArtifactError, FieldError
-from fdikp_edge.runtime.passport import MAX_FILES, MAX_PASSPORT_BYTES, Passport
+from fdikp_edge.runtime.errors import ArtifactError, BadInputError, FieldError
+from fdikp_edge.runtime.passport import MAX_FILES, MAX_PASSPORT_BYTES, Passport, TensorContract
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from runtime_networks import passport
@@ -22,7 +23,7 @@ FILES = {"model.onnx": {"sha256": "c" * 64, "bytes": 10}, "golden/in.npy": {"sha
 def full() -> Passport:
     return passport(
         files=copy.deepcopy(FILES),
-        golden={"input": "golden/in.npy", "output": "golden/in.npy"},
+        golden={"inputs": ["golden/in.npy"], "outputs": ["golden/in.npy"]},
         parity={"max_abs": 1e-6, "psnr_db": 120.5, "bands": [{"low": 0.0, "high": 0.5}]},
         latency_ms={"p50": 1.25, "n": 100},
         measured_on={"cpu": "x", "threads": 2},
@@ -65,7 +66,7 @@ def test_an_edit_by_hand_is_noticed() -> None:
         (b'{"format_version": ' + b"9" * 5000 + b"}", "digits"),
         (b'{"format_version": "1"}', "not an fdikp-edge artifact"),
         (b'{"format_version": true}', "not an fdikp-edge artifact"),
-        (b'{"format_version": 2}', "2 is newer than this release reads.*Update"),
+        (b'{"format_version": 3}', "3 is newer than this release reads.*Update"),
         (b'{"format_version": 0}', "unknown"),
         (b'{"format_version": 1, "reason": "\\u001b[2J"}', "control characters"),
         (b'{"format_version": 1, "reason": "\\ud800"}', "control characters"),
@@ -102,19 +103,19 @@ Change = Callable[[dict[str, Any]], object]
         (lambda d: d.update(precision_census={"a": True}), "precision_census.a"),
         (lambda d: d.update(toolchain={"onnx": 1}), "toolchain.onnx"),
         (lambda d: d.update(parity=[]), "parity"),
-        (lambda d: d.update(golden={"input": "golden/in.npy"}), "golden: lacks output"),
-        (lambda d: d["golden"].update(input="none.npy"), "golden.input.*not one of the artifact's files"),
+        (lambda d: d.update(golden={"inputs": ["golden/in.npy"]}), "golden: lacks outputs"),
+        (lambda d: d["golden"].update(inputs=["none.npy"]), "golden.*not one of the artifact's files"),
         (lambda d: d.update(model_file="other.onnx"), "model_file.*not one of the artifact's files"),
-        (lambda d: d.update(input=None), "input: expected an object"),
-        (lambda d: d["input"].pop("dtype"), "input: lacks dtype"),
-        (lambda d: d["input"].update(dtype="float64"), "input.dtype"),
-        (lambda d: d["input"].update(shape=[1, 3, 32]), "input.shape"),
-        (lambda d: d["input"].update(shape=[1, 3, 32, 0]), "input.shape"),
-        (lambda d: d["input"].update(shape=[1, 3, 32, 32.0]), "input.shape"),
-        (lambda d: d["input"].update(shape=[65536, 65536, 65536, 3]), "input.shape"),
-        (lambda d: d["output"].update(value_range=[1, 0]), "output.value_range"),
-        (lambda d: d["output"].update(value_range=[0]), "output.value_range"),
-        (lambda d: d["output"].update(value_range=["0", "1"]), "output.value_range"),
+        (lambda d: d.update(inputs=None), "inputs: expected a list"),
+        (lambda d: d["inputs"][0].pop("dtype"), r"inputs\[0\]: lacks dtype"),
+        (lambda d: d["inputs"][0].update(dtype="float64"), r"inputs\[0\].dtype"),
+        (lambda d: d["inputs"][0].update(shape=[1, 3, 32]), r"inputs\[0\].shape"),
+        (lambda d: d["inputs"][0].update(shape=[1, 3, 32, 0]), r"inputs\[0\].shape"),
+        (lambda d: d["inputs"][0].update(shape=[1, 3, 32, 32.0]), r"inputs\[0\].shape"),
+        (lambda d: d["inputs"][0].update(shape=[65536, 65536, 65536, 3]), r"inputs\[0\].shape"),
+        (lambda d: d["outputs"][0].update(value_range=[1, 0]), r"outputs\[0\].value_range"),
+        (lambda d: d["outputs"][0].update(value_range=[0]), r"outputs\[0\].value_range"),
+        (lambda d: d["outputs"][0].update(value_range=["0", "1"]), r"outputs\[0\].value_range"),
         (lambda d: d["files"]["model.onnx"].update(bytes=-1), "bytes"),
         (lambda d: d["files"]["model.onnx"].update(bytes=2**60), "more than"),
         (lambda d: d["files"]["model.onnx"].pop("sha256"), "lacks sha256"),
@@ -133,44 +134,47 @@ def test_a_wrong_field_is_named_even_under_a_right_digest(change: Change, words:
         Passport.from_json(signed(data))
 
 
+OUTSIDE = (
+    "../model.onnx",
+    "a/../../b",
+    "/etc/passwd",
+    "//host/share",
+    "C:/x",
+    "C:x",
+    "a\\b",
+    "..",
+    ".",
+    "",
+    "a//b",
+    "a/",
+    "nul",
+    "sub/COM1.txt",
+    "trailing.",
+    "trailing ",
+    "new\nline",
+    "zero\0",
+    "x" * 241,
+    "/".join("abcdefghijklm"),
+    "wild*card",
+    "a:stream",
+)
+"""What is no path of a file inside an artifact."""
+NO_TEXT = (None, 7)
+
+
 @pytest.mark.parametrize(
-    "name",
+    ("place", "name"),
     [
-        "../model.onnx",
-        "a/../../b",
-        "/etc/passwd",
-        "//host/share",
-        "C:/x",
-        "C:x",
-        "a\\b",
-        "..",
-        ".",
-        "",
-        "a//b",
-        "a/",
-        "nul",
-        "sub/COM1.txt",
-        "trailing.",
-        "trailing ",
-        "new\nline",
-        "zero\0",
-        "x" * 241,
-        "/".join("abcdefghijklm"),
-        "wild*card",
-        "a:stream",
-        None,
-        7,
+        *itertools.product(("files", "model_file", "golden"), OUTSIDE),
+        *itertools.product(("model_file", "golden"), NO_TEXT),  # keys of JSON, as in files, are always text
     ],
 )
-@pytest.mark.parametrize("place", ["files", "model_file", "golden"])
-def test_paths_out_of_the_folder_are_refused(name: object, place: str) -> None:
+def test_paths_out_of_the_folder_are_refused(place: str, name: Any) -> None:
     data = json.loads(json.dumps(full().to_dict()))
     if place == "files":
-        if not isinstance(name, str):
-            pytest.skip("a JSON key is always text")
         data["files"][name] = FILES["model.onnx"]
     elif place == "golden":
-        data["golden"]["output"] = name
+        data["golden"]["outputs"] = [name]
     else:
         data["model_file"] = name
     with pytest.raises(ArtifactError):
@@ -211,9 +215,76 @@ def test_contract_sizes() -> None:
     assert (nhwc.size, nhwc.channels) == ((20, 30), 3)
 
 
+def version_1() -> dict[str, Any]:
+    """The same passport as releases before version 2 wrote it: one picture in, one out."""
+    data = json.loads(json.dumps(full().to_dict()))
+    data["format_version"] = 1
+    data["image_contract"] = "float_nchw"
+    del data["source"]
+    for key in ("input", "output"):
+        (data[key],) = data.pop(f"{key}s")
+    data["golden"] = {"input": "golden/in.npy", "output": "golden/in.npy"}
+    return data
+
+
+def test_version_1_is_read_and_written_back_as_it_was() -> None:
+    read = Passport.from_json(signed(version_1()))
+    assert read.inputs == full().inputs and read.outputs == full().outputs
+    assert read.golden == full().golden and read.golden_files == ("golden/in.npy",) * 2
+    amended = dataclasses.replace(read, state="unverified", reason="measured again")
+    assert {**amended.to_dict(), "state": "verified", "reason": ""} == version_1()
+    with pytest.raises(ArtifactError, match="lacks output"):
+        Passport.from_json(signed({key: v for key, v in version_1().items() if key != "output"}))
+
+
+def test_several_inputs_and_outputs_of_any_kind() -> None:
+    field = TensorContract(name="field", shape=(2, 1, 16, 16, 4), dtype="float32")
+    mask = TensorContract(name="mask", shape=(16,), dtype="bool")
+    several = dataclasses.replace(
+        full(),
+        inputs=(*full().inputs, field, mask),
+        golden={"inputs": ["golden/in.npy"] * 3, "outputs": ["golden/in.npy"]},
+        source="net.py:Net",
+    )
+    assert Passport.from_json(several.to_json()) == several
+    assert not several.maps_pictures and full().maps_pictures
+    with pytest.raises(BadInputError, match=r"3 inputs .image, field, mask."):
+        _ = several.input
+    with pytest.raises(BadInputError, match="no picture"):
+        _ = field.size
+    assert (field.extent, several.inputs[0].extent) == ((2, 1, 16, 16, 4), (32, 32))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"shape": [1] * 9}, "shape"),
+        ({"shape": []}, "shape"),
+        ({"shape": [1, 3, 32], "layout": "NCHW"}, "picture"),
+        ({"layout": None}, "color_space"),
+        ({"dtype": "complex64"}, "dtype"),
+    ],
+)
+def test_contracts_that_contradict_themselves_are_refused(change: dict[str, Any], words: str) -> None:
+    data = json.loads(json.dumps(full().to_dict()))
+    data["inputs"][0].update(change)
+    with pytest.raises(ArtifactError, match=words):
+        Passport.from_dict(data)
+
+
+def test_names_are_told_apart_and_golden_files_counted() -> None:
+    data = json.loads(json.dumps(full().to_dict()))
+    with pytest.raises(ArtifactError, match="same name"):
+        Passport.from_dict({**data, "inputs": data["inputs"] * 2})
+    with pytest.raises(ArtifactError, match="2 files for 1 inputs"):
+        Passport.from_dict({**data, "golden": {**data["golden"], "inputs": ["golden/in.npy"] * 2}})
+    with pytest.raises(ArtifactError, match="1 to 64 tensors"):
+        Passport.from_dict({**data, "outputs": []})
+
+
 @pytest.mark.parametrize(("dtype", "name"), [("float32", "float_nchw"), ("uint8", "uint8_nhwc")])
 def test_a_passport_without_an_image_contract_is_read_by_its_dtype(dtype: str, name: str) -> None:
-    data = json.loads(json.dumps(full().to_dict()))
+    data = version_1()
     data.pop("image_contract", None)  # as releases wrote it that did not record one
     data["input"]["dtype"] = dtype
     passport = Passport.from_json(signed(data))

@@ -25,10 +25,10 @@ def test_the_middle_is_taken() -> None:
 def test_a_small_photo_is_continued_by_its_mirror_image() -> None:
     source, _ = tensor_contracts("uint8_nhwc", 9, 4)
     small = photo(5, 4)
-    found = crop(small, source)[0]
-    np.testing.assert_array_equal(found[2:7], small.pixels)
-    np.testing.assert_array_equal(found[:2], small.pixels[1::-1])
-    np.testing.assert_array_equal(found[7:], small.pixels[:-3:-1])
+    picture = crop(small, source)[0]
+    np.testing.assert_array_equal(picture[2:7], small.pixels)
+    np.testing.assert_array_equal(picture[:2], small.pixels[1::-1])
+    np.testing.assert_array_equal(picture[7:], small.pixels[:-3:-1])
 
 
 def test_a_far_smaller_photo_still_fills_the_size() -> None:
@@ -67,11 +67,11 @@ def test_the_middle_is_of_the_size_asked_for_and_in_the_middle(
     have: tuple[int, int], want: tuple[int, int]
 ) -> None:
     pixels = np.arange(have[0] * have[1] * 3).reshape(*have, 3)
-    found = middle(pixels, want)
-    assert found.shape == (*want, 3)
+    cut = middle(pixels, want)
+    assert cut.shape == (*want, 3)
     mirrored_for_ever = np.pad(pixels, [(9, 9), (9, 9), (0, 0)], mode="symmetric")
     top, left = (9 + ((h - w) // 2 if h >= w else -((w - h) // 2)) for h, w in zip(have, want, strict=True))
-    np.testing.assert_array_equal(found, mirrored_for_ever[top : top + want[0], left : left + want[1]])
+    np.testing.assert_array_equal(cut, mirrored_for_ever[top : top + want[0], left : left + want[1]])
 
 
 def test_psnr_of_known_differences() -> None:

@@ -10,9 +10,9 @@ def left(capsys: pytest.CaptureFixture[str], error: BaseException, **options: st
         warnings.warn("of a library", UserWarning, stacklevel=1)
         raise error
 
-    with pytest.raises(SystemExit) as found:
+    with pytest.raises(SystemExit) as raised:
         program.run(main, **options)
-    return found.value.code, capsys.readouterr().err
+    return raised.value.code, capsys.readouterr().err
 
 
 def test_errors_become_a_message_and_a_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,9 +28,11 @@ def test_what_the_system_refuses_is_named(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_missing_library_says_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
-    code, said = left(capsys, ModuleNotFoundError("…", name="skimage"), extra="train")
+    code, printed = left(capsys, ModuleNotFoundError("…", name="skimage"), extra="train")
     assert code == 2
-    assert said == 'error: this needs skimage, which is not installed here: pip install "fdikp-edge[train]"\n'
+    assert (
+        printed == 'error: this needs skimage, which is not installed here: pip install "fdikp-edge[train]"\n'
+    )
 
 
 def test_mistakes_of_ours_are_not_hidden() -> None:

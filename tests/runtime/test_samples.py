@@ -43,8 +43,8 @@ def put_out_of_focus(picture: torch.Tensor) -> torch.Tensor:
 
 def test_the_defocused_sample_is_the_sharp_one_through_the_lens_model() -> None:
     sharp = read_photo(Path(photos.__file__).with_name("astronaut.jpg")).pixels
-    made = put_out_of_focus(torch.from_numpy(sharp.astype(np.float32) / 255).permute(2, 0, 1))
+    blurred = put_out_of_focus(torch.from_numpy(sharp.astype(np.float32) / 255).permute(2, 0, 1))
     shipped = read_photo(defocused_photo()).pixels / np.float32(255)
-    assert psnr_db(made.permute(1, 2, 0).numpy(), shipped) > 41  # JPEG at 92 is what is between them
+    assert psnr_db(blurred.permute(1, 2, 0).numpy(), shipped) > 41  # JPEG at 92 is what is between them
     assert psnr_db(sharp / np.float32(255), shipped) < 27
     assert defocused_photo().name in sample_photo().with_name("LICENSE.txt").read_text()

@@ -67,11 +67,11 @@ def test_says_what_runs(make_artifact: Maker, target: str) -> None:
     artifact = make_artifact(target=target)
     for threads in (1, 2, None):
         with open_session(artifact, threads=threads) as session:
-            said = session.describe()
-            assert said["threads"] == (threads or available_threads())
-            assert set(said) == {"runtime", "version", "device", "threads", "arithmetic"}
-            assert "CPU" in str(said["device"])
-            assert said["arithmetic"] == "float32"
+            facts = session.describe()
+            assert facts["threads"] == (threads or available_threads())
+            assert set(facts) == {"runtime", "version", "device", "threads", "arithmetic"}
+            assert "CPU" in str(facts["device"])
+            assert facts["arithmetic"] == "float32"
     with pytest.raises(BadInputError, match="threads"):
         open_session(artifact, threads=0)
 
@@ -133,10 +133,10 @@ def test_an_openvino_model_without_or_with_short_weights(tmp_path: Path) -> None
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_model_that_is_not_what_the_passport_says(make_artifact: Maker, target: str) -> None:
     honest = passport()
-    for field in ("input", "output"):
-        contract = getattr(honest, field)
+    for field in ("inputs", "outputs"):
+        (contract,) = getattr(honest, field)
         for change in ({"name": "other"}, {"shape": (1, 3, 32, 64)}, {"dtype": "uint8"}):
-            artifact = make_artifact(target=target, **{field: dataclasses.replace(contract, **change)})
+            artifact = make_artifact(target=target, **{field: (dataclasses.replace(contract, **change),)})
             with pytest.raises(ArtifactError, match=f"has the {field}"):
                 open_session(artifact)
 
@@ -202,5 +202,5 @@ def test_every_session_class_is_where_the_table_says() -> None:
 
     for entry in SESSIONS.values():
         module, _, name = entry.partition(":")
-        found = getattr(importlib.import_module(module, "fdikp_edge.runtime.sessions"), name)
-        assert issubclass(found, Session)
+        loaded = getattr(importlib.import_module(module, "fdikp_edge.runtime.sessions"), name)
+        assert issubclass(loaded, Session)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
-from fdikp_edge.runtime.caches import cache_folder, read_cache, write_cache
 from fdikp_edge.runtime.errors import ArtifactError, BadInputError, DeviceError, TargetUnavailableError
 from fdikp_edge.runtime.sessions import open_session, open_stand_in
 from fdikp_edge.runtime.tensorrt import cuda_library
+from fdikp_edge.runtime.tensorrt.caches import cache_folder, read_cache, write_cache
 from fdikp_edge.runtime.tensorrt.cuda import open_cuda
 from fdikp_edge.runtime.tensorrt.engines import (
     ENGINE_FILE,
@@ -93,11 +93,11 @@ def test_the_engine_computes_what_its_file_does(machine: object, make: Make, kin
         pictures = [(x * 255).astype(np.uint8).transpose(0, 2, 3, 1) for x in pictures]
     with open_session(artifact, cuda_graph=graph) as session, stand_in:
         results = [session.run(x) for x in pictures]
-        for x, found in zip(pictures, results, strict=True):
-            np.testing.assert_array_equal(found, stand_in.run(x))
-        said = session.describe()
-    assert said["runtime"] == "TensorRT" and said["version"] == "10.3.0"
-    assert said["device"] == "Fake Orin, compute capability 8.7"
+        for x, result in zip(pictures, results, strict=True):
+            np.testing.assert_array_equal(result, stand_in.run(x))
+        facts = session.describe()
+    assert facts["runtime"] == "TensorRT" and facts["version"] == "10.3.0"
+    assert facts["device"] == "Fake Orin, compute capability 8.7"
     with pytest.raises(ArtifactError, match="closed"):
         session.run(pictures[0])
     session.close()
@@ -135,7 +135,7 @@ def test_an_engine_that_tensorrt_refuses_is_quoted(machine: object, make: Make) 
 def test_an_engine_of_another_network_is_refused(machine: object, make: Make) -> None:
     other = passport((64, 64), "float", "tensorrt")
     with pytest.raises(ArtifactError, match="the passport says"):
-        open_session(make(input=other.input, output=other.output))
+        open_session(make(inputs=other.inputs, outputs=other.outputs))
 
 
 def test_a_full_device_is_said_with_what_is_free(machine: pytest.MonkeyPatch, make: Make) -> None:

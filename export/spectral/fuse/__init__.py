@@ -21,6 +21,7 @@ from .adaptive import rewrite_kernel_mixture, rewrite_neighbourhood_sum
 from .base import RESHAPES, Declined, Fused, FusionRecord
 from .maps import rewrite_maps
 from .planar import rewrite_planar
+from .planar_mixing import rewrite_planar_mixing
 from .runtime_kernels import rewrite_runtime_kernels
 from .windows import match_windows, rewrite_windows
 
@@ -62,13 +63,15 @@ def fuse(
     choose: Chooser,
     channels_last: bool,
     runtime_kernels: bool = True,
+    planar_mixing: bool = False,
     inputs: Collection[str] = (),
 ) -> Fusions:
     """Apply every pattern wherever it fits, and where a transform is inside, the plan wants it.
 
     ``choose`` plans transforms, given as sites, and raises where it cannot. ``channels_last``: the runtime's
     convolutions keep channels as the fastest index. ``runtime_kernels``: they take kernels that depend on
-    ``inputs``, the names of the program's own inputs.
+    ``inputs``, the names of the program's own inputs. ``planar_mixing``: a product mixes maps that a
+    transform reads too faster than a convolution, which reorders them.
     """
     done = Fusions()
     patterns = [_Pattern("neighbourhood_sum", SUM, rewrite_neighbourhood_sum)]
@@ -81,6 +84,10 @@ def fuse(
         convolutions = functools.partial(rewrite_runtime_kernels, inputs=inputs)
         patterns.append(_Pattern("product_convolution", CONVOLUTION, convolutions))
     if _apply(graph, patterns, done.records):
+        graph.eliminate_dead_code()
+    if planar_mixing and _apply(
+        graph, [_Pattern("planar_mixing", CONVOLUTION, rewrite_planar_mixing)], done.records
+    ):
         graph.eliminate_dead_code()
     if channels_last:
         transforms = {str(node.target) for node in graph.nodes if is_transform(str(node.target))}

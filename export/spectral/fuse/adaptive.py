@@ -107,8 +107,8 @@ def rewrite_neighbourhood_sum(graph: fx.Graph, node: fx.Node) -> fx.Node | Decli
     product = _summed_product(node)  # (1)
     if isinstance(product, Declined):
         return product
-    found = [_neighbourhood(*factors) for factors in permutations(arguments(product))]
-    return _replace(graph, node, found)
+    matches = [_neighbourhood(*factors) for factors in permutations(arguments(product))]
+    return _replace(graph, node, matches)
 
 
 def rewrite_kernel_mixture(graph: fx.Graph, node: fx.Node) -> fx.Node | Declined:
@@ -128,11 +128,11 @@ def rewrite_kernel_mixture(graph: fx.Graph, node: fx.Node) -> fx.Node | Declined
 _Found: TypeAlias = "tuple[Fused, tuple[fx.Node, ...]] | Declined"
 
 
-def _replace(graph: fx.Graph, node: fx.Node, found: Sequence[_Found]) -> fx.Node | Declined:
+def _replace(graph: fx.Graph, node: fx.Node, matches: Sequence[_Found]) -> fx.Node | Declined:
     """Replace the sum by what fits, or give the reason of the factor that came furthest."""
-    fits = next((each for each in found if not isinstance(each, Declined)), None)
+    fits = next((each for each in matches if not isinstance(each, Declined)), None)
     if fits is None:
-        reasons = [each for each in found if isinstance(each, Declined)]
+        reasons = [each for each in matches if isinstance(each, Declined)]
         return next((each for each in reasons if each not in (NO_UNFOLD, NO_CONVOLUTION)), reasons[0])
     function, inputs = fits
     with graph.inserting_before(node):

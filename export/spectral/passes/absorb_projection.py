@@ -51,11 +51,11 @@ def _redundant_from(transform: fx.Node) -> fx.Node | None:
     wanted = meta_value(start)
     order = {node: index for index, node in enumerate(transform.graph.nodes)}
     frontier, region = {start}, set[fx.Node]()
-    found = None
+    redundant = None
     while len(region) < LARGEST_REGION:
         latest = max(frontier, key=lambda n: order[n])
         if not _is_linear(latest):
-            return found
+            return redundant
         frontier.remove(latest)
         region.add(latest)
         frontier.update(latest.all_input_nodes)
@@ -66,9 +66,9 @@ def _redundant_from(transform: fx.Node) -> fx.Node | None:
         if not isinstance(value, Tensor) or value.shape != wanted.shape or value.dtype != wanted.dtype:
             continue
         if not _agrees(transform, candidate, sorted(region, key=lambda n: order[n])):
-            return found
-        found = candidate
-    return found
+            return redundant
+        redundant = candidate
+    return redundant
 
 
 def _is_linear(node: fx.Node) -> bool:

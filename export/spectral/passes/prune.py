@@ -69,10 +69,10 @@ class Pruned:
             shape[dim] = self.shape[dim]
             whole = value.new_zeros(shape)
             value = whole.index_copy(dim, torch.tensor(places, device=value.device), value)
-        found: Tensor = self.function(value, *self.arguments)
+        result: Tensor = self.function(value, *self.arguments)
         for dim, places in self.leaving.items():
-            found = found.index_select(dim, torch.tensor(places, device=found.device))
-        return found
+            result = result.index_select(dim, torch.tensor(places, device=result.device))
+        return result
 
 
 def prune(graph: fx.Graph) -> list[str]:
@@ -124,13 +124,13 @@ def _shrink(graph: fx.Graph, node: fx.Node) -> bool:
             return True
     for end, places in ends:
         with graph.inserting_before(end):
-            found = pruned
+            shorter = pruned
             for dim, wanted in enumerate(places):
                 held = leaving.get(dim, tuple(range(shape_of(node)[dim])))
                 if len(wanted) < len(held):
                     start = held.index(wanted[0])
-                    found = _emit(graph, aten.slice.Tensor, (found, dim, start, start + len(wanted)), end)
-            end.replace_all_uses_with(found)
+                    shorter = _emit(graph, aten.slice.Tensor, (shorter, dim, start, start + len(wanted)), end)
+            end.replace_all_uses_with(shorter)
     return True
 
 
@@ -183,9 +183,9 @@ def _support(node: Any) -> list[tuple[int, ...]]:
         return [tuple(sorted({*a, *b})) for a, b in zip(_support(base), written, strict=True)]
     if name == "aten.slice.Tensor" and (cut := _slice(node)) is not None:
         source, dim, first, last = cut
-        found = _support(source)
-        found[dim] = tuple(i - first for i in found[dim] if first <= i < last)
-        return found
+        support = _support(source)
+        support[dim] = tuple(i - first for i in support[dim] if first <= i < last)
+        return support
     return _whole(node)
 
 
@@ -215,15 +215,15 @@ def _restrict(graph: fx.Graph, node: Any, places: Places) -> fx.Node:
         source, dim, first, _ = cut
         moved = tuple(tuple(i + first for i in p) if d == dim else p for d, p in enumerate(places))
         return _restrict(graph, source, moved)
-    found: fx.Node = node
+    kept: fx.Node = node
     for dim, wanted in enumerate(places):
-        if len(wanted) < shape_of(found)[dim]:
+        if len(wanted) < shape_of(kept)[dim]:
             runs = [
                 [i for _, i in run] for _, run in groupby(enumerate(wanted), lambda pair: pair[1] - pair[0])
             ]
-            pieces = [_emit(graph, aten.slice.Tensor, (found, dim, r[0], r[-1] + 1), node) for r in runs]
-            found = pieces[0] if len(pieces) == 1 else _emit(graph, aten.cat.default, (pieces, dim), node)
-    return found
+            pieces = [_emit(graph, aten.slice.Tensor, (kept, dim, r[0], r[-1] + 1), node) for r in runs]
+            kept = pieces[0] if len(pieces) == 1 else _emit(graph, aten.cat.default, (pieces, dim), node)
+    return kept
 
 
 def _same_form(a: Any, b: Any) -> bool:

@@ -62,9 +62,9 @@ def _two(left: str, right: str, out: str, a: Tensor, b: Tensor) -> Tensor:
     terms = [(left, a), (right, b)]
     sizes = {index: size for term, value in terms for index, size in zip(term, value.shape, strict=True)}
     for (first, x), (second, y) in permutations(terms):
-        found = _product_order(first, second, out, shared)
-        if found is not None:
-            batch, rows, columns = found
+        dims = _product_order(first, second, out, shared)
+        if dims is not None:
+            batch, rows, columns = dims
             from_left = _view(x, first, batch, rows, summed, sizes)
             product = from_left @ _view(y, second, batch, summed, columns, sizes)
             return product.reshape([sizes[i] for i in out])

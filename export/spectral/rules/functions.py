@@ -139,10 +139,10 @@ def _sinc(context: Context, z: Pair) -> Pair:
     is_zero = torch.logical_and(x.re == 0, x.im == 0)
     safe = Pair(torch.where(is_zero, torch.ones_like(x.re), x.re), x.im)
     sine = Pair(torch.sin(safe.re) * torch.cosh(safe.im), torch.cos(safe.re) * torch.sinh(safe.im))
-    found = pairs.divide(sine, safe)
+    quotient = pairs.divide(sine, safe)
     return Pair(
-        torch.where(is_zero, torch.ones_like(found.re), found.re),
-        torch.where(is_zero, torch.zeros_like(found.im), found.im),
+        torch.where(is_zero, torch.ones_like(quotient.re), quotient.re),
+        torch.where(is_zero, torch.zeros_like(quotient.im), quotient.im),
     )
 
 
@@ -204,14 +204,14 @@ def _logical_not(context: Context, z: Value) -> Tensor:
 
 @complex_rule("logical_and", "logical_or", "logical_xor")
 def _logical(context: Context, a: Value, b: Value) -> Tensor:
-    found: Tensor = context.operator(_is_true(a), _is_true(b))
-    return found
+    result: Tensor = context.operator(_is_true(a), _is_true(b))
+    return result
 
 
 @complex_rule("any", "all", "count_nonzero")
 def _counted(context: Context, z: Pair, *args: Any, **kwargs: Any) -> Tensor:
-    found: Tensor = context.operator(_is_true(z), *args, **kwargs)
-    return found
+    result: Tensor = context.operator(_is_true(z), *args, **kwargs)
+    return result
 
 
 @complex_rule("isreal")
@@ -241,5 +241,5 @@ def _logaddexp(context: Context, a: Value, b: Value) -> Pair:
 
 @complex_rule("dist")
 def _dist(context: Context, a: Value, b: Value, p: float = 2) -> Tensor:
-    found: Tensor = torch.linalg.vector_norm(pairs.magnitude(pairs.subtract(a, b)), p)
-    return found
+    distance: Tensor = torch.linalg.vector_norm(pairs.magnitude(pairs.subtract(a, b)), p)
+    return distance

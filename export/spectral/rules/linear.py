@@ -103,11 +103,11 @@ def _einsum(context: Context, equation: str, operands: list[Value], path: Any = 
         count = sum(power for _, power in choice)
         term = contract(equation, [part for part, _ in choice])
         negative = count % 4 >= 2
-        found = sums[count % 2]
-        if found is None:
+        total = sums[count % 2]
+        if total is None:
             sums[count % 2] = -term if negative else term
         else:
-            sums[count % 2] = found - term if negative else found + term
+            sums[count % 2] = total - term if negative else total + term
     re_sum, im_sum = sums
     assert re_sum is not None or im_sum is not None
     shape_of = re_sum if re_sum is not None else im_sum

@@ -18,8 +18,8 @@ def _variance(context: Context, z: Pair, *args: Any, **kwargs: Any) -> Tensor:
     # The variance of a complex value is that of its real part plus that of its imaginary part.
     operator = str(context.operator)
     variance = getattr(torch.ops.aten.var, operator.split(".")[2])
-    found: Tensor = variance(z.re, *args, **kwargs) + variance(z.im, *args, **kwargs)
-    return torch.sqrt(found) if operator.startswith("aten.std") else found
+    total: Tensor = variance(z.re, *args, **kwargs) + variance(z.im, *args, **kwargs)
+    return torch.sqrt(total) if operator.startswith("aten.std") else total
 
 
 @complex_rule("var_mean", "std_mean")
@@ -27,8 +27,8 @@ def _variance_and_mean(context: Context, z: Pair, *args: Any, **kwargs: Any) -> 
     operator = str(context.operator)
     both = getattr(torch.ops.aten.var_mean, operator.split(".")[2])
     (re_variance, re_mean), (im_variance, im_mean) = both(z.re, *args, **kwargs), both(z.im, *args, **kwargs)
-    found = re_variance + im_variance
-    return torch.sqrt(found) if operator.startswith("aten.std") else found, Pair(re_mean, im_mean)
+    total = re_variance + im_variance
+    return torch.sqrt(total) if operator.startswith("aten.std") else total, Pair(re_mean, im_mean)
 
 
 @complex_rule("cumprod")
@@ -36,10 +36,10 @@ def _running_product(context: Context, z: Any, dim: int, **kwargs: Any) -> Pair:
     pair = promote(z).map(lambda part: part.to(context.real_dtype))
     if pair.re.dim() == 0 or pair.re.shape[dim] == 0:
         return pair
-    found = [Pair(pair.re.select(dim, 0), pair.im.select(dim, 0))]
+    products = [Pair(pair.re.select(dim, 0), pair.im.select(dim, 0))]
     for index in range(1, pair.re.shape[dim]):
-        found.append(multiply(found[-1], Pair(pair.re.select(dim, index), pair.im.select(dim, index))))
-    return Pair(torch.stack([f.re for f in found], dim), torch.stack([f.im for f in found], dim))
+        products.append(multiply(products[-1], Pair(pair.re.select(dim, index), pair.im.select(dim, index))))
+    return Pair(torch.stack([f.re for f in products], dim), torch.stack([f.im for f in products], dim))
 
 
 @complex_rule("prod")
@@ -61,7 +61,7 @@ def _running_log_of_sum(context: Context, z: Pair, dim: int) -> Pair:
     if z.re.dim() == 0 or z.re.shape[dim] == 0:
         return z
     steps = [Pair(z.re.select(dim, i), z.im.select(dim, i)) for i in range(z.re.shape[dim])]
-    found = steps[:1]
+    logs = steps[:1]
     for step in steps[1:]:
-        found.append(log_of_sum(found[-1], step))
-    return Pair(torch.stack([f.re for f in found], dim), torch.stack([f.im for f in found], dim))
+        logs.append(log_of_sum(logs[-1], step))
+    return Pair(torch.stack([f.re for f in logs], dim), torch.stack([f.im for f in logs], dim))

@@ -103,10 +103,10 @@ def _solve(context: Context, matrix: Value, right: Value, left: bool, shape: Any
     lead = torch.broadcast_shapes(a.re.shape[:-2], b.re.shape[:-2])  # type: ignore[no-untyped-call]
     a = a.map(lambda part: part.expand(*lead, *part.shape[-2:]))
     b = b.map(lambda part: part.expand(*lead, *part.shape[-2:]))
-    found = eliminate(context, a, b)[0]
+    solution = eliminate(context, a, b)[0]
     if not left:
-        found = found.map(lambda part: part.transpose(-2, -1))
-    return found.map(lambda part: part.reshape(shape))
+        solution = solution.map(lambda part: part.transpose(-2, -1))
+    return solution.map(lambda part: part.reshape(shape))
 
 
 @complex_rule("linalg_solve")
@@ -151,8 +151,8 @@ def _old_triangular_solve(
     kept = _with_unit_diagonal(context, whole.map(torch.triu if upper else torch.tril), unitriangular)
     if transpose:
         kept = kept.map(lambda part: part.transpose(-2, -1))
-    found = _solve(context, kept, right, True, context.produced[0].shape)
-    return [found, whole.map(lambda part: part.expand(context.produced[1].shape))]
+    solution = _solve(context, kept, right, True, context.produced[0].shape)
+    return [solution, whole.map(lambda part: part.expand(context.produced[1].shape))]
 
 
 def _with_unit_diagonal(context: Context, matrix: Pair, wanted: bool) -> Pair:

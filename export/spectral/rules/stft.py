@@ -54,10 +54,9 @@ class Frame:
             values = values + 1j * im.detach().double().numpy()
         return np.pad(values, self.margin)
 
-    def runtime_window(self) -> Value:
-        """The window of an input, padded to ``n_fft``."""
-        padded = self.window.map(lambda p: pad(p, self.margin)) if isinstance(self.window, Pair) else None
-        return pad(cast("Tensor", self.window), self.margin) if padded is None else padded
+    def runtime_window(self, dtype: torch.dtype) -> Value:
+        """The window of an input, in parts of that dtype, padded to ``n_fft``."""
+        return _each(cast("Value", self.window), lambda p: pad(_cast(p, dtype), self.margin))
 
 
 @complex_rule("stft")
@@ -76,15 +75,15 @@ def _stft(context: Context, signal: Value, *given: Any, **named: Any) -> Pair | 
     flat = _each(signal, lambda p: _padded(p.reshape(-1, p.shape[-1]), left, right, read.get("pad_mode")))
     if frame.window_is_constant:
         kernels = _constant(context, "kernels", lambda: _analysis(frame, True)[:, None, :], dtype)
-        found = _product(lambda x, w: conv1d(x, w, stride=frame.hop), _each(flat, _one_channel), kernels)
+        spectrum = _product(lambda x, w: conv1d(x, w, stride=frame.hop), _each(flat, _one_channel), kernels)
     else:
         frames = _each(flat, lambda p: gather_frames(context, p, 1, n_fft, frame.hop))
         rows = _constant(context, "rows", lambda: _analysis(frame, False).T, dtype)
-        found = _product(torch.matmul, multiply_any(frames, frame.runtime_window()), rows)
-        found = found.map(lambda p: p.transpose(1, 2))
+        spectrum = _product(torch.matmul, multiply_any(frames, frame.runtime_window(dtype)), rows)
+        spectrum = spectrum.map(lambda p: p.transpose(1, 2))
     if parts(signal)[0].dim() == 1:
-        found = found.map(lambda p: p.squeeze(0))
-    return found if context.produced.is_complex() else Interleaved(found)
+        spectrum = spectrum.map(lambda p: p.squeeze(0))
+    return spectrum if context.produced.is_complex() else Interleaved(spectrum)
 
 
 @complex_rule("istft")
@@ -118,7 +117,7 @@ def _istft(context: Context, spectrum: Pair, *given: Any, **named: Any) -> Tenso
         rows = _constant(context, "rows", lambda: _synthesis(frame, False), dtype)
         turned = z.map(lambda p: p.transpose(1, 2))
         frames = _synthesise(turned, rows, lambda w, x: _product_any(torch.matmul, x, w), to_complex)
-        window = frame.runtime_window()
+        window = frame.runtime_window(dtype)
         eye = context.bank.get(f"frames_of_{n_fft}", lambda: np.eye(n_fft)[:, None, :], dtype)
 
         def place(p: Tensor) -> Tensor:
@@ -134,9 +133,9 @@ def _istft(context: Context, spectrum: Pair, *given: Any, **named: Any) -> Tenso
 
 def _read(context: Context, given: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
     declared = context.operator._schema.arguments[1:]
-    found = {a.name: a.default_value for a in declared}
-    found.update(zip((a.name for a in declared), given, strict=False))
-    return {**found, **named}
+    values = {a.name: a.default_value for a in declared}
+    values.update(zip((a.name for a in declared), given, strict=False))
+    return {**values, **named}
 
 
 def _frame(context: Context, read: dict[str, Any], bins: int, scale: float) -> Frame:
@@ -186,10 +185,10 @@ def _synthesis(frame: Frame, with_window: bool) -> ComplexMatrix:
 
 def _envelope(frame: Frame, count: int) -> NDArray[Any]:
     square = frame.stored_window() ** 2
-    found = np.zeros(frame.n_fft + frame.hop * (count - 1), square.dtype)
+    envelope = np.zeros(frame.n_fft + frame.hop * (count - 1), square.dtype)
     for index in range(count):
-        found[index * frame.hop : index * frame.hop + frame.n_fft] += square
-    return found
+        envelope[index * frame.hop : index * frame.hop + frame.n_fft] += square
+    return envelope
 
 
 def _constant(context: Context, name: str, build: Any, dtype: torch.dtype) -> Value:

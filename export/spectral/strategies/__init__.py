@@ -6,11 +6,22 @@ from .base import Strategy
 from .custom import CustomOp
 from .dense import Flat, Separable
 from .factored import Factored
+from .joined import Joined
 from .native import Native
 from .window import Window
 
 STRATEGIES: dict[str, Strategy] = {
-    s.name: s for s in (Flat(), Separable(), Factored(), Window(), Native(), CustomOp())
+    s.name: s for s in (Flat(), Separable(), Joined(), Factored(), Window(), Native(), CustomOp())
 }
 
-__all__ = ["STRATEGIES", "CustomOp", "Factored", "Flat", "Native", "Separable", "Strategy", "Window"]
+__all__ = [
+    "STRATEGIES",
+    "CustomOp",
+    "Factored",
+    "Flat",
+    "Joined",
+    "Native",
+    "Separable",
+    "Strategy",
+    "Window",
+]

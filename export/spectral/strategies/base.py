@@ -99,8 +99,8 @@ def shapes_before(site: Site) -> list[tuple[int, ...]]:
     shape = list(site.input_shape)
     for axis in site.axes:
         shape[axis.dim] = min(shape[axis.dim], axis.taken)
-    found = []
+    shapes = []
     for axis, _, _ in stages(site):
-        found.append(tuple(shape))
+        shapes.append(tuple(shape))
         shape[axis.dim] = axis.kept
-    return found
+    return shapes

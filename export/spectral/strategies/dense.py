@@ -20,7 +20,9 @@ def stage_cost(axis: Axis, kind: Kind, is_real: bool, shape: tuple[int, ...]) ->
     lines = math.prod(shape) // shape[axis.dim]
     products = {Kind.R2C: 2, Kind.C2R: 2, Kind.C2C: 2 if is_real else 4}[kind]
     sums = products // 2 if kind is Kind.C2R or products == 4 else 0
-    return Cost(products * lines * axis.taken * axis.kept, sums * 3 * lines * axis.kept, products + sums)
+    again = lines * axis.taken if is_real else 0  # the signal is read once for each part
+    moved = sums * 3 * lines * axis.kept + again
+    return Cost(products * lines * axis.taken * axis.kept, moved, products + sums)
 
 
 def dense_stage(value: Pair | Tensor, axis: Axis, kind: Kind, sign: int, bank: ConstantBank) -> Pair | Tensor:
@@ -32,9 +34,9 @@ def dense_stage(value: Pair | Tensor, axis: Axis, kind: Kind, sign: int, bank: C
 
     def matrix(part: int) -> Tensor:
         def build() -> Matrix:
-            found = half_inverse_parts(axis) if kind is Kind.C2R else forward_parts(axis)
+            parts = half_inverse_parts(axis) if kind is Kind.C2R else forward_parts(axis)
             # The exponent's sign sits in the sine matrix of a forward stage, its negative in an inverse one.
-            signed = found[part] if part == 0 else found[1] * (-sign if kind is Kind.C2R else sign)
+            signed = parts[part] if part == 0 else parts[1] * (-sign if kind is Kind.C2R else sign)
             return signed if on_right else signed.T
 
         return bank.get(
@@ -101,7 +103,9 @@ class Flat(Strategy):
         kept = math.prod(axis.kept for axis in site.axes)
         products = 4 if site.kind is Kind.C2C and not site.input_is_real else 2
         sums = {4: 2, 2: 1 if site.kind is Kind.C2R else 0}[products]
-        return Cost(products * site.batch * taken * kept, 3 * sums * site.batch * kept, products + sums)
+        again = site.batch * taken if site.input_is_real else 0
+        moved = 3 * sums * site.batch * kept + again
+        return Cost(products * site.batch * taken * kept, moved, products + sums)
 
     def summation_lengths(self, site: Site) -> tuple[int, ...]:
         """One sum over the whole window."""

@@ -130,9 +130,9 @@ class Split:
         """For each slot (k1, k2) the bin it is filled from; bin 0 for slots whose weight is 0."""
         re, _, _ = self.slots()
         flat = (re // (2 * self.n2)) * self.n2 + re % self.n2
-        found = np.zeros(self.residues * self.n2, dtype=np.int64)
-        found[flat] = np.arange(len(re))
-        return found
+        bins = np.zeros(self.residues * self.n2, dtype=np.int64)
+        bins[flat] = np.arange(len(re))
+        return bins
 
 
 def split_stage(
@@ -143,8 +143,8 @@ def split_stage(
     if axis.dim == sample.dim() - 1:  # rows must be contiguous blocks: work on the transpose
         swapped = Axis(axis.dim - 1, axis.length, axis.taken, axis.kept, axis.scale)
         turned = value.map(_swap) if isinstance(value, Pair) else _swap(value)
-        found = split_stage(turned, swapped, kind, sign, radix, bank)
-        return found.map(_swap) if isinstance(found, Pair) else _swap(found)
+        result = split_stage(turned, swapped, kind, sign, radix, bank)
+        return result.map(_swap) if isinstance(result, Pair) else _swap(result)
     # The inverse to a real signal is the transpose of the forward transform with the opposite imaginary sign.
     hermitian = kind is not Kind.C2C
     split = Split(axis, -sign if kind is Kind.C2R else sign, *radix, hermitian)
@@ -237,12 +237,12 @@ class Factored(Strategy):
 
     def summation_lengths(self, site: Site) -> tuple[int, ...]:
         """Two sums per split axis."""
-        rank, found = len(site.input_shape), []
+        rank, lengths = len(site.input_shape), []
         for axis, kind, is_real in stages(site):
             radix = plan_stage(axis, kind, rank)
             parts = 1 if is_real else 2
-            found += [axis.taken * parts] if radix is None else [radix[0] * parts, 2 * radix[1]]
-        return tuple(found)
+            lengths += [axis.taken * parts] if radix is None else [radix[0] * parts, 2 * radix[1]]
+        return tuple(lengths)
 
     def apply(self, site: Site, value: Pair | Tensor, bank: ConstantBank) -> Pair | Tensor:
         """Stage after stage, split where it pays."""

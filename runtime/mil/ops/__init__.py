@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from . import elementwise, indexing, layout, linear, quantised, reductions, resizing
+from . import (
+    activations,
+    elementwise,
+    indexing,
+    layout,
+    linear,
+    ordering,
+    pooling,
+    quantised,
+    reductions,
+    resizing,
+)
 from .registry import OPERATIONS, Call
 
 __all__ = [
     "OPERATIONS",
     "Call",
+    "activations",
     "elementwise",
     "indexing",
     "layout",
     "linear",
+    "ordering",
+    "pooling",
     "quantised",
     "reductions",
     "resizing",

@@ -14,6 +14,8 @@ _BINARY: dict[str, Callable[[Array, Array], Array]] = {
     "sub": np.subtract,
     "mul": np.multiply,
     "real_div": np.divide,
+    "floor_div": np.floor_divide,
+    "mod": np.mod,
     "maximum": np.maximum,
     "minimum": np.minimum,
     "pow": np.power,
@@ -29,17 +31,25 @@ _BINARY: dict[str, Callable[[Array, Array], Array]] = {
 }
 _UNARY: dict[str, Callable[[Array], Array]] = {
     "abs": np.abs,
+    "acos": np.arccos,
+    "asin": np.arcsin,
     "atan": np.arctan,
+    "atanh": np.arctanh,
+    "ceil": np.ceil,
     "cos": np.cos,
+    "cosh": np.cosh,
     "exp": np.exp,
+    "exp2": np.exp2,
     "floor": np.floor,
     "identity": np.positive,
     "logical_not": np.logical_not,
     "round": np.rint,  # half to even, as coremltools infers it
     "sign": np.sign,
     "sin": np.sin,
+    "sinh": np.sinh,
     "sqrt": np.sqrt,
     "square": np.square,
+    "tan": np.tan,
     "tanh": np.tanh,
 }
 # Numerator and denominator of erf(x) / x in x squared, highest power first, for |x| <= 4: the float32 fit

@@ -80,6 +80,19 @@ def _scatter_nd(call: Call) -> Result:
     return data
 
 
+@operation("scatter_along_axis")
+def _scatter_along_axis(call: Call) -> Result:
+    data, indices, updates = call.array("data").copy(), call.array("indices"), call.array("updates")
+    axis = axis_of(call.number("axis", 0), data.ndim)
+    _check(indices, data.shape[axis])
+    if indices.shape != updates.shape or indices.ndim != data.ndim:
+        raise ValueError(f"updates {list(updates.shape)} at {list(indices.shape)} of {list(data.shape)}")
+    at: list[Array] = list(np.indices(indices.shape))
+    at[axis] = indices
+    _update(call)(data, tuple(at), updates)
+    return data
+
+
 def _update(call: Call) -> Callable[[Array, Any, Array], None]:
     mode = call.text("mode", "add")
     if mode not in _UPDATES:

@@ -131,3 +131,21 @@ def _pixel_unshuffle(call: Call) -> Result:
     n, c, h, w = x.shape
     apart = x.reshape(n, c, h // r, r, w // r, r)
     return apart.transpose(0, 1, 3, 5, 2, 4).reshape(n, c * r**2, h // r, w // r)
+
+
+@operation("crop")
+def _crop(call: Call) -> Result:
+    x = call.array("x")
+    (top, bottom), (left, right) = call.numbers("crop_height", [0, 0]), call.numbers("crop_width", [0, 0])
+    if min(top, bottom, left, right) < 0 or x.ndim < 2:
+        raise ValueError(f"crops {top}, {bottom}, {left}, {right} of {list(x.shape)}")
+    return x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right].copy()
+
+
+@operation("band_part")
+def _band_part(call: Call) -> Result:
+    x = call.array("x")
+    lower, upper = call.number("lower", -1), call.number("upper", -1)
+    rows, columns = np.arange(x.shape[-2])[:, None], np.arange(x.shape[-1])
+    kept = ((lower < 0) | (rows - columns <= lower)) & ((upper < 0) | (columns - rows <= upper))
+    return np.where(kept, x, np.zeros((), x.dtype))

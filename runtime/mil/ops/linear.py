@@ -53,7 +53,7 @@ def _conv(call: Call) -> Result:
         raise ValueError(f"strides {strides}, dilations {dilations}, {groups} groups")
     if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise ValueError(f"kernels {list(weight.shape)} in {groups} groups on {list(x.shape)}")
-    widths = _padding(call, x.shape[2:], kernel, strides, dilations)
+    widths = padding(call, x.shape[2:], kernel, strides, dilations)
     sizes = [
         (n + before + after - d * (k - 1) - 1) // s + 1
         for n, (before, after), k, s, d in zip(x.shape[2:], widths, kernel, strides, dilations, strict=True)
@@ -62,7 +62,7 @@ def _conv(call: Call) -> Result:
     if any(before or after for before, after in widths):
         x = np.pad(x, [(0, 0), (0, 0), *widths])
     y = np.empty(call.out.shape, np.result_type(x, weight))
-    windows = _windows(x, kernel, sizes, strides, dilations)
+    windows = strided_windows(x, kernel, sizes, strides, dilations)
     if weight.shape[1] == 1 and not call.narrow:
         _depthwise(y, windows, weight)
     else:
@@ -71,6 +71,63 @@ def _conv(call: Call) -> Result:
     if bias is not None:
         y += np.asarray(bias).reshape(-1, *(1,) * spatial)
     return y
+
+
+@operation("conv_transpose")
+def _conv_transpose(call: Call) -> Result:
+    """As a convolution of the input with zeros between its elements, the kernels turned around."""
+    x, weight = call.array("x"), call.array("weight")
+    spatial = x.ndim - 2
+    strides = call.numbers("strides", [1] * spatial)
+    dilations = call.numbers("dilations", [1] * spatial)
+    groups = call.number("groups", 1)
+    if min(strides) < 1 or min(dilations) < 1 or groups < 1 or weight.ndim != x.ndim:
+        raise ValueError(f"strides {strides}, dilations {dilations}, {groups} groups")
+    if x.shape[1] != weight.shape[0] or weight.shape[0] % groups:
+        raise ValueError(f"kernels {list(weight.shape)} in {groups} groups on {list(x.shape)}")
+    reach = [d * (k - 1) for d, k in zip(dilations, weight.shape[2:], strict=True)]
+    cut = _cut(call, x, reach, strides)
+    whole = [s * (n - 1) + r + 1 for s, n, r in zip(strides, x.shape[2:], reach, strict=True)]
+    sizes = [w - before - after for w, (before, after) in zip(whole, cut, strict=True)]
+    call.expect((x.shape[0], weight.shape[1] * groups, *sizes))
+    spread = np.zeros(
+        (*x.shape[:2], *(s * (n - 1) + 1 for s, n in zip(strides, x.shape[2:], strict=True))), x.dtype
+    )
+    steps = (slice(None), slice(None), *(slice(None, None, s) for s in strides))
+    spread[steps] = x
+    padded = np.pad(
+        spread, [(0, 0), (0, 0), *((r, r + max(0, -after)) for r, (_, after) in zip(reach, cut, strict=True))]
+    )
+    inside = (slice(None), slice(None), *(slice(before, None) for before, _ in cut))
+    padded = padded[inside]
+    turned = np.flip(weight, tuple(range(2, weight.ndim)))
+    own = turned.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
+    kernels = np.ascontiguousarray(own.reshape(-1, weight.shape[0] // groups, *weight.shape[2:]))
+    y = np.empty(call.out.shape, np.result_type(x, weight))
+    windows = strided_windows(padded, weight.shape[2:], sizes, [1] * spatial, dilations)
+    _unrolled(y, windows, kernels, groups, call.narrow)
+    bias = call.arguments.get("bias")
+    if bias is not None:
+        y += np.asarray(bias).reshape(-1, *(1,) * spatial)
+    return y
+
+
+def _cut(call: Call, x: Array, reach: list[int], strides: list[int]) -> list[tuple[int, int]]:
+    """Return how much a transposed convolution drops before and after each axis; less than 0: adds."""
+    spatial = x.ndim - 2
+    kind, pad = call.text("pad_type", "valid"), call.numbers("pad", [0] * 2 * spatial)
+    if kind not in ("valid", "custom", "same") or len(pad) != 2 * spatial or min(pad) < 0:
+        raise ValueError(f"the padding {kind!r:.40} {pad!r:.80}")
+    if kind == "same":
+        over = [max(0, r + 1 - s) for r, s in zip(reach, strides, strict=True)]
+        cut = [(o // 2, r + 1 - s - o // 2) for o, r, s in zip(over, reach, strides, strict=True)]
+    else:
+        cut = list(zip(pad[::2], pad[1::2], strict=True)) if kind == "custom" else [(0, 0)] * spatial
+    wanted = call.numbers("output_shape", None)
+    if wanted is None:
+        return cut
+    whole = [s * (n - 1) + r + 1 for s, n, r in zip(strides, x.shape[2:], reach, strict=True)]
+    return [(before, w - before - size) for (before, _), w, size in zip(cut, whole, wanted[2:], strict=True)]
 
 
 def product(x: Array, y: Array, narrow: bool) -> Array:
@@ -90,9 +147,10 @@ def product(x: Array, y: Array, narrow: bool) -> Array:
     return total[..., 0] if row else total
 
 
-def _padding(
+def padding(
     call: Call, sizes: tuple[int, ...], kernel: tuple[int, ...], strides: list[int], dilations: list[int]
 ) -> list[tuple[int, int]]:
+    """Return how much the call's ``pad_type`` and ``pad`` add before and after each spatial axis."""
     kind = call.text("pad_type", "valid")
     if kind == "valid":
         return [(0, 0)] * len(sizes)
@@ -111,7 +169,7 @@ def _padding(
     return widths
 
 
-def _windows(
+def strided_windows(
     x: Array, kernel: tuple[int, ...], sizes: list[int], strides: list[int], dilations: list[int]
 ) -> Array:
     """Return a view [N, C, *kernel, *sizes]: what each tap of the kernel sees, without a copy."""
@@ -153,5 +211,5 @@ def _unrolled(y: Array, windows: Array, weight: Array, groups: int, narrow: bool
         for top in range(0, height, lines):
             part = windows[image][(slice(None),) * (first - 1) + (slice(top, top + lines),)]
             columns = np.ascontiguousarray(part).reshape(groups, own * taps, -1)
-            found = product(rows, columns, narrow)
-            y[image, :, top : top + lines] = found.reshape(weight.shape[0], -1, *y.shape[3:])
+            products = product(rows, columns, narrow)
+            y[image, :, top : top + lines] = products.reshape(weight.shape[0], -1, *y.shape[3:])

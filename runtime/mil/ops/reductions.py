@@ -32,6 +32,35 @@ def _reduce_min(call: Call) -> Result:
     return x.min(axis=_axes(call, x), keepdims=call.flag("keep_dims", False))
 
 
+@operation("reduce_prod")
+def _reduce_prod(call: Call) -> Result:
+    x = call.array("x")
+    return np.asarray(x.prod(axis=_axes(call, x), keepdims=call.flag("keep_dims", False), dtype=x.dtype))
+
+
+@operation("reduce_l1_norm")
+def _reduce_l1_norm(call: Call) -> Result:
+    return _total(call, np.abs(call.array("x")))
+
+
+@operation("reduce_l2_norm")
+def _reduce_l2_norm(call: Call) -> Result:
+    return np.sqrt(_total(call, np.square(call.array("x"))))
+
+
+@operation("reduce_sum_square")
+def _reduce_sum_square(call: Call) -> Result:
+    return _total(call, np.square(call.array("x")))
+
+
+@operation("reduce_log_sum_exp")
+def _reduce_log_sum_exp(call: Call) -> Result:
+    x = call.array("x")
+    largest = x.max(axis=_axes(call, x), keepdims=True)
+    total = np.log(_total(call, np.exp(x - largest)))
+    return total + largest.reshape(total.shape)
+
+
 @operation("softmax")
 def _softmax(call: Call) -> Result:
     x = call.array("x")
@@ -56,6 +85,19 @@ def _layer_norm(call: Call) -> Result:
     return y
 
 
+@operation("instance_norm")
+def _instance_norm(call: Call) -> Result:
+    x = call.array("x")
+    axes = tuple(range(2, x.ndim))
+    centred = x - x.mean(axis=axes, keepdims=True)
+    variance = np.square(centred).mean(axis=axes, keepdims=True)
+    y = centred / np.sqrt(variance + call.real("epsilon", 1e-5))
+    for name, apply in (("gamma", np.multiply), ("beta", np.add)):
+        if call.arguments.get(name) is not None:
+            y = apply(y, call.array(name).reshape(1, -1, *(1,) * len(axes)))
+    return y
+
+
 @operation("batch_norm")
 def _batch_norm(call: Call) -> Result:
     # With the mean and variance of the program: a factor and a summand for each channel. coremltools writes a
@@ -77,9 +119,10 @@ def _axes(call: Call, x: Array) -> tuple[int, ...]:
     return tuple(range(x.ndim)) if axes is None else tuple(axis_of(axis, x.ndim) for axis in axes)
 
 
-def _total(call: Call) -> Array:
-    """Return the sum over the axes, in float16 after every addition if the call asks for it."""
-    x = call.array("x")
+def _total(call: Call, terms: Array | None = None) -> Array:
+    """Return the sum of ``terms`` (by default ``x``) over the axes, in float16 after every addition if the
+    call asks for it."""
+    x = call.array("x") if terms is None else terms
     axes, keep = _axes(call, x), call.flag("keep_dims", False)
     if not call.narrow:
         return np.asarray(x.sum(axis=axes, keepdims=keep, dtype=x.dtype))

@@ -47,10 +47,10 @@ class Call:
         """Return an argument that is a list of arrays."""
         value = self.arguments.get(name)
         given = value if isinstance(value, list) else [value]
-        found = [item for item in given if isinstance(item, np.ndarray)]
-        if len(found) != len(given):
+        arrays = [item for item in given if isinstance(item, np.ndarray)]
+        if len(arrays) != len(given):
             raise ValueError(f"the argument {name!r} is missing")
-        return found
+        return arrays
 
     def numbers(self, name: str, default: _T) -> list[int] | _T:
         """Return a vector of whole numbers (or a single one, as a vector)."""
@@ -59,8 +59,8 @@ class Call:
 
     def number(self, name: str, default: _T) -> int | _T:
         """Return a whole number."""
-        found = self.numbers(name, None)
-        return default if found is None else found[0]
+        numbers = self.numbers(name, None)
+        return default if numbers is None else numbers[0]
 
     def real(self, name: str, default: float) -> np.float32:
         """Return a float, in float32."""

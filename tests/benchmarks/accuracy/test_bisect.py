@@ -23,6 +23,7 @@ from fdikp_edge.runtime.errors import ArtifactError, BadInputError
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from golden_pair import golden_pair
 from planting import (
     Deep,
     coreml_weight,
@@ -48,15 +49,15 @@ def lowered() -> LoweredModel:
 @pytest.fixture(scope="module")
 def build(lowered: LoweredModel, tmp_path_factory: pytest.TempPathFactory) -> Build:
     folder = tmp_path_factory.mktemp("bisected")
-    made: dict[tuple[str, str], Artifact] = {}
+    artifacts: dict[tuple[str, str], Artifact] = {}
     table = calibrate([lowered.for_profile(name) for name in ("onnx", "openvino", "coreml")])
 
     def make(target: str, precision: str) -> Artifact:
-        if (target, precision) not in made:
-            made[target, precision] = build_artifact(
+        if (target, precision) not in artifacts:
+            artifacts[target, precision] = build_artifact(
                 lowered, target, precision, folder / f"{target}-{precision}", table=table
             )
-        return made[target, precision]
+        return artifacts[target, precision]
 
     return make
 
@@ -102,27 +103,27 @@ def test_module_of_a_planted_fault_is_named(
     if precision == "int8":  # a small network of random weights: its own error says what is much
         own = bisect(sound, lowered, budget=Budget(1.0, 0.0), threads=1).whole
         budget = Budget(2 * own.max_abs, own.psnr_db - 3)
-    found = bisect(artifact, lowered, budget=budget, threads=1)
-    assert found.departure is not None
-    assert module in found.departure.modules
+    result = bisect(artifact, lowered, budget=budget, threads=1)
+    assert result.departure is not None
+    assert module in result.departure.modules
     # What a converter folded into one value (a normalisation, a factor) is one to a search too.
-    assert found.departure.module == module
-    assert set(found.departure.modules) <= {
+    assert result.departure.module == module
+    assert set(result.departure.modules) <= {
         module,
         module.replace(".conv", ".norm"),
         module[: module.rfind(".")],
     }
     # One run of the whole, one digit of the module count each, the module's own nodes, and the repair.
-    assert found.probes <= 1 + math.ceil(math.log2(found.cuts)) + 4 + 3
-    assert found.budget.problems(found.departure.after.max_abs, found.departure.after.psnr_db)
-    assert not found.budget.problems(found.departure.before.max_abs, found.departure.before.psnr_db)
-    assert not found.budget.problems(found.departure.repaired.max_abs, found.departure.repaired.psnr_db)
-    assert found.departure.suggestion
+    assert result.probes <= 1 + math.ceil(math.log2(result.cuts)) + 4 + 3
+    assert result.budget.problems(result.departure.after.max_abs, result.departure.after.psnr_db)
+    assert not result.budget.problems(result.departure.before.max_abs, result.departure.before.psnr_db)
+    assert not result.budget.problems(result.departure.repaired.max_abs, result.departure.repaired.psnr_db)
+    assert result.departure.suggestion
     if kind == "overflow" and target == "coreml":
-        assert not math.isfinite(found.departure.after.max_abs)
-        assert found.departure.precision == "float16" and "float32" in found.departure.suggestion
+        assert not math.isfinite(result.departure.after.max_abs)
+        assert result.departure.precision == "float16" and "float32" in result.departure.suggestion
     if kind == "bad range":
-        assert "int8" in found.departure.precision and "calibrate" in found.departure.suggestion
+        assert "int8" in result.departure.precision and "calibrate" in result.departure.suggestion
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", "coreml"])
@@ -132,11 +133,11 @@ def test_values_taken_for_nodes_are_those_nodes(target: str, build: Build, lower
     parts = get_target(target).open_parts(artifact, 1)
     partition = Partition(program, parts)
     assert len(partition.values) > 80
-    x, _ = artifact.golden()
-    found = parts.run({parts.input: x}, list(partition.values.values()))
+    x, _ = golden_pair(artifact)
+    values = parts.run({parts.input: x}, list(partition.values.values()))
     expected = Reference(program).part({partition.input: x}, list(partition.values))
     for node, value in partition.values.items():
-        np.testing.assert_allclose(found[value], expected[node], rtol=1e-4, atol=1e-5, err_msg=node)
+        np.testing.assert_allclose(values[value], expected[node], rtol=1e-4, atol=1e-5, err_msg=node)
 
 
 def test_cuts_grow_and_hold_what_their_members_read(build: Build, lowered: LoweredModel) -> None:
@@ -157,17 +158,17 @@ def test_cuts_grow_and_hold_what_their_members_read(build: Build, lowered: Lower
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", "coreml"])
 def test_sound_artifact_departs_nowhere(target: str, build: Build, lowered: LoweredModel) -> None:
-    found = bisect(build(target, "fp32"), lowered, threads=1)
-    assert found.departure is None and found.probes == 1
-    assert found.to_dict()["departure"] is None
+    result = bisect(build(target, "fp32"), lowered, threads=1)
+    assert result.departure is None and result.probes == 1
+    assert result.to_dict()["departure"] is None
 
 
 def test_two_artifacts_are_told_apart_by_module(build: Build, lowered: LoweredModel, tmp_path: Path) -> None:
     old = build("onnx", "fp32")
     new = plant(build("openvino", "fp32"), tmp_path / "new", openvino_weight("conv2d_4", scale(1.01)))
-    found = bisect(new, lowered, against=old, threads=1)
-    assert found.departure is not None and "model.body.1.conv" in found.departure.modules
-    assert found.against == str(old.path) and "change" in found.departure.suggestion
+    result = bisect(new, lowered, against=old, threads=1)
+    assert result.departure is not None and "model.body.1.conv" in result.departure.modules
+    assert result.against == str(old.path) and "change" in result.departure.suggestion
 
 
 def test_an_artifact_of_other_images_is_nothing_to_compare_with(build: Build, lowered: LoweredModel) -> None:
@@ -175,7 +176,7 @@ def test_an_artifact_of_other_images_is_nothing_to_compare_with(build: Build, lo
 
     artifact = build("onnx", "fp32")
     wider = dataclasses.replace(artifact.passport.input, shape=(1, 3, 512, 512))
-    other = dataclasses.replace(artifact, passport=dataclasses.replace(artifact.passport, input=wider))
+    other = dataclasses.replace(artifact, passport=dataclasses.replace(artifact.passport, inputs=(wider,)))
     with pytest.raises(BadInputError, match="image contract or size"):
         bisect(artifact, lowered, against=other, threads=1)
 
@@ -184,17 +185,17 @@ def test_a_tighter_budget_finds_where_rounding_adds_up(build: Build, lowered: Lo
     artifact = build("onnx", "int8")
     whole = bisect(artifact, lowered, budget=Budget(1.0, 0.0), threads=1)
     assert whole.departure is None
-    found = bisect(artifact, lowered, budget=Budget(whole.whole.max_abs / 2, 0.0), threads=1)
-    assert found.departure is not None
-    assert found.departure.before.max_abs <= found.budget.max_abs < found.departure.after.max_abs
+    result = bisect(artifact, lowered, budget=Budget(whole.whole.max_abs / 2, 0.0), threads=1)
+    assert result.departure is not None
+    assert result.departure.before.max_abs <= result.budget.max_abs < result.departure.after.max_abs
 
 
 def test_a_changed_network_is_said(build: Build, tmp_path: Path) -> None:
     changed = Deep().eval()
     changed.body[2].mix.bias.data += 0.05
-    found = bisect(build("onnx", "fp32"), changed, threads=1)
-    assert found.departure is not None and "model.body.2.mix" in found.departure.modules
-    assert any("another program" in note for note in found.notes)
+    result = bisect(build("onnx", "fp32"), changed, threads=1)
+    assert result.departure is not None and "model.body.2.mix" in result.departure.modules
+    assert any("another program" in note for note in result.notes)
 
 
 def test_a_model_that_says_no_provenance_is_refused(

@@ -112,17 +112,17 @@ def test_the_worst_photo_is_kept_with_its_figures(tmp_path: Path) -> None:
     expected = rng.uniform(0, 1, (24, 32, 3))
     worst = error_map.Worst()
     for name, size in (("good", 1e-6), ("bad", 1e-2), ("fair", 1e-4)):
-        found = expected.copy()
-        found[:, :8] += size
-        worst(parity.compare(found, expected, name), found, expected)
+        output = expected.copy()
+        output[:, :8] += size
+        worst(parity.compare(output, expected, name), output, expected)
     assert worst.seen is not None
-    said = error_map.save(worst.seen, tmp_path / "errors", "mine")
-    assert (said["photo"], said["size"], said["map"]) == ("bad", [24, 32], "errors/mine.png")
-    assert said["max"] == pytest.approx(1e-2) and said["over_half_step"] == 0.25
-    assert (said["p50"], said["p99"]) == (0, pytest.approx(1e-2))
-    drawn = error_map.read_map(tmp_path / said["map"])
+    record = error_map.save(worst.seen, tmp_path / "errors", "mine")
+    assert (record["photo"], record["size"], record["map"]) == ("bad", [24, 32], "errors/mine.png")
+    assert record["max"] == pytest.approx(1e-2) and record["over_half_step"] == 0.25
+    assert (record["p50"], record["p99"]) == (0, pytest.approx(1e-2))
+    drawn = error_map.read_map(tmp_path / record["map"])
     assert (drawn[:, :8] == drawn[0, 0]).all() and (drawn[:, 8:] == 0).all()
-    shown = read_photo(tmp_path / said["reference"])
+    shown = read_photo(tmp_path / record["reference"])
     assert np.abs(shown.pixels / 255 - expected).max() <= 0.5 / 255 + 1e-9
 
 

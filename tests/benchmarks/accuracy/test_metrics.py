@@ -26,20 +26,20 @@ def test_psnr_of_a_known_error() -> None:
 @pytest.mark.parametrize("amount", [0.001, 0.02, 0.3])
 def test_psnr_and_ssim_as_scikit_image_computes_them(amount: float) -> None:
     metrics = pytest.importorskip("skimage.metrics")
-    found = noisy(amount)
-    assert psnr_db(found, PHOTO) == pytest.approx(
-        metrics.peak_signal_noise_ratio(PHOTO, found, data_range=1.0), abs=1e-9
+    degraded = noisy(amount)
+    assert psnr_db(degraded, PHOTO) == pytest.approx(
+        metrics.peak_signal_noise_ratio(PHOTO, degraded, data_range=1.0), abs=1e-9
     )
     expected = metrics.structural_similarity(
         PHOTO,
-        found,
+        degraded,
         data_range=1.0,
         channel_axis=2,
         gaussian_weights=True,
         sigma=1.5,
         use_sample_covariance=False,
     )
-    assert ssim(found, PHOTO) == pytest.approx(expected, abs=1e-9)
+    assert ssim(degraded, PHOTO) == pytest.approx(expected, abs=1e-9)
 
 
 def test_ssim_written_out_for_one_window() -> None:
@@ -66,9 +66,9 @@ def test_an_error_of_one_frequency_lands_in_its_band(cycles: int) -> None:
     expected = np.random.default_rng(1).random((size, size, 3))
     x = np.arange(size)
     wave = np.cos(2 * np.pi * cycles * x / size)[None, :, None] * np.ones((size, 1, 3))
-    found = bands(expected + 1e-3 * wave, expected)
+    measured = bands(expected + 1e-3 * wave, expected)
     radius = 2 * cycles / size
-    hit = [band for band in found if band.low <= radius < band.high]
+    hit = [band for band in measured if band.low <= radius < band.high]
     assert len(hit) == 1
     # Energy of the wave over that of the ring of the reference, both from numpy's FFT.
     spectrum = np.abs(np.fft.fft2(expected, axes=(0, 1))) ** 2
@@ -76,16 +76,16 @@ def test_an_error_of_one_frequency_lands_in_its_band(cycles: int) -> None:
     ring = spectrum[(f >= hit[0].low) & (f < hit[0].high)].sum()
     planted = 3 * 2 * (1e-3 * size * size / 2) ** 2
     assert hit[0].rel_error_db == pytest.approx(10 * math.log10(planted / ring), abs=1e-6)
-    assert all(band.rel_error_db < hit[0].rel_error_db - 100 for band in found if band is not hit[0])
+    assert all(band.rel_error_db < hit[0].rel_error_db - 100 for band in measured if band is not hit[0])
 
 
 def test_the_corners_of_the_spectrum_are_in_the_last_band() -> None:
     size = 16
     expected = np.random.default_rng(2).random((size, size, 1))
     board = ((np.indices((size, size)).sum(axis=0) % 2) * 2 - 1)[..., None]
-    found = bands(expected + 1e-2 * board, expected)
-    assert found[-1].high == BAND_EDGES[-1]
-    assert max(found, key=lambda band: band.rel_error_db) is found[-1]
+    measured = bands(expected + 1e-2 * board, expected)
+    assert measured[-1].high == BAND_EDGES[-1]
+    assert max(measured, key=lambda band: band.rel_error_db) is measured[-1]
 
 
 def test_equal_pictures_have_no_error_in_any_band() -> None:

@@ -23,18 +23,18 @@ Make = Callable[..., Artifact]
 
 def test_a_good_artifact_is_within_its_budget(good: Artifact, reference: Reference) -> None:
     with open_session(good, threads=1) as session:
-        found = verify(session, reference)
-    assert found.within_budget
-    assert found.problems == ()
-    assert 0 < found.max_abs < 2e-6
-    assert found.mean_abs <= found.max_abs
-    assert found.psnr_db > 120
-    assert found.ssim > 0.999999
-    assert [photo.photo for photo in found.photos] == ["coffee.jpg", "chelsea.png"]
-    assert found.float64 is not None
-    assert 0 < found.float64["eager_max_abs"] < 2e-6
-    assert found.float64["max_abs"] < 2e-6
-    again = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+        result = verify(session, reference)
+    assert result.within_budget
+    assert result.problems == ()
+    assert 0 < result.max_abs < 2e-6
+    assert result.mean_abs <= result.max_abs
+    assert result.psnr_db > 120
+    assert result.ssim > 0.999999
+    assert [photo.photo for photo in result.photos] == ["coffee.jpg", "chelsea.png"]
+    assert result.float64 is not None
+    assert 0 < result.float64["eager_max_abs"] < 2e-6
+    assert result.float64["max_abs"] < 2e-6
+    again = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert again["within_budget"] is True
     assert set(again["bands"][0]) == {"low", "high", "rel_error_db"}
 
@@ -43,13 +43,13 @@ def test_a_planted_offset_is_measured_and_fails(
     make_artifact: Make, blend: Callable[..., nn.Module], reference: Reference
 ) -> None:
     with open_session(make_artifact(blend(bias=1e-3)), threads=1) as session:
-        found = verify(session, reference)
-    assert found.max_abs == pytest.approx(1e-3, rel=1e-2)
-    assert found.mean_abs == pytest.approx(1e-3, rel=1e-2)
-    assert found.psnr_db == pytest.approx(60, abs=0.1)
-    assert len(found.problems) == 2
+        result = verify(session, reference)
+    assert result.max_abs == pytest.approx(1e-3, rel=1e-2)
+    assert result.mean_abs == pytest.approx(1e-3, rel=1e-2)
+    assert result.psnr_db == pytest.approx(60, abs=0.1)
+    assert len(result.problems) == 2
     # An offset is an error at frequency zero and nowhere else.
-    assert found.bands[0].rel_error_db > max(band.rel_error_db for band in found.bands[1:]) + 20
+    assert result.bands[0].rel_error_db > max(band.rel_error_db for band in result.bands[1:]) + 20
 
 
 def test_the_worst_photo_counts_and_is_named(
@@ -59,11 +59,11 @@ def test_the_worst_photo_counts_and_is_named(
     black = Photo(np.zeros((32, 48, 3), np.uint8), source=Path("black.png"))
     white = Photo(np.full((32, 48, 3), 255, np.uint8), source=Path("white.png"))
     with open_session(make_artifact(blend(gain=1.001)), threads=1) as session:
-        found = verify(session, reference, [white, black])
-    assert found.worst_photo == "white.png"
-    assert found.max_abs == pytest.approx(1.2e-3, rel=0.02)
-    assert found.photos[1].max_abs < 1e-6
-    assert found.psnr_db == found.photos[0].psnr_db
+        result = verify(session, reference, [white, black])
+    assert result.worst_photo == "white.png"
+    assert result.max_abs == pytest.approx(1.2e-3, rel=0.02)
+    assert result.photos[1].max_abs < 1e-6
+    assert result.psnr_db == result.photos[0].psnr_db
 
 
 def test_nan_is_a_failed_check_not_a_figure(
@@ -94,10 +94,10 @@ def test_a_network_without_a_float64_reference_is_verified_and_the_verdict_says_
             return result
 
     with open_session(good, threads=1) as session:
-        found = verify(session, Reference(Deployable(Bits()).eval()))
-    assert found.float64 is None
-    assert found.within_budget
-    state, reason = found.verdict("a remark")
+        parity = verify(session, Reference(Deployable(Bits()).eval()))
+    assert parity.float64 is None
+    assert parity.within_budget
+    state, reason = parity.verdict("a remark")
     assert state == "verified"
     assert reason.startswith("a remark; no float64 reference")
 
@@ -107,17 +107,17 @@ def test_bytes_are_compared_as_light(make_artifact: Make, blend: Callable[..., n
     with open_session(make_artifact(blend(), "uint8_nhwc"), threads=1) as session:
         assert verify(session, own).within_budget
     with open_session(make_artifact(blend(bias=2 / 255), "uint8_nhwc"), threads=1) as session:
-        found = verify(session, own)
-    assert found.max_abs == pytest.approx(2 / 255, rel=1e-6)
-    assert not found.within_budget
+        result = verify(session, own)
+    assert result.max_abs == pytest.approx(2 / 255, rel=1e-6)
+    assert not result.within_budget
 
 
 def test_the_golden_pair_is_a_check_without_the_network(good: Artifact) -> None:
     with open_session(good, threads=1) as session:
-        found = verify_golden(session)
-    assert found.within_budget
-    assert found.float64 is None
-    assert found.worst_photo == "golden input"
+        result = verify_golden(session)
+    assert result.within_budget
+    assert result.float64 is None
+    assert result.worst_photo == "golden input"
 
 
 def test_a_path_that_is_no_photo_is_refused(good: Artifact, reference: Reference, tmp_path: Path) -> None:
@@ -134,5 +134,5 @@ def test_each_photo_is_reported_as_it_starts(good: Artifact, reference: Referenc
 
 
 def test_small_pictures_are_compared_without_ssim() -> None:
-    found = compare(np.zeros((4, 4, 3)), np.full((4, 4, 3), 0.5), "tiny")
-    assert (found.max_abs, found.mean_abs) == (0.5, 0.5)
+    difference = compare(np.zeros((4, 4, 3)), np.full((4, 4, 3), 0.5), "tiny")
+    assert (difference.max_abs, difference.mean_abs) == (0.5, 0.5)

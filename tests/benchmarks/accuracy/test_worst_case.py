@@ -47,15 +47,15 @@ def test_a_fault_that_photos_do_not_show_is_found_and_kept(clipped: Any, tmp_pat
     file = tmp_path / "worst.png"
     with open_session(clipped, threads=1) as session:
         plain = verify(session, identity)
-        found = find_worst(session, identity, file=file, evaluations=60)
+        result = find_worst(session, identity, file=file, evaluations=60)
         again = find_worst(session, identity, file=file, evaluations=1)
-        with_it = verify(session, identity, [found.photo])
-    assert plain.within_budget and plain.max_abs == pytest.approx(found.photos_max_abs)
-    assert found.worst.max_abs > 0.09 > 100 * found.photos_max_abs
-    assert found.tried <= 60 and found.file == file
+        with_it = verify(session, identity, [result.photo])
+    assert plain.within_budget and plain.max_abs == pytest.approx(result.photos_max_abs)
+    assert result.worst.max_abs > 0.09 > 100 * result.photos_max_abs
+    assert result.tried <= 60 and result.file == file
     # The file holds exactly what was run.
-    np.testing.assert_array_equal(read_photo(file).pixels, found.worst.pixels)
-    assert again.worst.name == "kept from an earlier run" and again.worst.max_abs == found.worst.max_abs
+    np.testing.assert_array_equal(read_photo(file).pixels, result.worst.pixels)
+    assert again.worst.name == "kept from an earlier run" and again.worst.max_abs == result.worst.max_abs
     assert not with_it.within_budget and with_it.worst_photo == "worst.png"
 
 
@@ -63,19 +63,19 @@ def test_a_worse_one_takes_the_place_of_the_kept(clipped: Any, tmp_path: Path) -
     file = tmp_path / "worst.png"
     write_photo(file, Photo(np.full((32, 48, 3), 7, np.uint8)))
     with open_session(clipped, threads=1) as session:
-        found = find_worst(session, identity, file=file, evaluations=40)
-    assert found.worst.name != "kept from an earlier run"
-    np.testing.assert_array_equal(read_photo(file).pixels, found.worst.pixels)
+        result = find_worst(session, identity, file=file, evaluations=40)
+    assert result.worst.name != "kept from an earlier run"
+    np.testing.assert_array_equal(read_photo(file).pixels, result.worst.pixels)
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.25])
 def test_it_is_told_how_much_the_network_itself_enlarges(clipped: Any, gain: float) -> None:
     with open_session(clipped, threads=1) as session:
-        found = find_worst(session, lambda x: gain * x, evaluations=1)
+        result = find_worst(session, lambda x: gain * x, evaluations=1)
     # Uniform noise of one step has a variance of 1 / 12.
     expected = 20 * math.log10(255 * math.sqrt(12) / gain)
-    assert found.own_psnr_db == pytest.approx(expected, abs=0.1)
-    assert found.to_dict()["own_psnr_db"] == found.own_psnr_db
+    assert result.own_psnr_db == pytest.approx(expected, abs=0.1)
+    assert result.to_dict()["own_psnr_db"] == result.own_psnr_db
 
 
 def test_the_search_goes_beyond_the_hard_cases(make_artifact: Callable[..., Any], blend: Any) -> None:
@@ -100,9 +100,9 @@ def test_a_result_that_is_not_finite_is_the_worst(make_artifact: Callable[..., A
             return x / (1 - x.amax((1, 2, 3), keepdim=True))
 
     with open_session(make_artifact(Breaks().eval()), threads=1) as session:
-        found = find_worst(session, identity, [Photo(np.full((32, 48, 3), 9, np.uint8))])
-    assert math.isinf(found.worst.max_abs)
-    assert found.to_dict()["max_abs"] is None and found.to_dict()["finite"] is False
+        result = find_worst(session, identity, [Photo(np.full((32, 48, 3), 9, np.uint8))])
+    assert math.isinf(result.worst.max_abs)
+    assert result.to_dict()["max_abs"] is None and result.to_dict()["finite"] is False
 
 
 def test_a_kept_file_of_another_size_is_refused(clipped: Any, tmp_path: Path) -> None:

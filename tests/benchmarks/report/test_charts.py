@@ -56,9 +56,9 @@ def test_an_axis_holds_its_values_in_order_and_says_enough(values: list[float]) 
 @given(st.lists(times, min_size=1, max_size=600))
 def test_lanes_keep_the_slowest_calls_and_the_order_in_time(samples: list[float]) -> None:
     figures = {"p50": samples[0], "eager_p50": max(samples)}
-    found = lanes.lanes([(samples, figures), ([], {})])
-    assert found is not None
-    lane, untimed = found.lanes
+    drawn = lanes.lanes([(samples, figures), ([], {})])
+    assert drawn is not None
+    lane, untimed = drawn.lanes
     assert untimed is None and lane is not None
     assert lane.count == len(samples) and len(lane.dots) <= lanes.MOST_DOTS
     assert lane.eager == pytest.approx(max(dot.x for dot in lane.dots)), "the slowest is drawn"

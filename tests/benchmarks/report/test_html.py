@@ -261,8 +261,11 @@ def test_key_facts_name_the_best_of_the_verified_only() -> None:
             "parity": {"max_abs": max_abs, "psnr_db": 90.0, "budget": {"max_abs": 0.02, "min_psnr_db": 60}},
         }  # fmt: skip
 
-    found = [row("quick", "verified", 5.0, 9_000_000, 0.01), row("small", "verified", 10.0, 3_000_000, 0.001)]
-    html = render({"artifacts": [*found, row("broken", "failed", 1.0, 1_000_000, 1e-9)]})
+    verified = [
+        row("quick", "verified", 5.0, 9_000_000, 0.01),
+        row("small", "verified", 10.0, 3_000_000, 0.001),
+    ]
+    html = render({"artifacts": [*verified, row("broken", "failed", 1.0, 1_000_000, 1e-9)]})
     tiles = " ".join(re.sub(r"<[^>]*>", " ", html.split('<dl class="tiles">')[1].split("</dl>")[0]).split())
     assert "Fastest quick median 5 ms, 4.00× faster than PyTorch eager" in tiles
     assert "Smallest small 3.00 MB on disk" in tiles

@@ -146,7 +146,7 @@ def recorded(value: Any) -> Change:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda folder, content: write_photo(folder / X, flat(3)), "its hash differs"),
         (lambda folder, content: (folder / X).unlink(), "not next to the report"),
@@ -161,7 +161,7 @@ def recorded(value: Any) -> Change:
     ],
 )
 def test_a_picture_that_is_not_the_one_is_named_and_left_out(
-    change: Change, said: str, tmp_path: Path
+    change: Change, message: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("jinja2")
     a, b = pictured(tmp_path, "a", "Alpha", 100), pictured(tmp_path, "b", "Beta", 200)
@@ -169,7 +169,7 @@ def test_a_picture_that_is_not_the_one_is_named_and_left_out(
     change(b.parent, content)
     b.write_text(json.dumps(content))
     (note,) = write_merged(merge([a, b]), tmp_path / "both")
-    assert note.startswith("Beta: ") and said in note
+    assert note.startswith("Beta: ") and message in note
     page = (tmp_path / "both" / "report.html").read_text(encoding="utf-8")
     assert "deblurring by onnx fp32 · Alpha" in page and "deblurring by onnx fp32 · Beta" not in page
     assert "Beta: " in page
@@ -202,9 +202,9 @@ def test_a_file_with_the_right_hash_that_is_no_picture_is_said_in_the_page(tmp_p
 def test_a_page_of_too_many_pictures_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_files, "MAX_PICTURES", 2)
     a = pictured(tmp_path, "a", "Alpha", 100)
-    (found, _) = merge([a, a]).pictures
-    assert found.before is not None and len(found.after) == 1 and not found.errors
-    assert "more than 2 pictures" in found.missing[0]
+    (pictures, _) = merge([a, a]).pictures
+    assert pictures.before is not None and len(pictures.after) == 1 and not pictures.errors
+    assert "more than 2 pictures" in pictures.missing[0]
 
 
 def test_equal_machines_are_told_apart(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from fdikp_edge.benchmarks.timing import paired
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import BadInputError
 from fdikp_edge.runtime.sessions import open_session
+from golden_pair import golden_pair
 from torch import nn
 
 Make = Callable[..., Artifact]
@@ -24,7 +25,7 @@ Make = Callable[..., Artifact]
 def test_planted_work_changes_the_file_and_not_the_picture(good: Artifact, tmp_path: Path) -> None:
     planted = plant(good, tmp_path / "planted", 40)
     assert planted.passport.files != good.passport.files
-    x, _ = good.golden()
+    x, _ = golden_pair(good)
     with open_session(good, threads=1) as old, open_session(Artifact.open(planted.path), threads=1) as new:
         np.testing.assert_allclose(new.run(x), old.run(x), atol=1e-6)
     import onnx
@@ -49,13 +50,13 @@ def test_every_trial_is_in_the_table(
     monkeypatch.setattr(sys, "argv", [*words, "--json"])
     main()
     shown = capsys.readouterr()
-    found = json.loads(shown.out)
-    assert [(row["clock"], row["n"]) for row in found["rows"]] == [("cpu", 2), ("cpu", 1)]
-    for row in found["rows"]:
+    table = json.loads(shown.out)
+    assert [(row["clock"], row["n"]) for row in table["rows"]] == [("cpu", 2), ("cpu", 1)]
+    for row in table["rows"]:
         assert row["no slower"] + row["slower"] + row["undecided"] == row["n"]
-    assert found["artifact"] == good.path.name and found["machine"]["cpu"]
+    assert table["artifact"] == good.path.name and table["machine"]["cpu"]
     assert shown.err.count("cpu clean") == 2
-    lines = gate_trials.show(found).splitlines()
+    lines = gate_trials.show(table).splitlines()
     assert lines[3].split()[:3] == ["cpu", "clean", "2"]
 
 

@@ -50,8 +50,8 @@ def test_totals_count_usable_files_only() -> None:
     states = ["right", "taken", "wrong", "refused", "crashed", "hung"]
     entries = [Entry(s, "onnx", lowered, s, 0.0) for s in states for lowered in (False, True)]
     entries += [Entry("x", "coreml", lowered, "missing", 0.0) for lowered in (False, True)]
-    found = peers.totals(entries)
-    assert found == {
+    totals = peers.totals(entries)
+    assert totals == {
         "onnx": {"of": 6, "direct": 2, "lowered": 2},
         "coreml": {"of": 0, "direct": 0, "lowered": 0},
     }
@@ -86,10 +86,10 @@ def test_the_command_prints_a_table_and_writes_json(
     out = tmp_path / "peers.json"
     arguments = ["--networks", str(collection), "--only", "half", "--route", "onnx", "tensorrt-rtx"]
     assert peers.main([*arguments, "--json", str(out)]) == 0
-    found = json.loads(out.read_text())
-    assert found["totals"]["onnx"] == {"of": 1, "direct": 1, "lowered": 1}
+    document = json.loads(out.read_text())
+    assert document["totals"]["onnx"] == {"of": 1, "direct": 1, "lowered": 1}
     if importlib.util.find_spec("tensorrt_rtx"):
-        assert found["totals"]["tensorrt-rtx"] == {"of": 1, "direct": 0, "lowered": 1}
+        assert document["totals"]["tensorrt-rtx"] == {"of": 1, "direct": 0, "lowered": 1}
     assert "lowered first" in capsys.readouterr().out
 
 

@@ -56,7 +56,7 @@ def test_every_case_is_one_site_of_the_kind_it_says(case: planner.Case, inverse:
     torch = pytest.importorskip("torch")
     module, x = planner._module(case, inverse)
     with torch.device("meta"):
-        found = module(torch.empty(x.shape))
+        result = module(torch.empty(x.shape))
     half = list(case.shape)
     half[case.dims[-1]] = half[case.dims[-1]] // 2 + 1
-    assert tuple(found.shape) == (case.shape if inverse else tuple(half))
+    assert tuple(result.shape) == (case.shape if inverse else tuple(half))

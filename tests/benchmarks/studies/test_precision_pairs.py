@@ -14,8 +14,8 @@ from fdikp_edge.benchmarks.studies import precision_pairs
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import BadInputError
 from fdikp_edge.runtime.images import write_photo
-from fdikp_edge.runtime.pairs import find_pairs
 from fdikp_edge.runtime.photo import Photo
+from fdikp_edge.runtime.samples.pairs import find_pairs
 from torch import nn
 
 
@@ -38,11 +38,11 @@ def test_parity_and_what_is_lost_follow_from_the_difference(
     brighter = make_artifact(blend(bias=0.01))
     exact = make_artifact(blend())
     told: list[str] = []
-    found = precision_pairs.measure(
+    table = precision_pairs.measure(
         [exact, brighter], find_pairs(pairs), lambda artifact: reference, threads=1, note=told.append
     )
-    same, other = found["artifacts"]
-    assert found["pairs"] == 3 and len(told) == 2
+    same, other = table["artifacts"]
+    assert table["pairs"] == 3 and len(told) == 2
     assert same["parity_db"]["worst"] > 100 and abs(same["lost_db"]["worst"]) < 1e-3
     # A difference of 0.01 everywhere is 40 dB; all of it lies at frequency 0.
     assert other["parity_db"]["worst"] == pytest.approx(40, abs=0.01)
@@ -54,8 +54,8 @@ def test_parity_and_what_is_lost_follow_from_the_difference(
         error = 10 ** (-photo["eager_psnr_db"] / 20)
         assert 0 < photo["lost_db"] <= 20 * math.log10((error + 0.01) / error) + 1e-6
     assert {name: entry["n"] for name, entry in other["folders"].items()} == {"far": 2, "near": 1}
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert "OVER BUDGET" in precision_pairs.show(found)
+    assert json.loads(json.dumps(table, allow_nan=False)) == table
+    assert "OVER BUDGET" in precision_pairs.show(table)
 
 
 def test_partners_of_other_sizes_are_refused(

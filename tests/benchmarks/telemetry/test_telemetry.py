@@ -124,9 +124,9 @@ def test_power_modes(entry: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("entry", CLOCKS, ids=lambda entry: entry["board"])
 def test_held_clocks(entry: dict[str, Any]) -> None:
-    found = parse_jetson_clocks(entry["text"])
-    assert (found["locked"], found["machine"]) == (entry["locked"], entry["machine"])
-    assert list(found["units"]) == entry["units"]
+    parsed = parse_jetson_clocks(entry["text"])
+    assert (parsed["locked"], parsed["machine"]) == (entry["locked"], entry["machine"])
+    assert list(parsed["units"]) == entry["units"]
 
 
 def test_programs_that_say_nothing_are_a_problem_in_words() -> None:
@@ -240,11 +240,11 @@ def test_sources_are_tried_in_order_and_the_absent_named() -> None:
     class Later(Works):
         name = "later"
 
-    found = find_sources((Never, Works, Later))
-    assert [source.name for source in found.sources] == ["works"]
-    assert found.absent == {"never": "is not here", "later": "not used: works is available"}
-    assert found.read().temperature_c == {"tj": 40}
-    assert "power_mw" in found.missing([found.read()])
+    telemetry = find_sources((Never, Works, Later))
+    assert [source.name for source in telemetry.sources] == ["works"]
+    assert telemetry.absent == {"never": "is not here", "later": "not used: works is available"}
+    assert telemetry.read().temperature_c == {"tj": 40}
+    assert "power_mw" in telemetry.missing([telemetry.read()])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for the program")
@@ -277,9 +277,9 @@ def test_the_power_mode_is_asked_for_and_root_is_named(
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    found = power_mode()
-    assert found["nvpmodel"] == {"power_mode": "25W", "power_mode_id": 1}
-    assert found["jetson_clocks"] == {"problem": "jetson_clocks must be run as root"}
+    modes = power_mode()
+    assert modes["nvpmodel"] == {"power_mode": "25W", "power_mode_id": 1}
+    assert modes["jetson_clocks"] == {"problem": "jetson_clocks must be run as root"}
 
 
 def test_jtop_is_sorted_by_what_its_names_begin_with() -> None:
@@ -329,16 +329,16 @@ def test_other_files_are_no_recording(content: str, tmp_path: Path) -> None:
 def test_power_is_that_of_the_rail_for_all_of_it() -> None:
     busy = [Reading(power_mw={"VDD_IN": 12000.0, "VDD_SOC": 3000.0}), Reading(power_mw={"VDD_IN": 14000.0})]
     idle = [Reading(power_mw={"VDD_IN": 5000.0})]
-    found = summary.power(busy, idle)
-    assert found is not None
-    assert found["total"] == {
+    power = summary.power(busy, idle)
+    assert power is not None
+    assert power["total"] == {
         "mean_mw": 13000,
         "max_mw": 14000,
         "idle_mw": 5000,
         "net_mw": 8000,
         "of": "VDD_IN",
     }
-    assert found["rails"]["VDD_SOC"]["idle_mw"] is None
+    assert power["rails"]["VDD_SOC"]["idle_mw"] is None
     parts = summary.power([Reading(power_mw={"GPU": 10.0, "CPU": 5.0})], [Reading(power_mw={"GPU": 1.0})])
     assert parts is not None and parts["total"]["of"] == "sum of GPU, CPU"
     assert (parts["total"]["mean_mw"], parts["total"]["net_mw"]) == (15, 14)

@@ -35,12 +35,12 @@ def test_the_slowest_call_is_kept() -> None:
         calls += 1
         time.sleep(0.05 if calls == 60 else 0.0002)
 
-    found = measure(sometimes_slow, warmup=2, min_samples=99)
-    assert found.n == calls - 2 == 99
-    assert max(found.samples) > 50
-    assert found.to_dict()["max"] > 50
-    assert found.p99 > 50  # of 99 samples, the nearest rank of 99 % is the slowest
-    assert found.p50 < 20
+    latency = measure(sometimes_slow, warmup=2, min_samples=99)
+    assert latency.n == calls - 2 == 99
+    assert max(latency.samples) > 50
+    assert latency.to_dict()["max"] > 50
+    assert latency.p99 > 50  # of 99 samples, the nearest rank of 99 % is the slowest
+    assert latency.p50 < 20
 
 
 def test_times_are_milliseconds() -> None:
@@ -49,10 +49,10 @@ def test_times_are_milliseconds() -> None:
 
 def test_the_time_bound_ends_it_and_is_said() -> None:
     began = time.perf_counter()
-    found = measure(lambda: time.sleep(0.01), warmup=1, min_samples=10_000, max_seconds=0.2)
+    latency = measure(lambda: time.sleep(0.01), warmup=1, min_samples=10_000, max_seconds=0.2)
     assert time.perf_counter() - began < 2
-    assert not found.complete
-    assert 3 <= found.n < 10_000
+    assert not latency.complete
+    assert 3 <= latency.n < 10_000
     assert measure(lambda: None, min_samples=5).complete
 
 
@@ -64,9 +64,9 @@ def test_calls_take_turns_and_each_turn_settles_first() -> None:
     order: list[str] = []
     names = "abc"
     calls = {name: (lambda name=name: order.append(name)) for name in names}
-    found = measure_side_by_side(calls, warmup=0, min_samples=2 * BURST)
+    latencies = measure_side_by_side(calls, warmup=0, min_samples=2 * BURST)
     assert "".join(order) == "".join(name * (BURST + 1) for name in names) * 2
-    assert {latency.n for latency in found.values()} == {2 * BURST}
+    assert {latency.n for latency in latencies.values()} == {2 * BURST}
 
 
 def test_progress_counts_up_to_the_samples_wanted() -> None:
@@ -85,10 +85,10 @@ def test_drift_tells_a_machine_that_grows_slower() -> None:
 def test_ratio_and_histogram() -> None:
     fast, slow = Latency((1.0, 2.0, 3.0), True), Latency((4.0, 4.0, 9.0), True)
     assert ratio(slow, fast) == 2.0
-    found = spread(slow, bins=5)
-    assert sum(count for _, _, count in found) == 3
-    assert (found[0][0], found[-1][1]) == (4.0, pytest.approx(9.0))
-    assert (found[0][2], found[-1][2]) == (2, 1)
+    bars = spread(slow, bins=5)
+    assert sum(count for _, _, count in bars) == 3
+    assert (bars[0][0], bars[-1][1]) == (4.0, pytest.approx(9.0))
+    assert (bars[0][2], bars[-1][2]) == (2, 1)
     assert sum(count for _, _, count in spread(Latency((2.0, 2.0), True))) == 2
 
 
@@ -136,20 +136,24 @@ def test_a_watch_tells_own_work_from_that_of_others(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(machine, "_own_seconds", lambda: next(own))
     now = iter([1000.0, 1010.0])
     monkeypatch.setattr(machine.time, "monotonic", lambda: next(now))
-    found = machine.Watch().stop()
-    assert (found["seconds"], found["other_load"], found["steal"]) == (10.0, 0.8, 0.1)
+    conditions = machine.Watch().stop()
+    assert (conditions["seconds"], conditions["other_load"], conditions["steal"]) == (10.0, 0.8, 0.1)
 
 
 def test_a_watch_reads_this_machine() -> None:
-    found = machine.Watch().stop()
-    assert set(found) == {"seconds", "threads", "other_load", "steal", "governor", "temperature_c"}
-    assert found["threads"] >= 1 and found["seconds"] < 60
-    assert with_stability(steady(), found)["conditions"] == found
+    conditions = machine.Watch().stop()
+    assert set(conditions) == {"seconds", "threads", "other_load", "steal", "governor", "temperature_c"}
+    assert conditions["threads"] >= 1 and conditions["seconds"] < 60
+    assert with_stability(steady(), conditions)["conditions"] == conditions
 
 
 def test_a_system_that_tells_nothing_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_counters", lambda: None)
     monkeypatch.setattr(machine, "temperature", lambda: None)
-    found = machine.Watch().stop()
-    assert found["other_load"] is None and found["steal"] is None and found["temperature_c"] is None
-    assert unstable(steady(), found) == []
+    conditions = machine.Watch().stop()
+    assert (
+        conditions["other_load"] is None
+        and conditions["steal"] is None
+        and conditions["temperature_c"] is None
+    )
+    assert unstable(steady(), conditions) == []

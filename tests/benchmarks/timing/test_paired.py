@@ -53,28 +53,30 @@ def test_twenty_clean_reruns_raise_no_false_alarm() -> None:
 
 
 def test_a_slowdown_of_five_per_cent_never_passes_and_is_mostly_proven() -> None:
-    found = [Machine(100 + seed).compare(1.05) for seed in range(12)]
-    verdicts = [one.verdict for one in found]
+    comparisons = [Machine(100 + seed).compare(1.05) for seed in range(12)]
+    verdicts = [one.verdict for one in comparisons]
     assert "no slower" not in verdicts
     assert verdicts.count("slower") >= 9
-    assert all(1.0 < one.low < one.ratio < one.high for one in found if one.verdict == "slower")
+    assert all(1.0 < one.low < one.ratio < one.high for one in comparisons if one.verdict == "slower")
 
 
 def test_a_large_slowdown_is_proven_at_the_first_look() -> None:
-    found = Machine(0).compare(1.5)
-    assert found.verdict == "slower" and found.blocks == 6
-    assert found.ratio == pytest.approx(1.5, rel=0.05)
+    comparison = Machine(0).compare(1.5)
+    assert comparison.verdict == "slower" and comparison.blocks == 6
+    assert comparison.ratio == pytest.approx(1.5, rel=0.05)
 
 
 def test_what_is_a_thousand_times_as_slow_does_not_take_a_thousand_times_as_long() -> None:
-    found = Machine(0).compare(1000.0, cost=1e-4)
-    assert found.verdict == "slower" and found.seconds < 60
+    comparison = Machine(0).compare(1000.0, cost=1e-4)
+    assert comparison.verdict == "slower" and comparison.seconds < 60
 
 
 def test_a_timer_that_stands_still_does_not_take_for_ever() -> None:
     machine = Machine(0)
-    found = compare(machine.opener(0.02), machine.opener(0.02), clock=lambda: machine.now, timer=lambda: 0.0)
-    assert found.seconds < 120
+    comparison = compare(
+        machine.opener(0.02), machine.opener(0.02), clock=lambda: machine.now, timer=lambda: 0.0
+    )
+    assert comparison.seconds < 120
 
 
 def test_faster_is_no_slower() -> None:
@@ -82,9 +84,9 @@ def test_faster_is_no_slower() -> None:
 
 
 def test_a_machine_too_noisy_for_an_answer_gets_none() -> None:
-    found = Machine(2, jitter=0.5).compare(1.05, max_seconds=30.0)
-    assert found.verdict == "undecided"
-    assert found.low < 1.05 < found.high or found.low < 1
+    comparison = Machine(2, jitter=0.5).compare(1.05, max_seconds=30.0)
+    assert comparison.verdict == "undecided"
+    assert comparison.low < 1.05 < comparison.high or comparison.low < 1
 
 
 def test_time_is_kept() -> None:
@@ -92,16 +94,16 @@ def test_time_is_kept() -> None:
 
 
 def test_a_single_block_is_undecided_and_plain_json() -> None:
-    found = Machine(5).compare(1.0, cost=1.0, max_seconds=1.0)
-    assert found.verdict == "undecided" and found.blocks == 1
-    assert found.to_dict()["high"] is None and "1 of at least" in str(found)
-    json.dumps(found.to_dict(), allow_nan=False)
+    comparison = Machine(5).compare(1.0, cost=1.0, max_seconds=1.0)
+    assert comparison.verdict == "undecided" and comparison.blocks == 1
+    assert comparison.to_dict()["high"] is None and "1 of at least" in str(comparison)
+    json.dumps(comparison.to_dict(), allow_nan=False)
 
 
 def test_short_calls_are_repeated() -> None:
-    found = Machine(4).compare(1.5, cost=1e-3)
-    assert found.verdict == "slower"
-    assert found.old_ms == pytest.approx(1.0, rel=1.0)
+    comparison = Machine(4).compare(1.5, cost=1e-3)
+    assert comparison.verdict == "slower"
+    assert comparison.old_ms == pytest.approx(1.0, rel=1.0)
 
 
 def test_waiting_in_slices_does_not_make_a_slow_call_look_fast() -> None:
@@ -126,8 +128,8 @@ def test_waiting_in_slices_does_not_make_a_slow_call_look_fast() -> None:
 
             return opened
 
-        found = compare(opener(0.006), opener(0.0063), clock=lambda now=now: now[0])  # type: ignore[misc]
-        assert found.verdict == "slower", str(found)
+        comparison = compare(opener(0.006), opener(0.0063), clock=lambda now=now: now[0])  # type: ignore[misc]
+        assert comparison.verdict == "slower", str(comparison)
 
 
 def test_a_limit_that_is_none_is_refused() -> None:

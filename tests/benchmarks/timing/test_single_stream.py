@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_bundle as maker
-from fdikp_edge.benchmarks.device_profile import clocks, timed_query, verdict
+from fdikp_edge.benchmarks.device_profile import clocks, tile_of, timed_query, verdict
 from fdikp_edge.benchmarks.telemetry import Reading, Sampler
 from fdikp_edge.benchmarks.timing import single_stream
 from fdikp_edge.benchmarks.timing.layers import by_module, layer_times
 from fdikp_edge.benchmarks.timing.protocol import Protocol
 from fdikp_edge.benchmarks.timing.single_stream import Run, measure, protocol_dict
 from fdikp_edge.runtime.layers import LAYOUT, UNKNOWN, module_of
-from fdikp_edge.runtime.pixels import picture
 from fdikp_edge.runtime.sessions import open_session
 from fdikp_edge.runtime.sessions.onnxruntime_profile import layers_of_events
 
@@ -106,11 +105,11 @@ def test_readings_are_joined_to_queries_by_time() -> None:
 def test_energy_is_the_power_over_idle_times_the_time_of_a_frame() -> None:
     run = Run(SHORT, start_s=[0.0] * 50, times_ms={"result": [10.0] * 50}, seconds=2.0)
     run.idle = [Reading(power_mw={"VDD_IN": 4000.0})]
-    found = verdict(run, [Reading(power_mw={"VDD_IN": 9000.0})], live=True)
-    assert found["energy_per_frame_mj"] == {
+    result = verdict(run, [Reading(power_mw={"VDD_IN": 9000.0})], live=True)
+    assert result["energy_per_frame_mj"] == {
         "gross": 360.0, "net": 200.0, "of": "VDD_IN", "seconds_per_frame": 0.04
     }  # fmt: skip
-    assert found["throttle"]["flagged"] is None  # nothing told of clocks or heat
+    assert result["throttle"]["flagged"] is None  # nothing told of clocks or heat
     assert verdict(run, [Reading(clock_mhz={"GPU": 900.0})], live=True)["throttle"]["flagged"] is False
 
 
@@ -123,18 +122,19 @@ def test_drift_is_flagged_over_many_queries_only() -> None:
 
 def test_a_session_is_timed_from_pixels_to_pixels(tmp_path: Path) -> None:
     with open_session(maker.make(tmp_path), threads=1) as session:
-        image, _ = session.artifact.golden()
-        pixels = picture(image, session.input)
+        inputs, _ = session.artifact.golden()
+        (image,) = inputs.values()
+        pixels = tile_of(session, inputs)
         assert pixels.dtype == np.uint8 and pixels.shape == (32, 32, 3)
         assert np.abs(pixels.transpose(2, 0, 1) / 255 - image[0]).max() <= 0.5 / 255 + 1e-6
-        took = timed_query(session, pixels)()
+        took = timed_query(session, inputs)()
         assert set(took) == {"result", "end_to_end"} and 0 < took["result"] < took["end_to_end"]
 
 
 def test_layers_of_a_real_run_are_joined_to_the_module(tmp_path: Path) -> None:
     with open_session(maker.make(tmp_path), threads=1) as session:
-        image, _ = session.artifact.golden()
-        layers = layer_times(session, image, runs=2)
+        inputs, _ = session.artifact.golden()
+        layers = layer_times(session, inputs, runs=2)
     assert [(layer.operator, layer.module) for layer in layers] == [("Mul", "network.halve")]
     assert by_module(layers) == {"network.halve": round(layers[0].ms, 4)}
 

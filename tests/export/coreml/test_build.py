@@ -46,12 +46,12 @@ def model(network: nn.Module) -> LoweredModel:
 @pytest.fixture(scope="module")
 def built(model: LoweredModel, tmp_path_factory: pytest.TempPathFactory) -> Build:
     folder = tmp_path_factory.mktemp("coreml")
-    made: dict[str, Artifact] = {}
+    artifacts: dict[str, Artifact] = {}
 
     def of(precision: str) -> Artifact:
-        if precision not in made:
-            made[precision] = build_artifact(model, "coreml", precision, folder / precision)
-        return made[precision]
+        if precision not in artifacts:
+            artifacts[precision] = build_artifact(model, "coreml", precision, folder / precision)
+        return artifacts[precision]
 
     return of
 
@@ -120,9 +120,9 @@ def test_int8_rounds_what_the_tables_convolutions_read(tmp_path: Path) -> None:
     assert artifact.passport.calibration_sha256 == table.sha256
     assert artifact.passport.precision_census["int8 layers"] == len(section.quantised()) == 2
     package = Package.open(artifact.model_path)
-    made = {o.outputs[0][0]: o for o in package.program.operations}
+    producers = {o.outputs[0][0]: o for o in package.program.operations}
     pairs = [o for o in package.program.operations if o.type == "dequantize"]
-    assert len(pairs) == 2 and all(made[o.inputs["input"][0]].type == "quantize" for o in pairs)
+    assert len(pairs) == 2 and all(producers[o.inputs["input"][0]].type == "quantize" for o in pairs)
     readers = [
         o
         for o in package.program.operations
@@ -136,9 +136,9 @@ def test_int8_rounds_what_the_tables_convolutions_read(tmp_path: Path) -> None:
     program = model.lowered.program
     expected, plain = Int8Runner(program, section.quantised(), scales)(x), Runner(program)(x)
     with open_session(artifact) as session:
-        found = session.run(x)
-    assert psnr_db(found, expected) > psnr_db(found, plain) + 3, "it is rounded as the table says"
-    assert psnr_db(found, plain) > 40
+        output = session.run(x)
+    assert psnr_db(output, expected) > psnr_db(output, plain) + 3, "it is rounded as the table says"
+    assert psnr_db(output, plain) > 40
     # With all layers in floats nothing but the weights is rounded.
     wide = table.to_float(model.lowered.key, {layer.node: "for the test" for layer in section.layers})
     other = build_artifact(model, "coreml", "int8", tmp_path / "wide", table=wide)
@@ -146,8 +146,8 @@ def test_int8_rounds_what_the_tables_convolutions_read(tmp_path: Path) -> None:
 
 
 def test_int8_without_a_table_rounds_weights_alone_and_says_so(model: LoweredModel, tmp_path: Path) -> None:
-    made = target.build(model.lowered, "int8", tmp_path)
-    assert "quantize" not in made.census and any("weights only" in note for note in made.notes)
+    result = target.build(model.lowered, "int8", tmp_path)
+    assert "quantize" not in result.census and any("weights only" in note for note in result.notes)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_ports_metadata_and_target(built: Build, model: LoweredModel) -> None:
     assert package.specification == 8  # iOS 17, macOS 14
     (source,), (result,) = package.inputs, package.outputs
     assert (source.name, source.shape, source.dtype) == ("image", (1, 3, 24, 40), "float32")
-    assert (result.name, result.dtype) == ("deblurred", "float32")
+    assert (result.name, result.dtype) == ("output", "float32")
     assert package.metadata["fdikp_edge.program_sha256"] == model.lowered.sha256
     assert package.metadata["fdikp_edge.compute_units"] == "CPU_AND_NE"
     assert not any("date" in key for key in package.metadata)
@@ -194,14 +194,14 @@ def test_images_in_and_out(network: nn.Module, tmp_path: Path) -> None:
     package = Package.open(artifact.model_path)
     assert [(f.name, f.shape, f.colour) for f in (*package.inputs, *package.outputs)] == [
         ("image", (24, 40), "RGB"),
-        ("deblurred", (24, 40), "RGB"),
+        ("output", (24, 40), "RGB"),
     ]
     with open_session(artifact) as session:
         assert verify(session, model.reference).within_budget
         x = np.random.default_rng(0).integers(0, 256, (1, 24, 40, 3), dtype=np.uint8)
-        found = session.run(x)
-    assert found.dtype == np.uint8
-    assert np.abs(found.astype(int) - model.reference(x).astype(int)).max() <= 1
+        output = session.run(x)
+    assert output.dtype == np.uint8
+    assert np.abs(output.astype(int) - model.reference(x).astype(int)).max() <= 1
 
 
 def operations(spec: Any, kind: str) -> list[Any]:
@@ -387,13 +387,13 @@ def test_no_convolution_has_kernels_made_at_run_time(tmp_path: Path) -> None:
     assert "conv" not in target.build(ours, "fp32", tmp_path).census
 
 
-def test_two_inputs_are_refused() -> None:
-    class Sum(nn.Module):
-        def forward(self, x: Tensor, y: Tensor) -> Tensor:
-            return x + y
+def test_types_that_core_ml_has_not_are_refused() -> None:
+    class Masked(nn.Module):
+        def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+            return torch.where(mask, x, -x)
 
-    program = lower(Sum(), (torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))).program
-    with pytest.raises(LoweringError, match="2 in and 1 out"):
+    program = lower(Masked(), (torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8) > 0.5)).program
+    with pytest.raises(LoweringError, match="Core ML takes and returns float32 and int32 arrays, not bool"):
         prepare(program)
 
 

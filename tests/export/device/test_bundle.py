@@ -82,15 +82,15 @@ def test_constants_in_fewer_bytes_are_plain_for_a_device(precision: str, tmp_pat
     assert len(store(model)) == 1
     with ArtifactWriter(tmp_path / "stored") as writer:
         onnx.save(model, writer.folder / "model.onnx")
-        for name in (plain.passport.golden or {}).values():
+        for name in plain.passport.golden_files:
             shutil.copyfile(plain.path / name, writer.folder / name)
         stored = writer.commit(plain.passport)
     bundle = make_bundle([stored.path], tmp_path / "a.bundle")
     (after,) = Bundle.open(bundle.path, tmp_path / "cache").artifacts()
     graph = onnx.load(after.model_path).graph
     assert "Gather" not in {node.op_type for node in graph.node}
-    (found,) = (t for t in graph.initializer if t.name == "half")
-    assert onnx.numpy_helper.to_array(found).tobytes() == matrix.tobytes()
+    (constant,) = (t for t in graph.initializer if t.name == "half")
+    assert onnx.numpy_helper.to_array(constant).tobytes() == matrix.tobytes()
     assert any("stored uncompressed here" in note for note in after.passport.notes)
     image = np.random.default_rng(1).random(maker.SHAPE, dtype=np.float32)
     with open_session(stored, threads=1) as old, open_session(after, threads=1) as new:
@@ -163,8 +163,8 @@ def test_a_table_that_fits_goes_along_and_another_is_refused(tmp_path: Path) -> 
     passport = json.loads((stranger / "passport.json").read_text())
     passport["calibration_sha256"] = table.sha256
     own = _with_passport(stranger, passport)
-    made = make_bundle([own], tmp_path / "y.bundle", tables=[tmp_path / "table.json"])
-    assert f"calibration/{table.sha256[:16]}.json" in check_bundle(made.path)["files"]
+    bundle = make_bundle([own], tmp_path / "y.bundle", tables=[tmp_path / "table.json"])
+    assert f"calibration/{table.sha256[:16]}.json" in check_bundle(bundle.path)["files"]
 
 
 @pytest.mark.parametrize(

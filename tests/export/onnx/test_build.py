@@ -37,13 +37,13 @@ def model(built: tuple[Path, BuildResult]) -> onnx.ModelProto:
 
 
 def run(path: Path, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    result: np.ndarray[Any, Any] = ort.InferenceSession(path).run(["deblurred"], {"image": x})[0]
+    result: np.ndarray[Any, Any] = ort.InferenceSession(path).run(["output"], {"image": x})[0]
     return result
 
 
 def test_one_file_with_named_static_ports(built: tuple[Path, BuildResult], model: onnx.ModelProto) -> None:
     assert [entry.name for entry in built[0].iterdir()] == ["model.onnx"]
-    for ports, name in ((model.graph.input, "image"), (model.graph.output, "deblurred")):
+    for ports, name in ((model.graph.input, "image"), (model.graph.output, "output")):
         (port,) = ports
         assert port.name == name
         assert [d.dim_value for d in port.type.tensor_type.shape.dim] == [1, 3, 24, 40]
@@ -95,12 +95,12 @@ def test_the_census_counts_the_file(built: tuple[Path, BuildResult], model: onnx
 
 
 def test_provenance_travels_in_the_file(lowered: LoweredModel, model: onnx.ModelProto) -> None:
-    found = {entry.key: entry.value for entry in model.metadata_props}
-    assert found["fdikp_edge.model"] == "fourier-net"
-    assert found["fdikp_edge.plan"] == "by hand"
-    assert found["fdikp_edge.precision"] == "fp32"
-    assert found["fdikp_edge.program_sha256"] == lowered.lowered.sha256
-    assert f"torch {torch.__version__}" in found["fdikp_edge.toolchain"]
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["fdikp_edge.model"] == "fourier-net"
+    assert metadata["fdikp_edge.plan"] == "by hand"
+    assert metadata["fdikp_edge.precision"] == "fp32"
+    assert metadata["fdikp_edge.program_sha256"] == lowered.lowered.sha256
+    assert f"torch {torch.__version__}" in metadata["fdikp_edge.toolchain"]
     assert model.producer_name == "fdikp-edge"
 
 
@@ -131,10 +131,10 @@ def test_bytes_in_and_out(lowered_bytes: LoweredModel, network: nn.Module, tmp_p
     with torch.no_grad():
         unit = network(torch.from_numpy(x).permute(0, 3, 1, 2) / 255)[-1]
     expected = np.rint(np.clip(unit.permute(0, 2, 3, 1).numpy() * 255, 0, 255))
-    found = run(tmp_path / result.model_file, x)
-    assert found.dtype == np.uint8
-    assert np.abs(found - expected).max() <= 1
-    assert (found != expected).mean() < 0.005
+    output = run(tmp_path / result.model_file, x)
+    assert output.dtype == np.uint8
+    assert np.abs(output - expected).max() <= 1
+    assert (output != expected).mean() < 0.005
 
 
 def test_equal_programs_give_equal_files_also_in_another_process(
@@ -176,14 +176,16 @@ def test_equal_programs_give_equal_files_also_in_another_process(
     assert done.stdout.split() == here
 
 
-def test_two_inputs_are_refused(lowered: LoweredModel) -> None:
+def test_several_inputs_and_outputs_have_their_names() -> None:
     class Two(nn.Module):
-        def forward(self, x: Tensor, y: Tensor) -> Tensor:
-            return x + y
+        def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            return x + y, x - y
 
     program = torch.export.export(Two(), (torch.zeros(1), torch.zeros(1)))
-    with pytest.raises(LoweringError, match="2 in and 1 out"):
-        target.convert(program)
+    for names in (None, (("a", "b"), ("sum", "difference"))):
+        model, _ = target.convert(program, names=names)
+        ports = tuple(tuple(port.name for port in ports) for ports in (model.graph.input, model.graph.output))
+        assert ports == (names or (("x", "y"), ("output_0", "output_1")))
 
 
 def test_a_program_that_was_not_lowered_is_refused(network: nn.Module) -> None:

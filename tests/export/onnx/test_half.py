@@ -106,8 +106,8 @@ def run(graph: onnx.ModelProto, *arrays: np.ndarray[Any, Any]) -> list[np.ndarra
     options.log_severity_level = 4
     session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
     given = dict(zip((port.name for port in session.get_inputs()), arrays, strict=True))
-    found: list[np.ndarray[Any, Any]] = session.run(None, given)
-    return found
+    results: list[np.ndarray[Any, Any]] = session.run(None, given)
+    return results
 
 
 def in_openvino(graph: onnx.ModelProto, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -135,8 +135,8 @@ def test_types_agree_wherever_the_islands_lie(name: str, data: st.DataObject) ->
     narrow(half, islands)
     checks.check(half, [])  # the checker, with full and strict inference of types
     # No runtime but the one that compares two rounded values can tell which is larger: shapes and sizes only.
-    (found,) = run(half, picture(1))
-    assert np.isfinite(found).all()
+    (output,) = run(half, picture(1))
+    assert np.isfinite(output).all()
 
 
 @pytest.mark.parametrize("islands", ["none", "half", "all"])
@@ -147,9 +147,9 @@ def test_files_compute_what_the_network_does_in_both_runtimes(name: str, islands
     narrow(half, {"none": (), "half": names[::2], "all": names}[islands])
     expected = program.module()(torch.from_numpy(x)).detach().numpy()
     spread = np.abs(expected).max()
-    for found in (run(half, x)[0], in_openvino(half, x)):
+    for output in (run(half, x)[0], in_openvino(half, x)):
         # Two activations that are almost equal may compare otherwise once rounded.
-        assert np.mean(np.abs(found - expected) > 4e-3 * spread) < (1e-3 if islands == "all" else 2e-2)
+        assert np.mean(np.abs(output - expected) > 4e-3 * spread) < (1e-3 if islands == "all" else 2e-2)
 
 
 def test_a_comparison_reads_its_threshold_in_full() -> None:
@@ -159,8 +159,8 @@ def test_a_comparison_reads_its_threshold_in_full() -> None:
     stored = {tensor.name: tensor for tensor in half.graph.initializer}
     (greater,) = (node for node in half.graph.node if node.op_type == "Greater")
     assert numpy_helper.to_array(stored[greater.input[1]]) == np.float32(THRESHOLD)
-    made = {name: node for node in half.graph.node for name in node.output}
-    assert made[greater.input[0]].op_type == "Cast"
+    nodes = {name: node for node in half.graph.node for name in node.output}
+    assert nodes[greater.input[0]].op_type == "Cast"
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino"])
@@ -171,8 +171,8 @@ def test_a_masked_network_is_built_in_float16(name: str, tmp_path: Any) -> None:
     assert TensorProto.FLOAT16 in kinds
     x = picture(3)
     expected = model.lowered.program.module()(torch.from_numpy(x)).detach().numpy()
-    found = run(half, x)[0] if name == "onnx" else in_openvino(half, x)
-    assert psnr_db(found, expected) > 60
+    output = run(half, x)[0] if name == "onnx" else in_openvino(half, x)
+    assert psnr_db(output, expected) > 60
 
 
 FLOATS = {"Celu": 1, "IsInf": 1, "IsNaN": 1, "ArgMax": 1, "Equal": 2, "Greater": 2, "GreaterOrEqual": 2}
@@ -232,8 +232,8 @@ def test_each_operator_may_read_and_feed_either_type(data: st.DataObject) -> Non
     (expected,) = run(model, x)
     narrow(model, islands)
     checks.check(model, [])
-    (found,) = run(model, x)
-    assert found == pytest.approx(expected, rel=5e-3, abs=5e-3)
+    (output,) = run(model, x)
+    assert output == pytest.approx(expected, rel=5e-3, abs=5e-3)
 
 
 def node_of(operator: str, inputs: list[str], outputs: list[str], name: str, **more: Any) -> onnx.NodeProto:

@@ -170,13 +170,13 @@ def both(
     patch: pytest.MonkeyPatch,
 ) -> tuple[tuple[Path, BuildResult], tuple[Path, BuildResult]]:
     """Build with every constant as it is (``patch`` sees to that), and then as it should be."""
-    found = []
+    files = []
     for word in ("before", "after"):
         (folder / word).mkdir()
         result = BUILDERS[name](models[name].lowered, precision, folder / word, table=table)
-        found.append((folder / word / result.model_file, result))
+        files.append((folder / word / result.model_file, result))
         patch.undo()
-    return found[0], found[1]
+    return files[0], files[1]
 
 
 def run(path: Path, x: Array) -> Array:
@@ -184,11 +184,12 @@ def run(path: Path, x: Array) -> Array:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 4
-        result: Array = ort.InferenceSession(path, options).run(None, {"image": x})[0]
+        session = ort.InferenceSession(path, options)
+        result: Array = session.run(None, {session.get_inputs()[0].name: x})[0]
         return result
     ov = pytest.importorskip("openvino")
     compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.array(compiled({"image": x})["deblurred"])
+    return np.array(compiled([x])[0])
 
 
 def size(path: Path) -> int:
@@ -255,10 +256,10 @@ def test_what_a_runtimes_own_kernel_reads_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "said"),
+    ("shape", "message"),
     [([2**20, 2**20], "too large"), ([-3, 5], "cannot be made"), ([70_000, 70_000], "too large")],
 )
-def test_a_hostile_constant_is_refused_before_it_takes_the_memory(shape: list[int], said: str) -> None:
+def test_a_hostile_constant_is_refused_before_it_takes_the_memory(shape: list[int], message: str) -> None:
     fill = helper.make_tensor("", onnx.TensorProto.FLOAT, [1], [0.0])
     graph = helper.make_graph(
         [
@@ -270,7 +271,7 @@ def test_a_hostile_constant_is_refused_before_it_takes_the_memory(shape: list[in
         [helper.make_tensor_value_info("deblurred", onnx.TensorProto.FLOAT, [1])],
         [numpy_helper.from_array(np.array(shape, np.int64), "shape")],
     )
-    with pytest.raises(BadInputError, match=said):
+    with pytest.raises(BadInputError, match=message):
         onnx_storage.restore(helper.make_model(graph))
 
 

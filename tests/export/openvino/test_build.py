@@ -33,13 +33,13 @@ def model(built: tuple[Path, BuildResult]) -> Any:
 
 def run(path: Path, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    result: np.ndarray[Any, Any] = compiled({"image": x})["deblurred"]
+    result: np.ndarray[Any, Any] = compiled({"image": x})["output"]
     return result
 
 
 def test_two_files_with_named_static_ports(built: tuple[Path, BuildResult], model: Any) -> None:
     assert sorted(entry.name for entry in built[0].iterdir()) == ["model.bin", "model.xml"]
-    for ports, name in ((model.inputs, "image"), (model.outputs, "deblurred")):
+    for ports, name in ((model.inputs, "image"), (model.outputs, "output")):
         (port,) = ports
         assert name in port.get_names()
         assert list(port.shape) == [1, 3, 24, 40]
@@ -74,9 +74,9 @@ def test_weights_stay_in_float32(built: tuple[Path, BuildResult], model: Any, ne
 
 
 def test_provenance_travels_in_the_file(lowered: LoweredModel, model: Any) -> None:
-    found = model.get_rt_info(["fdikp_edge"]).astype(dict)
-    assert found["model"].astype(str) == "fourier-net"
-    assert found["program_sha256"].astype(str) == lowered.lowered.sha256
+    metadata = model.get_rt_info(["fdikp_edge"]).astype(dict)
+    assert metadata["model"].astype(str) == "fourier-net"
+    assert metadata["program_sha256"].astype(str) == lowered.lowered.sha256
 
 
 def test_the_file_computes_what_eager_does(built: tuple[Path, BuildResult], network: nn.Module) -> None:
@@ -92,10 +92,10 @@ def test_bytes_in_and_out(lowered_bytes: LoweredModel, network: nn.Module, tmp_p
     with torch.no_grad():
         unit = network(torch.from_numpy(x).permute(0, 3, 1, 2) / 255)[-1]
     expected = np.rint(np.clip(unit.permute(0, 2, 3, 1).numpy() * 255, 0, 255))
-    found = run(tmp_path / result.model_file, x)
-    assert found.dtype == np.uint8
-    assert np.abs(found - expected).max() <= 1
-    assert (found != expected).mean() < 0.005
+    output = run(tmp_path / result.model_file, x)
+    assert output.dtype == np.uint8
+    assert np.abs(output - expected).max() <= 1
+    assert (output != expected).mean() < 0.005
 
 
 def onnx_bytes(op: str, shape: list[int | str], **attributes: Any) -> bytes:

@@ -165,10 +165,10 @@ def test_outputs_keep_their_structure() -> None:
     module, image = Structured().eval(), parts((2, 8), 1)[0]
     program = lower(module, (image,)).program
     assert_real(program)
-    found, want = program.module()(image), module(image)
-    assert list(found) == list(want)
-    assert_close([found["power"], *found["parts"]], [want["power"], *want["parts"]], 1e-6)
-    assert torch.equal(found["same"], image)
+    got, want = program.module()(image), module(image)
+    assert list(got) == list(want)
+    assert_close([got["power"], *got["parts"]], [want["power"], *want["parts"]], 1e-6)
+    assert torch.equal(got["same"], image)
 
 
 def test_networks_without_a_transform_pass_through() -> None:

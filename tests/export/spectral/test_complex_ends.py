@@ -46,6 +46,36 @@ def test_transforms_that_batching_leaves() -> None:
     check_twin(lambda x: torch.vmap(lambda v: torch.fft.irfft(torch.fft.rfft(v), n=8), in_dims=1)(x), X)
 
 
+def energy(v: torch.Tensor) -> torch.Tensor:
+    return torch.fft.rfft(v).abs().pow(3).sum()
+
+
+def test_derivatives_of_a_transform() -> None:
+    def forward_mode(x: torch.Tensor) -> torch.Tensor:
+        return torch.func.jvp(lambda v: torch.fft.rfft(v).abs(), (x,), (x.flip(-1),))[1]
+
+    check_twin(lambda x: torch.func.grad(energy)(x), X)
+    check_twin(lambda x: torch.func.vjp(torch.fft.rfft, x)[1](torch.fft.rfft(x.flip(0)))[0], X)
+    check_twin(forward_mode, X)
+    check_twin(lambda x: torch.func.vmap(torch.func.grad(energy))(x), X)
+    check_twin(lambda x: x * 2, X)  # and nothing is left open behind them
+
+
+def test_a_real_dtype_drops_imaginary_parts_before_the_sum() -> None:
+    double = {"dtype": torch.float64}
+    check_twin(
+        lambda x: {
+            "sum": torch.fft.fft(x).sum(-1, **double),
+            "whole": torch.fft.fft(x).sum(**double),
+            "prod": torch.fft.fft(x).prod(-1, **double),
+            "cumsum": torch.fft.fft(x).cumsum(1, **double),
+            "cumprod": torch.fft.fft(x).cumprod(1, **double),
+            "of a complex dtype": torch.fft.fft(x).sum(-1, dtype=torch.complex128),
+        },
+        X,
+    )
+
+
 def test_transforms_below_torch_fft() -> None:
     aten = torch.ops.aten
     check_twin(

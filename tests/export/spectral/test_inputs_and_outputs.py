@@ -88,10 +88,10 @@ def test_inputs_and_outputs_have_names(name: str) -> None:
     lowered = lower(network.eval(), inputs)
     assert lowered.input_names == input_names
     assert lowered.output_names == output_names
-    found = pytree.tree_leaves(lowered.program.module()(*inputs))
+    leaves = pytree.tree_leaves(lowered.program.module()(*inputs))
     expected = [leaf for leaf in pytree.tree_leaves(network(*inputs)) if isinstance(leaf, Tensor)]
-    assert len(found) == len(output_names) == len(lowered.program.graph_signature.user_outputs)
-    for one, right in zip(found, expected, strict=True):
+    assert len(leaves) == len(output_names) == len(lowered.program.graph_signature.user_outputs)
+    for one, right in zip(leaves, expected, strict=True):
         torch.testing.assert_close(one, right, atol=1e-5, rtol=0)
 
 

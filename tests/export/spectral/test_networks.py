@@ -152,5 +152,5 @@ def test_coreml_equals_eager(
     network: Network, lowered: Callable[[Network], LoweredProgram], tmp_path: Path
 ) -> None:
     model = convert_coreml(lowered(network).program)
-    found = run_coreml(model, tmp_path / "model.mlpackage", network.inputs())
-    assert_close(found, expected(network), TOLERANCE)
+    outputs = run_coreml(model, tmp_path / "model.mlpackage", network.inputs())
+    assert_close(outputs, expected(network), TOLERANCE)

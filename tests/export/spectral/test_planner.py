@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -13,8 +14,9 @@ import pytest
 import torch
 from fdikp_edge.export.profile import DEFAULT
 from fdikp_edge.export.spectral import LoweredProgram, lower
-from fdikp_edge.export.spectral.planner import follow, make_plan, profile
+from fdikp_edge.export.spectral.planner import choose, follow, make_plan, profile
 from fdikp_edge.export.spectral.rules import COMPLEX_RULES, shape
+from fdikp_edge.export.spectral.sites import describe
 from fdikp_edge.export.spectral.strategies import STRATEGIES
 from fdikp_edge.models.fdikp.blocks import FourierUnit, WindowedFourierUnit
 from fdikp_edge.runtime.errors import BadInputError, LoweringError, UnknownNameError
@@ -244,6 +246,19 @@ def test_targets_without_a_profile_are_refused_by_name() -> None:
     assert profile(None) is profile("default") is DEFAULT
 
 
+@pytest.mark.parametrize("length", [5, 127, 2 * 127])
+def test_a_profile_whose_strategies_all_decline_is_a_typed_error(length: int) -> None:
+    site = describe("fft", "net.block", "aten.fft_rfft.default", (3, length), True, (None, -1, None))
+    for automatic, reason in (("factored",), "split"), (("native", "window"), "block of windows"):
+        rates = dataclasses.replace(DEFAULT, name="outside", automatic=automatic)
+        with pytest.raises(LoweringError, match=rf"outside.*fft in net\.block.*{reason}.*separable"):
+            choose([site], rates, {})
+        assert choose([site], rates, {"*": "separable"})[0].strategy == "separable"
+    rates = dataclasses.replace(DEFAULT, name="outside", automatic=("separable", "nonesuch"))
+    with pytest.raises(UnknownNameError, match=r"outside.*nonesuch.*separable"):
+        choose([site], rates, {})
+
+
 def test_every_row_of_the_target_table_has_a_profile_of_its_own() -> None:
     from fdikp_edge.export.targets import TARGETS
 
@@ -256,9 +271,9 @@ def test_every_row_of_the_target_table_has_a_profile_of_its_own() -> None:
 
 def test_a_recorded_plan_is_followed() -> None:
     for plan in (None, {"fft_rfft2": "separable"}):
-        made = lower(unit(), (WINDOWS,), plan=plan)
-        again = lower(unit(), (WINDOWS,), plan=follow(json.loads(json.dumps(made.plan.to_json()))))
-        assert again.sha256 == made.sha256
+        first = lower(unit(), (WINDOWS,), plan=plan)
+        again = lower(unit(), (WINDOWS,), plan=follow(json.loads(json.dumps(first.plan.to_json()))))
+        assert again.sha256 == first.sha256
 
 
 def test_a_plan_recorded_before_blocks_had_a_strategy_gives_the_same_program() -> None:

@@ -124,9 +124,9 @@ def test_double_networks_are_lowered_as_they_are() -> None:
         return torch.fft.irfft2(torch.fft.rfft2(x) * (1 + 2j), s=(8, 8))
 
     double = IMAGE.double()
-    found = lower(Of(shifted).eval(), (double,)).program.module()(double)
-    assert found.dtype == torch.float64
-    assert float((found - shifted(double)).abs().max()) < 1e-13
+    output = lower(Of(shifted).eval(), (double,)).program.module()(double)
+    assert output.dtype == torch.float64
+    assert float((output - shifted(double)).abs().max()) < 1e-13
 
 
 def test_writing_into_an_input_is_refused_by_that_name() -> None:

@@ -15,7 +15,7 @@ from spectral_networks.checks import check_twin
 from torch import Tensor
 
 NORMS = st.sampled_from([None, "backward", "ortho", "forward"])
-modest = settings(max_examples=12, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+modest = settings(max_examples=8, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
 
 
 def tensors(shape: list[int], count: int) -> list[Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from fdikp_edge.export.spectral import lower
-from fdikp_edge.runtime.errors import DynamicShapeError
+from fdikp_edge.runtime.errors import DynamicShapeError, LoweringError
 from torch import Tensor, nn
 
 X = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
@@ -133,3 +133,81 @@ def test_a_constant_written_into_out_is_read() -> None:
     net = Reader(function).eval()
     assert torch.equal(lower(net, (X,)).program.module()(X), X * 10)
     assert net.scale.tolist() == [2.0, 3.0]
+
+
+def data_of_input(net: Reader, x: Tensor) -> Tensor:
+    t = torch.zeros(2)
+    t.data = x[0, :2]
+    return x * (2.0 if t.sum().item() > 0 else 5.0)
+
+
+def data_of_a_constant(net: Reader, x: Tensor) -> Tensor:
+    t = torch.zeros(2)
+    t.data = torch.ones(2)
+    return x + t.sum()
+
+
+def data_of_a_parameter(net: Reader, x: Tensor) -> Tensor:
+    net.weight.data = net.weight.data.clamp(0, 0.5)
+    return x * net.weight
+
+
+@pytest.mark.parametrize("function", [data_of_input, data_of_a_constant, data_of_a_parameter])
+def test_an_assignment_to_data_is_refused_with_its_line(function: Callable[[Reader, Tensor], Tensor]) -> None:
+    net = Reader(function).eval()
+    with pytest.raises(LoweringError, match=r"assigns to \.data at test_specialise\.py:[0-9]+ \(.*\.data = "):
+        lower(net, (X,))
+    assert torch.equal(net.weight, torch.ones(4))
+
+
+def test_writing_through_data_is_followed() -> None:
+    def function(net: Reader, x: Tensor) -> Tensor:
+        t = torch.zeros(2)
+        t.data.add_(x[0, :2])
+        return x * t.sum()
+
+    net = Reader(function).eval()
+    program = lower(net, (X,)).program.module()
+    assert torch.allclose(program(-X), net(-X), atol=1e-6)
+
+
+def asserts_all(net: Reader, x: Tensor) -> Tensor:
+    y = torch.nn.functional.pad(x, (1, 1))
+    assert (y[:, 1:-1] == x).all(), "as Demucs checks its own padding"
+    return y * 2
+
+
+def asserts_none(net: Reader, x: Tensor) -> Tensor:
+    assert not x.isnan().any()
+    return x * 2
+
+
+@pytest.mark.parametrize("function", [asserts_all, asserts_none])
+def test_an_assertion_on_data_is_left_out_and_named(function: Callable[[Reader, Tensor], Tensor]) -> None:
+    net = Reader(function).eval()
+    lowered = lower(net, (X,))
+    assert torch.equal(lowered.program.module()(-X), net(-X))
+    (note,) = lowered.audit.notes
+    assert note.startswith("not checked: test_specialise.py:") and "assert" in note
+
+
+def asserts_two(net: Reader, x: Tensor) -> Tensor:
+    assert (x == x).all() or (x > 0).all()
+    return x
+
+
+def asserts_a_number(net: Reader, x: Tensor) -> Tensor:
+    assert x.sum().item() < 100
+    return x
+
+
+def branches_on_truth(net: Reader, x: Tensor) -> Tensor:
+    return x if (x == x).all() else x + 1
+
+
+@pytest.mark.parametrize("function", [asserts_two, asserts_a_number, branches_on_truth])
+def test_other_reads_of_data_are_not_taken_for_assertions(
+    function: Callable[[Reader, Tensor], Tensor],
+) -> None:
+    with pytest.raises(DynamicShapeError, match=r"test_specialise\.py:[0-9]+"):
+        lower(Reader(function).eval(), (X,))

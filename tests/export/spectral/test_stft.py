@@ -25,6 +25,9 @@ BACKWARD: list[dict[str, Any]] = [
     {"n_fft": 32, "hop_length": 8, "length": 170},
     {"n_fft": 32, "hop_length": 8, "length": 260},
     {"n_fft": 30, "hop_length": 6, "win_length": 21, "normalized": True},
+    {"n_fft": 31, "hop_length": 8},
+    {"n_fft": 31, "hop_length": 8, "win_length": 23, "normalized": True, "length": 190},
+    {"n_fft": 31, "hop_length": 8, "onesided": False},
     {"n_fft": 32, "hop_length": 8, "onesided": False},
     {"n_fft": 32, "hop_length": 8, "return_complex": True, "onesided": False},
 ]
@@ -42,10 +45,10 @@ class Head(nn.Module):
         """`x` is a signal, or a spectrum with a last axis of 2."""
         window = window if self.given else self.window
         if self.inverse:
-            found = torch.istft(torch.view_as_complex(x), window=window, **self.options)
+            y = torch.istft(torch.view_as_complex(x), window=window, **self.options)
         else:
-            found = torch.stft(x, window=window, return_complex=True, **self.options)
-        return torch.view_as_real(found) if found.is_complex() else found
+            y = torch.stft(x, window=window, return_complex=True, **self.options)
+        return torch.view_as_real(y) if y.is_complex() else y
 
 
 def check(options: dict[str, Any], x: Tensor, inverse: bool, given: bool) -> Any:
@@ -105,5 +108,21 @@ def test_a_window_in_double_precision_makes_the_result_so(given: bool) -> None:
 
     got = as_tuple(lower(Twin(both).eval(), (SIGNAL,)).program.module()(SIGNAL))
     want = Twin(both)(SIGNAL)
+    assert [value.dtype for value in got] == [value.dtype for value in want]
+    assert_close(got, want, 1e-6)
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["constant", "input"])
+def test_a_narrow_window_on_double_precision(given: bool) -> None:
+    fixed = torch.hann_window(32) + 0.1
+
+    def both(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        window = w if given else fixed
+        spectrum = torch.stft(x, 32, 8, window=window, return_complex=True)
+        return spectrum, torch.istft(spectrum, 32, 8, window=window)
+
+    inputs = (SIGNAL.double(), fixed.flip(0) + 0.1)
+    got = as_tuple(lower(Twin(both).eval(), inputs).program.module()(*inputs))
+    want = Twin(both)(*inputs)
     assert [value.dtype for value in got] == [value.dtype for value in want]
     assert_close(got, want, 1e-6)

@@ -94,9 +94,9 @@ def test_real_coefficients_stay_exactly_real(strategy: str, size: tuple[int, int
         return [torch.fft.rfft2(x)[..., :: height // 2, :: width // 2].imag]
 
     images = torch.cat((parts((3, *size), 1)[0], torch.full((1, *size), 0.5), torch.full((1, *size), -0.5)))
-    found = lower(Twin(run).eval(), (images,), plan={"*": strategy}).program.module()(images)[0]
-    assert float(found.abs().max()) == 0.0
-    assert not bool(torch.signbit(found).any()), "an imaginary part is -0.0: the phase would be -pi"
+    imaginary = lower(Twin(run).eval(), (images,), plan={"*": strategy}).program.module()(images)[0]
+    assert float(imaginary.abs().max()) == 0.0
+    assert not bool(torch.signbit(imaginary).any()), "an imaginary part is -0.0: the phase would be -pi"
 
 
 class TwoBlocks(nn.Module):
@@ -140,10 +140,10 @@ def test_a_plan_names_sites_by_module_path_and_the_last_pattern_wins(blocks: Two
 
 
 def test_a_plan_can_be_used_again(blocks: TwoBlocks) -> None:
-    made = lower(blocks, INPUT, plan={"*": "separable"})
-    again = lower(blocks, INPUT, plan=made.plan)
-    assert again.plan.key == made.plan.key
-    assert again.sha256 == made.sha256
+    first = lower(blocks, INPUT, plan={"*": "separable"})
+    again = lower(blocks, INPUT, plan=first.plan)
+    assert again.plan.key == first.plan.key
+    assert again.sha256 == first.sha256
 
 
 @pytest.mark.parametrize("target", [None, "onnx", "openvino", "coreml", "tensorrt"])

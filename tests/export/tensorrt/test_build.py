@@ -115,16 +115,16 @@ def test_bytes_in_and_out(lowered_bytes: LoweredModel, network: nn.Module, tmp_p
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
     get_target("tensorrt-rtx:capabilities=8.9").build(lowered_bytes.lowered, "fp32", tmp_path)
     model = onnx.load(tmp_path / "model.onnx")
-    touching = [n.op_type for n in model.graph.node if {"image", "deblurred"} & {*n.input, *n.output}]
+    touching = [n.op_type for n in model.graph.node if {"image", "output"} & {*n.input, *n.output}]
     assert touching == ["Cast", "Cast"], "TensorRT computes nothing else on bytes"
     x = np.random.default_rng(3).integers(0, 256, (1, 24, 40, 3), dtype=np.uint8)
     session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"image": x})
+    (output,) = session.run(None, {"image": x})
     with torch.no_grad():
         pixels = torch.from_numpy(x).permute(0, 3, 1, 2) / 255
         expected = (network(pixels)[-1] * 255).clamp(0, 255).round().permute(0, 2, 3, 1).numpy()
-    assert np.abs(found.astype(int) - expected).max() <= 1
-    assert found.dtype == np.uint8 and not floats_inside(model), "nothing is left to move"
+    assert np.abs(output.astype(int) - expected).max() <= 1
+    assert output.dtype == np.uint8 and not floats_inside(model), "nothing is left to move"
 
 
 class TestRefusals:
@@ -252,8 +252,8 @@ class TestClassic:
         header, *lines = note["calibration"].splitlines()
         assert header == "TRT-100-EntropyCalibration2"
         ranges = dict(line.split(": ") for line in lines)
-        made = {name for node in model.graph.node for name in node.output} | {"image"}
-        assert ranges and set(ranges) <= made
+        values = {name for node in model.graph.node for name in node.output} | {"image"}
+        assert ranges and set(ranges) <= values
         section = table.section(lowered.lowered.key)
         assert len(ranges) == len(section.tensors)
         steps = {struct.unpack(">f", bytes.fromhex(bits))[0] for bits in ranges.values()}

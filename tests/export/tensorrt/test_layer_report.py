@@ -52,11 +52,11 @@ def model() -> LoweredModel:
 
 @pytest.fixture(scope="module")
 def table(model: LoweredModel) -> CalibrationTable:
-    found = calibrate(model, count=2, least_work=0)
-    layers = found.section(model.lowered.key).layers
+    whole = calibrate(model, count=2, least_work=0)
+    layers = whole.section(model.lowered.key).layers
     # Said here, so that it does not hang on what calibration found out by trying.
     in_float = {layer.node: "on the spectrum" for layer in layers if layer.module.endswith("mix")}
-    return found.to_float(model.lowered.key, in_float)
+    return whole.to_float(model.lowered.key, in_float)
 
 
 @pytest.fixture(scope="module", params=["int8", "fp16"])
@@ -80,9 +80,9 @@ def test_the_target_says_what_became_of_each_layer_of_the_table(
     assert [layer["node"] for layer in layers] == [
         layer.node for layer in table.section(model.lowered.key).layers
     ]
-    found = {layer["module"].rpartition(".")[2]: layer for layer in layers}
-    types = {name: found[name]["found"] for name in ("head", "beside", "each", "fours", "mix", "tail")}
-    reasons = {name: found[name]["reason"] for name in types}
+    by_name = {layer["module"].rpartition(".")[2]: layer for layer in layers}
+    types = {name: by_name[name]["types"] for name in ("head", "beside", "each", "fours", "mix", "tail")}
+    reasons = {name: by_name[name]["reason"] for name in types}
     if precision == "fp16":
         assert types == {name: ["Half"] for name in types} and not any(reasons.values())
         return
@@ -120,7 +120,7 @@ def test_the_census_follows_the_engine_and_not_the_table(
         for number, node in enumerate(graph.graph.node)
     ]
     in_float = census(layers, graph, section, "int8")
-    assert {(outcome.found, outcome.narrow) for outcome in in_float} == {(("Float",), False)}
+    assert {(outcome.types, outcome.narrow) for outcome in in_float} == {(("Float",), False)}
     reasons = {outcome.reason for outcome in in_float if outcome.wanted == "int8"}
     assert reasons == {"TensorRT kept it in float"}
     lost = census([], graph, section, "int8")

@@ -68,11 +68,11 @@ def test_cufft_is_given_a_spectrum_that_a_real_signal_has(
     rows = -np.arange(height) % height
     for column in range(half, width):
         full[..., column] = np.conj(joined[:, rows, width - column])
-    found = np.fft.ifft2(full)
+    signal = np.fft.ifft2(full)
     spectrum = torch.complex(torch.from_numpy(re).double(), torch.from_numpy(im).double())
     expected = 0.5 * torch.fft.irfft2(spectrum, s=(height, width)).numpy()
-    assert np.abs(found.real - expected).max() < 1e-6
-    assert np.abs(found.imag).max() < 1e-6
+    assert np.abs(signal.real - expected).max() < 1e-6
+    assert np.abs(signal.imag).max() < 1e-6
 
 
 def test_the_parts_of_a_spectrum_are_scaled(elements: ctypes.CDLL) -> None:

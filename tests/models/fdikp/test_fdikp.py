@@ -4,8 +4,8 @@ import pytest
 import torch
 from fdikp_edge.models import zoo
 from fdikp_edge.models.fdikp.fdikp import FDIKP, resize
-from fdikp_edge.models.fdikp.sizes import SizeRequirements
 from fdikp_edge.models.fdikp.variants import BASE, SMALL, TINY, VARIANTS, Variant, get_variant
+from fdikp_edge.models.sources.sizes import SizeRequirements
 from fdikp_edge.runtime.errors import SizeError, UnknownNameError
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -141,8 +141,8 @@ def test_scales_are_chained_through_the_estimate_and_the_memory() -> None:
         y2, state = model.step(half, resize(y4, 2), (resize(state[0], 2), resize(state[1], 2)))
         y1, _ = model.step(x, resize(y2, 2), (resize(state[0], 2), resize(state[1], 2)))
         forgetful, _ = model.step(x, resize(y2, 2), model.initial_state(x))
-        for expected, found in zip((y4, y2, y1), model(x), strict=True):
-            torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        for expected, output in zip((y4, y2, y1), model(x), strict=True):
+            torch.testing.assert_close(output, expected, rtol=0, atol=1e-12)
     assert (forgetful - y1).abs().max() > 1e-4
 
 
@@ -194,8 +194,8 @@ def test_traces_to_a_static_program_that_computes_the_same(variant: Variant) -> 
     )
     other = torch.rand_like(x)
     with torch.no_grad():
-        for found, expected in zip(program.module()(other), model(other), strict=True):
-            torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+        for output, expected in zip(program.module()(other), model(other), strict=True):
+            torch.testing.assert_close(output, expected, rtol=0, atol=1e-6)
 
 
 def _shape(value: object) -> tuple[object, ...]:

@@ -21,10 +21,10 @@ def test_the_right_answer_costs_nothing() -> None:
 @given(st.floats(-0.5, 0.5), st.sampled_from([8, 12, 32]), st.sampled_from([8, 20]))
 def test_an_even_error_has_a_closed_form(error: float, height: int, width: int) -> None:
     target = torch.rand(1, 3, height, width, dtype=torch.float64)
-    found = float(multi_scale_loss([target + error], target))
+    loss = float(multi_scale_loss([target + error], target))
     # All of its spectrum is the constant term, |error| * sqrt(H W) when ortho-normalised.
     spectrum = abs(error) * math.sqrt(height * width) / (height * (width // 2 + 1))
-    assert found == pytest.approx(error**2 + SPECTRUM_WEIGHT * spectrum, abs=1e-7)
+    assert loss == pytest.approx(error**2 + SPECTRUM_WEIGHT * spectrum, abs=1e-7)
 
 
 def test_each_scale_counts_by_its_weight() -> None:

@@ -18,8 +18,8 @@ def test_a_reduced_pixel_is_the_mean_of_those_it_replaces(photo_folder: Path) ->
 
     full = np.asarray(Image.open(photo_folder / "0.png"), np.float64)
     mean = full.reshape(360, 2, 360, 2, 3).mean(axis=(1, 3))
-    found = read_photos(photo_folder, smallest=300)[0].reduced[0].permute(1, 2, 0).numpy()
-    assert float(np.abs(found - mean).max()) <= 1.0
+    reduced = read_photos(photo_folder, smallest=300)[0].reduced[0].permute(1, 2, 0).numpy()
+    assert float(np.abs(reduced - mean).max()) <= 1.0
 
 
 def test_who_is_held_out_depends_on_the_files_alone(photo_folder: Path) -> None:

@@ -147,12 +147,12 @@ def rates(settings: Settings, first: int = 0) -> list[float]:
     """The learning rates of the steps from ``first`` on."""
     optimiser = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=settings.learning_rate)
     schedule = settings.schedule(optimiser, first)
-    found = []
+    rates = []
     for _ in range(first, settings.steps):
-        found.append(float(optimiser.param_groups[0]["lr"]))
+        rates.append(float(optimiser.param_groups[0]["lr"]))
         optimiser.step()
         schedule.step()
-    return found
+    return rates
 
 
 def formula(settings: Settings, step: int) -> float:
@@ -165,11 +165,11 @@ def formula(settings: Settings, step: int) -> float:
 
 def test_the_rate_warms_up_and_falls_to_nothing() -> None:
     settings = Settings(steps=1000, warmup=100, learning_rate=1e-3)
-    found = rates(settings)
-    assert found[0] == pytest.approx(1e-5) and max(found) == pytest.approx(1e-3)
-    assert found.index(max(found)) in (99, 100)
-    assert found[550] == pytest.approx(5e-4, rel=0.01) and found[-1] < 1e-8
-    assert all(a >= b for a, b in itertools.pairwise(found[100:]))
+    series = rates(settings)
+    assert series[0] == pytest.approx(1e-5) and max(series) == pytest.approx(1e-3)
+    assert series.index(max(series)) in (99, 100)
+    assert series[550] == pytest.approx(5e-4, rel=0.01) and series[-1] < 1e-8
+    assert all(a >= b for a, b in itertools.pairwise(series[100:]))
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(1000, 100), (300, 1), (300, 0), (30, 200), (200, 200)])

@@ -21,13 +21,13 @@ from fdikp_edge.cli.device import parser
 from fdikp_edge.cli.device_work import COMMANDS
 from fdikp_edge.export.device.bundle import make_bundle
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
-from fdikp_edge.runtime.caches import read_cache
 from fdikp_edge.runtime.device import build as device_build
 from fdikp_edge.runtime.device import missing, trtexec
 from fdikp_edge.runtime.device.build import Settings, build, build_artifact
 from fdikp_edge.runtime.device.bundle import Bundle
 from fdikp_edge.runtime.errors import ArtifactError, CheckFailedError, OutputError, TargetUnavailableError
 from fdikp_edge.runtime.tensorrt import cuda_library
+from fdikp_edge.runtime.tensorrt.caches import read_cache
 from fdikp_edge.runtime.tensorrt.cuda import open_cuda
 from fdikp_edge.runtime.tensorrt.engines import EngineFacts
 from fdikp_edge.runtime.tensorrt.features import features_of, features_of_module
@@ -165,17 +165,17 @@ def test_the_classic_builder_by_the_names_of_three_releases(
 ) -> None:
     classic(release)
     settings = Settings(timing_cache=tmp_path / "timing.cache")
-    made = build_artifact(artifacts["int8"], tmp_path / "engine", settings)
-    note, _, onnx = (made.path / "model.engine").read_bytes().partition(b"\n")
+    built = build_artifact(artifacts["int8"], tmp_path / "engine", settings)
+    note, _, onnx = (built.path / "model.engine").read_bytes().partition(b"\n")
     asked = json.loads(note)
     assert asked["strong"] and asked["flags"] == [] and asked["calibration"] == ""
-    assert onnx == artifacts["int8"].model_path.read_bytes() == (made.path / "model.onnx").read_bytes()
-    facts = EngineFacts.of(made)
+    assert onnx == artifacts["int8"].model_path.read_bytes() == (built.path / "model.onnx").read_bytes()
+    facts = EngineFacts.of(built)
     assert (facts.product, facts.version, facts.capabilities) == ("tensorrt", release, ((8, 7),))
-    assert (made.passport.target, made.passport.state) == ("tensorrt", "unverified")
-    assert made.passport.toolchain["tensorrt (device)"] == release
+    assert (built.passport.target, built.passport.state) == ("tensorrt", "unverified")
+    assert built.passport.toolchain["tensorrt (device)"] == release
     assert read_cache(tmp_path / "timing.cache") == b"timings"
-    image, _ = made.golden()
+    (image,) = built.golden()[0].values()
     assert image.shape == maker.SHAPE
     with pytest.raises(OutputError, match="exists already"):
         build_artifact(artifacts["int8"], tmp_path / "engine", settings)
@@ -205,7 +205,7 @@ def test_a_device_builds_verifies_and_profiles_its_engines(
     assert {(row["target"], row["state"]) for row in rows} == {("tensorrt", "verified")}
     assert {row["session"]["runtime"] for row in rows} == {"TensorRT"}
     assert Artifact.open(tmp_path / "engines" / "half-onnx-fp32").passport.state == "verified"
-    assert {row["session"]["runtime"] for row in run("bench", "--samples", "3")["artifacts"]} == {"TensorRT"}
+    assert {row["session"]["runtime"] for row in run("bench", "--runs", "3")["artifacts"]} == {"TensorRT"}
     short = ("--queries", "5", "--seconds", "0.05", "--idle", "0", "--soak", "0", "--no-layers")
     (row,) = run("profile", "--precision", "fp32", *short, "--out", str(tmp_path / "p.json"))["artifacts"]
     figures = row["profile"]["clocks"]
@@ -246,8 +246,8 @@ def test_weak_typing_by_flags_and_our_ranges(
     precision: Any, classic: Callable[[str], Any], weak_artifact: Artifact, tmp_path: Path
 ) -> None:
     classic("10.3.0")
-    made = build_artifact(weak_artifact, tmp_path / "engine", Settings(weak=precision))
-    asked = json.loads((made.path / "model.engine").read_bytes().partition(b"\n")[0])
+    built = build_artifact(weak_artifact, tmp_path / "engine", Settings(weak=precision))
+    asked = json.loads((built.path / "model.engine").read_bytes().partition(b"\n")[0])
     assert not asked["strong"] and asked["wide"] == ["node_deblurred"]
     assert "FP16" in asked["flags"] and ("INT8" in asked["flags"]) == (precision == "int8")
     one = struct.pack(">f", 1.0).hex()  # 127 steps reach 127
@@ -255,7 +255,7 @@ def test_weak_typing_by_flags_and_our_ranges(
         ["TRT-100-EntropyCalibration2", f"image: {one}", f"deblurred: {one}"] if precision == "int8" else []
     )
     assert sorted(asked["calibration"].splitlines()) == sorted(expected)
-    assert (made.passport.precision, EngineFacts.of(made).typing) == (precision, "weak")
+    assert (built.passport.precision, EngineFacts.of(built).typing) == (precision, "weak")
 
 
 def test_weak_typing_needs_the_ranges(
@@ -282,9 +282,9 @@ def test_a_builder_without_memory_leaves_nothing(
         object.__setattr__(self, "_log", logger)
 
     def config(self: Any) -> Any:
-        made = trt.IBuilderConfig()
-        made._log = self._log
-        return made
+        config = trt.IBuilderConfig()
+        config._log = self._log
+        return config
 
     monkeypatch.setattr(trt.Builder, "__init__", keeps)
     monkeypatch.setattr(trt.Builder, "create_builder_config", config)
@@ -304,27 +304,27 @@ def flags(line: str) -> dict[str, str]:
 def test_trtexec_of_10_is_told_to_take_types_from_the_file(
     version: str, artifacts: dict[str, Artifact]
 ) -> None:
-    made, run = map(flags, trtexec.lines(artifacts["int8"], features_of("tensorrt", version), Path("out")))
-    assert "--stronglyTyped" in made and not {"--fp16", "--int8", "--calib"} & set(made)
+    build, run = map(flags, trtexec.lines(artifacts["int8"], features_of("tensorrt", version), Path("out")))
+    assert "--stronglyTyped" in build and not {"--fp16", "--int8", "--calib"} & set(build)
     assert {"--useSpinWait", "--useCudaGraph"} <= set(run) and "--includeDataTransfers" not in run
-    assert run["--loadEngine"] == made["--saveEngine"] and run["--iterations"] == "1024"
+    assert run["--loadEngine"] == build["--saveEngine"] and run["--iterations"] == "1024"
 
 
 def test_trtexec_of_11_knows_no_precision_flags(artifacts: dict[str, Artifact]) -> None:
     for weak in (None, "int8"):
         lines = trtexec.lines(artifacts["int8"], features_of("tensorrt", "11.4"), Path("out"), weak=weak)
-        made, run = map(flags, lines)
-        assert not {"--stronglyTyped", "--fp16", "--int8", "--calib", "--best"} & set(made)
+        build, run = map(flags, lines)
+        assert not {"--stronglyTyped", "--fp16", "--int8", "--calib", "--best"} & set(build)
         assert "--includeDataTransfers" in run and not {"--useSpinWait", "--useCudaGraph"} & set(run)
 
 
 def test_trtexec_of_10_by_flags(weak_artifact: Artifact) -> None:
     features = features_of("tensorrt", "10.3")
-    made, _ = map(flags, trtexec.lines(weak_artifact, features, Path("o"), weak="int8", workspace_mib=512))
-    assert {"--fp16", "--int8"} <= set(made) and "--stronglyTyped" not in made
-    assert made["--calib"] == str(weak_artifact.path / "calibration.cache")
-    assert made["--layerPrecisions"] == "node_deblurred:fp32" and made["--precisionConstraints"] == "prefer"
-    assert made["--memPoolSize"] == "workspace:512"
+    build, _ = map(flags, trtexec.lines(weak_artifact, features, Path("o"), weak="int8", workspace_mib=512))
+    assert {"--fp16", "--int8"} <= set(build) and "--stronglyTyped" not in build
+    assert build["--calib"] == str(weak_artifact.path / "calibration.cache")
+    assert build["--layerPrecisions"] == "node_deblurred:fp32" and build["--precisionConstraints"] == "prefer"
+    assert build["--memPoolSize"] == "workspace:512"
     half, _ = map(flags, trtexec.lines(weak_artifact, features, Path("o"), weak="fp16"))
     assert "--fp16" in half and not {"--int8", "--calib"} & set(half)
 
@@ -335,10 +335,10 @@ def test_where_there_are_no_flags_a_comment_says_so(weak_artifact: Artifact) -> 
 
 
 def test_paths_with_spaces_stay_one_word(artifacts: dict[str, Artifact]) -> None:
-    made, _ = map(
+    build, _ = map(
         flags, trtexec.lines(artifacts["fp32"], features_of("tensorrt", "11.4"), Path("my engines"))
     )
-    assert made["--saveEngine"] == "my engines/half-onnx-fp32.engine"
+    assert build["--saveEngine"] == "my engines/half-onnx-fp32.engine"
 
 
 def test_an_artifact_of_tensorrt_itself_is_bundled_by_its_onnx_file(tmp_path: Path) -> None:

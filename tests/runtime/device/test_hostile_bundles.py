@@ -38,15 +38,15 @@ def write(path: Path, entries: Entries, comment: bytes = b"") -> Path:
 
 
 def info(name: str, mode: int = 0o100644, packing: int = zipfile.ZIP_DEFLATED) -> zipfile.ZipInfo:
-    made = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-    made.external_attr, made.compress_type = mode << 16, packing
-    return made
+    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    entry.external_attr, entry.compress_type = mode << 16, packing
+    return entry
 
 
 def manifest_of(entries: Entries) -> dict[str, Any]:
     (data,) = [data for info, data in entries if info.filename == entry.MANIFEST]
-    found: dict[str, Any] = json.loads(data)
-    return found
+    manifest: dict[str, Any] = json.loads(data)
+    return manifest
 
 
 def with_manifest(
@@ -60,17 +60,19 @@ def with_manifest(
     return [*rest, (info(entry.MANIFEST), json.dumps(manifest).encode())]
 
 
-def add_listed(entries: Entries, made: zipfile.ZipInfo, data: bytes, listed_as: str | None = None) -> Entries:
+def add_listed(
+    entries: Entries, entry: zipfile.ZipInfo, data: bytes, listed_as: str | None = None
+) -> Entries:
     """Add a file that the manifest lists, as an attacker would who writes the manifest too."""
     import hashlib
 
     def change(manifest: dict[str, Any]) -> None:
-        manifest["files"][listed_as or made.filename] = {
+        manifest["files"][listed_as or entry.filename] = {
             "sha256": hashlib.sha256(data).hexdigest(),
             "bytes": len(data),
         }
 
-    return [*with_manifest(entries, change), (made, data)]
+    return [*with_manifest(entries, change), (entry, data)]
 
 
 def altered(entries: Entries) -> Entries:
@@ -202,10 +204,10 @@ def test_no_flipped_byte_goes_unnoticed(
     bad = tmp_path_factory.mktemp("flipped") / "bad.bundle"
     bad.write_bytes(content)
     try:
-        found = check_bundle(bad)
+        manifest = check_bundle(bad)
     except BundleError:
         return
-    assert found == check_bundle(small_bundle)
+    assert manifest == check_bundle(small_bundle)
 
 
 def test_other_things_are_no_bundle(tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ def two_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packages")
     for name in ("numpy", "onnxruntime"):
         origin = package_folder(name)
-        for found in (origin, origin.with_name(f"{name}.libs")):
-            if found.exists():
-                (folder / found.name).symlink_to(found, target_is_directory=True)
+        for path in (origin, origin.with_name(f"{name}.libs")):
+            if path.exists():
+                (folder / path.name).symlink_to(path, target_is_directory=True)
     return folder
 
 
@@ -110,9 +110,9 @@ def test_a_python_without_numpy_is_told_so(small_bundle: Path, tmp_path: Path) -
 
 
 def test_info(device: Device) -> None:
-    found = answer(device("info", "--json"))
-    assert [row["name"] for row in found["artifacts"]] == ["half-onnx-fp32", "half-onnx-int8"]
-    assert {row["engine"] for row in found["artifacts"]} == {"not built"}
+    facts = answer(device("info", "--json"))
+    assert [row["name"] for row in facts["artifacts"]] == ["half-onnx-fp32", "half-onnx-int8"]
+    assert {row["engine"] for row in facts["artifacts"]} == {"not built"}
 
 
 def test_verify_passes(device: Device) -> None:
@@ -123,7 +123,7 @@ def test_verify_passes(device: Device) -> None:
 
 
 def test_bench_passes(device: Device) -> None:
-    (row,) = answer(device("bench", "--precision", "fp32", "--samples", "20", "--json"))["artifacts"]
+    (row,) = answer(device("bench", "--precision", "fp32", "--runs", "20", "--json"))["artifacts"]
     took = row["latency_ms"]
     assert took["n"] >= 20 and took["complete"] and took["min"] <= took["p50"] <= took["p90"] <= took["p99"]
 
@@ -148,11 +148,11 @@ def test_deblur_needs_no_image_library(device: Device, tmp_path: Path) -> None:
     assert answer(device("deblur", "--json", "--out", "sharp.png"))["out"] == "sharp.png"
     with pil.open(tmp_path / "sharp.png") as image:
         assert image.size == (600, 400) and image.mode == "RGB"
-        found = np.asarray(image)
+        pixels = np.asarray(image)
     from fdikp_edge.runtime.images import read_photo
     from fdikp_edge.runtime.samples import sample_photo
 
-    assert np.abs(found - np.rint(read_photo(sample_photo()).pixels / 2)).max() <= 1
+    assert np.abs(pixels - np.rint(read_photo(sample_photo()).pixels / 2)).max() <= 1
     again = device("deblur", "--out", "sharp.png")
     assert again.returncode == 2 and "exists already" in again.stderr
 
@@ -171,16 +171,20 @@ def test_profile_has_the_form_of_a_report_and_names_what_is_absent(device: Devic
     (row,) = report["artifacts"]
     bare = Row("onnx", "fp32", (32, 32)).to_dict()
     assert set(bare) <= set(row) and {"version", "created", "model", "machine", "command"} <= set(report)
-    made = row["profile"]
-    assert row["latency_ms"]["n"] == len(row["latency_ms"]["samples"]) == made["protocol"]["measured_queries"]
-    assert made["clocks"]["kernel"] is None and "kernel clock" in made["absent"]
-    for result, whole in zip(made["queries"]["result_ms"], made["queries"]["end_to_end_ms"], strict=True):
+    profile = row["profile"]
+    assert (
+        row["latency_ms"]["n"] == len(row["latency_ms"]["samples"]) == profile["protocol"]["measured_queries"]
+    )
+    assert profile["clocks"]["kernel"] is None and "kernel clock" in profile["absent"]
+    for result, whole in zip(
+        profile["queries"]["result_ms"], profile["queries"]["end_to_end_ms"], strict=True
+    ):
         assert 0 < result <= whole
-    assert not made["protocol"]["conformant"]
-    assert any("shorter than 60 s" in problem for problem in made["protocol"]["problems"])
-    assert "nvpmodel" in made["settings"] and "tegrastats" in made["absent"]
-    (layer,) = [layer for layer in made["layers"] if layer["operator"] == "Mul"]
-    assert layer["module"] == "network.halve" and made["modules_ms"]["network.halve"] > 0
+    assert not profile["protocol"]["conformant"]
+    assert any("shorter than 60 s" in problem for problem in profile["protocol"]["problems"])
+    assert "nvpmodel" in profile["settings"] and "tegrastats" in profile["absent"]
+    (layer,) = [layer for layer in profile["layers"] if layer["operator"] == "Mul"]
+    assert layer["module"] == "network.halve" and profile["modules_ms"]["network.halve"] > 0
 
 
 def test_replay_gives_power_temperatures_and_throttling(device: Device, tmp_path: Path) -> None:
@@ -189,12 +193,12 @@ def test_replay_gives_power_temperatures_and_throttling(device: Device, tmp_path
     (tmp_path / "t.log").write_text("\n".join([line] * 4 + [slower] * 4), encoding="utf-8")
     short = ("--queries", "3", "--seconds", "0.05", "--idle", "0", "--soak", "0", "--no-layers")
     done = device("profile", "--precision", "fp32", *short, "--replay", "t.log", "--json")
-    made = answer(done)["artifacts"][0]["profile"]
-    assert made["power"]["total"]["of"] == "VDD_IN" and made["power"]["total"]["mean_mw"] == 12479
-    assert made["temperature_c"]["tj"]["max"] == 53.968
-    assert made["throttle"] == {"flagged": True, "reasons": ["clock GR3D fell from 621 to 306 MHz"]}
-    assert made["live"] is False and made["energy_per_frame_mj"] is None
-    assert made["sources"] == ["replay of t.log"]
+    profile = answer(done)["artifacts"][0]["profile"]
+    assert profile["power"]["total"]["of"] == "VDD_IN" and profile["power"]["total"]["mean_mw"] == 12479
+    assert profile["temperature_c"]["tj"]["max"] == 53.968
+    assert profile["throttle"] == {"flagged": True, "reasons": ["clock GR3D fell from 621 to 306 MHz"]}
+    assert profile["live"] is False and profile["energy_per_frame_mj"] is None
+    assert profile["sources"] == ["replay of t.log"]
 
 
 @pytest.mark.parametrize(
@@ -204,8 +208,8 @@ def test_replay_gives_power_temperatures_and_throttling(device: Device, tmp_path
         (("verify", "--artifact", "other"), "there are: half-onnx-fp32, half-onnx-int8"),
         (("profile", "--replay", "missing.log"), "missing.log"),
         (("verify", "--artifact", "half-onnx-fp32", "--precision", "int8"), "not at int8"),
-        (("bench", "--samples", "0"), "a whole number from 1"),
-        (("bench", "--samples", "some"), "a whole number from 1"),
+        (("bench", "--runs", "0"), "a whole number from 1"),
+        (("bench", "--runs", "some"), "a whole number from 1"),
         (("profile", "--soak", "nan"), "a number from 0"),
         (("destroy",), "invalid choice"),
     ],

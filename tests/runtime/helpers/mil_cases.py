@@ -83,23 +83,32 @@ BINARY = {
 UNARY = {
     "abs": torch.abs,
     "atan": torch.atan,
+    "ceil": torch.ceil,
     "cos": torch.cos,
     "erf": torch.erf,
+    "cosh": torch.cosh,
     "exp": torch.exp,
+    "exp2": torch.exp2,
     "floor": torch.floor,
     "identity": torch.clone,
     "relu": torch.relu,
+    "relu6": F.relu6,
     "round": torch.round,
     "sigmoid": torch.sigmoid,
     "sign": torch.sign,
     "silu": F.silu,
     "sin": torch.sin,
+    "sinh": torch.sinh,
     "softplus": F.softplus,
+    "softsign": F.softsign,
     "square": torch.square,
     "tanh": torch.tanh,
 }
 CASES.update({name: binary(function) for name, function in BINARY.items()})
 CASES.update({name: unary(function, scale=4) for name, function in UNARY.items()})
+CASES.update({n: unary(getattr(torch, n), scale=0.15) for n in ("acos", "asin", "atanh", "tan")})
+CASES["floor_div"] = binary(lambda x, y: torch.div(x, y, rounding_mode="floor"))
+CASES["mod"] = binary(torch.remainder)
 CASES["pow"] = binary(torch.pow, positive=True)
 CASES["sqrt"] = unary(torch.sqrt, positive=True)
 
@@ -136,6 +145,37 @@ def leaky_relu(draw: Draw) -> tuple[dict[str, Any], Any]:
 def clip(draw: Draw) -> tuple[dict[str, Any], Any]:
     x = values(draw, shape(draw)) * 3
     return {"x": x, "alpha": np.float32(-1), "beta": np.float32(2)}, torch.from_numpy(x).clamp(-1, 2)
+
+
+PARAMETRIC = {
+    "clamped_relu": lambda t, a, b: torch.minimum(torch.where(t >= 0, t, a * t), torch.tensor(b)),
+    "elu": lambda t, a, b: F.elu(t, a),
+    "linear_activation": lambda t, a, b: a * t + b,
+    "scaled_tanh": lambda t, a, b: a * torch.tanh(b * t),
+    "sigmoid_hard": lambda t, a, b: (a * t + b).clamp(0, 1),
+    "threshold": lambda t, a, b: t.clamp(min=a),
+    "thresholded_relu": lambda t, a, b: F.threshold(t, a, 0.0),
+}
+
+
+@case(*PARAMETRIC)
+def parametric(draw: Draw) -> tuple[dict[str, Any], Any]:
+    x = values(draw, shape(draw)) * 3
+    alpha, beta = (np.float32(draw(st.sampled_from([0.25, 0.5, 1.5]))) for _ in range(2))
+    one = {name: {"alpha": alpha} for name in ("elu", "threshold", "thresholded_relu")}
+    two = {name: {"alpha": alpha, "beta": beta} for name in PARAMETRIC if name not in one}
+    wanted = {n: f(torch.from_numpy(x), float(alpha), float(beta)) for n, f in PARAMETRIC.items()}
+    return {"x": x, "*": one | two}, wanted
+
+
+@case("prelu", "softplus_parametric")
+def by_channel(draw: Draw) -> tuple[dict[str, Any], Any]:
+    x = values(draw, (2, whole(draw, 1, 4), 3, 2))
+    alpha, beta = values(draw, (x.shape[1],), positive=True), values(draw, (x.shape[1],), positive=True)
+    t, a, b = (torch.from_numpy(v) for v in (x, alpha, beta))
+    soft = a[:, None, None] * F.softplus(t * b[:, None, None])
+    arguments = {"prelu": {"alpha": alpha}, "softplus_parametric": {"alpha": alpha, "beta": beta}}
+    return {"x": x, "*": arguments}, {"prelu": F.prelu(t, a), "softplus_parametric": soft}
 
 
 @case("gelu")
@@ -289,6 +329,66 @@ def pixel_unshuffle(draw: Draw) -> tuple[dict[str, Any], Any]:
     return {"x": x, "downscale_factor": np.uint32(2)}, F.pixel_unshuffle(torch.from_numpy(x), 2)
 
 
+@case("crop")
+def crop(draw: Draw) -> tuple[dict[str, Any], Any]:
+    x = values(draw, (2, 3, 6, 7))
+    top, bottom, left, right = (whole(draw, 0, 2) for _ in range(4))
+    arguments = {"crop_height": vector([top, bottom]), "crop_width": vector([left, right])}
+    return {"x": x, **arguments}, F.pad(torch.from_numpy(x), (-left, -right, -top, -bottom))
+
+
+@case("band_part")
+def band_part(draw: Draw) -> tuple[dict[str, Any], Any]:
+    x = values(draw, shape(draw, 2, 3))
+    lower, upper = whole(draw, -1, 4), whole(draw, -1, 4)
+    t = torch.from_numpy(x)
+    t = t if lower < 0 else t.triu(-lower)
+    return {"x": x, "lower": np.int32(lower), "upper": np.int32(upper)}, t if upper < 0 else t.tril(upper)
+
+
+@case("one_hot")
+def one_hot(draw: Draw) -> tuple[dict[str, Any], Any]:
+    sizes, count = shape(draw, 1, 2), whole(draw, 1, 5)
+    indices = np.random.default_rng(whole(draw, 0, 9999)).integers(0, count, sizes).astype(np.int32)
+    axis = whole(draw, -len(sizes) - 1, len(sizes))
+    hot = F.one_hot(torch.from_numpy(indices).long(), count).float() * 2 + 0.5
+    arguments = {"axis": np.int32(axis), "on_value": np.float32(2.5), "off_value": np.float32(0.5)}
+    return {"indices": indices, "one_hot_vector_size": np.int32(count), **arguments}, hot.movedim(-1, axis)
+
+
+@case("topk", "argsort")
+def topk(draw: Draw) -> tuple[dict[str, Any], Any]:
+    x = values(draw, shape(draw, 1, 3))
+    axis, up = whole(draw, -x.ndim, x.ndim - 1), bool(draw(st.booleans()))
+    k = whole(draw, 1, x.shape[axis])
+    t = torch.from_numpy(x)
+    largest, places = torch.topk(t, k, axis, largest=not up)
+    wanted = {
+        "topk": (largest, places.int()),
+        "argsort": torch.argsort(t, axis, descending=not up).int(),
+    }
+    return {"x": x, "axis": np.int32(axis), "ascending": up, "*": {"topk": {"k": np.int32(k)}}}, wanted
+
+
+@case("reduce_argmax", "reduce_argmin")
+def argmax(draw: Draw) -> tuple[dict[str, Any], Any]:
+    x, keep = values(draw, shape(draw, 2, 4)), bool(draw(st.booleans()))
+    axis, t = whole(draw, -x.ndim, x.ndim - 1), torch.from_numpy(x)
+    wanted = {"reduce_argmax": t.argmax(axis, keep).int(), "reduce_argmin": t.argmin(axis, keep).int()}
+    return {"x": x, "axis": np.int32(axis), "keep_dims": keep}, wanted
+
+
+@case("cumsum")
+def cumsum(draw: Draw) -> tuple[dict[str, Any], Any]:
+    x = values(draw, shape(draw))
+    axis, exclusive, reverse = whole(draw, 0, x.ndim - 1), *(bool(draw(st.booleans())) for _ in range(2))
+    t = torch.from_numpy(x)
+    turned = t.flip(axis) if reverse else t
+    sums = turned.cumsum(axis) - (turned if exclusive else 0)
+    wanted = sums.flip(axis) if reverse else sums
+    return {"x": x, "axis": np.int32(axis), "exclusive": exclusive, "reverse": reverse}, wanted
+
+
 @case("gather", "gather_along_axis")
 def gather(draw: Draw) -> tuple[dict[str, Any], Any]:
     x = values(draw, shape(draw))
@@ -324,6 +424,26 @@ def scatter(draw: Draw) -> tuple[dict[str, Any], Any]:
         "scatter_nd": {"indices": vector(picks)[:, None]},
     }
     return {"data": data, "updates": updates, "mode": mode, "*": arguments}, wanted
+
+
+@case("scatter_along_axis")
+def scatter_along_axis(draw: Draw) -> tuple[dict[str, Any], Any]:
+    data, mode = values(draw, shape(draw, 1, 3)), draw(st.sampled_from(["update", "add"]))
+    axis = whole(draw, 0, data.ndim - 1)
+    count = whole(draw, 1, data.shape[axis])
+    sizes = (*data.shape[:axis], count, *data.shape[axis + 1 :])
+    rng = np.random.default_rng(whole(draw, 0, 9999))
+    order = np.argsort(rng.random(data.shape), axis)  # no index twice, so that an update is defined
+    indices, updates = np.take(order, np.arange(count), axis).astype(np.int32), values(draw, sizes)
+    t, at, new = torch.from_numpy(data), torch.from_numpy(indices).long(), torch.from_numpy(updates)
+    wanted = t.scatter(axis, at, new) if mode == "update" else t.scatter_add(axis, at, new)
+    return {
+        "data": data,
+        "indices": indices,
+        "updates": updates,
+        "axis": np.int32(axis),
+        "mode": mode,
+    }, wanted
 
 
 @case("linear")
@@ -367,7 +487,72 @@ def conv(draw: Draw) -> tuple[dict[str, Any], Any]:
     return {"x": x, "weight": weight, "bias": bias, **arguments}, wanted
 
 
-@case("reduce_sum", "reduce_mean", "reduce_max", "reduce_min")
+@case("conv_transpose")
+def conv_transpose(draw: Draw) -> tuple[dict[str, Any], Any]:
+    axes = whole(draw, 1, 3)
+    groups, own, out = whole(draw, 1, 2), whole(draw, 1, 3), whole(draw, 1, 2)
+    kernel, strides, dilations = ([whole(draw, 1, 3) for _ in range(axes)] for _ in range(3))
+    pads = [whole(draw, 0, min(2, d * (k - 1))) for d, k in zip(dilations, kernel, strict=True)]
+    extra = [whole(draw, 0, max(s, d) - 1) for s, d in zip(strides, dilations, strict=True)]
+    x = values(draw, (whole(draw, 1, 2), groups * own, *(whole(draw, 4, 5) for _ in range(axes))))
+    weight, bias = values(draw, (groups * own, out, *kernel)), values(draw, (groups * out,))
+    function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[axes - 1]
+    tensors = (torch.from_numpy(v) for v in (x, weight, bias))
+    wanted = function(*tensors, strides, pads, extra, groups, dilations)
+    arguments = {
+        "strides": vector(strides),
+        "dilations": vector(dilations),
+        "pad_type": "custom",
+        "pad": vector([n for pad in pads for n in (pad, pad)]),
+        "groups": np.int32(groups),
+    }
+    if any(extra) or draw(st.booleans()):
+        arguments["output_shape"] = vector(wanted.shape)
+    return {"x": x, "weight": weight, "bias": bias, **arguments}, wanted
+
+
+@case("max_pool", "avg_pool")
+def pool(draw: Draw) -> tuple[dict[str, Any], Any]:
+    axes = whole(draw, 1, 2)
+    kernel, strides = ([whole(draw, 1, 3) for _ in range(axes)] for _ in range(2))
+    pads = [whole(draw, 0, k // 2) for k in kernel]
+    ceil, inside = bool(draw(st.booleans())), bool(draw(st.booleans()))
+    x = values(draw, (2, 3, *(whole(draw, 5, 8) for _ in range(axes))))
+    t, largest = torch.from_numpy(x), (F.max_pool1d, F.max_pool2d)[axes - 1]
+    average = (F.avg_pool1d, F.avg_pool2d)[axes - 1]
+    wanted = {
+        "max_pool": largest(t, kernel, strides, pads, ceil_mode=ceil),
+        "avg_pool": average(t, kernel, strides, pads, ceil, inside),
+    }
+    arguments = {
+        "kernel_sizes": vector(kernel),
+        "strides": vector(strides),
+        "pad_type": "custom",
+        "pad": vector([n for pad in pads for n in (pad, pad)]),
+        "ceil_mode": ceil and all(pads),
+    }
+    if ceil and not all(pads):  # coremltools states the sizes of this case otherwise than torch
+        wanted = {
+            "max_pool": largest(t, kernel, strides, pads),
+            "avg_pool": average(t, kernel, strides, pads, False, inside),
+        }
+    return {"x": x, **arguments, "*": {"avg_pool": {"exclude_padding_from_average": not inside}}}, wanted
+
+
+@case("instance_norm")
+def instance_norm(draw: Draw) -> tuple[dict[str, Any], Any]:
+    x = values(draw, (2, whole(draw, 1, 4), whole(draw, 2, 4), whole(draw, 1, 4)))
+    gamma, beta = (values(draw, (x.shape[1],)) for _ in range(2))
+    t, weight, bias = (torch.from_numpy(v) for v in (x, gamma, beta))
+    wanted = F.instance_norm(t, weight=weight, bias=bias, eps=1e-3)
+    return {"x": x, "gamma": gamma, "beta": beta, "epsilon": np.float32(1e-3)}, wanted
+
+
+REDUCED = ["reduce_sum", "reduce_mean", "reduce_max", "reduce_min", "reduce_prod", "reduce_l1_norm"]
+REDUCED += ["reduce_l2_norm", "reduce_sum_square", "reduce_log_sum_exp"]
+
+
+@case(*REDUCED)
 def reduce(draw: Draw) -> tuple[dict[str, Any], Any]:
     x, keep = values(draw, shape(draw)), bool(draw(st.booleans()))
     axes = sorted(draw(st.sets(st.integers(0, x.ndim - 1), min_size=1)))
@@ -377,6 +562,13 @@ def reduce(draw: Draw) -> tuple[dict[str, Any], Any]:
         "reduce_mean": torch.mean,
         "reduce_max": torch.amax,
         "reduce_min": torch.amin,
+        "reduce_prod": lambda t, axes, keepdim: torch.from_numpy(
+            np.asarray(np.prod(t.numpy(), tuple(axes), keepdims=keepdim))
+        ),
+        "reduce_l1_norm": lambda t, axes, keepdim: torch.linalg.vector_norm(t, 1, axes, keepdim),
+        "reduce_l2_norm": lambda t, axes, keepdim: torch.linalg.vector_norm(t, 2, axes, keepdim),
+        "reduce_sum_square": lambda t, axes, keepdim: t.square().sum(axes, keepdim),
+        "reduce_log_sum_exp": torch.logsumexp,
     }
     wanted = {name: f(t, axes, keepdim=keep) for name, f in functions.items()}
     return {"x": x, "axes": vector(axes), "keep_dims": keep}, wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,12 @@ MODEL_FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
 
 def contract(name: str, size: tuple[int, int], kind: str) -> TensorContract:
     height, width = size
-    if kind == "uint8":
-        return TensorContract(
-            name=name, shape=(1, height, width, 3), dtype="uint8", layout="NHWC", value_range=(0, 255)
-        )
-    return TensorContract(
-        name=name, shape=(1, 3, height, width), dtype="float32", layout="NCHW", value_range=(0, 1)
+    layout: Any = (
+        {"shape": (1, height, width, 3), "dtype": "uint8", "layout": "NHWC", "value_range": (0, 255)}
+        if kind == "uint8"
+        else {"shape": (1, 3, height, width), "dtype": "float32", "layout": "NCHW", "value_range": (0, 1)}
     )
+    return TensorContract(name=name, color_space="sRGB", **layout)
 
 
 def passport(
@@ -35,8 +35,8 @@ def passport(
         "plan": [{"site": "body.fft", "strategy": "flat"}],
         "precision_census": {"MatMul": 3},
         "toolchain": {"onnx": "1.0"},
-        "input": contract("image", size, kind),
-        "output": contract("deblurred", size, kind),
+        "inputs": (contract("image", size, kind),),
+        "outputs": (contract("deblurred", size, kind),),
         "model_file": MODEL_FILES.get(target, "model.bin"),
     }
     return Passport(**{**values, **fields})  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ import types
 from fdikp_edge.runtime.sessions import Session
 
 class Twice(Session):
-    def _run(self, x): return 2 * x
+    def _run(self, arrays): return {"deblurred": 2 * arrays["image"]}
     def describe(self): return {"runtime": "twice"}
     def close(self): pass
 

@@ -49,14 +49,14 @@ def inferred(name: str, arguments: dict[str, Any]) -> list[Any] | None:
     from coremltools.converters.mil.mil import Function
 
     with Function({}, opset_version=ct.target.iOS17):
-        made = getattr(mb, name)(**arguments)
-    made = made if isinstance(made, (list, tuple)) else [made]
-    return None if any(var.val is None for var in made) else [np.asarray(var.val) for var in made]
+        results = getattr(mb, name)(**arguments)
+    results = results if isinstance(results, (list, tuple)) else [results]
+    return None if any(var.val is None for var in results) else [np.asarray(var.val) for var in results]
 
 
-def agree(found: list[Any], wanted: list[Any]) -> None:
-    assert len(found) == len(wanted)
-    for a, b in zip(found, wanted, strict=True):
+def agree(results: list[Any], wanted: list[Any]) -> None:
+    assert len(results) == len(wanted)
+    for a, b in zip(results, wanted, strict=True):
         assert a.shape == b.shape
         np.testing.assert_allclose(np.asarray(a, np.float64), np.asarray(b, np.float64), rtol=2e-5, atol=2e-5)
 
@@ -81,9 +81,9 @@ def test_the_documentation_lists_every_operation() -> None:
 @given(data=st.data())
 def test_equals_torch(name: str, data: st.DataObject) -> None:
     arguments, wanted = drawn(name, data)
-    found = computed(name, arguments, wanted)
-    agree(found, wanted)
-    for a, b in zip(found, wanted, strict=True):
+    results = computed(name, arguments, wanted)
+    agree(results, wanted)
+    for a, b in zip(results, wanted, strict=True):
         assert a.dtype == b.dtype or (a.dtype.kind == "f" and b.dtype.kind == "f")
 
 
@@ -95,6 +95,10 @@ def test_equals_what_coremltools_infers(name: str, data: st.DataObject) -> None:
     arguments, wanted = drawn(name, data)
     if name == "concat":  # coremltools 9 infers plain concatenation whatever `interleave` says
         hypothesis.assume(not arguments["interleave"])
+    if name == "cumsum":  # coremltools 9 fails to infer an exclusive one
+        hypothesis.assume(not arguments["exclusive"])
+    if name == "scatter_along_axis":  # coremltools 9 infers an update whatever `mode` says
+        hypothesis.assume(arguments["mode"] == "update")
     inference = inferred(name, arguments)
     if inference is not None:
         agree([np.reshape(i, w.shape) for i, w in zip(inference, wanted, strict=True)], wanted)
@@ -139,9 +143,9 @@ def test_narrow_products_are_a_loop_of_float16(seed: int) -> None:
     for k in range(7):
         wide = x[:, k, None].astype(np.float64) * y[k].astype(np.float64) + wanted.astype(np.float64)
         wanted = wide.astype(np.float16)
-    found = product(x.astype(np.float32), y.astype(np.float32), narrow=True)
+    result = product(x.astype(np.float32), y.astype(np.float32), narrow=True)
     # float32 holds the sum of an 22-bit product and an 11-bit sum to within one rounding.
-    np.testing.assert_allclose(found, wanted.astype(np.float32), rtol=2e-3, atol=1e-3)
+    np.testing.assert_allclose(result, wanted.astype(np.float32), rtol=2e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ WEIGHTS = Path("Data/com.apple.CoreML/weights/weight.bin")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """y = float16(relu(conv(x))), split in two, as a package with a weight file."""
     from coremltools.converters.mil import Builder as mb
     from fdikp_edge.export.coreml.build import quiet, write_package
@@ -50,8 +50,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def package(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made, tmp_path / "model.mlpackage")
+def package(written: Path, tmp_path: Path) -> Path:
+    shutil.copytree(written, tmp_path / "model.mlpackage")
     return tmp_path / "model.mlpackage"
 
 
@@ -74,28 +74,28 @@ def named(block: Any, kind: str) -> Any:
     return next(operation for operation in block.operations if operation.type == kind)
 
 
-def test_reads_what_coremltools_wrote(made: Path) -> None:
-    package = Package.open(made)
+def test_reads_what_coremltools_wrote(written: Path) -> None:
+    package = Package.open(written)
     assert package.specification == 8
     assert [(f.name, f.shape, f.dtype) for f in package.inputs] == [("x", (1, 3, 6, 6), "float32")]
     assert package.metadata["fdikp_edge.compute_units"] == "ALL"
-    spec = spec_of(made)
+    spec = spec_of(written)
     (block,) = spec.mlProgram.functions["main"].block_specializations.values()
-    found = [(o.type, [n for n, _ in o.outputs]) for o in package.program.operations]
-    assert found == [(o.type, [v.name for v in o.outputs]) for o in block.operations]
+    operations = [(o.type, [n for n, _ in o.outputs]) for o in package.program.operations]
+    assert operations == [(o.type, [v.name for v in o.outputs]) for o in block.operations]
 
 
-def test_float16_is_rounded_after_every_operation(made: Path) -> None:
+def test_float16_is_rounded_after_every_operation(written: Path) -> None:
     x = np.random.default_rng(1).random((1, 3, 6, 6), dtype=np.float32)
     steps: dict[str, np.ndarray] = {}
-    interpreter = Interpreter(Package.open(made))
-    found = interpreter.run({"x": x}, lambda op, results: steps.update({op.type: results[0]}))
+    interpreter = Interpreter(Package.open(written))
+    outputs = interpreter.run({"x": x}, lambda op, results: steps.update({op.type: results[0]}))
     assert steps["conv"].dtype == np.float16
     torch = pytest.importorskip("torch")
     weight = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32).astype(np.float16)
     halves = [torch.from_numpy(a.astype(np.float16)).double() for a in (x, weight)]
     exact = torch.relu(torch.conv2d(*halves, padding=1)).numpy()
-    joined = np.concatenate(list(found.values()), axis=1)
+    joined = np.concatenate(list(outputs.values()), axis=1)
     rounded = exact.astype(np.float16)
     assert np.array_equal(joined, joined.astype(np.float16)), "every value is a float16"
     # Within one unit in the last place of the correctly rounded result, and mostly equal to it.
@@ -103,9 +103,9 @@ def test_float16_is_rounded_after_every_operation(made: Path) -> None:
     np.testing.assert_allclose(joined, rounded, rtol=2**-10, atol=1e-6)
 
 
-def test_narrow_accumulation_is_coarser(made: Path) -> None:
+def test_narrow_accumulation_is_coarser(written: Path) -> None:
     x = np.random.default_rng(1).random((1, 3, 6, 6), dtype=np.float32)
-    package = Package.open(made)
+    package = Package.open(written)
     wide, narrow = (
         np.concatenate(list(Interpreter(package, accumulation=kind).run({"x": x}).values()), axis=1)
         for kind in ("float32", "float16")
@@ -113,8 +113,8 @@ def test_narrow_accumulation_is_coarser(made: Path) -> None:
     assert 0 < np.abs(wide - narrow).max() < 0.05
 
 
-def test_wrong_inputs(made: Path) -> None:
-    interpreter = Interpreter(Package.open(made))
+def test_wrong_inputs(written: Path) -> None:
+    interpreter = Interpreter(Package.open(written))
     with pytest.raises(BadInputError, match="expected the inputs"):
         interpreter.run({"y": np.zeros((1, 3, 6, 6), np.float32)})
     with pytest.raises(BadInputError, match=r"x: expected float32\[1, 3, 6, 6\]"):
@@ -215,10 +215,10 @@ def test_any_bytes_are_a_program_or_a_value_error(data: bytes) -> None:
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(position=st.floats(0, 0.9999), byte=st.integers(0, 255))
-def test_one_changed_byte_never_escapes_the_typed_errors(made: Path, position: float, byte: int) -> None:
+def test_one_changed_byte_never_escapes_the_typed_errors(written: Path, position: float, byte: int) -> None:
     from fdikp_edge.runtime.mil.package import _read
 
-    data = bytearray((made / MODEL).read_bytes())
+    data = bytearray((written / MODEL).read_bytes())
     data[int(position * len(data))] = byte
     with contextlib.suppress(ValueError, ArtifactError):
-        Interpreter(_read(made, made / MODEL, bytes(data)))
+        Interpreter(_read(written, written / MODEL, bytes(data)))

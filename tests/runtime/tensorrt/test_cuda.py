@@ -28,7 +28,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cuda]:
 
 
 @pytest.fixture
-def found(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Lets ``open_cuda`` find the stand-in only."""
     path = fake_cudart()._name
     monkeypatch.setattr(cuda_library, "candidates", lambda: iter([path]))
@@ -59,14 +59,14 @@ def test_the_real_library_says_why_nothing_runs_here() -> None:
         ("no_device", "no NVIDIA GPU was found"),
     ],
 )
-def test_a_machine_that_cannot_run_says_why(found: pytest.MonkeyPatch, how: str, words: str) -> None:
-    found.setenv("FAKE_CUDART", how)
+def test_a_machine_that_cannot_run_says_why(library: pytest.MonkeyPatch, how: str, words: str) -> None:
+    library.setenv("FAKE_CUDART", how)
     with pytest.raises(TargetUnavailableError, match=words):
         open_cuda()
     assert gpu_problem() is not None
 
 
-def test_a_machine_that_can_has_no_problem(found: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_can_has_no_problem(library: pytest.MonkeyPatch) -> None:
     assert gpu_problem() is None
     assert open_cuda() is open_cuda()
 

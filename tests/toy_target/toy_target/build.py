@@ -24,7 +24,7 @@ def build(
     provenance: Mapping[str, str] | None = None,
 ) -> BuildResult:
     """Write ``network.toy`` into ``folder``."""
-    model, notes = convert(lowered.program)
+    model, notes = convert(lowered.program, names=(lowered.input_names, lowered.output_names))
     (folder / "network.toy").write_bytes(serialise(model, "network.toy"))
     notes.append("built by a toy")
     return BuildResult("network.toy", toolchain(), census(model), precisions(model), notes)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from fdikp_edge.runtime.artifact import Artifact
-from fdikp_edge.runtime.sessions.base import Session, import_runtime
+from fdikp_edge.runtime.sessions.base import Arrays, Session, import_runtime
 
 
 class ToySession(Session):
@@ -20,9 +19,9 @@ class ToySession(Session):
         data = artifact.model_path.read_bytes()
         self._session: Any = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
-    def _run(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        result: np.ndarray[Any, Any] = self._session.run([self.output.name], {self.input.name: x})[0]
-        return result
+    def _run(self, arrays: Arrays) -> Arrays:
+        names = [contract.name for contract in self.outputs]
+        return dict(zip(names, self._session.run(names, arrays), strict=True))
 
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""

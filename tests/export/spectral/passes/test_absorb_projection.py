@@ -67,5 +67,5 @@ def test_a_projection_that_something_else_reads_still_exists_for_it():
             return torch.fft.irfft2(z, s=(8, 8)) + z.abs().sum()
 
     inputs = _spectrum(8, 8)
-    found = lower(Shared(), inputs).program.module()(*inputs)
-    torch.testing.assert_close(found, Shared()(*inputs), atol=1e-4, rtol=1e-5)
+    output = lower(Shared(), inputs).program.module()(*inputs)
+    torch.testing.assert_close(output, Shared()(*inputs), atol=1e-4, rtol=1e-5)

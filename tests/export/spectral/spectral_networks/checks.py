@@ -198,8 +198,8 @@ def run_coreml(model: Any, folder: Path, inputs: Sequence[Tensor]) -> list[np.nd
     write_package(model, folder, {})
     package = Package.open(folder)
     names = [feature.name for feature in package.inputs]
-    found = Interpreter(package).run({n: x.numpy() for n, x in zip(names, inputs, strict=True)})
-    return [found[feature.name] for feature in package.outputs]
+    outputs = Interpreter(package).run({n: x.numpy() for n, x in zip(names, inputs, strict=True)})
+    return [outputs[feature.name] for feature in package.outputs]
 
 
 def parse_tensorrt_rtx(path: Path) -> int:

@@ -1,5 +1,5 @@
 import pytest
-from fdikp_edge.models.fdikp.sizes import SizeRequirements
+from fdikp_edge.models.sources.sizes import SizeRequirements
 from fdikp_edge.runtime.errors import SizeError
 from hypothesis import given
 from hypothesis import strategies as st

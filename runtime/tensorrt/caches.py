@@ -11,8 +11,8 @@ import os
 import stat
 from pathlib import Path
 
-from .errors import OutputError
-from .files import replacing
+from ..errors import OutputError
+from ..files import replacing
 
 MAX_BYTES = 256 * 1024**2
 

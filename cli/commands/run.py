@@ -1,12 +1,13 @@
-"""``fdikp-edge deblur``: photos through an artifact."""
+"""``fdikp-edge run``: photos or arrays through an artifact; ``deblur`` is its older name."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from ...runtime.errors import BadInputError
 from .. import show
 from ..guard import complain
 from ..options import JsonOption, OverwriteOption, ThreadsOption
@@ -15,8 +16,14 @@ if TYPE_CHECKING:
     from ...runtime.deblur import FileResult, Progress
 
 
-def deblur(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Photos or folders of photos.")],
+def run(
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT",
+            help="Photos or folders of photos; .npz or .npy files for a network that takes other tensors.",
+        ),
+    ],
     artifact: Annotated[
         Path, typer.Option("--artifact", "-a", metavar="PATH", help="Artifact folder to run.")
     ],
@@ -25,7 +32,7 @@ def deblur(
         typer.Option(
             "--out", "-o", metavar="PATH", help="Output folder; for a single photo, also a file name."
         ),
-    ] = Path("deblurred"),
+    ] = Path("results"),
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also search subfolders.")] = False,
     suffix: Annotated[
         str | None,
@@ -55,10 +62,14 @@ def deblur(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Deblur photos with an artifact.
+    """Run photos or arrays through an artifact.
 
-    A photo of any size goes through in tiles that blend into each other, in bounded memory.
+    A photo of any size goes through in tiles that blend into each other, in bounded memory; a
+    super-resolution network enlarges it. A .npz file holds an array for each input by name, a .npy file the
+    only input; the results are written as .npz.
     """
+    if any(path.suffix.lower() in (".npz", ".npy") for path in images):
+        return _run_arrays(images, artifact, out, overwrite, threads, json)
     with show.working("opening the artifact") as step:
         from ...runtime.deblur import deblur_files
         from ...runtime.photo import DEFAULT_MAX_PIXELS
@@ -89,7 +100,7 @@ def deblur(
         show.as_json({"session": ran, "photos": [_plain(result) for result in results]})
     else:
         show.table(
-            "Deblurred with {runtime} {version}, {threads} threads, {arithmetic}".format(**ran),
+            "Run with {runtime} {version}, {threads} threads, {arithmetic}".format(**ran),
             ("photo", "result", "size#", "tiles#", "seconds#"),
             [_row(result) for result in results],
         )
@@ -119,3 +130,49 @@ def _row(result: FileResult) -> tuple[str, ...]:
         return (str(result.source), "failed", "", "", "")
     size = f"{result.height}x{result.width}"
     return (str(result.source), str(result.output), size, str(result.tiles), f"{result.seconds:.2f}")
+
+
+def _run_arrays(
+    files: list[Path], artifact: Path, out: Path, overwrite: bool, threads: int | None, json: bool
+) -> int:
+    import numpy as np
+
+    from ...models.sources.base import TensorSpec
+    from ...models.sources.samples import ARRAYS, read_sample
+    from ...runtime.files import check_place, making_folder, replacing
+    from ...runtime.sessions import open_session
+
+    if strange := [path for path in files if path.suffix.lower() not in ARRAYS]:
+        raise BadInputError(f"{strange[0]}: give photos or arrays ({', '.join(ARRAYS)}), not both in one run")
+    single = len(files) == 1 and out.suffix.lower() == ".npz"
+    places = [out if single else out / f"{path.stem}.npz" for path in files]
+    if len(set(places)) != len(places):
+        raise BadInputError("two inputs have the same name, so their results would have one file")
+    for place in places:
+        check_place(place, overwrite=overwrite)
+    with show.working("opening the artifact") as step, open_session(artifact, threads=threads) as session:
+        specs = [
+            TensorSpec(name=end.name, shape=end.shape, dtype=end.dtype, value_range=None)
+            for end in session.inputs
+        ]
+        rows: list[dict[str, Any]] = []
+        for number, (path, place) in enumerate(zip(files, places, strict=True)):
+            step(number, len(files), path.name)
+            results = session.run(read_sample(path, specs))
+            with making_folder(place.parent), replacing(place) as beside, beside.open("wb") as stream:
+                np.savez(stream, **cast("dict[str, Any]", results))
+            shapes = {name: list(array.shape) for name, array in results.items()}
+            rows.append({"source": str(path), "output": str(place), "shapes": shapes})
+        ran = session.describe()
+    if json:
+        show.as_json({"session": ran, "arrays": rows})
+        return 0
+    show.table(
+        "Run with {runtime} {version}, {threads} threads, {arithmetic}".format(**ran),
+        ("input", "result", "arrays"),
+        [
+            (row["source"], row["output"], ", ".join(f"{n} {s}" for n, s in row["shapes"].items()))
+            for row in rows
+        ],
+    )
+    return 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import BadInputError
-from .images import FORMATS
+from ..errors import BadInputError
+from ..images import FORMATS
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,216 @@
+"""A network of the user's own through every command: two inputs, two results, samples of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import numpy as np
+import pytest
+from fdikp_edge.runtime.artifact import Artifact
+
+pytest.importorskip("torch")
+
+Cli = Callable[..., "CompletedProcess[str]"]
+
+NET = '''
+import numpy as np
+import torch
+from torch import nn
+from fdikp_edge.models.sources import NetworkSource, Sample, TensorSpec
+
+
+class Restorer(nn.Module):
+    """Takes a picture and a map of its noise; returns the picture and the energy of its spectrum."""
+
+    def __init__(self, width=8):
+        super().__init__()
+        torch.manual_seed(0)
+        self.into = nn.Conv2d(4, width, 3, padding=1)
+        self.out = nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(self, picture, sigma):
+        hidden = torch.relu(self.into(torch.cat([picture, sigma], 1)))
+        spectrum = torch.fft.rfft2(hidden, norm="ortho")
+        hidden = torch.fft.irfft2(spectrum * 0.5, s=hidden.shape[-2:], norm="ortho")
+        return {"clean": picture + 0.1 * self.out(hidden), "energy": spectrum.abs().mean((2, 3))}
+
+
+def samples(specs):
+    rng = np.random.default_rng(0)
+    shapes = {spec.name: spec.shape for spec in specs}
+    return [
+        Sample(f"draw {n}", {name: rng.random(shape).astype("float32") for name, shape in shapes.items()})
+        for n in range(3)
+    ]
+
+
+def restorer(width=8):
+    return NetworkSource(
+        name="restorer",
+        spec="net.py:restorer",
+        load=lambda: Restorer(width).eval(),
+        inputs=(
+            TensorSpec("picture", (1, 3, None, None), layout="NCHW", color="RGB"),
+            TensorSpec("sigma", (1, 1, None, None), layout="NCHW"),
+        ),
+        samples=samples,
+    )
+'''
+SHORT = ("--threads", 1)
+
+
+@pytest.fixture
+def run_cli(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """`cli`, in a folder of the test's choice."""
+
+    def run(*args: object, cwd: Path) -> CompletedProcess[str]:
+        monkeypatch.chdir(cwd)
+        return cli(*args)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with net.py and what deploy made of it in ``out``."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "net.py").write_text(NET)
+    words = ["--model", "net.py:restorer", "--size", "32x48", "--target", "onnx", "--threads", "1"]
+    words += ["--precision", "fp32", "--precision", "int8", "--runs", "3", "--seconds", "1", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "fdikp_edge.cli", "deploy", *words, "--out", "out"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder / "deploy.json").write_text(done.stdout)
+    return folder
+
+
+ARTIFACT = "out/restorer-onnx-fp32-32x48"
+
+
+def test_deploy_verifies_every_result(deployed: Path) -> None:
+    report = json.loads((deployed / "deploy.json").read_text())
+    assert [row["state"] for row in report["artifacts"]] == ["verified", "verified"]
+    for row in report["artifacts"]:
+        assert set(row["parity"]["outputs"]) == {"clean", "energy"}
+        measures = {name: entry["measure"] for name, entry in row["parity"]["outputs"].items()}
+        assert measures == {"clean": "image", "energy": "tensor"}
+        assert row["picture"] is None, "no photo goes through a network of two inputs"
+    passport = Artifact.open(deployed / ARTIFACT).passport
+    assert [end.name for end in passport.inputs] == ["picture", "sigma"]
+    assert [(end.name, end.shape) for end in passport.outputs] == [
+        ("clean", (1, 3, 32, 48)),
+        ("energy", (1, 8)),
+    ]
+    assert passport.source == "net.py:restorer"
+    assert (deployed / "out/report.html").read_text().count("restorer")
+
+
+def answer(done: CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_verify_and_bench_take_the_network_again(deployed: Path, run_cli: Cli) -> None:
+    again = ("--model", "net.py:restorer")
+    (row,) = answer(run_cli("verify", ARTIFACT, *again, *SHORT, "--json", cwd=deployed))["artifacts"]
+    assert (row["state"], row["against"]) == ("verified", "eager")
+    assert {photo["photo"] for photo in row["parity"]["photos"]} == {"draw 0", "draw 1", "draw 2"}
+    (timed,) = answer(
+        run_cli("bench", ARTIFACT, *again, *SHORT, "--runs", 3, "--eager", "--json", cwd=deployed)
+    )["artifacts"]
+    assert timed["latency_ms"]["eager_p50"] > 0
+    unnamed = run_cli("verify", ARTIFACT, *SHORT, cwd=deployed)
+    assert unnamed.returncode == 2 and "net.py:restorer" in unnamed.stderr and "--model" in unnamed.stderr
+    other = run_cli("verify", ARTIFACT, *again, "--model-arg", "width=4", *SHORT, cwd=deployed)
+    assert other.returncode == 2 and "was not built from" in other.stderr
+
+
+def test_a_passport_that_names_code_never_imports_it(deployed: Path, run_cli: Cli, tmp_path: Path) -> None:
+    shutil.copytree(deployed / ARTIFACT, tmp_path / "artifact")
+    (tmp_path / "net.py").write_text("raise SystemExit('imported')\n")
+    for command in (["verify", "artifact", "--golden"], ["inspect", "artifact"], ["verify", "artifact"]):
+        done = run_cli(*command, cwd=tmp_path)
+        assert "imported" not in done.stdout + done.stderr
+        assert done.returncode == (2 if command == ["verify", "artifact"] else 0), done.stderr
+
+
+def test_run_takes_arrays(deployed: Path, run_cli: Cli, tmp_path: Path) -> None:
+    inputs, outputs = Artifact.open(deployed / ARTIFACT).golden()
+    np.savez(tmp_path / "one.npz", **inputs)
+    done = run_cli(
+        "run", tmp_path / "one.npz", "-a", ARTIFACT, "-o", tmp_path / "r.npz", "--json", cwd=deployed
+    )
+    assert answer(done)["arrays"][0]["shapes"] == {"clean": [1, 3, 32, 48], "energy": [1, 8]}
+    with np.load(tmp_path / "r.npz", allow_pickle=False) as results:
+        for name, expected in outputs.items():
+            np.testing.assert_allclose(results[name], expected, atol=1e-5)
+    again = run_cli("run", tmp_path / "one.npz", "-a", ARTIFACT, "-o", tmp_path / "r.npz", cwd=deployed)
+    assert again.returncode == 2 and "--overwrite" in again.stderr
+    np.savez(tmp_path / "less.npz", picture=inputs["picture"])
+    less = run_cli("run", tmp_path / "less.npz", "-a", ARTIFACT, "-o", tmp_path / "x", cwd=deployed)
+    assert less.returncode == 2 and "sigma" in less.stderr and not (tmp_path / "x").exists()
+
+
+def test_photos_are_refused_in_words(deployed: Path, run_cli: Cli) -> None:
+    from fdikp_edge.runtime.samples import sample_photo
+
+    photo = sample_photo()
+    for command in (
+        ("run", photo, "-a", ARTIFACT, "-o", "x.png"),
+        ("verify", ARTIFACT, "--model", "net.py:restorer", "--photo", photo),
+        ("deploy", "--model", "net.py:restorer", "--photo", photo, "--out", "y"),
+    ):
+        done = run_cli(*command, cwd=deployed)
+        assert done.returncode == 2 and "photo" in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_calibrate_gate_profile_bundle_and_inspect(deployed: Path, run_cli: Cli) -> None:
+    table = answer(
+        run_cli(
+            *("calibrate", "--model", "net.py:restorer", "--size", "32x48", "--target", "onnx"),
+            *("--out", "table.json", "--json"),
+            cwd=deployed,
+        )
+    )
+    assert table["samples"]["tiles"] == 3 and not table["warnings"]
+    gate = ("gate", "out", "--baseline", "baseline.json", "--no-latency")
+    assert run_cli(*gate, "--update", "--reason", "first", cwd=deployed).returncode == 0
+    verdict = run_cli(*gate, cwd=deployed)
+    assert verdict.returncode == 0, verdict.stdout + verdict.stderr
+    profiled = run_cli(
+        *("profile", ARTIFACT, "--queries", 5, "--seconds", 0.2, "--soak", 0, "--json", *SHORT), cwd=deployed
+    )
+    assert profiled.returncode == 0, profiled.stderr
+    bundled = run_cli("bundle", ARTIFACT, "--out", "own.bundle", "--json", cwd=deployed)
+    assert bundled.returncode == 0, bundled.stderr
+    shown = run_cli("inspect", ARTIFACT, cwd=deployed)
+    assert shown.returncode == 0 and "sigma" in shown.stdout and "energy" in shown.stdout
+
+
+def test_bisect_says_in_one_sentence_why_not(deployed: Path, run_cli: Cli) -> None:
+    done = run_cli("bisect", ARTIFACT, "--model", "net.py:restorer", cwd=deployed)
+    assert done.returncode == 2 and "one input to one picture" in done.stderr
+
+
+def test_int8_without_samples_is_refused(run_cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NET.replace("        samples=samples,\n", ""))
+    done = run_cli(
+        *("deploy", "--model", "net.py:restorer", "--size", "32x32", "--target", "onnx", *SHORT),
+        *("--precision", "fp32", "--precision", "int8", "--runs", 3, "--seconds", 1, "--out", "o", "--json"),
+        cwd=tmp_path,
+    )
+    rows = {row["precision"]: row for row in json.loads(done.stdout)["artifacts"]}
+    assert done.returncode == 1
+    assert rows["fp32"]["state"] == "verified" and "noise" in rows["fp32"]["reason"]
+    assert "--samples" in rows["int8"]["reason"]

@@ -30,6 +30,7 @@ from fdikp_edge.export.targets import get_target
 from fdikp_edge.runtime.passport import QUANTISED_LAYERS
 from fdikp_edge.runtime.pixels import psnr_db
 from fdikp_edge.runtime.sessions import open_session
+from golden_pair import golden_pair
 from onnx import numpy_helper
 from torch import Tensor, nn
 
@@ -306,7 +307,7 @@ def test_kinds_are_in_int8_where_the_runtime_gains(name: str, runtime: str, tmp_
         table = dataclasses.replace(unguarded, sections={own.lowered.key: section})
     artifact = build_artifact(own, f"{runtime}:weights=7bit", "int8", tmp_path / "artifact", table=table)
     assert artifact.passport.precision_census.get(QUANTISED_LAYERS, 0) == int(gains)
-    x, golden = artifact.golden()
+    x, golden = golden_pair(artifact)
     with open_session(artifact) as session:
         assert psnr_db(session.run(x), golden) > (36 if gains else 50)
 

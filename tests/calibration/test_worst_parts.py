@@ -49,15 +49,15 @@ def test_groups_are_few_and_hold_every_part_once(paths: list[str], most: int) ->
 @given(st.lists(st.floats(1e-9, 1e-3), min_size=1, max_size=MOST), st.floats(20, 90))
 def test_few_parts_are_the_fewest_that_are_enough(energies: list[float], wanted: float) -> None:
     given_energies = {f"m{index}": energy for index, energy in enumerate(energies)}
-    found = Energies(given_energies).search(wanted)
+    kept = Energies(given_energies).search(wanted)
     ranking = sorted(energies, reverse=True)
     enough = (
         count
         for count in range(1, len(ranking) + 1)
         if sum(ranking[count:]) <= 0 or -10 * math.log10(sum(ranking[count:])) >= wanted
     )
-    assert len(found) == next(enough, len(ranking))
-    assert sorted((given_energies[name] for name in found), reverse=True) == ranking[: len(found)]
+    assert len(kept) == next(enough, len(ranking))
+    assert sorted((given_energies[name] for name in kept), reverse=True) == ranking[: len(kept)]
 
 
 @given(st.data(), st.integers(17, 600), st.floats(20, 90))
@@ -65,14 +65,14 @@ def test_many_parts_take_few_runs_and_are_enough(data: st.DataObject, count: int
     bad = data.draw(st.sets(st.integers(0, count - 1), min_size=1, max_size=8))
     energies = {f"blocks.{i // 7}.conv{i % 7}": (1e-3 if i in bad else 1e-12) for i in range(count)}
     trials = Energies(energies)
-    found = trials.search(wanted)
+    kept = trials.search(wanted)
     assert trials.runs <= 2 * (MOST + 1 + math.log2(count))
     assert len(trials.messages) == trials.runs
-    left = sum(energy for name, energy in energies.items() if name not in found)
-    assert -10 * math.log10(max(left, 1e-20)) >= wanted or len(found) == count
+    left = sum(energy for name, energy in energies.items() if name not in kept)
+    assert -10 * math.log10(max(left, 1e-20)) >= wanted or len(kept) == count
 
 
 def test_one_bad_module_of_many_is_kept_alone() -> None:
     energies = {f"blocks.{i // 10}.conv{i % 10}": 1e-12 for i in range(150)} | {"blocks.7.conv3": 1e-3}
-    found = Energies(energies).search(60)
-    assert found == {"blocks.7.conv3": pytest.approx(30.0)}
+    kept = Energies(energies).search(60)
+    assert kept == {"blocks.7.conv3": pytest.approx(30.0)}

@@ -267,8 +267,8 @@ def in_runtime(graph: onnx.ModelProto, x: np.ndarray[Any, Any], runtime: str) ->
     options = ort.SessionOptions()
     options.log_severity_level = 4
     session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found: np.ndarray[Any, Any] = session.run(None, {session.get_inputs()[0].name: x})[0]
-    return found
+    result_: np.ndarray[Any, Any] = session.run(None, {session.get_inputs()[0].name: x})[0]
+    return result_
 
 
 RUNS = [(name, runtime) for name in NETWORKS for runtime in ("onnxruntime", "openvino")]
@@ -282,11 +282,11 @@ def test_runtimes_compute_what_the_emulation_does(name: str, runtime: str) -> No
     model, _ = lowered(name)
     unsigned = runtime == "onnxruntime"
     graph = in_int8(name, unsigned=unsigned)
-    found = in_runtime(graph, photo(), runtime)
+    result = in_runtime(graph, photo(), runtime)
     floats = Runner(model.lowered.program)(photo())
-    assert psnr_db(found, emulated(name, rounded=unsigned)) > 60
-    assert psnr_db(found, floats) > 36
-    assert psnr_db(floats, photo()) < psnr_db(found, floats) - 6  # the layer is to be seen
+    assert psnr_db(result, emulated(name, rounded=unsigned)) > 60
+    assert psnr_db(result, floats) > 36
+    assert psnr_db(floats, photo()) < psnr_db(result, floats) - 6  # the layer is to be seen
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
@@ -334,5 +334,5 @@ def test_first_and_last_are_found_by_structure() -> None:
     model = lower_model(Enhancer().eval(), SIZE, name="enhancer")
     layers = find_layers(model.lowered.program, protected(model.lowered)[0])
     reasons = ends(model.lowered, first=True, last=True)
-    found = {layer.module.removeprefix("model."): reasons.get(layer.node) for layer in layers}
-    assert found == {"head": FIRST, "body": None, "tail": LAST}
+    by_module = {layer.module.removeprefix("model."): reasons.get(layer.node) for layer in layers}
+    assert by_module == {"head": FIRST, "body": None, "tail": LAST}

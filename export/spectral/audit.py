@@ -139,9 +139,8 @@ class Audit:
 def audit_site(site: Site, strategy: str, multiply_adds: int) -> SiteAudit:
     """Figures of one site under its strategy, with the multiply-adds counted in the program."""
     chosen = STRATEGIES[strategy]
-    peak = chosen.headroom * max(
-        1.0, *site.gains
-    )  # the input itself, or an intermediate larger than the result
+    # The input itself, or an intermediate larger than the result.
+    peak = chosen.headroom * max(1.0, *site.gains)
     return SiteAudit(
         site=site,
         strategy=strategy,

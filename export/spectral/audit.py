@@ -124,7 +124,8 @@ class Audit:
 
     def summary(self) -> str:
         """One line for a log."""
-        macs = sum(row.multiply_adds for row in (*self.rows, *self.short_time)) / 1e9
+        work = [row.multiply_adds for row in self.rows] + [row.multiply_adds for row in self.short_time]
+        macs = sum(work) / 1e9
         framed = f"{len(self.short_time)} short-time transforms, " if self.short_time else ""
         checked = (
             "" if self.self_check is None else f", relative error {self.self_check:.1e} against the original"

@@ -267,8 +267,8 @@ def in_runtime(graph: onnx.ModelProto, x: np.ndarray[Any, Any], runtime: str) ->
     options = ort.SessionOptions()
     options.log_severity_level = 4
     session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    result_: np.ndarray[Any, Any] = session.run(None, {session.get_inputs()[0].name: x})[0]
-    return result_
+    outputs: np.ndarray[Any, Any] = session.run(None, {session.get_inputs()[0].name: x})[0]
+    return outputs
 
 
 RUNS = [(name, runtime) for name in NETWORKS for runtime in ("onnxruntime", "openvino")]

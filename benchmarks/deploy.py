@@ -183,6 +183,7 @@ class _Run:
         from ..export.lowered import describe_model
 
         machine = machine_info()  # before the work, whose load is our own
+        self.prepared.told = lambda now: self.progress(max(0, self.done - 1), self.steps, now)
         self.step("lowering the network")
         lowered = self.prepared.lowered(self.prepared.targets[0][0].profile)
         rows = [self.build(target, precision) for target, precision in pairs]

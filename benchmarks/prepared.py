@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +47,8 @@ class Prepared:
     threads: int
     seconds: dict[str, float] = field(default_factory=dict)
     """Of the lowering for each profile."""
+    told: Callable[[str], None] = lambda now: None
+    """Called with a message during calibration, which takes minutes for a large network."""
     notes: dict[str, None] = field(default_factory=dict)
     """Notes on the photos and on mixed precision, each once."""
     _lowered: dict[str, LoweredModel] = field(default_factory=dict)
@@ -132,5 +134,8 @@ class Prepared:
             for profile in dict.fromkeys(row.profile for row, p in self.targets if p in row.calibrated):
                 with contextlib.suppress(Exception):  # which its own artifacts will meet and report
                     models.append(self.lowered(profile))
-            self._own_table = calibrate(models)
+            self._own_table = calibrate(
+                models,
+                progress=lambda done, total, now: self.told(f"calibrating: {now}, {done} of {total} tiles"),
+            )
         return self._own_table

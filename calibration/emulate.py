@@ -7,7 +7,6 @@ sums in float32, as matrix units keep them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from ..runtime.photo import Array
-from .layers import CONVOLUTION, Layer
+from .layers import Layer, kind_of
 from .levels import LEVELS
 from .runner import Runner
 
@@ -26,12 +25,13 @@ def quantise(value: Tensor, scale: float | Tensor, lowest: int = -LEVELS) -> Ten
     return torch.clamp(torch.round(value / scale), lowest, LEVELS) * scale
 
 
-def weight_scales(weight: Tensor, levels: int = LEVELS) -> Tensor:
-    """Return the step of each output channel (axis 0), shaped to divide ``weight``; 1 for a zero channel.
+def weight_scales(weight: Tensor, levels: int = LEVELS, axis: int = 0) -> Tensor:
+    """Return the step of each output channel (along ``axis``), shaped to divide ``weight``; 1 for a zero one.
 
     ``levels`` is the 8-bit value that the largest weight of a channel becomes.
     """
-    peak = weight.abs().amax(dim=tuple(range(1, weight.dim())), keepdim=True)
+    others = tuple(dim for dim in range(weight.dim()) if dim != axis)
+    peak = weight.abs().amax(dim=others, keepdim=True)
     return torch.where(peak > 0, peak / levels, torch.ones_like(peak))
 
 
@@ -66,12 +66,16 @@ class Int8Runner(Runner):
         layer = self.layers.get(n.name)
         if layer is None:
             return super().run_node(n)
-        args, kwargs = self.fetch_args_kwargs_from_env(n)
-        x, weight, *rest = args
+        kind = kind_of(n, self.stored)
+        assert kind is not None, n.name
+        given, kwargs = self.fetch_args_kwargs_from_env(n)
+        args = list(given)
+        weight = args[kind.weight]
+        args[kind.weight] = quantise(weight, weight_scales(weight, self.weight_levels, kind.channels))
+        args[kind.data] = quantise(args[kind.data], self.scales[layer.input], self.lowest)
         target: Any = n.target
-        rounded = quantise(weight, weight_scales(weight, self.weight_levels))
-        result = target(quantise(x, self.scales[layer.input], self.lowest), rounded, *rest, **kwargs)
-        if self.rounded_results and str(n.target) == CONVOLUTION and n.name not in self.last:
+        result = target(*args, **kwargs)
+        if self.rounded_results and kind.is_convolution and n.name not in self.last:
             result = quantise(result, self.scales[layer.node], self.lowest)
         return result
 
@@ -96,21 +100,17 @@ class Int8Runner(Runner):
 class HalfRunner(Runner):
     """Runs a program with every value rounded to float16, but for the nodes named in ``float32_layers``.
 
-    Overflow gives infinity, as on a device. ``peaks`` holds the largest magnitude of each node, before
-    rounding.
+    Overflow gives infinity, as on a device.
     """
 
     def __init__(self, program: ExportedProgram, float32_layers: Collection[str] = ()) -> None:
         """Hold what stays in float32: names of nodes, of stored tensors too."""
         super().__init__(program)
         self.float32_layers = set(float32_layers)
-        self.peaks: dict[str, float] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         """Compute a node in float32 and round its result."""
         value = super().run_node(n)
-        if not isinstance(value, Tensor) or not value.is_floating_point():
+        if not isinstance(value, Tensor) or not value.is_floating_point() or n.name in self.float32_layers:
             return value
-        peak = float(value.abs().max()) if value.numel() else 0.0
-        self.peaks[n.name] = max(peak, self.peaks.get(n.name, 0.0)) if math.isfinite(peak) else math.inf
-        return value if n.name in self.float32_layers else value.half().float()
+        return value.half().float()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from ..runtime.photo import Array
 from .emulate import HalfRunner
 from .layers import module_of
 from .runner import Feed, Runner, closeness_db
+from .worst_parts import Told, Trials, worst_parts
 
 HALF_MAX = 65504.0
 HALF_TILES = 2
@@ -104,8 +104,12 @@ def decide(
     transforms: Sequence[Transform] = (),
     *,
     pictures: bool = True,
+    told: Told = lambda message: None,
 ) -> HalfPlan:
-    """Choose the islands of a program on a few inputs; ``pictures`` as :func:`.runner.closeness_db`."""
+    """Choose the islands of a program on a few inputs.
+
+    ``pictures`` as :func:`.runner.closeness_db`; ``told`` is called with a message before each trial.
+    """
     expected = [Runner(program).outputs(array) for array in arrays]
     emulated = functools.partial(_emulated, program, pictures=pictures)
     peaks = _peaks(program, arrays)
@@ -127,7 +131,7 @@ def decide(
     unguarded = emulated(arrays, expected, ())
     guarded = emulated(arrays, expected, float32_layers)
     if guarded < WANTED_DB:
-        guarded = _widen(program, arrays, expected, float32_layers, guarded, emulated)
+        guarded = _widen(program, arrays, expected, float32_layers, emulated, told)
     return HalfPlan(float32_layers, certificates, guarded, unguarded)
 
 
@@ -208,8 +212,8 @@ def _widen(
     arrays: Sequence[Feed],
     expected: Sequence[Sequence[Array]],
     float32_layers: dict[str, str],
-    guarded: float,
     emulated: Callable[..., float],
+    told: Told,
 ) -> float:
     """Keep the modules that lose most in float32 until the output is good enough; returns its PSNR then."""
     modules: dict[str, set[str]] = {}
@@ -217,14 +221,13 @@ def _widen(
         if node.op == "call_function" and node.name not in float32_layers:
             modules.setdefault(module_of(node), set()).add(node.name)
     everything = {name for names in modules.values() for name in names}
-    first, right = arrays[:1], expected[:1]
-    alone = {
-        m: emulated(first, right, everything - names | set(float32_layers)) for m, names in modules.items()
-    }
-    for module, lost in sorted(alone.items(), key=lambda item: item[1]):
+    kept = set(float32_layers)
+    trials = Trials(
+        alone=lambda nodes: emulated(arrays[:1], expected[:1], everything - set(nodes) | kept),
+        without=lambda nodes: emulated(arrays, expected, kept | set(nodes)),
+        wanted=WANTED_DB,
+    )
+    for module, lost in worst_parts(modules, trials, told).items():
         reason = f"module {module or 'root'} alone reduces the PSNR to {lost:.0f} dB in float16"
         float32_layers |= dict.fromkeys(modules[module], reason)
-        guarded = emulated(arrays, expected, float32_layers)
-        if guarded >= WANTED_DB or not math.isfinite(lost):
-            break
-    return guarded
+    return emulated(arrays, expected, float32_layers)

@@ -15,12 +15,17 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-CONVOLUTION, LINEAR = "aten.conv2d.default", "aten.linear.default"
+from .layer_kinds import LEFT_PRODUCT, OPERATORS, PRODUCT, PRODUCTS, TRANSPOSED, LayerKind
+
 LEAST_WORK = 100_000
 """Multiply-adds under which 8 bits save no time that could be measured."""
-RUN_TIME = "its weights are computed at run time, by the kernel inversion"
+RUN_TIME = "its weights are computed at run time"
 NO_FASTER = "a matrix product, no faster in int8 here: only its weights are stored in int8"
+NO_FASTER_TRANSPOSED = "a transposed convolution, no faster in int8 here: only its weights are stored in int8"
+NOT_MEASURED = "a {kind}, which was not measured to be faster in int8 here"
 LITTLE_WORK = "too little work for int8 to save time"
+STORED_ONLY = (NO_FASTER, NO_FASTER_TRANSPOSED)
+"""Reasons of layers whose weights are stored in 8 bits although they compute in floats."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Layer:
     """A convolution or product with weights.
 
     ``node`` and ``input`` are names of nodes of the program: the layer itself and the tensor it reads;
-    ``weight`` is the name of the node that holds the weights, whose output channels lie along axis 0.
+    ``weight`` is the name of the node that holds the weights.
     ``module`` is the path of the module of the original network. ``reason`` says why it stays in floats;
     empty if it may be quantised. ``macs`` counts multiply-adds. ``weights_only``: its weights are stored in 8
     bits although it computes in floats, a quarter of the bytes at no cost that could be measured (weights
@@ -52,7 +57,10 @@ class Layer:
 def find_layers(
     program: ExportedProgram, leave_alone: Mapping[str, str] | None = None, *, least_work: int = LEAST_WORK
 ) -> list[Layer]:
-    """Return every convolution and linear layer in the order of the program.
+    """Return every convolution and product with weights in the order of the program.
+
+    A product by ``matmul`` is a layer if one operand is a stored matrix, and not for a reason in
+    ``leave_alone`` a transform or a constant of the lowering.
 
     Args:
         program: with static shapes.
@@ -62,21 +70,45 @@ def find_layers(
     stored = stored_tensors(program)
     layers = []
     for node in program.graph.nodes:
-        if node.op != "call_function" or str(node.target) not in (CONVOLUTION, LINEAR):
+        kind = kind_of(node, stored)
+        if kind is None:
             continue
-        source, weight = node.args[0], node.args[1]
-        macs = _macs(node, weight)
-        if (leave_alone or {}).get(node.name):
-            reason = (leave_alone or {})[node.name]
+        source, weight = node.args[kind.data], node.args[kind.weight]
+        macs = _macs(node, kind, source, weight)
+        reason = (leave_alone or {}).get(node.name, "")
+        if str(node.target) in PRODUCTS and reason and reason not in STORED_ONLY:
+            continue
+        if reason:
+            pass
         elif constant_behind(weight, stored) is None:
             reason = RUN_TIME
         elif macs < least_work:
             reason = LITTLE_WORK
-        else:
-            reason = ""
-        weights_only = reason == NO_FASTER
+        weights_only = reason in STORED_ONLY
         layers.append(Layer(node.name, module_of(node), source.name, weight.name, macs, reason, weights_only))
     return layers
+
+
+def kind_of(node: fx.Node, stored: Mapping[str, Tensor] | None = None) -> LayerKind | None:
+    """Return what kind of layer a node is; ``None`` if it is none.
+
+    Without ``stored`` (:func:`stored_tensors`), a product by ``matmul`` is none: its operands do not say
+    which of them holds weights.
+    """
+    if node.op != "call_function":
+        return None
+    operator = str(node.target)
+    if operator in PRODUCTS and stored is not None:
+        left, right = (_is_matrix(operand, stored) for operand in node.args[:2])
+        if left == right:
+            return None
+        return LayerKind(PRODUCT, channels=1) if right else LayerKind(LEFT_PRODUCT, data=1, weight=0)
+    return OPERATORS.get(operator)
+
+
+def _is_matrix(node: Any, stored: Mapping[str, Tensor]) -> bool:
+    constant = constant_behind(node, stored)
+    return constant is not None and constant.dim() == 2
 
 
 def stored_tensors(program: ExportedProgram) -> dict[str, Tensor]:
@@ -122,8 +154,9 @@ def module_of(node: fx.Node) -> str:
     return paths[-1] if paths else ""
 
 
-def _macs(node: fx.Node, weight: fx.Node) -> int:
-    out, kernel = node.meta["val"].shape, weight.meta["val"].shape
-    if str(node.target) == LINEAR:
-        return int(math.prod(out)) * int(kernel[1])
-    return int(math.prod(out)) * int(math.prod(kernel[1:]))
+def _macs(node: fx.Node, kind: LayerKind, source: fx.Node, weight: fx.Node) -> int:
+    out, read, kernel = (n.meta["val"].shape for n in (node, source, weight))
+    if kind.name == TRANSPOSED:  # each value of the input is multiplied with a kernel for each output channel
+        return int(math.prod(read)) * int(math.prod(kernel[1:]))
+    others = [size for axis, size in enumerate(kernel) if axis != kind.channels]
+    return int(math.prod(out)) * int(math.prod(others))

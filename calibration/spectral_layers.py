@@ -8,7 +8,7 @@ loss, and the worst stay in float until it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from torch.export import ExportedProgram
@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 from .emulate import Int8Runner
 from .layers import Layer
 from .runner import Feed, Runner, closeness_db
+from .worst_parts import Told, Trials, worst_parts
 
 WANTED_DB = 46.0
 """Twice (6 dB) better than the budget of 40 dB, since a photo is not one of the tiles."""
@@ -33,6 +34,7 @@ def refuse_lossy_layers(
     arrays: Sequence[Feed],
     *,
     pictures: bool = True,
+    told: Told = lambda message: None,
 ) -> list[Layer]:
     """Return ``layers``; the doubtful ones that lose too much in int8 get a reason to stay in float.
 
@@ -43,11 +45,12 @@ def refuse_lossy_layers(
         scales: step of each tensor that a layer without a reason reads.
         arrays: tiles as the program takes them.
         pictures: as :func:`.runner.closeness_db`.
+        told: called with a message before each trial.
     """
-    modules: dict[str, list[Layer]] = {}
+    modules: dict[str, list[str]] = {}
     for layer in layers:
         if not layer.reason and layer.node in doubtful:
-            modules.setdefault(layer.module, []).append(layer)
+            modules.setdefault(layer.module, []).append(layer.node)
     if not modules:
         return list(layers)
     expected = [Runner(program).outputs(array) for array in arrays]
@@ -59,16 +62,19 @@ def refuse_lossy_layers(
             for array, right in zip(arrays, expected, strict=True)
         )
 
-    def with_all_but(refused: Mapping[str, str]) -> float:
-        return emulated([layer for layer in layers if not layer.reason and layer.node not in refused])
+    def without(refused: Collection[str]) -> float:
+        active = [layer for layer in layers if not layer.reason and layer.node not in refused]
+        return emulated(active)
 
+    def alone(nodes: Collection[str]) -> float:
+        return emulated([layer for layer in layers if layer.node in nodes])
+
+    told("all layers on spectra in float")
+    wanted = min(WANTED_DB, without(doubtful) - MOST_LOST_DB)
+    if without(()) >= wanted:
+        return list(layers)
     refused: dict[str, str] = {}
-    wanted = min(WANTED_DB, with_all_but(doubtful) - MOST_LOST_DB)
-    if with_all_but(refused) < wanted:
-        alone = {module: emulated(own) for module, own in modules.items()}
-        for module, lost in sorted(alone.items(), key=lambda item: item[1]):
-            for node in (layer.node for layer in modules[module]):
-                refused[node] = f"{doubtful[node]}: {lost:.0f} dB with this module alone in 8 bits"
-            if with_all_but(refused) >= wanted:
-                break
+    for module, lost in worst_parts(modules, Trials(alone, without, wanted), told).items():
+        for node in modules[module]:
+            refused[node] = f"{doubtful[node]}: {lost:.0f} dB with this module alone in 8 bits"
     return [replace(layer, reason=layer.reason or refused.get(layer.node, "")) for layer in layers]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch.export import ExportedProgram
 from ..runtime import strict_json
 from ..runtime.errors import CalibrationError, FdikpEdgeError
 from ..runtime.files import replacing
+from ..runtime.progress import Progress
 from .fp16_islands import HALF_TILES, HalfPlan, Transform, decide
 from .layers import LEAST_WORK, Layer, find_layers
 from .levels import LEVELS
@@ -272,7 +273,7 @@ def calibrate_program(
     least_work: int = LEAST_WORK,
     pictures: bool = True,
     transforms: Sequence[Transform] = (),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, ProgramCalibration]:
     """Take the ranges of one program, once for all profiles that it was lowered for.
 
@@ -285,7 +286,7 @@ def calibrate_program(
         least_work: see :func:`.layers.find_layers`.
         pictures: whether its outputs are pictures with white at 1; see :func:`.runner.closeness_db`.
         transforms: the program's transforms, for the decision on float16.
-        progress: called with (tiles done, tiles in total).
+        progress: called with (tiles done, tiles in total, message).
 
     Returns:
         Profile -> its section.
@@ -299,13 +300,35 @@ def calibrate_program(
     wanted = {name: _tensors(layers) for name, layers in layers_of.items()}
     given = list(arrays)
     together = dict.fromkeys(tensor for tensors in wanted.values() for tensor in tensors)
-    seen = collect(program, list(together), given, progress=progress)
+
+    def told(message: str, done: int = len(given)) -> None:
+        if progress is not None:
+            progress(done, len(given), message)
+
+    def collecting(tile: int, tiles: int) -> None:
+        told("collecting ranges", tile)
+
+    seen = collect(program, list(together), given, progress=collecting)
     scales = {tensor: step(entry.ranges[DEFAULT_SCHEME]) for tensor, entry in seen.items()}
-    half = decide(program, given[:HALF_TILES], transforms, pictures=pictures)
+    half = decide(
+        program,
+        given[:HALF_TILES],
+        transforms,
+        pictures=pictures,
+        told=lambda message: told(f"float16: {message}"),
+    )
     return {
         name: ProgramCalibration(
             {tensor: seen[tensor] for tensor in wanted[name]},
-            refuse_lossy_layers(program, layers, doubtful or {}, scales, given[:TILES], pictures=pictures),
+            refuse_lossy_layers(
+                program,
+                layers,
+                doubtful or {},
+                scales,
+                given[:TILES],
+                pictures=pictures,
+                told=lambda message, name=name: told(f"int8 for {name}: {message}"),  # type: ignore[misc]
+            ),
             half,
         )
         for name, layers in layers_of.items()

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..export.reference import Reference
-    from ..models.sources.base import NetworkSource
+    from ..models.sources.base import NetworkSource, TensorSpec
     from ..runtime.artifact import Artifact
+    from ..runtime.passport import Passport
+    from ..runtime.tensors import TensorContract
     from .options import ReferenceOptions
 
 
@@ -51,7 +53,7 @@ def source_of_artifact(artifact: Artifact, asked: ReferenceOptions, *, other: bo
         # A weights file of FDIKP says by itself which variant it holds.
         source = dataclasses.replace(asked, model=str(asked.weights), weights=None).source(named)
     else:
-        source = asked.source(passport.model)
+        source = _with_recorded_inputs(passport, asked)
     if not other:
         module = source.load()
         if weights_sha256(module) != passport.weights_sha256:
@@ -63,3 +65,54 @@ def source_of_artifact(artifact: Artifact, asked: ReferenceOptions, *, other: bo
             )
         source = dataclasses.replace(source, load=lambda: module)
     return source
+
+
+def _with_recorded_inputs(passport: Passport, asked: ReferenceOptions) -> NetworkSource:
+    """Return the network asked for; its inputs are the artifact's where its code does not say them.
+
+    So ``--input`` need not be repeated. Complex inputs have to be: a passport holds them as pairs of reals.
+    """
+    from ..runtime.errors import SourceError
+
+    if asked.input or any(taken.layout == "NHWC" for taken in passport.inputs):
+        return asked.source(passport.model)
+    source: NetworkSource | None = None
+    try:
+        source = asked.source(passport.model)
+    except SourceError as error:
+        problem = error
+    if source is not None and _takes(source, passport):
+        return source
+    try:
+        return asked.source(passport.model, [_spec(taken) for taken in passport.inputs])
+    except SourceError:
+        if source is None:
+            raise problem from None
+        return source
+
+
+def _takes(source: NetworkSource, passport: Passport) -> bool:
+    """Whether the inputs of a network are those of an artifact."""
+    from ..export.contracts import image_contract, tensor_contract
+    from ..runtime.errors import SizeError
+
+    size = next((taken.size for taken in passport.inputs if taken.is_picture), None)
+    contract = image_contract(passport.contract)
+    try:
+        return tuple(tensor_contract(spec.at(size), contract) for spec in source.inputs) == passport.inputs
+    except SizeError:
+        return False
+
+
+def _spec(taken: TensorContract) -> TensorSpec:
+    from ..models.sources.base import COLORS, TensorSpec
+
+    names = {count: name for name, count in COLORS.items()}
+    return TensorSpec(
+        name=taken.name,
+        shape=taken.shape,
+        dtype=taken.dtype,
+        value_range=taken.value_range,
+        layout=taken.layout,
+        color=names[taken.channels] if taken.has_colors else "",
+    )

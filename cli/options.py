@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -14,7 +15,7 @@ from .source import source_of
 
 if TYPE_CHECKING:
     from ..calibration.mixed_precision import Bounds
-    from ..models.sources.base import NetworkSource
+    from ..models.sources.base import NetworkSource, TensorSpec
 
 ModelOption = Annotated[
     str,
@@ -23,7 +24,7 @@ ModelOption = Annotated[
         "-m",
         metavar="NAME",
         help="Network: tiny, small, base or a weights file of FDIKP; net.py:Net or package.module:Net (a "
-        "class, a function or an object of your own); spandrel:FILE; net.pt2.",
+        "class, a function or an object of your own); spandrel:FILE; net.pt2; net.onnx.",
     ),
 ]
 ArtifactModelOption = Annotated[
@@ -239,10 +240,14 @@ class ReferenceOptions:
     samples: SamplesOption = None
     seed: SeedOption = None
 
-    def source(self, named: str) -> NetworkSource:
-        """Return the network that was named, or else ``named``, the artifact's."""
+    def source(self, named: str, recorded: Sequence[TensorSpec] = ()) -> NetworkSource:
+        """Return the network that was named, or else ``named``, the artifact's.
+
+        ``recorded`` are its inputs where ``--input`` says nothing.
+        """
+        inputs = self.input or recorded
         return source_of(
-            self.model or named, self.model_arg, self.weights, self.input, self.samples, self.seed, None
+            self.model or named, self.model_arg, self.weights, inputs, self.samples, self.seed, None
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..runtime.errors import BadInputError
 
 if TYPE_CHECKING:
-    from ..models.sources import NetworkSource
+    from ..models.sources import NetworkSource, TensorSpec
     from ..models.sources.request import Request
 
 
@@ -18,7 +18,7 @@ def source_of(
     model: str,
     model_arg: Sequence[str] = (),
     weights: Path | None = None,
-    input: Sequence[str] = (),
+    input: Sequence[str | TensorSpec] = (),
     samples: Path | None = None,
     seed: int | None = None,
     metric: str | None = None,
@@ -35,15 +35,15 @@ def source_of(
     from ..models.sources.onnx_file import is_onnx
     from ..models.sources.request import Request
 
+    inputs = tuple(parse_input(given) if isinstance(given, str) else given for given in input)
     if is_onnx(model):
-        inputs = tuple(parse_input(text) for text in input)
         request = Request(model, parse_arguments(model_arg), weights, inputs, seed)
         return _onnx_source(request, samples, metric)
     return find(
         model,
         arguments=parse_arguments(model_arg),
         weights=weights,
-        inputs=[parse_input(text) for text in input],
+        inputs=inputs,
         samples=samples,
         seed=seed,
         metric=metric,

@@ -15,7 +15,16 @@ from torch import nn
 from ..calibration import evaluation_pairs
 from ..calibration.defocus import in_turn
 from ..calibration.fp16_islands import Transform
-from ..calibration.layers import LEAST_WORK, LINEAR, NO_FASTER, module_of
+from ..calibration.layer_kinds import TRANSPOSED
+from ..calibration.layers import (
+    LEAST_WORK,
+    NO_FASTER,
+    NO_FASTER_TRANSPOSED,
+    NOT_MEASURED,
+    kind_of,
+    module_of,
+    stored_tensors,
+)
 from ..calibration.mixed_precision import Bounds, LayerTime, MixedPrecision, Times
 from ..calibration.mixed_precision_search import search, times_by_work
 from ..calibration.runner import Feed
@@ -39,6 +48,7 @@ from .inputs import has_samples, samples_of
 from .lowered import LoweredModel
 from .onnx.source.calibrate import calibrate_section
 from .onnx.source.program import OnnxProgram
+from .profile import Profile
 from .roles import ends, exposed, protected, sites_of
 from .spectral import LoweredProgram
 from .spectral.planner import profile as profile_of
@@ -106,9 +116,12 @@ def calibrate(
     sections: dict[ProgramKey, ProgramCalibration] = {}
     for done, (program_sha256, profiles) in enumerate(programs.items()):
 
-        def told(tile: int, tiles: int, done: int = done, names: str = ", ".join(profiles)) -> None:
+        def told(tile: int, tiles: int, now: str, done: int = done, names: str = ", ".join(profiles)) -> None:
             if progress is not None:
-                progress(done * tiles + tile, len(programs) * tiles, f"collecting ranges ({names})")
+                progress(done * tiles + tile, len(programs) * tiles, f"{now} ({names})")
+
+        def ranges(tile: int, tiles: int, told: Progress = told) -> None:
+            told(tile, tiles, "collecting ranges")
 
         lowered = next(iter(profiles.values()))
         if isinstance(lowered, OnnxProgram):
@@ -116,7 +129,7 @@ def calibrate(
             named = [dict(zip(lowered.input_names, feed, strict=True)) for feed in feeds]
             for own in profiles.values():
                 assert isinstance(own, OnnxProgram), "profiles of one hash are of one kind"
-                sections[own.key] = calibrate_section(own, named, least_work=least_work, progress=told)
+                sections[own.key] = calibrate_section(own, named, least_work=least_work, progress=ranges)
             continue
         calibrated = calibrate_program(
             lowered.program,
@@ -233,15 +246,27 @@ def _kept(lowered: LoweredProgram, *, protect_outliers: bool) -> dict[str, str]:
     return {
         **ends(lowered, first=not costs.int8_first, last=not costs.int8_last),
         **(exposed(lowered) if protect_outliers else {}),
-        **({} if costs.int8_products else _products(lowered)),
+        **_without_gain(lowered, costs),
         **protected(lowered)[0],
     }
 
 
-def _products(lowered: LoweredProgram) -> dict[str, str]:
-    """Return name of a product with weights -> why it stays in floats, for a runtime that gains nothing."""
-    names = (node.name for node in lowered.program.graph.nodes if str(node.target) == LINEAR)
-    return dict.fromkeys(names, NO_FASTER)
+def _without_gain(lowered: LoweredProgram, costs: Profile) -> dict[str, str]:
+    """Return name of a layer -> why it stays in floats, for kinds of layers that gain nothing from 8 bits."""
+    program = lowered.program
+    stored = stored_tensors(program)
+    kinds = {node.name: kind.name for node in program.graph.nodes if (kind := kind_of(node, stored))}
+    return {
+        name: _no_gain(kind, kind in costs.int8_stored)
+        for name, kind in kinds.items()
+        if kind not in costs.int8_kinds
+    }
+
+
+def _no_gain(kind: str, weights_only: bool) -> str:
+    if not weights_only:
+        return NOT_MEASURED.format(kind=kind)
+    return NO_FASTER_TRANSPOSED if kind == TRANSPOSED else NO_FASTER
 
 
 def transforms_of(lowered: LoweredProgram) -> list[Transform]:
@@ -347,7 +372,7 @@ def in_file(model: LoweredModel) -> Mapping[str, str]:
     what follows, by names of that.
     """
     from .onnx.build import convert
-    from .onnx.checks import source_node
+    from .onnx.checks import LAYERS, source_node
 
     layers: dict[str, str] = {}
     for as_calibrated in (False, True):  # float files, int8 files
@@ -361,7 +386,7 @@ def in_file(model: LoweredModel) -> Mapping[str, str]:
             for name in node.input:
                 readers.setdefault(name, []).append(index)
         for node in nodes:
-            if node.op_type not in ("Conv", "Gemm", "MatMul") or not (layer := source_node(node)):
+            if node.op_type not in LAYERS or not (layer := source_node(node)):
                 continue
             names = [node.name, node.output[0]]
             follows = node

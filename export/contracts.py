@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..models.sources.base import TensorSpec
 from ..runtime.errors import BadInputError, UnknownNameError
-from ..runtime.tensors import Dtype, TensorContract
+from ..runtime.tensors import MAX_RANK, Dtype, TensorContract
 
 ImageContract = Literal["float_nchw", "uint8_nhwc"]
 
@@ -212,6 +212,12 @@ class Deployable(nn.Module):
     def _described(self, name: str, result: Tensor, image: Tensor) -> TensorSpec:
         """What a result is: a picture if it is one of as many channels as the first input, or of as many as
         have colours, at a size that is a multiple of its."""
+        if not 1 <= result.dim() <= MAX_RANK:
+            has = f"{result.dim()} dimensions" if result.dim() else "a single number without dimensions"
+            raise BadInputError(
+                f"the network's result {name!r} is {has}; an artifact returns tensors of 1 to {MAX_RANK}. "
+                "Reshape it in forward, such as result.reshape(1)"
+            )
         dtype = {torch.float32: "float32", torch.uint8: "uint8", torch.int32: "int32", torch.int64: "int64"}
         dtype |= {torch.bool: "bool", torch.complex64: "float32"}
         named = dtype.get(result.dtype, "float32")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..models import sources, zoo
 from ..models.sources.base import NetworkSource
+from ..models.widening import widening_notes
 from ..runtime.errors import BadInputError
 from ..runtime.photo import Array
 from ..runtime.tensors import TensorContract
@@ -30,7 +31,6 @@ from .spectral import LoweredProgram, Plan, lower
 from .spectral.planner import make_plan
 from .spectral.strategies import STRATEGIES
 from .trial_sizes import sizes_in_errors
-from .widening import widening_notes
 
 
 @dataclass(frozen=True)

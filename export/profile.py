@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..calibration.layer_kinds import CONV2D, PRODUCT
+
 if TYPE_CHECKING:
     from .spectral.strategies.base import Cost
 
@@ -17,9 +19,10 @@ class Profile:
     convolutions keep channels as the fastest index, ``runtime_kernels`` that they take kernels which the
     network makes, ``planar_mixing`` that a product mixes maps beside a transform faster than a 1x1
     convolution does (see :mod:`.spectral.fuse`), ``automatic`` which strategies the planner may pick by
-    itself, ``int8_products`` that products with stored weights gain from 8 bits, ``int8_first`` and
-    ``int8_last`` that 8 bits gain more for the layers that read and make the picture than their rounding
-    costs it (:func:`.roles.ends`).
+    itself, ``int8_kinds`` which kinds of layers (:mod:`..calibration.layer_kinds`) gain from 8 bits and
+    ``int8_stored`` of which others the weights alone are stored in 8 bits, ``int8_first`` and ``int8_last``
+    that 8 bits gain more for the layers that read and make the picture than their rounding costs it
+    (:func:`.roles.ends`).
 
     Targets of one profile share one lowered program and one section of a calibration table.
     """
@@ -32,7 +35,8 @@ class Profile:
     runtime_kernels: bool = True
     planar_mixing: bool = False
     automatic: tuple[str, ...] = ("flat", "separable", "joined", "factored", "window")
-    int8_products: bool = True
+    int8_kinds: tuple[str, ...] = (CONV2D, PRODUCT)
+    int8_stored: tuple[str, ...] = ()
     int8_first: bool = True
     int8_last: bool = True
 

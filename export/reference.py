@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..models.widening import InDouble, in_float32
 from ..runtime.errors import BadInputError, FdikpEdgeError
 from ..runtime.photo import Array
 from .contracts import Deployable
-from .widening import InDouble, in_float32
 
 Arithmetic = Literal["float32", "float64"]
 
@@ -20,9 +20,10 @@ Arithmetic = Literal["float32", "float64"]
 class Reference:
     """Runs a :class:`Deployable` eagerly, numpy in and numpy out, on the inputs its contracts describe.
 
-    In float64 the network computes in double precision whatever dtypes its code names (:mod:`.widening`), and
-    one of 16-bit floats computes in float32 otherwise. Either takes the same inputs: what a user has is the
-    photo, so its rounding to float32 or to bytes belongs to neither side.
+    In float64 the network computes in double precision whatever dtypes its code names
+    (:mod:`~fdikp_edge.models.widening`), and one of 16-bit floats computes in float32 otherwise. Either takes
+    the same inputs: what a user has is the photo, so its rounding to float32 or to bytes belongs to neither
+    side.
 
     ``float64_problem`` says why a network has no float64 reference; empty if it has one. It is known after
     the first call for float64.

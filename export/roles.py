@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from torch import fx
 
-from ..calibration.layers import CONVOLUTION, LINEAR, RUN_TIME, Layer, find_layers
+from ..calibration.layers import RUN_TIME, Layer, find_layers, kind_of
 from ..calibration.layers import module_of as module_of
 from .aten import ARITHMETIC, RESHAPES, SHUFFLES, base_name, is_upsampling
 from .spectral import LoweredProgram
@@ -39,7 +39,7 @@ FIRST = "reads the input image: its rounding error would remain in every later s
 LAST = "produces the output image: no later layer smooths its rounding error"
 PICTURE = "between the last upsampling and the output image: no later layer smooths its rounding error"
 ELEMENTWISE = ARITHMETIC | {"clamp", "round", "permute", "alias", "clone", "_to_copy"}
-READ_THROUGH = ELEMENTWISE | {"cat", "pixel_unshuffle"}
+READ_THROUGH = ELEMENTWISE | RESHAPES | {"cat", "pixel_unshuffle"}
 MOVING = RESHAPES | SHUFFLES | {"cat", "select", "slice", "transpose"}
 """What only moves values, behind the layer that makes the picture. In front of the one that reads it fewer
 count: a network that cuts its picture into shifted parts goes on to filter it with them."""
@@ -81,27 +81,27 @@ def protected(lowered: LoweredProgram) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def ends(lowered: LoweredProgram, *, first: bool, last: bool) -> dict[str, str]:
-    """Return name of node -> reason, for convolutions that read the picture and those that make it.
+    """Return name of node -> reason, for layers that read the picture and those that make it.
 
     Other calls of their weights, at another scale say, are among them: weights are stored once.
     """
     graph = lowered.program.graph
-    layers = {layer.node: layer for layer in find_layers(lowered.program)}
+    layers = {layer.node: layer for layer in find_layers(lowered.program, protected(lowered)[0])}
     reasons: dict[str, str] = {}
     if first:
         for image in (n for n in graph.nodes if n.name in lowered.program.graph_signature.user_inputs):
-            reasons |= dict.fromkeys(_convolutions(image, _readers, layers), FIRST)
+            reasons |= dict.fromkeys(_nearest(image, _readers, layers), FIRST)
     if last:
         result = next(node for node in graph.nodes if node.op == "output")
-        reasons |= dict.fromkeys(_convolutions(result, _sources_of_sum, layers), LAST)
+        reasons |= dict.fromkeys(_nearest(result, _sources_of_sum, layers), LAST)
     by_weight = {layers[name].weight: reason for name, reason in reasons.items()}
     return {name: by_weight[layer.weight] for name, layer in layers.items() if layer.weight in by_weight}
 
 
-def _convolutions(
+def _nearest(
     start: fx.Node, following: Callable[[fx.Node], Iterable[fx.Node]], layers: Mapping[str, Layer]
 ) -> Iterator[str]:
-    """Yield the convolutions with stored weights that are reached without passing another layer."""
+    """Yield the layers with stored weights that are reached without passing another layer."""
     seen, waiting = {start}, [start]
     while waiting:
         for node in following(waiting.pop()):
@@ -111,7 +111,7 @@ def _convolutions(
             layer = layers.get(node.name)
             if layer is None:
                 waiting.append(node)
-            elif str(node.target) == CONVOLUTION and not layer.reason:
+            elif not layer.reason:
                 yield node.name
 
 
@@ -156,8 +156,8 @@ def _upstream(nodes: Iterable[fx.Node], stop: Callable[[object], bool] | None = 
 
 
 def is_layer(node: fx.Node) -> bool:
-    """Return whether a node is a convolution or a product with a matrix, of any weights."""
-    return str(node.target) in (CONVOLUTION, LINEAR)
+    """Return whether a node is a convolution, transposed or not, or a linear layer, of any weights."""
+    return kind_of(node) is not None
 
 
 def _is_constant_of_lowering(node: fx.Node) -> bool:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import onnx
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators that the layers of a program become."""
 NODE_KEY = "node"
 """Key of the name of the program's node that an ONNX node came from. Names of ONNX values say nothing: the
 exporter rewrites the program first, and counts anew."""

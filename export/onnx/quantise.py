@@ -26,7 +26,7 @@ from ...calibration.levels import LEVELS
 from ...calibration.table import CalibrationTable, ProgramCalibration, ProgramKey
 from ...runtime.errors import LoweringError
 from ...runtime.passport import QUANTISED_LAYERS, REDUCED_WEIGHTS
-from .checks import source_node
+from .checks import LAYERS, source_node
 
 if TYPE_CHECKING:
     import onnx
@@ -124,7 +124,7 @@ class _Quantiser:
         self.weight_levels = weight_levels
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self.rounded: dict[tuple[str, float], str] = {}
-        self.weights: dict[tuple[str, int], str] = {}
+        self.weights: dict[tuple[str, int, int], str] = {}
         self.before: dict[int, list[Any]] = {}
         self.after: dict[int, list[Any]] = {}
 
@@ -132,7 +132,7 @@ class _Quantiser:
         nodes = list(self.graph.node)
         places: dict[str, int] = {}
         for index, node in enumerate(nodes):
-            if node.op_type in ("Conv", "Gemm", "MatMul") and (name := source_node(node)):
+            if node.op_type in LAYERS and (name := source_node(node)):
                 places.setdefault(name, index)
         for layer in sorted(layers, key=lambda entry: places.get(entry.node, -1)):
             if layer.node not in places and layer.weights_only:
@@ -147,15 +147,17 @@ class _Quantiser:
 
     def _layer(self, nodes: list[Any], index: int, layer: Layer) -> None:
         node = nodes[index]
-        if node.input[1] not in self.constants:
+        places = [place for place in (1, 0) if node.input[place] in self.constants]
+        if len(places) != 1:
             if layer.weights_only:
                 return  # the exporter left something between: they stay as they are
             raise LoweringError(f"model.onnx: the weights of layer {layer.label} are not stored in it")
+        (weight,), data = places, 1 - places[0]
         if layer.weights_only:
-            node.input[1] = self._weights(node, index, LEVELS)
+            node.input[weight] = self._weights(node, weight, index, LEVELS)
             return
-        node.input[0] = self._round(node.input[0], self.scales[layer.input], self.before, index)
-        node.input[1] = self._weights(node, index, self.weight_levels)
+        node.input[data] = self._round(node.input[data], self.scales[layer.input], self.before, index)
+        node.input[weight] = self._weights(node, weight, index, self.weight_levels)
         if self.dialect.results and node.op_type == "Conv":
             plain = node.output[0]
             readers = [(n, i) for n in nodes for i, name in enumerate(n.input) if name == plain]
@@ -187,13 +189,13 @@ class _Quantiser:
     def _taken(self, name: str) -> bool:
         return any(known == name for known, _ in self.rounded)
 
-    def _weights(self, node: Any, index: int, levels: int) -> str:
+    def _weights(self, node: Any, place: int, index: int, levels: int) -> str:
         from onnx import helper, numpy_helper
 
-        name = node.input[1]
-        if (name, levels) not in self.weights:
-            weight = numpy_helper.to_array(self.constants[name])
-            axis = _output_axis(node)
+        name = node.input[place]
+        weight = numpy_helper.to_array(self.constants[name])
+        axis = _output_axis(node, place, weight.ndim)
+        if (name, levels, axis) not in self.weights:
             others = tuple(i for i in range(weight.ndim) if i != axis)
             peak = np.abs(weight).max(axis=others)
             step = np.where(peak > 0, peak / levels, 1).astype(np.float32)
@@ -201,6 +203,8 @@ class _Quantiser:
             # Half to even, as the emulation and every runtime round.
             whole = np.clip(np.rint(weight / step.reshape(shape)), -levels, levels).astype(np.int8)
             stem = f"{name}_8bit" if levels == LEVELS else f"{name}_7bit"
+            if any(known[:2] == (name, levels) for known in self.weights):
+                stem += f"_axis{axis}"
             inputs = [
                 self._constant(f"{stem}_q", whole),
                 self._constant(f"{stem}_scale", step),
@@ -208,8 +212,8 @@ class _Quantiser:
             ]
             back = helper.make_node("DequantizeLinear", inputs, [stem], name=f"{stem}_dequantise", axis=axis)
             self.before.setdefault(index, []).append(back)
-            self.weights[name, levels] = stem
-        return self.weights[name, levels]
+            self.weights[name, levels, axis] = stem
+        return self.weights[name, levels, axis]
 
     def _constant(self, name: str, value: Array) -> str:
         from onnx import numpy_helper
@@ -225,9 +229,10 @@ class _Quantiser:
         self.graph.initializer.extend(kept)
 
 
-def _output_axis(node: Any) -> int:
-    """The axis of the weights along which output channels lie."""
-    if node.op_type == "Gemm":
-        transposed = next((entry.i for entry in node.attribute if entry.name == "transB"), 0)
-        return 0 if transposed else 1
-    return 0 if node.op_type == "Conv" else 1
+def _output_axis(node: Any, place: int, rank: int) -> int:
+    """The axis of the weights, the input ``place`` of a node, along which output channels lie."""
+    if node.op_type in ("Conv", "ConvTranspose"):
+        return 0 if node.op_type == "Conv" else 1
+    flipped = next((entry.i for entry in node.attribute if entry.name == ("transA", "transB")[place]), 0)
+    rows, columns = rank - 2, rank - 1
+    return rows if (place == 0) != bool(flipped) else columns

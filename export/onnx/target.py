@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...calibration.layer_kinds import CONVOLUTIONS, LEFT_PRODUCT, PRODUCT, TRANSPOSED
 from ...runtime.installed import packages
 from ..options import WEIGHTS
 from ..profile import Profile
@@ -18,7 +19,10 @@ COSTS = Profile(
     moved_per_us=2_000,
     operator_us=10,
     planar_mixing=True,
-    int8_products=False,
+    # Convolutions over lines and volumes gain as much as those over planes, with results rounded. Transposed
+    # ones are slower: ONNX Runtime 1.31 has no 8-bit kernel for them, and rounds in between.
+    int8_kinds=CONVOLUTIONS,
+    int8_stored=(PRODUCT, LEFT_PRODUCT, TRANSPOSED),
     int8_first=False,  # its result, rounded, is what every later sum starts from
     int8_last=False,
 )

@@ -32,7 +32,7 @@ def rewrite_tanh(model: openvino.Model) -> int:
         if shape.rank.is_dynamic or shape.rank.get_length() < LEAST_RANK:
             continue
         source, name = node.input_value(0), node.get_friendly_name()
-        two, one = opset.constant(np.float32(2)), opset.constant(np.float32(1))
+        two, one = (opset.constant(np.array(value, np.float32)) for value in (2, 1))
         doubled = opset.multiply(source, two)
         if len(source.get_target_inputs()) == 2:  # the factor's own, and the node that goes
             doubled.set_friendly_name(source.get_node().get_friendly_name())  # it becomes part of that layer

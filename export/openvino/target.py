@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...calibration.layer_kinds import CONVOLUTIONS, LEFT_PRODUCT, PRODUCT, TRANSPOSED
 from ...runtime.installed.packages import Requirement
 from ..onnx.target import BUILD_NEEDS
 from ..options import WEIGHTS
@@ -31,6 +32,10 @@ OPENVINO = Target(
         operator_us=15,
         channels_last=True,
         planar_mixing=True,
+        # Convolutions over lines and volumes gain as much as those over planes. Transposed ones are as fast
+        # as in floats or slower; so are products of weights with data, whose steps OpenVINO 2026.4 misplaces.
+        int8_kinds=(*CONVOLUTIONS, PRODUCT),
+        int8_stored=(LEFT_PRODUCT, TRANSPOSED),
         int8_last=False,
     ),
     gain="adds the openvino target, often the fastest on an Intel or AMD processor",

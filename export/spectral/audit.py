@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from ...runtime.errors import DynamicShapeError, LoweringError
 from .fuse.base import FusionRecord
-from .graph import SITE, shape_of
+from .graph import MODULE, SITE, shape_of
 from .planner import Plan
 from .sites import Site
 from .strategies import STRATEGIES, Native
@@ -59,13 +59,45 @@ class SiteAudit:
 
 
 @dataclass(frozen=True)
+class ShortTimeAudit:
+    """One short-time transform: a convolution with the whole matrix, the one way there is for it.
+
+    ``multiply_adds`` are those of the program's convolutions and products for it, ``constants_bytes`` the
+    size of the matrices and envelopes that they read.
+    """
+
+    name: str
+    module_path: str
+    multiply_adds: int
+    constants_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for ``json.dump``."""
+        return {
+            "name": self.name,
+            "module": self.module_path,
+            "multiply_adds": self.multiply_adds,
+            "constants_bytes": self.constants_bytes,
+        }
+
+    def __str__(self) -> str:
+        """One line for a log."""
+        place = f"module {self.module_path!r}" if self.module_path else "the root module"
+        return (
+            f"short-time transform {self.name} in {place}: {self.multiply_adds / 1e9:.3f} G multiply-adds, "
+            f"{self.constants_bytes / 1e6:.2f} MB of constants, by its whole matrix"
+        )
+
+
+@dataclass(frozen=True)
 class Audit:
     """All sites, and counts over the whole program; :func:`audit_program` makes it, or raises.
 
     ``native_sites`` counts the sites with a transform of ``torch.fft`` in the program. ``fusions`` says of
     every pattern of :mod:`.fuse` that was looked for where it was replaced, and where not and why.
     ``notes``: inputs and outputs that are complex in the network, and each value that the network read in
-    Python of its own constants, with the line; the program holds it as it was then.
+    Python of its own constants, with the line; the program holds it as it was then. ``short_time``: the
+    short-time transforms, which no plan has a choice for.
     """
 
     rows: tuple[SiteAudit, ...]
@@ -75,6 +107,7 @@ class Audit:
     self_check: float | None
     fusions: tuple[FusionRecord, ...] = ()
     notes: tuple[str, ...] = ()
+    short_time: tuple[ShortTimeAudit, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Ready for ``json.dump``."""
@@ -86,16 +119,19 @@ class Audit:
             "self_check_max_relative_error": self.self_check,
             "fusions": _grouped(self.fusions),
             "notes": list(self.notes),
+            "short_time": [row.to_json() for row in self.short_time],
         }
 
     def summary(self) -> str:
         """One line for a log."""
-        macs = sum(row.multiply_adds for row in self.rows) / 1e9
+        work = [row.multiply_adds for row in self.rows] + [row.multiply_adds for row in self.short_time]
+        macs = sum(work) / 1e9
+        framed = f"{len(self.short_time)} short-time transforms, " if self.short_time else ""
         checked = (
             "" if self.self_check is None else f", relative error {self.self_check:.1e} against the original"
         )
         return (
-            f"{len(self.rows)} transform sites, {macs:.3f} G multiply-adds, "
+            f"{len(self.rows)} transform sites, {framed}{macs:.3f} G multiply-adds, "
             f"{sum(self.operators.values())} operators, "
             f"{self.constants_bytes / 1e6:.2f} MB of constants{checked}"
         )
@@ -104,9 +140,8 @@ class Audit:
 def audit_site(site: Site, strategy: str, multiply_adds: int) -> SiteAudit:
     """Figures of one site under its strategy, with the multiply-adds counted in the program."""
     chosen = STRATEGIES[strategy]
-    peak = chosen.headroom * max(
-        1.0, *site.gains
-    )  # the input itself, or an intermediate larger than the result
+    # The input itself, or an intermediate larger than the result.
+    peak = chosen.headroom * max(1.0, *site.gains)
     return SiteAudit(
         site=site,
         strategy=strategy,
@@ -163,7 +198,49 @@ def audit_program(
         audit_site(choice.site, choice.strategy, counted.get(choice.site.name, 0)) for choice in plan.choices
     )
     counts = dict(sorted(operators.items()))
-    return Audit(rows, counts, constants, len(native), self_check, tuple(fusions), notes)
+    framed = _short_time(program, {choice.site.name for choice in plan.choices})
+    notes = (*notes, *map(str, framed))
+    return Audit(rows, counts, constants, len(native), self_check, tuple(fusions), notes, framed)
+
+
+def _short_time(program: ExportedProgram, planned: Collection[str]) -> tuple[ShortTimeAudit, ...]:
+    """The sites that no plan knows: their work, and the stored tensors that they read."""
+    stored = {**program.state_dict, **program.constants}
+    held = (
+        program.graph_signature.inputs_to_buffers | program.graph_signature.inputs_to_lifted_tensor_constants
+    )
+    work: dict[str, int] = {}
+    modules: dict[str, str] = {}
+    read: dict[str, set[str]] = {}
+    for node in program.graph.nodes:
+        custom = node.meta.get("custom", {})
+        site = str(custom.get(SITE, ""))
+        if not site or site in planned:
+            continue
+        work[site] = work.get(site, 0) + _multiply_adds(node) + _convolved(node)
+        modules[site] = str(custom.get(MODULE, ""))
+        keys = {held[source.name] for source in node.all_input_nodes if source.name in held}
+        read.setdefault(site, set()).update(keys)
+    return tuple(
+        ShortTimeAudit(
+            site,
+            modules[site],
+            work[site],
+            sum(stored[key].numel() * stored[key].element_size() for key in read[site]),
+        )
+        for site in work
+    )
+
+
+def _convolved(node: fx.Node) -> int:
+    """Multiply-adds of a convolution of one axis, or of its transpose; 0 for other operators."""
+    name = str(node.target)
+    if node.op != "call_function" or name not in ("aten.conv1d.default", "aten.conv_transpose1d.default"):
+        return 0
+    signal, kernels = node.args[:2]
+    assert isinstance(signal, fx.Node) and isinstance(kernels, fx.Node)
+    each = shape_of(node) if name == "aten.conv1d.default" else shape_of(signal)
+    return math.prod(each) * math.prod(shape_of(kernels)[1:])
 
 
 PRODUCTS = {f"aten.{name}" for name in ("matmul.default", "mm.default", "bmm.default", "linear.default")}

@@ -16,8 +16,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import traceback as fx_traceback
 
+from ...models.widening import TO_FLOAT32, in_float32, widening_notes
 from ...runtime.errors import LoweringError
-from ..widening import TO_FLOAT32, in_float32, widening_notes
 from .audit import Audit, audit_program
 from .fuse import Fused, Fusions, fuse
 from .graph import MODULE, arguments, meta_value, module_path, shape_of, site_name

@@ -17,8 +17,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
+from ...models.widening import InDouble, own_copy
 from ...runtime.errors import LoweringError, LoweringFaultError
-from ..widening import InDouble, own_copy
 from .graph import arguments, where
 from .outputs import tensors_of
 from .pairs import REAL_OF, Interleaved, Pair

@@ -23,6 +23,8 @@ from .sites import is_transform
 from .strategies import STRATEGIES, Window
 from .twiddles import ConstantBank
 
+SHORT_TIME = ("aten.stft.default", "aten.stft.center", "aten.istft.default")
+
 REDUCTIONS = ("sum", "nansum", "mean", "prod", "cumsum", "cumprod")
 
 COMPLEX_INPUT = "complex input"
@@ -90,9 +92,10 @@ class Rewriter(fx.Interpreter):
         return result
 
     def _provenance(self, node: fx.Node) -> dict[str, str]:
-        """The module a node came from, and its site if it is a transform."""
+        """The module a node came from, and its site if it is a transform, be it one that no plan knows."""
         origin = {MODULE: module_path(node)}
-        if is_transform(str(node.target)) or isinstance(node.target, Pruned):
+        short_time = str(node.target) in SHORT_TIME
+        if short_time or is_transform(str(node.target)) or isinstance(node.target, Pruned):
             origin[SITE] = site_name(node)
         elif isinstance(node.target, Fused) and node.target.site is not None:
             origin[SITE] = node.target.site.name

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...calibration.layers import CONVOLUTION, LINEAR
+from ...calibration.layers import kind_of, stored_tensors
 from ...runtime.device.build import CACHE_FILE, FLOAT32_LAYERS_FILE
 from ...runtime.errors import BadInputError, LoweringError, TargetUnavailableError
 from ...runtime.files import write_problem
@@ -198,12 +198,14 @@ _Shape = tuple[str, int, bool, bool]
 
 
 def _shapes(lowered: LoweredProgram) -> Iterator[_Shape]:
+    stored = stored_tensors(lowered.program)
     for node in lowered.program.graph.nodes:
-        if node.op != "call_function" or str(node.target) not in (CONVOLUTION, LINEAR):
+        kind = kind_of(node, stored)
+        if kind is None:
             continue
-        source, weight = node.args[:2]
+        source, weight = node.args[kind.data], node.args[kind.weight]
         mine = weight.meta["val"].shape[1]
-        grouped = str(node.target) == CONVOLUTION and mine < source.meta["val"].shape[1]
+        grouped = kind.is_convolution and mine < source.meta["val"].shape[1]
         yield node.name, mine, grouped, any(base_name(user.target) in _CUTS for user in source.users)
 
 

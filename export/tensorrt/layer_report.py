@@ -89,12 +89,12 @@ def census(
     Returns:
         One entry for each layer of the table, in its order.
     """
-    from ..onnx.checks import source_node
+    from ..onnx.checks import LAYERS, source_node
 
     named = {
         source_node(node): node.name
         for node in model.graph.node
-        if node.op_type in ("Conv", "Gemm", "MatMul") and source_node(node)
+        if node.op_type in LAYERS and source_node(node)
     }
     own: dict[str, list[EngineLayer]] = {}
     part: dict[str, list[EngineLayer]] = {}

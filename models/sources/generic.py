@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ...runtime.errors import SourceError
+from .. import widening
 from .base import COLORS, NetworkSource, TensorSpec
 
 _NARROW = (torch.float16, torch.bfloat16, torch.float64)
@@ -82,6 +83,9 @@ def in_float32(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     other = sorted({str(t.dtype).removeprefix("torch.") for t in tensors if t.dtype in _NARROW})
     if not other:
         return module, ()
+    notes = (f"{' and '.join(other)} weights were converted to float32",)
+    if "float64" not in other and not any(isinstance(m, torch.jit.ScriptModule) for m in module.modules()):
+        return widening.in_float32(module), notes  # also where its code names the 16-bit type
     try:
         copied = copy.deepcopy(module)
     except Exception as error:  # the module's own code runs here
@@ -89,7 +93,7 @@ def in_float32(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
             f"{type(module).__name__} holds {' and '.join(other)} weights and cannot be copied to change "
             f"them ({type(error).__name__}: {error}); call .float() on it before"
         ) from error
-    return copied.float(), (f"{' and '.join(other)} weights were converted to float32",)
+    return copied.float(), notes
 
 
 def described(module: nn.Module, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:

@@ -133,7 +133,8 @@ def test_profiles_that_share_a_program_have_each_their_own_layers(
 ) -> None:
     models, together, told = shared
     assert len({model.lowered.sha256 for model in models}) == 1
-    assert told == [(tile, 4) for tile in range(4)], "the photos are run once"
+    assert told[:4] == [(tile, 4) for tile in range(4)], "the photos are run once"
+    assert set(told[4:]) == {(4, 4)}, "trials follow when all tiles are counted"
     together.write(tmp_path / "table.json")
     again = read_table(tmp_path / "table.json")
     assert again.sections == together.sections and again.sha256 == together.sha256

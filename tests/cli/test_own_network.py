@@ -214,3 +214,29 @@ def test_int8_without_samples_is_refused(run_cli: Cli, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert rows["fp32"]["state"] == "verified" and "noise" in rows["fp32"]["reason"]
     assert "--samples" in rows["int8"]["reason"]
+
+
+def test_what_input_declared_need_not_be_repeated(run_cli: Cli, tmp_path: Path) -> None:
+    text = "import torch\nclass Net(torch.nn.Module):\n    def forward(self, field, gain):\n"
+    (tmp_path / "plain.py").write_text(
+        text + "        return torch.fft.ifft(torch.fft.fft(field)).real * gain\n"
+    )
+    inputs = ("--input", "field=2x16:-3..3", "--input", "gain=1")
+    network = ("--model", "plain.py:Net")
+    done = run_cli("export", *network, *inputs, "--target", "onnx", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (artifact,) = (tmp_path / "out").iterdir()
+    done = run_cli("verify", artifact, *network, *SHORT, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert answer(done)["artifacts"][0]["state"] == "verified"
+    wrong = run_cli("verify", artifact, *network, "--input", "field=2x8", "--input", "gain=1", cwd=tmp_path)
+    assert wrong.returncode == 2 and "takes field" in wrong.stderr
+
+
+def test_a_single_number_as_a_result_is_refused_in_words(run_cli: Cli, tmp_path: Path) -> None:
+    text = "import torch\nclass Net(torch.nn.Module):\n    def forward(self, field):\n"
+    (tmp_path / "single.py").write_text(text + "        return {'spectrum': field * 2, 'sum': field.sum()}\n")
+    network = ("--model", "single.py:Net", "--input", "field=2x16")
+    done = run_cli("export", *network, "--target", "onnx", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "result 'sum' is a single number" in done.stderr and not list(tmp_path.glob("out/*"))

@@ -11,7 +11,7 @@ import torch
 from fdikp_edge.export.contracts import Deployable
 from fdikp_edge.export.reference import Reference
 from fdikp_edge.export.spectral.program_check import own_error
-from fdikp_edge.export.widening import converted, own_copy
+from fdikp_edge.models.widening import converted, own_copy
 from fdikp_edge.runtime.errors import BadInputError
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations

@@ -22,6 +22,7 @@ from ....calibration.fp16_islands import (
     Transform,
     certify,
 )
+from ....calibration.layer_kinds import PRODUCT
 from ....calibration.layers import LEAST_WORK, LITTLE_WORK, NO_FASTER, RUN_TIME, Layer
 from ....calibration.table import CalibrationTable, ProgramCalibration
 from ....runtime.errors import CalibrationError
@@ -115,7 +116,7 @@ def find_layers(program: OnnxProgram, least_work: int = LEAST_WORK) -> list[Laye
             reason = RUN_TIME
         elif name in ends:
             reason = ends[name]
-        elif node.op_type != "Conv" and not costs.int8_products:
+        elif node.op_type != "Conv" and PRODUCT not in costs.int8_kinds:
             reason = NO_FASTER
         else:
             reason = LITTLE_WORK if macs < least_work else ""

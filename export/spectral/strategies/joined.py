@@ -66,14 +66,15 @@ class Joined(Strategy):
         half = site.half
         assert half is not None
         value = crop_all(value, site)
+        both: Tensor | None = None
+        parts: Pair | None = None
         if site.kind is Kind.R2C:
             assert isinstance(value, Tensor)
             both = along(value, half.dim, _matrix(half, site, value.dtype, bank))
-            parts: Pair | None = None
             width = half.kept
         else:
             assert isinstance(value, Pair)
-            both, width, parts = None, half.taken, value
+            width, parts = half.taken, value
         for axis in site.running_order:
             if axis is half:
                 continue

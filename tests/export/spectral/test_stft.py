@@ -95,6 +95,20 @@ def test_a_complex_signal_and_a_complex_window() -> None:
 def test_the_constants_are_as_large_as_the_transform() -> None:
     audit = check({"n_fft": 32, "hop_length": 8}, SIGNAL, False, False).audit
     assert audit.constants_bytes == 2 * 17 * 32 * 4
+    (row,) = audit.short_time
+    frames = 1 + SIGNAL.shape[1] // 8
+    assert (row.name, row.multiply_adds) == ("stft", SIGNAL.shape[0] * frames * 2 * 17 * 32)
+    assert row.constants_bytes == audit.constants_bytes
+    assert audit.to_json()["short_time"] == [row.to_json()]
+    assert str(row) in audit.notes and "1 short-time transforms" in audit.summary()
+
+
+def test_the_way_back_is_counted_too() -> None:
+    spectrum = torch.randn(2, 17, 25, 2, generator=torch.Generator().manual_seed(1))
+    (row,) = check({"n_fft": 32, "hop_length": 8}, spectrum, True, False).audit.short_time
+    assert row.multiply_adds == 2 * 25 * 17 * 32 * 2
+    envelope = 8 * 24
+    assert row.constants_bytes == 4 * (2 * 17 * 32 + envelope)
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["constant", "input"])

@@ -24,7 +24,7 @@ def test_fdikp_speaks_for_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("channels", "found", "color", "noted"),
+    ("channels", "expected", "color", "noted"),
     [
         (1, 1, "grey", True),
         (3, 3, "RGB", False),
@@ -34,14 +34,14 @@ def test_fdikp_speaks_for_itself() -> None:
     ],
 )
 def test_one_picture_with_the_channels_of_the_first_convolution(
-    channels: int | None, channels_: int, color: str, noted: bool
+    channels: int | None, expected: int, color: str, noted: bool
 ) -> None:
     module = nn.Sequential(nn.ReLU() if channels is None else nn.Conv2d(channels, 2, 1))
     source = of(module, "net")
     (spec,) = source.inputs
     assert (spec.name, spec.shape, spec.color, spec.layout) == (
         "input",
-        (1, channels_, None, None),
+        (1, expected, None, None),
         color,
         "NCHW",
     )
@@ -89,6 +89,30 @@ def test_other_precisions_become_float32_in_a_copy(dtype: torch.dtype) -> None:
     assert any("converted to float32" in note for note in source.notes)
     plain = nn.Conv2d(3, 2, 1)
     assert of(plain).load() is plain
+
+
+class CastingByName(nn.Module):
+    """Casts its input to the type of its weights by name, as networks trained in bfloat16 do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(3, 3, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        mixed: Tensor = self.mix(image.bfloat16())
+        return mixed.float()
+
+
+def test_a_network_that_casts_to_its_16_bit_type_runs_in_float32() -> None:
+    module = CastingByName().eval().to(torch.bfloat16)
+    network = of(module).load()
+    assert isinstance(network, CastingByName)
+    image = torch.rand(1, 3, 4, 6)
+    expected = CastingByName()
+    expected.load_state_dict({name: value.float() for name, value in module.state_dict().items()})
+    torch.testing.assert_close(network(image), expected.mix(image), rtol=0, atol=1e-6)
+    torch.export.export(network, (image,))
+    assert module.mix.weight.dtype == torch.bfloat16
 
 
 def test_a_network_source_method_has_to_return_one() -> None:

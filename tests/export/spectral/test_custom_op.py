@@ -151,11 +151,11 @@ def test_a_network_keeps_the_operator_in_its_file_and_computes_the_same(size: tu
     lowered = lower(Filter(), (x,), plan={"*": "custom-op"})
     model, _ = onnx_target.convert_to(lowered, "fp32", None, functions=True)
     assert [n.op_type for n in model.graph.node if n.domain == "fdikp"] == ["rfft2", "irfft2"]
-    (output,) = run(model, {"image": x.numpy()})
+    (output,) = run(model, {lowered.input_names[0]: x.numpy()})
     assert np.abs(output - Filter()(x.double()).numpy()).max() < 1e-6
     flat, _ = onnx_target.convert_to(lowered, "fp32", None)
     assert not flat.functions and not any(node.domain for node in flat.graph.node)
-    np.testing.assert_allclose(run(flat, {"image": x.numpy()})[0], output, atol=1e-6)
+    np.testing.assert_allclose(run(flat, {lowered.input_names[0]: x.numpy()})[0], output, atol=1e-6)
     narrow(model, [])
     kinds = {entry.name: entry.data_type for entry in model.graph.initializer}
     node = next(node for node in model.graph.node if node.domain == "fdikp")
@@ -236,9 +236,9 @@ def test_native_stays_a_transform_in_the_file_only_where_it_is_allowed() -> None
         onnx_target.convert_to(lowered, "fp32", None)
     model, _ = onnx_target.convert_to(lowered, "fp32", None, allowed=("DFT",))
     assert onnx_checks.census(model)["DFT"] == 4
-    (output,) = run(model, {"image": x.numpy()})
+    (output,) = run(model, {lowered.input_names[0]: x.numpy()})
     assert np.abs(output - Filter()(x.double()).numpy()).max() < 1e-6
     narrow(model, [])
     onnx_checks.check(model, [], ("DFT",))
-    (half,) = run(model, {"image": x.numpy()})  # this runtime transforms float32 alone
+    (half,) = run(model, {lowered.input_names[0]: x.numpy()})  # this runtime transforms float32 alone
     assert np.abs(half - output).max() < 5e-3

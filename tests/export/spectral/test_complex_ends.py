@@ -76,6 +76,19 @@ def test_a_real_dtype_drops_imaginary_parts_before_the_sum() -> None:
     )
 
 
+def test_real_tensors_made_after_a_complex_one() -> None:
+    check_twin(
+        lambda x: {
+            "full": torch.fft.fft(x).new_full((2, 3), 1.5, dtype=torch.float64),
+            "like": torch.full_like(torch.fft.fft(x), 2, dtype=torch.float64),
+            "zeros": torch.zeros_like(torch.fft.fft(x), dtype=torch.float64),
+            "ones": torch.fft.fft(x).new_ones((3,), dtype=torch.float64),
+            "complex": torch.fft.fft(x).new_full((2,), 1 + 2j),
+        },
+        X,
+    )
+
+
 def test_transforms_below_torch_fft() -> None:
     aten = torch.ops.aten
     check_twin(

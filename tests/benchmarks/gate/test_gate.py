@@ -131,11 +131,11 @@ def test_a_much_slower_network_fails_the_latency(
             self.blend = blend()
             self.work = nn.ModuleList(nn.Conv2d(3 if i == 0 else 96, 96, 3, padding=1) for i in range(6))
 
-        def forward(self, x: Any) -> Any:
-            y = x
+        def forward(self, image: Any) -> Any:
+            y = image
             for layer in self.work:
                 y = layer(y)
-            return self.blend(x) + 1e-9 * y[:, :3]
+            return self.blend(image) + 1e-9 * y[:, :3]
 
     checks = run(deploy(Slow(), tmp_path / "new"), baseline, latency=True, max_seconds=60.0)
     assert checks["latency"].outcome == "failed" and "slower" in checks["latency"].message

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from ..calibration import evaluation_pairs
 from ..calibration.defocus import in_turn
@@ -36,7 +35,6 @@ from ..calibration.table import (
     calibrate_program,
     describe_samples,
 )
-from ..models import zoo
 from ..models.sources.base import NetworkSource
 from ..runtime.errors import CalibrationError
 from ..runtime.inputs import Sample
@@ -62,7 +60,6 @@ __all__ = [
     "Samples",
     "Times",
     "calibrate",
-    "check_table",
     "choose_mixed_precision",
     "choose_samples",
     "default_radii",
@@ -203,15 +200,6 @@ class Chosen:
             **({"noise": True} if noise else {}),
         }
         return cls(feeds, description, (NOISE_WARNING,) if noise else ())
-
-
-def check_table(table: CalibrationTable, model: nn.Module, size: tuple[int, ...]) -> None:
-    """Check, before any work, that a table can be for a network at a size.
-
-    Raises:
-        CalibrationError: it was made for other weights or another size.
-    """
-    table.check(zoo.weights_sha256(model), size)
 
 
 def choose_samples(

@@ -22,7 +22,7 @@ from ..runtime.errors import BadInputError
 from ..runtime.photo import Array
 from ..runtime.tensors import TensorContract
 from .contracts import Deployable, image_contract, tensor_contract
-from .inputs import samples_of
+from .inputs import samples_of, takes_photos
 from .onnx.source.network import OnnxNetwork, lower_onnx
 from .onnx.source.program import OnnxProgram
 from .profile import DEFAULT
@@ -57,7 +57,7 @@ class LoweredModel:
     @property
     def takes_photos(self) -> bool:
         """Whether its only input is a picture in colours, so that any photo shows what it does."""
-        return len(self.inputs) == 1 and self.inputs[0].has_colors
+        return takes_photos(self.inputs)
 
     @cached_property
     def reference(self) -> Reference:

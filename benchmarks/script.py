@@ -41,11 +41,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def tiny_artifact(folder: Path) -> Path:
     """Build the smallest variant for ONNX Runtime in ``folder``, and return the artifact's folder."""
     from ..export.build import export_artifact
-    from ..export.lowered import load_model
+    from ..models import zoo
 
     note("building tiny for ONNX Runtime at 256x256")
     return export_artifact(
-        load_model("tiny"), "onnx", "fp32", (256, 256), folder / "tiny-onnx-fp32-256x256"
+        zoo.load("tiny"), "onnx", "fp32", (256, 256), folder / "tiny-onnx-fp32-256x256"
     ).path
 
 

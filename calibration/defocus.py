@@ -13,16 +13,12 @@ from collections.abc import Sequence
 
 import torch
 
-from ..models.fdikp.fdikp import DEFOCUS
 from ..models.training.apertures import Aperture, psf
 from ..models.training.camera import to_linear, to_srgb
 from ..models.training.defocus import blur
 from ..runtime.photo import Array
 from ..runtime.pixels import planes
 from .samples import Samples, describe
-
-RADII = DEFOCUS
-"""In pixels, for tiles of photos in focus."""
 
 
 def out_of_focus(pixels: Array, radius: float) -> Array:
@@ -39,7 +35,7 @@ def out_of_focus(pixels: Array, radius: float) -> Array:
     return (seen * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
-def in_turn(samples: Samples, radii: Sequence[float] = RADII) -> Samples:
+def in_turn(samples: Samples, radii: Sequence[float]) -> Samples:
     """Return the tiles defocused by the radii in turn: tile n by radius n, then from the first radius again.
 
     Args:

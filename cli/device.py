@@ -1,4 +1,4 @@
-"""``python fdikp.bundle COMMAND``: what a bundle does on a device. Parses with the standard library alone."""
+"""``python model.bundle COMMAND``: what a bundle does on a device. Parses with the standard library alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of ``python fdikp.bundle``: call, print, and say whether all is well."""
+"""The commands of ``python model.bundle``: call, print, and say whether all is well."""
 
 from __future__ import annotations
 

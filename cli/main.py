@@ -150,14 +150,14 @@ Examples:
   fdikp-edge profile build/tiny-onnx-fp32-256x256 --replay tegrastats.log
 
 \b
-The JSON has the format of report.json. On a device, use `python fdikp.bundle profile`.""",
+The JSON has the format of report.json. On a device, use `python model.bundle profile`.""",
     bundle: """\b
 Examples:
   fdikp-edge bundle build/tiny-onnx-fp32-512x512 build/tiny-onnx-fp16-512x512 --for jetson
-  fdikp-edge bundle build/* --for jetson --table table.json --out fdikp.bundle --overwrite --json
+  fdikp-edge bundle build/* --for jetson --table table.json --out model.bundle --overwrite --json
 
 \b
-Copy the file to the device and run `python3 fdikp.bundle build` there; docs/jetson.md shows each step.""",
+Copy the file to the device and run `python3 model.bundle build` there; docs/jetson.md shows each step.""",
     lower: """\b
 Examples:
   fdikp-edge lower net.onnx --out plain.onnx
@@ -171,7 +171,7 @@ evaluator of the onnx package runs the original, the result is written as unveri
 Examples:
   fdikp-edge inspect build/tiny-onnx-fp32-256x256
   fdikp-edge inspect build/tiny-onnx-fp32-256x256 --json
-  fdikp-edge inspect fdikp.bundle
+  fdikp-edge inspect model.bundle
 
 \b
 Hashes are checked first: a modified artifact or bundle is rejected.""",

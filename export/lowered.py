@@ -8,7 +8,6 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -89,11 +88,6 @@ class LoweredModel:
             output_names=self.lowered.output_names,
         )
         return dataclasses.replace(self, lowered=lowered)
-
-
-def load_model(variant_or_checkpoint: str | Path, *, seed: int | None = None) -> nn.Module:
-    """Return an FDIKP by name or from a weights file; see :func:`fdikp_edge.models.zoo.load`."""
-    return zoo.load(variant_or_checkpoint, seed=seed)
 
 
 def lower_model(

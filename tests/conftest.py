@@ -83,7 +83,7 @@ class Readme:
             args += ["--seconds", "2"]  # what is tested is that it works; figures are for a quiet machine
         if "profile" in args[:2]:
             args += ["--queries", "3", "--seconds", "0.1", "--idle", "0", "--soak", "0"]
-        if args[:2] == ["fdikp.bundle", "bench"]:
+        if args[:2] == ["model.bundle", "bench"]:
             args += ["--runs", "3", "--seconds", "1"]
         return subprocess.run(
             [shutil.which(program, path=search) or program, *args],

@@ -29,8 +29,8 @@ COMMANDS = [line for kind, body in BLOCKS if kind == "shell" for line in body.sp
 MAIN_JOB = next(line for line in COMMANDS if line.startswith("fdikp-edge deploy"))
 OURS = [line for line in COMMANDS if line.startswith("fdikp-edge") and line != MAIN_JOB]
 BUNDLE = next(line for line in OURS if line.startswith("fdikp-edge bundle"))
-ON_DEVICE = [line for line in COMMANDS if line.startswith("python3 fdikp.bundle ")]
-BUILD = "python3 fdikp.bundle build"
+ON_DEVICE = [line for line in COMMANDS if line.startswith("python3 model.bundle ")]
+BUILD = "python3 model.bundle build"
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
@@ -110,7 +110,7 @@ def test_command(command: str, deployed: Path, readme: Any) -> None:
 @pytest.fixture(scope="module")
 def bundled(deployed: Path, readme: Any) -> None:
     """Make the bundle of docs/jetson.md, whether or not its own test ran before."""
-    if not (readme.folder / "fdikp.bundle").exists():
+    if not (readme.folder / "model.bundle").exists():
         done = readme.shell(BUNDLE)
         assert done.returncode == 0, done.stdout + done.stderr
 

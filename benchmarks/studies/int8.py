@@ -264,10 +264,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = vars(parser.parse_args())
     as_json, given["nncf"] = given.pop("json"), not given.pop("no_nncf")
-    from ...export.lowered import load_model, lower_model
+    from ...export.lowered import lower_model
+    from ...models import zoo
 
     script.note("lowering")
-    model = lower_model(load_model(given.pop("variant")), given.pop("size"), profile="openvino")
+    model = lower_model(zoo.load(given.pop("variant")), given.pop("size"), profile="openvino")
     script.finish(compare(model, **given), as_json, show)
 
 

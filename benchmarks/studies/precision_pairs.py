@@ -194,7 +194,7 @@ def main() -> None:
 
 def _run(given: argparse.Namespace) -> None:
     from ...export.build import reference_for
-    from ...export.lowered import load_model
+    from ...models import zoo
 
     pairs = find_pairs(given.pairs)
     if given.limit is not None and not given.limit >= 1:
@@ -205,7 +205,7 @@ def _run(given: argparse.Namespace) -> None:
 
     def reference(artifact: Artifact) -> ReferenceCall:
         name = given.model or artifact.passport.model
-        return reference_for(artifact, load_model(name, seed=given.seed))
+        return reference_for(artifact, zoo.load(name, seed=given.seed))
 
     script.finish(measure(artifacts, pairs, reference, threads=given.threads), given.json, show)
 

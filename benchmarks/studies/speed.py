@@ -41,14 +41,15 @@ OVERHEAD = 1.25
 
 def network(variant: str, size: tuple[int, int], threads: int, rounds: int, **options: Any) -> dict[str, Any]:
     """Time a variant (or weights file) at one size; see :func:`compare` for what is returned."""
-    from ...export.lowered import load_model, lower_model
+    from ...export.lowered import lower_model
+    from ...models import zoo
     from ...runtime.images import read_photo
     from ...runtime.pixels import crop
     from ...runtime.samples import sample_photo
 
     note = _notes(f"{variant} {size[0]}x{size[1]}")
     note("lowering for onnx")
-    model = lower_model(load_model(variant), size, profile="onnx")
+    model = lower_model(zoo.load(variant), size, profile="onnx")
     x = crop(read_photo(sample_photo()), model.inputs[0])
     note("lowering for openvino")
     programs = {

@@ -17,7 +17,7 @@ def bundle(
         str, typer.Option("--for", metavar="NAME", help="Device type; only jetson is supported.")
     ] = "jetson",
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Output file.")] = Path(
-        "fdikp.bundle"
+        "model.bundle"
     ),
     table: Annotated[
         list[Path],
@@ -34,7 +34,7 @@ def bundle(
     """Pack artifacts into one file for a device.
 
     The file contains the models, their golden inputs and outputs, a photo, and the program for the device:
-    run `python fdikp.bundle build` there, then verify, bench, profile or deblur. The device needs only NumPy
+    run `python model.bundle build` there, then verify, bench, profile or deblur. The device needs only NumPy
     and TensorRT or ONNX Runtime.
     """
     from ...export.device.bundle import make_bundle

@@ -1,6 +1,6 @@
 """One file for a device: artifacts, calibration, a photograph, the device program, an entry script.
 
-``python fdikp.bundle build`` runs it, on the device's own Python, with NumPy and its TensorRT or ONNX
+``python model.bundle build`` runs it, on the device's own Python, with NumPy and its TensorRT or ONNX
 Runtime. What is inside and how it is checked: :mod:`fdikp_edge.runtime.device.entry`. The same artifacts give
 the same bytes.
 """
@@ -92,7 +92,7 @@ def make_bundle(
     check_place(path, overwrite=overwrite)
     opened = _open(artifacts, [row.name for row in all_targets().values() if device in row.devices])
     read = _tables(tables, opened, device)
-    with tempfile.TemporaryDirectory(prefix="fdikp-bundle-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="fdikp-edge-bundle-") as scratch:
         only_tables = [table for table, _ in read]
         taken = [_for_device(artifact, device, Path(scratch), only_tables) for artifact in opened]
         return _write(path, device, taken, read)

@@ -1,6 +1,6 @@
 # mypy: ignore-errors
 # (onnxscript compiles the two functions below from their source; to Python they are not even valid types.)
-"""What the operators of the domain ``fdikp`` are in ONNX: schema, shape inference, body of standard ones.
+"""What the operators of the domain ``fdikp_edge`` are in ONNX: schema, shape inference, body.
 
 Loads onnxscript: import it where it is used. Shapes: x [..., H, W], re and im [..., H, K] with K = W/2 + 1,
 ``column_*`` [H, H], ``row_*`` [W, K] in ``rfft2`` and [K, W] in ``irfft2``. ``scale`` is what a kernel of its

@@ -1,7 +1,7 @@
-"""The operators of the domain ``fdikp`` in an ONNX file: a node for each, and a function that defines it.
+"""The operators of the domain ``fdikp_edge`` in an ONNX file: nodes, and functions that define them.
 
-A runtime with a kernel named ``fdikp::rfft2`` or ``irfft2`` uses it; any other runs the function, made of
-matrix products (the matrices are inputs of the node, see :mod:`..spectral.strategies.custom`).
+A runtime with a kernel named ``fdikp_edge::rfft2`` or ``irfft2`` uses it; any other runs the function, made
+of matrix products (the matrices are inputs of the node, see :mod:`..spectral.strategies.custom`).
 """
 
 from __future__ import annotations

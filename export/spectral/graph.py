@@ -33,7 +33,7 @@ MODULE = "module"
 """Key under which a trace keeps the original's module path, in the ``custom`` entry of a node's meta."""
 SITE = "site"
 """Key, in the same entry, of the name of the transform site that a node belongs to; absent elsewhere."""
-SITE_NAME = "fdikp_site"
+SITE_NAME = "fdikp_edge_site"
 """Key in a node's ``meta``: the name of the network's own transform that the node now computes."""
 
 

@@ -30,7 +30,7 @@ def legacy_files(model: onnx.ModelProto, table: CalibrationTable, key: ProgramKe
     if len(inputs) == 1:  # the one value that no node makes
         names[inputs[0]] = model.graph.input[0].name
     float32_layers = [node.name for source, node in nodes if source in section.half.float32_layers]
-    with tempfile.TemporaryDirectory(prefix="fdikp-cache-") as folder:
+    with tempfile.TemporaryDirectory(prefix="fdikp-edge-cache-") as folder:
         file = Path(folder) / CACHE_FILE
         table.write_tensorrt_cache(file, key, names)
         cache = file.read_bytes()

@@ -1,6 +1,6 @@
 """The one entry script of a bundle: checks every byte of it, unpacks it, and starts the device program.
 
-This file stands at the top of each bundle as ``__main__.py``, so that ``python fdikp.bundle build`` works
+This file stands at the top of each bundle as ``__main__.py``, so that ``python model.bundle build`` works
 with nothing installed. It therefore imports the standard library alone, nothing of ours. Elsewhere it is read
 as :mod:`fdikp_edge.runtime.device.entry`, and :mod:`.bundle` opens bundles with the same checks.
 

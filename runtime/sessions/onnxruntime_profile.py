@@ -24,7 +24,7 @@ class OnnxRuntimeProfile:
         """Load the file."""
         import onnxruntime as ort
 
-        self._folder = tempfile.TemporaryDirectory(prefix="fdikp-profile-")
+        self._folder = tempfile.TemporaryDirectory(prefix="fdikp-edge-profile-")
         options = ort.SessionOptions()
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(self._folder.name) / "layers")

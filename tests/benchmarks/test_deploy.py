@@ -18,8 +18,9 @@ from fdikp_edge.benchmarks.report.model import Report
 from fdikp_edge.benchmarks.reproduce import Asked
 from fdikp_edge.export import targets
 from fdikp_edge.export.calibrate import calibrate
-from fdikp_edge.export.lowered import LoweredModel, load_model, lower_model
+from fdikp_edge.export.lowered import LoweredModel, lower_model
 from fdikp_edge.export.roles import LAST
+from fdikp_edge.models import zoo
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import (
     BadInputError,
@@ -283,7 +284,7 @@ def test_bad_use_leaves_nothing(options: Any, error: Any, blend: Blend, tmp_path
 
 def test_a_size_the_network_does_not_take_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(SizeError, match="256x256"):
-        deploy(load_model("tiny"), tmp_path / "out", size=(250, 256))
+        deploy(zoo.load("tiny"), tmp_path / "out", size=(250, 256))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,10 +7,11 @@ import math
 
 import numpy as np
 import pytest
-from fdikp_edge.calibration.defocus import RADII, in_turn, out_of_focus
+from fdikp_edge.calibration.defocus import in_turn, out_of_focus
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.export.calibrate import choose_samples
 from fdikp_edge.export.lowered import LoweredModel
+from fdikp_edge.models.fdikp.fdikp import DEFOCUS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +36,7 @@ def test_a_point_of_light_becomes_a_disk_of_its_radius(radius: float) -> None:
     assert np.abs(inside - expected).max() <= 0.06 * expected + 1
 
 
-@given(grey=st.integers(0, 255), radius=st.sampled_from(RADII))
+@given(grey=st.integers(0, 255), radius=st.sampled_from(DEFOCUS))
 def test_an_even_surface_stays_as_it_is(grey: int, radius: float) -> None:
     surface = np.full((16, 24, 3), grey, np.uint8)
     np.testing.assert_allclose(out_of_focus(surface, radius).astype(int), surface.astype(int), atol=1)
@@ -68,9 +69,9 @@ def test_shipped_photos_take_turns_and_the_users_stay(lowered: LoweredModel) -> 
     assert {tile.radius for tile in shipped.tiles} == {0.0}, (
         "a source that says nothing is shown sharp photos"
     )
-    deblurring = dataclasses.replace(lowered.source, defocus=RADII)
+    deblurring = dataclasses.replace(lowered.source, defocus=DEFOCUS)
     shipped = choose_samples(dataclasses.replace(lowered, source=deblurring), count=6)
-    assert [tile.radius for tile in shipped.tiles] == [*RADII, *RADII[:2]]
+    assert [tile.radius for tile in shipped.tiles] == [*DEFOCUS, *DEFOCUS[:2]]
     own = choose_samples(lowered, shipped_photos(), count=6)
     assert own.sha256 == choose(shipped_photos(), SIZE, count=6).sha256
 
@@ -78,5 +79,5 @@ def test_shipped_photos_take_turns_and_the_users_stay(lowered: LoweredModel) -> 
 def test_a_table_is_tied_to_what_the_network_was_shown() -> None:
     sharp = choose(shipped_photos(), SIZE, count=4)
     assert in_turn(sharp, (0,)).sha256 == sharp.sha256
-    assert in_turn(sharp).sha256 == in_turn(sharp).sha256 != sharp.sha256
-    assert in_turn(sharp).sha256 != in_turn(sharp, (0, 1.5, 3, 6)).sha256
+    assert in_turn(sharp, DEFOCUS).sha256 == in_turn(sharp, DEFOCUS).sha256 != sharp.sha256
+    assert in_turn(sharp, DEFOCUS).sha256 != in_turn(sharp, (0, 1.5, 3, 6)).sha256

@@ -20,27 +20,27 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_bundle(cli: Any, half: Path, tmp_path: Path) -> None:
     done = cli("bundle", half, "--for", "jetson", "--json")
     summary = json.loads(done.stdout)
-    assert done.returncode == 0 and Path(summary["path"]) == Path("fdikp.bundle")
-    assert summary["bytes"] == (tmp_path / "fdikp.bundle").stat().st_size and len(summary["sha256"]) == 64
+    assert done.returncode == 0 and Path(summary["path"]) == Path("model.bundle")
+    assert summary["bytes"] == (tmp_path / "model.bundle").stat().st_size and len(summary["sha256"]) == 64
     again = cli("bundle", half)
     assert again.returncode == 2 and "--overwrite" in again.stderr
     shown = cli("bundle", half, "--overwrite")
     assert (
-        shown.returncode == 0 and summary["sha256"] in shown.stdout and "fdikp.bundle build" in shown.stdout
+        shown.returncode == 0 and summary["sha256"] in shown.stdout and "model.bundle build" in shown.stdout
     )
 
 
 def test_a_bundle_is_inspected_without_running_it(cli: Any, half: Path, tmp_path: Path) -> None:
     summary = json.loads(cli("bundle", half, "--json").stdout)
-    inspected = json.loads(cli("inspect", "fdikp.bundle", "--json").stdout)
+    inspected = json.loads(cli("inspect", "model.bundle", "--json").stdout)
     assert (
         inspected["sha256"] == summary["sha256"]
         and inspected["manifest"]["artifacts"] == summary["artifacts"]
     )
-    assert "__main__.py" in cli("inspect", "fdikp.bundle").stdout
-    data = (tmp_path / "fdikp.bundle").read_bytes()
-    (tmp_path / "fdikp.bundle").write_bytes(data[:-100])
-    broken = cli("inspect", "fdikp.bundle")
+    assert "__main__.py" in cli("inspect", "model.bundle").stdout
+    data = (tmp_path / "model.bundle").read_bytes()
+    (tmp_path / "model.bundle").write_bytes(data[:-100])
+    broken = cli("inspect", "model.bundle")
     assert broken.returncode == 2 and "truncated" in broken.stderr
 
 
@@ -50,7 +50,7 @@ def test_a_bundle_is_inspected_without_running_it(cli: Any, half: Path, tmp_path
 )
 def test_bad_use_of_bundle(words: list[str], reason: str, cli: Any, half: Path, tmp_path: Path) -> None:
     done = cli("bundle", half, *words)
-    assert done.returncode == 2 and reason in done.stderr and not (tmp_path / "fdikp.bundle").exists()
+    assert done.returncode == 2 and reason in done.stderr and not (tmp_path / "model.bundle").exists()
 
 
 def test_profile(cli: Any, half: Path, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from fdikp_edge.export.build import build_artifact, export_artifact, reference_for
-from fdikp_edge.export.lowered import LoweredModel, load_model
+from fdikp_edge.export.lowered import LoweredModel
 from fdikp_edge.export.spectral import lower
 from fdikp_edge.export.targets import get_target
+from fdikp_edge.models import zoo
 from fdikp_edge.models.zoo import weights_sha256
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import (
@@ -121,7 +122,7 @@ def test_a_plan_by_hand_reaches_the_passport(network: nn.Module, tmp_path: Path)
 
 def test_a_size_the_variant_does_not_take_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(SizeError, match="256x256"):
-        export_artifact(load_model("tiny"), "onnx", "fp32", (250, 256), tmp_path / "a")
+        export_artifact(zoo.load("tiny"), "onnx", "fp32", (250, 256), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
 
 

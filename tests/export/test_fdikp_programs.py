@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from fdikp_edge.benchmarks.accuracy.parity import Parity, verify
 from fdikp_edge.export.build import build_artifact, reference_for
-from fdikp_edge.export.lowered import LoweredModel, load_model, lower_model
+from fdikp_edge.export.lowered import LoweredModel, lower_model
 from fdikp_edge.export.reference import Reference
+from fdikp_edge.models import zoo
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.sessions import open_session
 
@@ -24,7 +25,7 @@ FORBIDDEN = {
 
 @cache
 def lowered(variant: str) -> LoweredModel:
-    return lower_model(load_model(variant, seed=0), SIZES[variant])
+    return lower_model(zoo.load(variant, seed=0), SIZES[variant])
 
 
 @pytest.fixture(
@@ -41,7 +42,7 @@ def artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def reference(variant: str, artifact: Artifact) -> Reference:
-    return lowered(variant).reference if variant in SIZES else reference_for(artifact, load_model(variant))
+    return lowered(variant).reference if variant in SIZES else reference_for(artifact, zoo.load(variant))
 
 
 def operators(artifact: Artifact) -> tuple[set[str], set[str]]:

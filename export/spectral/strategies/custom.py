@@ -1,4 +1,4 @@
-"""A named operator, ``fdikp::rfft2`` and ``fdikp::irfft2``, for runtimes that have a kernel of that name.
+"""Named operators, ``fdikp_edge::rfft2`` and ``irfft2``, for runtimes that have a kernel of that name.
 
 The operator takes the matrices of :class:`~.dense.Separable` beside the data, so that its definition is four
 or six products, which any runtime can run that has no kernel; a kernel needs ``scale`` alone.
@@ -22,7 +22,7 @@ from ..twiddles import ConstantBank, forward_parts, half_inverse_parts
 from .base import Cost, Strategy
 from .dense import Separable
 
-NAMESPACE = "fdikp"
+NAMESPACE = "fdikp_edge"
 
 
 @torch.library.custom_op(f"{NAMESPACE}::rfft2", mutates_args=())
@@ -72,7 +72,7 @@ def _(
 
 
 class CustomOp(Strategy):
-    """One operator of the domain ``fdikp`` for a whole two-dimensional real transform."""
+    """One operator of the domain ``fdikp_edge`` for a whole two-dimensional real transform."""
 
     name = "custom-op"
 

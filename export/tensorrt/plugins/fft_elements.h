@@ -4,12 +4,12 @@
 #include <cstdint>
 
 #ifdef __CUDACC__
-#define FDIKP_EITHER __host__ __device__ inline
+#define FDIKP_EDGE_EITHER __host__ __device__ inline
 #else
-#define FDIKP_EITHER inline
+#define FDIKP_EDGE_EITHER inline
 #endif
 
-namespace fdikp {
+namespace fdikp_edge {
 
 struct Complex {
     float re, im;
@@ -21,7 +21,7 @@ struct Complex {
 // then drop, after the transform along the columns, the imaginary part of column 0 and, where the width is
 // even, of the last one. cuFFT promises nothing there. The real part of a transform is the transform of the
 // Hermitian part, so that is put in its place, and cuFFT is never given anything else.
-FDIKP_EITHER Complex joined(
+FDIKP_EDGE_EITHER Complex joined(
     float const* re, float const* im, std::int64_t index, int height, int width, float scale) {
     int const half = width / 2 + 1;
     int const column = static_cast<int>(index % half);
@@ -35,9 +35,9 @@ FDIKP_EITHER Complex joined(
 }
 
 // Puts element `index` of an interleaved spectrum, times `scale`, into its two parts.
-FDIKP_EITHER void part(Complex const* spectrum, std::int64_t index, float scale, float* re, float* im) {
+FDIKP_EDGE_EITHER void part(Complex const* spectrum, std::int64_t index, float scale, float* re, float* im) {
     re[index] = scale * spectrum[index].re;
     im[index] = scale * spectrum[index].im;
 }
 
-} // namespace fdikp
+} // namespace fdikp_edge

@@ -1,6 +1,6 @@
 #include "fft_kernels.h"
 
-namespace fdikp {
+namespace fdikp_edge {
 namespace {
 
 constexpr int kTHREADS = 256;
@@ -40,4 +40,4 @@ cudaError_t launchPart(
     return cudaGetLastError();
 }
 
-} // namespace fdikp
+} // namespace fdikp_edge

@@ -3,7 +3,7 @@
 #include "fft_elements.h"
 #include <cuda_runtime_api.h>
 
-namespace fdikp {
+namespace fdikp_edge {
 
 // `count` elements of whole half spectra [..., height, width / 2 + 1]; see `joined`.
 cudaError_t launchJoin(float const* re, float const* im, Complex* spectrum, std::int64_t count, int height, int width,
@@ -13,4 +13,4 @@ cudaError_t launchJoin(float const* re, float const* im, Complex* spectrum, std:
 cudaError_t launchPart(
     Complex const* spectrum, float* re, float* im, std::int64_t count, float scale, cudaStream_t stream);
 
-} // namespace fdikp
+} // namespace fdikp_edge

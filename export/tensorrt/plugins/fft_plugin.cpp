@@ -1,4 +1,4 @@
-// `fdikp::rfft2` and `fdikp::irfft2` for TensorRT 10 and 11: cuFFT between two small kernels.
+// `fdikp_edge::rfft2` and `fdikp_edge::irfft2` for TensorRT 10 and 11: cuFFT between two small kernels.
 //
 // Inputs and outputs are those of the ONNX operators (export/spectral/strategies/custom.py): the data first, then
 // four matrices, which are for runtimes without this plugin and are not read here. All float32, linear.
@@ -12,12 +12,12 @@
 #include <memory>
 #include <string>
 
-namespace fdikp {
+namespace fdikp_edge {
 using namespace nvinfer1;
 
 namespace {
 
-constexpr char const* kNAMESPACE = "fdikp";
+constexpr char const* kNAMESPACE = "fdikp_edge";
 constexpr char const* kVERSION = "1";
 constexpr int32_t kMATRICES = 4;
 
@@ -199,13 +199,13 @@ private:
     PluginFieldCollection mFields{1, &mField};
 };
 
-} // namespace fdikp
+} // namespace fdikp_edge
 
 // What `IPluginRegistry::loadLibrary` and `trtexec --dynamicPlugins` look for.
 extern "C" __attribute__((visibility("default"))) nvinfer1::IPluginCreatorInterface* const* getCreators(
     int32_t& nbCreators) {
-    static fdikp::FftPluginCreator<false> forward;
-    static fdikp::FftPluginCreator<true> inverse;
+    static fdikp_edge::FftPluginCreator<false> forward;
+    static fdikp_edge::FftPluginCreator<true> inverse;
     static nvinfer1::IPluginCreatorInterface* const creators[] = {&forward, &inverse};
     nbCreators = 2;
     return creators;

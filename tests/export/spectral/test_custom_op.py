@@ -1,4 +1,4 @@
-"""``fdikp::rfft2`` and ``irfft2``: the definition in the file, run by runtimes that know no such operator."""
+"""``fdikp_edge::rfft2`` and ``irfft2``: the definition in the file, run by runtimes without such a kernel."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def model_of(
     open_shape = [None] * next(iter(data.values())).ndim
     ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, a.shape) for n, a in data.items()]
     graph = helper.make_graph(
-        [helper.make_node(name, inputs, outputs, domain="fdikp", scale=1.0)],
+        [helper.make_node(name, inputs, outputs, domain="fdikp_edge", scale=1.0)],
         "one",
         ports,
         [helper.make_tensor_value_info(port, TensorProto.FLOAT, open_shape) for port in outputs],
@@ -73,7 +73,7 @@ def model_of(
     )
     return helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("fdikp", VERSION)],
+        opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("fdikp_edge", VERSION)],
         functions=[BODIES[name]] if defined else [],
         ir_version=10,
     )
@@ -150,7 +150,7 @@ def test_a_network_keeps_the_operator_in_its_file_and_computes_the_same(size: tu
     x = torch.rand(2, 3, *size)
     lowered = lower(Filter(), (x,), plan={"*": "custom-op"})
     model, _ = onnx_target.convert_to(lowered, "fp32", None, functions=True)
-    assert [n.op_type for n in model.graph.node if n.domain == "fdikp"] == ["rfft2", "irfft2"]
+    assert [n.op_type for n in model.graph.node if n.domain == "fdikp_edge"] == ["rfft2", "irfft2"]
     (output,) = run(model, {lowered.input_names[0]: x.numpy()})
     assert np.abs(output - Filter()(x.double()).numpy()).max() < 1e-6
     flat, _ = onnx_target.convert_to(lowered, "fp32", None)
@@ -158,7 +158,7 @@ def test_a_network_keeps_the_operator_in_its_file_and_computes_the_same(size: tu
     np.testing.assert_allclose(run(flat, {lowered.input_names[0]: x.numpy()})[0], output, atol=1e-6)
     narrow(model, [])
     kinds = {entry.name: entry.data_type for entry in model.graph.initializer}
-    node = next(node for node in model.graph.node if node.domain == "fdikp")
+    node = next(node for node in model.graph.node if node.domain == "fdikp_edge")
     assert {kinds[name] for name in node.input if name in kinds} == {TensorProto.FLOAT}
     onnx_checks.check(model, [])
 

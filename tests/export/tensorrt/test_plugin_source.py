@@ -23,11 +23,12 @@ PLACES = [
 ]
 WRAPPER = """
 #include "fft_elements.h"
-extern "C" void join(float const* re, float const* im, fdikp::Complex* z, long n, int h, int w, float scale) {
-    for (long i = 0; i < n; ++i) z[i] = fdikp::joined(re, im, i, h, w, scale);
+using fdikp_edge::Complex;
+extern "C" void join(float const* re, float const* im, Complex* z, long n, int h, int w, float scale) {
+    for (long i = 0; i < n; ++i) z[i] = fdikp_edge::joined(re, im, i, h, w, scale);
 }
-extern "C" void parts(fdikp::Complex const* s, float* re, float* im, long n, float scale) {
-    for (long i = 0; i < n; ++i) fdikp::part(s, i, scale, re, im);
+extern "C" void parts(Complex const* s, float* re, float* im, long n, float scale) {
+    for (long i = 0; i < n; ++i) fdikp_edge::part(s, i, scale, re, im);
 }
 """
 sides = st.integers(1, 12)

@@ -15,10 +15,11 @@ processor time of this process, threads added up, instead of the time on the wal
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from ...runtime.sessions import available_threads
 from .. import script
 from ..timing.latency import Latency, measure_side_by_side
 from ..timing.machine import machine_info
-from .runners import CLOCKS, TimedModel, in_onnxruntime, in_openvino, rested
+from .runners import CLOCKS, Inputs, TimedModel, in_onnxruntime, in_openvino, rested
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +109,7 @@ def compare(
     with torch.no_grad():
         truth: Array = exact(image.double()).numpy()
 
-    def eager(_: Array) -> Array:
+    def eager(_: Inputs) -> Array:
         with torch.no_grad():
             result: Array = module(image).numpy()
         return result
@@ -133,10 +134,11 @@ def compare(
                     "matrix_bytes": matrix_bytes(lowered.program),
                 }
         errors = {
-            name: float(np.abs(run.run(x) - truth).max() / np.abs(truth).max()) for name, run in runs.items()
+            name: float(np.abs(run.run((x,)) - truth).max() / np.abs(truth).max())
+            for name, run in runs.items()
         }
         script.note(f"timing {len(runs)} by turns")
-        calls = rested({name: _bound(run, x) for name, run in runs.items()})
+        calls = rested({name: functools.partial(run.run, (x,)) for name, run in runs.items()})
         times = measure_side_by_side(
             calls,
             warmup=3,
@@ -216,10 +218,6 @@ def _row(name: str, times: dict[str, Latency], facts: dict[str, int], error: flo
 def _paired(slower: Latency, faster: Latency) -> float:
     """Return the median of the ratios of calls that were timed one after the other."""
     return statistics.median(a / b for a, b in zip(slower.samples, faster.samples, strict=True))
-
-
-def _bound(timed: TimedModel, x: Array) -> Callable[[], object]:
-    return lambda: timed.run(x)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ choice was better. The rates in the rows of the target table are fitted to this.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import tempfile
@@ -27,7 +28,7 @@ from ...runtime.sessions import available_threads
 from .. import script
 from ..timing.latency import measure_side_by_side
 from ..timing.machine import machine_info
-from .runners import TimedModel, in_onnxruntime, in_openvino, rested
+from .runners import in_onnxruntime, in_openvino, rested
 
 TARGETS = ("onnx", "openvino")
 WARMUP = 2
@@ -131,7 +132,7 @@ def _row(case: Case, inverse: bool, target: str, threads: int, rounds: int, seco
                 timed = in_onnxruntime(data, threads, Path(folder))
             else:
                 timed = in_openvino(data, threads)
-            calls[name] = _bound(timed, x)
+            calls[name] = functools.partial(timed.run, (x,))
         times = measure_side_by_side(rested(calls), warmup=WARMUP, min_samples=rounds, max_seconds=seconds)
     strategies = {}
     for name, predicted in planned.predicted_us.items():
@@ -182,10 +183,6 @@ def _module(case: Case, inverse: bool) -> tuple[Any, Array]:
         shape.insert(0, 2)
     x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     return (Inverse() if inverse else Forward()).eval(), x
-
-
-def _bound(timed: TimedModel, x: Array) -> Callable[[], object]:
-    return lambda: timed.run(x)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import numpy as np
 
 from ...runtime.photo import Array
 
-Feed = Callable[[Array], Array]
+Inputs = tuple[Array, ...]
+"""The inputs of a model in their order."""
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 """What ``--clock`` counts: time on the wall, or the processor time of this process, threads added up."""
@@ -24,10 +25,10 @@ REST = 0.05
 
 @dataclass(frozen=True)
 class TimedModel:
-    """``run`` maps an input to an output; ``profile`` says where its time goes, if the runtime can."""
+    """``run`` maps inputs to the first output; ``profile`` says where its time goes, if the runtime can."""
 
-    run: Feed
-    profile: Callable[[Array], dict[str, float]] | None = None
+    run: Callable[[Inputs], Array]
+    profile: Callable[[Inputs], dict[str, float]] | None = None
 
 
 def rested(calls: Mapping[str, Callable[[], object]]) -> dict[str, Callable[[], object]]:
@@ -55,7 +56,7 @@ def rested(calls: Mapping[str, Callable[[], object]]) -> dict[str, Callable[[], 
 
 
 def in_onnxruntime(model: bytes, threads: int, scratch: Path) -> TimedModel:
-    """Return an ONNX model (one input, one output) in ONNX Runtime on the CPU; ``scratch`` is a folder."""
+    """Return an ONNX model in ONNX Runtime on the CPU; ``scratch`` is a folder."""
     import onnxruntime as ort
 
     def open_it(prefix: str = "") -> Any:
@@ -69,20 +70,21 @@ def in_onnxruntime(model: bytes, threads: int, scratch: Path) -> TimedModel:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     session = open_it()
-    name = session.get_inputs()[0].name
+    names = [port.name for port in session.get_inputs()]
 
-    def run(x: Array) -> Array:
-        result: Array = session.run(None, {name: x})[0]
+    def run(inputs: Inputs) -> Array:
+        result: Array = session.run(None, dict(zip(names, inputs, strict=True)))[0]
         return result
 
-    def profile(x: Array) -> dict[str, float]:
+    def profile(inputs: Inputs) -> dict[str, float]:
         import json
 
         watched = open_it(str(scratch / "profile"))
         runs = 5
-        watched.run(None, {name: x})
+        feeds = dict(zip(names, inputs, strict=True))
+        watched.run(None, feeds)
         for _ in range(runs):
-            watched.run(None, {name: x})
+            watched.run(None, feeds)
         events = json.loads(Path(watched.end_profiling()).read_text(encoding="utf-8"))
         kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
         kernels = kernels[len(kernels) // (runs + 1) :]  # without the first run
@@ -95,7 +97,7 @@ def in_onnxruntime(model: bytes, threads: int, scratch: Path) -> TimedModel:
 
 
 def in_openvino(model: bytes, threads: int) -> TimedModel:
-    """Return an ONNX model (one input, one output) in OpenVINO on the CPU, converted as the target does."""
+    """Return an ONNX model in OpenVINO on the CPU, converted as the target does."""
     import openvino as ov
 
     from ...export.openvino.build import convert
@@ -113,17 +115,17 @@ def in_openvino(model: bytes, threads: int) -> TimedModel:
 
     request = open_it()
 
-    def run(x: Array) -> Array:
-        result: Array = request.infer([x], share_inputs=True, share_outputs=False)[0]
+    def run(inputs: Inputs) -> Array:
+        result: Array = request.infer(list(inputs), share_inputs=True, share_outputs=False)[0]
         return result
 
-    def profile(x: Array) -> dict[str, float]:
+    def profile(inputs: Inputs) -> dict[str, float]:
         watched = open_it(PERF_COUNT=True)
-        watched.infer([x])
+        watched.infer(list(inputs))
         runs = 5
         spent: Counter[str] = Counter()
         for _ in range(runs):
-            watched.infer([x])
+            watched.infer(list(inputs))
             for entry in watched.get_profiling_info():
                 spent[f"{entry.node_type} ({entry.exec_type})"] += (
                     entry.real_time.total_seconds() * 1e3 / runs
@@ -152,21 +154,21 @@ def matrix_rate(
     onnx, openvino = in_onnxruntime(model, threads, scratch), in_openvino(model, threads)
     products = {
         "torch": lambda: a @ b,
-        "onnx": lambda: onnx.run(left),
-        "openvino": lambda: openvino.run(left),
+        "onnx": lambda: onnx.run((left,)),
+        "openvino": lambda: openvino.run((left,)),
     }
     times = measure_side_by_side(rested(products), min_samples=30, max_seconds=5.0, clock=clock)
     return {name: size**3 / (latency.min * 1e-3) / 1e9 for name, latency in times.items()}
 
 
-def multiply_adds(program: Any, example: Any) -> int:
+def multiply_adds(program: Any, examples: Sequence[Any]) -> int:
     """Count the multiply-adds of a program's convolutions and matrix products, by running it once."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        program.module()(example)
+        program.module()(*examples)
     return int(counter.get_total_flops()) // 2
 
 

@@ -1,24 +1,28 @@
 """How fast, side by side in one run: PyTorch eager, torch's own ONNX exporter, and this toolkit's artifacts.
 
-    python -m fdikp_edge.benchmarks.studies.speed --variant tiny --size 512x512
+    python -m fdikp_edge.benchmarks.studies.speed --model tiny --size 512x512
+    python -m fdikp_edge.benchmarks.studies.speed --model net.py:Net --size 256x256
     python -m fdikp_edge.benchmarks.studies.speed --pair 64x128x128
 
-All are called by turns on the same input with the same number of threads, and no sample is dropped.
-``--seconds`` is about how long all timing takes together, warm-up included; slow runners then get fewer
-samples than ``--rounds``, but at least three, for which it may take longer. Building comes before (up to a
-minute for a whole network; notes on stderr say what is being done), a few calls of each for ``--profile``
-after it. Beside the times stand the network's multiply-adds and the rate this machine reaches in plain matrix
-products, hence the time below which no float32 program of that network can go; and with ``--profile``, where
-the time goes. ``--clock cpu`` counts the processor time of this process, threads added up, instead of the
-time on the wall: with ``--threads 1`` that is what a call would take if nothing else ran.
+``--model`` is what ``deploy`` takes. All are called by turns on the same inputs with the same number of
+threads, and no sample is dropped. ``--seconds`` is about how long all timing takes together, warm-up
+included; slow runners then get fewer samples than ``--rounds``, but at least three, for which it may take
+longer. Building comes before (up to a minute for a whole network; notes on stderr say what is being done),
+a few calls of each for ``--profile`` after it. Beside the times stand the network's multiply-adds and the
+rate this machine reaches in plain matrix products, hence the time below which no float32 program of that
+network can go; and with ``--profile``, where the time goes. ``--clock cpu`` counts the processor time of
+this process, threads added up, instead of the time on the wall: with ``--threads 1`` that is what a call
+would take if nothing else ran.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,34 +34,62 @@ from ...runtime.sessions import available_threads
 from .. import script
 from ..timing.latency import Latency, measure_side_by_side
 from ..timing.machine import machine_info
-from .runners import CLOCKS, TimedModel, in_onnxruntime, in_openvino, matrix_rate, multiply_adds, rested
-
-EAGER, NAIVE = "torch eager", "torch's exporter, ORT"
+from .runners import (
+    CLOCKS,
+    Inputs,
+    TimedModel,
+    in_onnxruntime,
+    in_openvino,
+    matrix_rate,
+    multiply_adds,
+    rested,
+)
+from .speed_table import EAGER, NAIVE, show
 
 WARMUP = 2
 OVERHEAD = 1.25
 """A bound on sampling costs this much more with the warm-up and the rests between turns."""
 
 
-def network(variant: str, size: tuple[int, int], threads: int, rounds: int, **options: Any) -> dict[str, Any]:
-    """Time a variant (or weights file) at one size; see :func:`compare` for what is returned."""
-    from ...export.lowered import lower_model
-    from ...models import zoo
-    from ...runtime.images import read_photo
-    from ...runtime.pixels import crop
-    from ...runtime.samples import sample_photo
+def network(
+    spec: str,
+    size: tuple[int, int] | None,
+    threads: int,
+    rounds: int,
+    *,
+    arguments: dict[str, Any] | None = None,
+    declared: Sequence[str] = (),
+    **options: Any,
+) -> dict[str, Any]:
+    """Time a network, as ``deploy --model`` takes it, at one size; see :func:`compare` for what is returned.
 
-    note = _notes(f"{variant} {size[0]}x{size[1]}")
+    ``size`` is that of the pictures whose size the network leaves open, ``arguments`` and ``declared`` what
+    ``--model-arg`` and ``--input`` say.
+    """
+    from ...export.inputs import samples_of
+    from ...export.lowered import lower_model
+    from ...models.sources.declared import parse_input
+    from ...models.sources.find import find
+
+    note = _notes(spec)
     note("lowering for onnx")
-    model = lower_model(zoo.load(variant), size, profile="onnx")
-    x = crop(read_photo(sample_photo()), model.inputs[0])
+    source = find(spec, arguments=arguments or {}, inputs=tuple(map(parse_input, declared)))
+    model = lower_model(source, size, profile="onnx")
+    sample = samples_of(source, model.inputs)[0]
+    inputs = tuple(sample.arrays[contract.name] for contract in model.inputs)
     note("lowering for openvino")
     programs = {
         "onnx": model.lowered.program,
         "openvino": model.for_profile("openvino").lowered.program,
     }
     return compare(
-        f"{model.name} {size[0]}x{size[1]}", model.deployable, programs, x, threads, rounds, **options
+        f"{model.name} {'x'.join(map(str, model.size))}",
+        model.deployable,
+        programs,
+        inputs,
+        threads,
+        rounds,
+        **options,
     )
 
 
@@ -77,14 +109,14 @@ def pair(shape: tuple[int, ...], threads: int, rounds: int, **options: Any) -> d
     example = (torch.from_numpy(x),)
     programs = {t: lower(Pair(), example, target=t).program for t in ("onnx", "openvino")}
     name = "rfft2 + irfft2 " + "x".join(map(str, shape))
-    return compare(name, Pair(), programs, x, threads, rounds, **options)
+    return compare(name, Pair(), programs, (x,), threads, rounds, **options)
 
 
 def compare(
     name: str,
     model: Any,
     programs: dict[str, Any],
-    x: Array,
+    inputs: Inputs,
     threads: int,
     rounds: int,
     *,
@@ -106,17 +138,18 @@ def compare(
         limit the fastest call took. ``best`` names the one of this toolkit's rows with the smallest median.
     """
     import torch
+    from torch.utils._pytree import tree_leaves
 
     from ...export.onnx import build as onnx_target
 
     machine = machine_info()  # before the work, whose load is our own
     torch.set_num_threads(threads)
-    image = torch.from_numpy(x)
+    tensors = tuple(map(torch.from_numpy, inputs))
 
-    def eager(_: Array) -> Array:
+    def eager(_: Inputs) -> Array:
         with torch.no_grad():
-            result: Array = model(image).numpy()
-        return result
+            first: Array = tree_leaves(model(*tensors))[0].numpy()
+        return first
 
     note = _notes(name)
     missing: dict[str, str] = {}
@@ -125,7 +158,7 @@ def compare(
         runs = {EAGER: TimedModel(eager)}
         if naive:
             note("building torch's own export")
-            _try(runs, missing, NAIVE, lambda: in_onnxruntime(_naive(model, image), threads, scratch))
+            _try(runs, missing, NAIVE, lambda: in_onnxruntime(_naive(model, tensors), threads, scratch))
         note("building this toolkit's artifacts")
         onnx, _ = onnx_target.convert(programs["onnx"])
         data = onnx_target.serialise(onnx, "model.onnx")
@@ -133,21 +166,21 @@ def compare(
         other, _ = onnx_target.convert(programs["openvino"])
         data_openvino = onnx_target.serialise(other, "model.onnx")
         _try(runs, missing, "openvino", lambda: in_openvino(data_openvino, threads))
-        expected = eager(x)
-        errors = {key: float(np.abs(timed.run(x) - expected).max()) for key, timed in runs.items()}
+        expected = eager(inputs)
+        errors = {key: float(np.abs(timed.run(inputs) - expected).max()) for key, timed in runs.items()}
         note(f"timing {len(runs)} by turns, {rounds} samples of each or {seconds:g} s")
-        calls = rested({key: _bound(timed, x) for key, timed in runs.items()})
+        calls = rested({key: functools.partial(timed.run, inputs) for key, timed in runs.items()})
         each = seconds / len(calls) / OVERHEAD
         times = measure_side_by_side(
             calls, warmup=WARMUP, min_samples=rounds, max_seconds=each, clock=CLOCKS[clock]
         )
         note("measuring the matrix rate")
-        macs = multiply_adds(programs["onnx"], image)
+        macs = multiply_adds(programs["onnx"], tensors)
         rates = matrix_rate(threads, scratch, clock=CLOCKS[clock])
         limit = macs / (max(rates.values()) * 1e9) * 1e3
         if profile:
             note("profiling")
-        spent = {key: c.profile(x) for key, c in runs.items() if profile and c.profile is not None}
+        spent = {key: c.profile(inputs) for key, c in runs.items() if profile and c.profile is not None}
     best = min(
         (key for key in runs if key not in (EAGER, NAIVE)), key=lambda key: times[key].p50, default=None
     )
@@ -166,73 +199,10 @@ def compare(
     }
 
 
-def show(result: dict[str, Any]) -> str:
-    """Return a result of :func:`compare` as text."""
-    columns = ("", "min ms", "p50 ms", "p90 ms", "n", "vs eager", "vs exporter", "vs bound", "max diff")
-    rows = [
-        (
-            r["name"],
-            *(f"{r[key]:.2f}" for key in ("min", "p50", "p90")),
-            r["n"],
-            *(_times(r, key) for key in ("times_eager", "times_naive", "times_limit")),
-            f"{r['max_abs']:.1e}",
-        )
-        for r in result["rows"]
-    ]
-    rates = ", ".join(f"{name} {rate:.0f}" for name, rate in result["rates_gmac_s"].items())
-    machine = result["machine"]
-    lines = [
-        f"{result['what']} on {machine['cpu']}, {result['threads']} threads, {result['clock']} clock, "
-        f"load {machine['load']}",
-        script.table(columns, rows),
-        "vs eager, vs exporter: speed-up by medians (and by the fastest calls). vs bound: the fastest call's",
-        "time divided by the lower bound.",
-        f"{result['multiply_adds'] / 1e9:.3f} G multiply-adds; rate of a 1024x1024 product, in G per second: "
-        f"{rates}; lower bound {result['limit_ms']:.2f} ms.",
-        *_busy(machine, result["threads"]),
-        *(f"{name}: not timed: {why}" for name, why in result["missing"].items()),
-    ]
-    for name, spent in result["profile"].items():
-        total = sum(spent.values()) or 1.0
-        top = [(op, f"{ms:.2f}", f"{100 * ms / total:.0f} %") for op, ms in list(spent.items())[:15]]
-        lines += ["", script.table((f"{name}: time per operator", "ms", "share"), top)]
-    lines += ["", _closing(result)]
-    return "\n".join(lines)
-
-
-def _closing(result: dict[str, Any]) -> str:
-    """Return one line on the best of this toolkit's artifacts, by medians."""
-    row = next((r for r in result["rows"] if r["name"] == result["best"]), None)
-    if row is None:
-        return "None of this toolkit's artifacts ran."
-    naive = "" if row["times_naive"] is None else f", {row['times_naive']:.2f} times {NAIVE}"
-    return f"Best: {row['name']}, {row['times_eager']:.2f} times as fast as {EAGER}{naive} (medians)."
-
-
 def _notes(what: str) -> Callable[[str], None]:
     """Return a function that says on stderr what is being done, and how many seconds after the first note."""
     began = time.perf_counter()
     return lambda text: script.note(f"{what}: {time.perf_counter() - began:4.0f} s: {text}")
-
-
-def _times(row: dict[str, Any], key: str) -> str:
-    if row[key] is None:
-        return ""
-    fastest = row.get(f"{key}_min")
-    return f"{row[key]:.2f}" + ("" if fastest is None else f" ({fastest:.2f})")
-
-
-def _busy(machine: dict[str, Any], threads: int) -> list[str]:
-    load = machine["load"]
-    if load is None or load < 0.25 * threads:
-        return []
-    return [
-        f"The machine was busy with {load} processes before this run: the fastest calls are more reliable."
-    ]
-
-
-def _bound(timed: TimedModel, x: Array) -> Callable[[], object]:
-    return lambda: timed.run(x)
 
 
 def _try(
@@ -245,14 +215,14 @@ def _try(
         missing[name] = f"{type(error).__name__}: {lines[0] if lines else ''}"[:200]
 
 
-def _naive(model: Any, image: Any) -> bytes:
+def _naive(model: Any, tensors: tuple[Any, ...]) -> bytes:
     """Return what torch's exporter makes of the module as it is, at the opset that has DFT."""
     import torch
 
     from ...export.onnx.build import quiet
 
     with quiet():
-        exported = torch.onnx.export(model, (image,), None, dynamo=True, opset_version=20, verbose=False)
+        exported = torch.onnx.export(model, tensors, None, dynamo=True, opset_version=20, verbose=False)
     assert exported is not None
     data: bytes = exported.model_proto.SerializeToString()
     return data
@@ -283,8 +253,10 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--variant", default="tiny", help="variant or weights file (default: tiny)")
-    parser.add_argument("--size", type=script.numbers(2), default=(512, 512), help="height x width (512x512)")
+    parser.add_argument("--model", default="tiny", help="network, as for deploy (default: tiny)")
+    parser.add_argument("--model-arg", action="append", default=[], metavar="KEY=JSON", help="its arguments")
+    parser.add_argument("--input", action="append", default=[], metavar="SPEC", help="what it takes")
+    parser.add_argument("--size", type=script.numbers(2), help="height x width (512x512, where it is open)")
     parser.add_argument("--pair", type=script.numbers(3), help="time rfft2 + irfft2 on CxHxW instead")
     parser.add_argument("--threads", type=int, default=available_threads(), help="for every runner")
     parser.add_argument("--rounds", type=int, default=100, help="samples of each, at most (100)")
@@ -303,7 +275,19 @@ def main() -> None:
     if given.pair:
         result = pair(given.pair, given.threads, given.rounds, **options)
     else:
-        result = network(given.variant, given.size, given.threads, given.rounds, **options)
+        arguments = {
+            key: json.loads(value) for key, _, value in (text.partition("=") for text in given.model_arg)
+        }
+        size = given.size or (None if given.input else (512, 512))
+        result = network(
+            given.model,
+            size,
+            given.threads,
+            given.rounds,
+            arguments=arguments,
+            declared=given.input,
+            **options,
+        )
     script.finish(result, given.json, show)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import pairs
 from ..pairs import Pair, Value
+from .portable import vector_norm
 from .registry import Context, complex_rule
 
 
@@ -125,8 +126,7 @@ def _addcdiv(context: Context, z: Value, a: Value, b: Value, *, value: Any = 1) 
 @complex_rule("linalg_vector_norm")
 def _norm(context: Context, z: Pair, *args: Any, **kwargs: Any) -> Tensor:
     kwargs.pop("dtype", None)
-    result: Tensor = context.operator(pairs.magnitude(z), *args, **kwargs)
-    return result.to(context.produced.dtype)
+    return vector_norm(pairs.magnitude(z), *args, **kwargs).to(context.produced.dtype)
 
 
 @complex_rule("lerp.Scalar", "lerp.Tensor")

@@ -63,6 +63,33 @@ def _convolution(
     return result
 
 
+def put(target: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """``torch.put`` by ``index_put`` on the flat tensor, since ONNX has the one and not the other."""
+    flat = torch.ops.aten.index_put(target.reshape(-1), [index.reshape(-1)], source.reshape(-1), accumulate)
+    result: Tensor = flat.reshape(target.shape)
+    return result
+
+
+@real_rule("put")
+def _real_put(
+    context: Context, target: Tensor, index: Tensor, source: Tensor, accumulate: bool = False
+) -> Tensor:
+    return put(target, index, source, accumulate)
+
+
+def vector_norm(x: Tensor, order: float = 2, *args: Any, **kwargs: Any) -> Tensor:
+    """``torch.linalg.vector_norm``; the axis of a scalar is 0 for torch, and none for ONNX."""
+    if x.dim() == 0:
+        return (x != 0).to(x.dtype) if order == 0 else x.abs()
+    result: Tensor = torch.ops.aten.linalg_vector_norm(x, order, *args, **kwargs)
+    return result
+
+
+@real_rule("linalg_vector_norm")
+def _real_norm(context: Context, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return vector_norm(x, *args, **kwargs).to(context.produced.dtype)
+
+
 @real_rule("matmul", "mv", "dot")
 def _product(context: Context, a: Tensor, b: Tensor) -> Tensor:
     """Products with a vector as products with a matrix of one row or column."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..pairs import REAL_OF, Interleaved, Pair, promote
+from .portable import put
 from .registry import Context, complex_rule, real_rule
 
 # Operators whose first argument alone holds values; their other arguments (masks, indices, sizes) go to both
@@ -70,7 +71,8 @@ def componentwise(context: Context, *args: Any, **kwargs: Any) -> Any:
             pytree.tree_map(pick, a, is_leaf=_is_pair) if i in positions else a for i, a in enumerate(args)
         ]
 
-    re, im = context.operator(*part_of(0), **kwargs), context.operator(*part_of(1), **kwargs)
+    operator = put if name == "put" else context.operator
+    re, im = operator(*part_of(0), **kwargs), operator(*part_of(1), **kwargs)
     if isinstance(re, Tensor):
         return Pair(re, im)
     return [Pair(r, i) for r, i in zip(re, im, strict=True)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...runtime.errors import CheckFailedError
+from ...runtime.errors import BadInputError, CheckFailedError
 from .. import show
 from ..options import JsonOption, OverwriteOption
 from ..parsing import parse_input_sizes
@@ -46,10 +46,18 @@ def lower(
     sizes = parse_input_sizes(input)
     with show.working("reading the file") as step:
         from ...export.onnx.source.source import check_destination, load_onnx_source
+        from ...models.sources.onnx_file import is_onnx
 
         check_destination(network, out, overwrite=overwrite)
         step(1, 3, "rewriting")
-        source = load_onnx_source(network, sizes)
+        try:
+            source = load_onnx_source(network, sizes)
+        except BadInputError as error:
+            if is_onnx(str(network)) or sizes:
+                raise
+            raise BadInputError(
+                f"{network}: `lower` rewrites ONNX files. `deploy` and `export` lower PyTorch networks"
+            ) from error
         step(2, 3, "comparing with the original")
         result = source.check() if check else None
         if result is None or result.state != "failed":

@@ -94,3 +94,12 @@ def test_a_wrong_result_is_not_written(cli: Any, tmp_path: Path, monkeypatch: py
     done = cli("lower", "net.onnx", "--out", "plain.onnx")
     assert done.returncode == 1 and "differs from" in done.stderr
     assert not (tmp_path / "plain.onnx").exists()
+
+
+def test_a_file_that_is_no_onnx_file_is_told_from_a_broken_one(cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("import torch\n")
+    (tmp_path / "broken.onnx").write_text("import torch\n")
+    told = cli("lower", "net.py", "--out", "plain.onnx")
+    assert told.returncode == 2 and "`export` lower PyTorch networks" in told.stderr.replace("\n", " ")
+    broken = cli("lower", "broken.onnx", "--out", "plain.onnx")
+    assert broken.returncode == 2 and "not a readable ONNX file" in broken.stderr.replace("\n", " ")

@@ -27,8 +27,10 @@ from .onnx.source.program import OnnxProgram
 from .profile import DEFAULT
 from .reference import Reference
 from .spectral import LoweredProgram, Plan, lower
+from .spectral.lower import lower_traced
 from .spectral.planner import make_plan
 from .spectral.strategies import STRATEGIES
+from .spectral.traced import trace_network
 from .trial_sizes import sizes_in_errors
 
 
@@ -80,7 +82,8 @@ class LoweredModel:
         wanted = make_plan([choice.site for choice in chosen.choices], profile, self.plan)
         if wanted.key == chosen.key:
             return dataclasses.replace(self, lowered=dataclasses.replace(self.lowered, plan=wanted))
-        lowered = lower(self.deployable, self.deployable.example(), target=profile, plan=self.plan)
+        traced = self.lowered.traced or trace_network(self.deployable, self.deployable.example())
+        lowered = lower_traced(traced, target=profile, plan=self.plan)
         lowered = dataclasses.replace(
             lowered,
             samples=self.lowered.samples,

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,11 +16,10 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import traceback as fx_traceback
 
-from ...models.widening import TO_FLOAT32, in_float32, widening_notes
 from ...runtime.errors import LoweringError
 from .audit import Audit, audit_program
 from .fuse import Fused, Fusions, fuse
-from .graph import MODULE, arguments, meta_value, module_path, shape_of, site_name
+from .graph import arguments, meta_value, module_path, shape_of, site_name
 from .outputs import name_outputs
 from .passes.absorb_projection import absorb_preparation
 from .passes.drop_zeros import drop_zeros
@@ -28,12 +27,13 @@ from .passes.expand import expand
 from .passes.fold_constants import constant_values
 from .passes.limit_rank import reduce_ranks
 from .passes.prune import Pruned, prune
+from .passes.tidy import drop_aliases, restore_modules, without_unused
 from .planner import Plan, choose, make_plan, profile, read_override
 from .program_check import check_program
 from .rewriter import COMPLEX_INPUT, LoweredModule, store
 from .selfcheck import as_real
 from .sites import Site, describe, is_transform
-from .trace import check_inputs, trace
+from .traced import Traced, trace_network
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class LoweredProgram:
     and no branch. ``samples`` returns inputs that show what the program is used on, each a tensor per input;
     where none were given, those that it was traced with. ``input_names`` and ``output_names`` are what files
     built from it call them: the arguments of ``forward``, and ``out`` for a network that returns one tensor,
-    else paths into what it returns (``out.mask``, ``out.scales.0``).
+    else paths into what it returns (``out.mask``, ``out.scales.0``). ``traced`` is what :func:`lower_traced`
+    lowers for another profile.
     """
 
     program: ExportedProgram
@@ -54,6 +55,7 @@ class LoweredProgram:
     samples: Callable[[], Sequence[tuple[Tensor, ...]]]
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
+    traced: Traced | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Name inputs and outputs as the program does, where no names were given."""
@@ -112,14 +114,21 @@ def lower(
         LoweringError: ``plan`` asks for a strategy at a site that it cannot compute, the network fails on the
             example inputs, or anything else that cannot be lowered, with the place.
     """
+    profile(target), read_override(plan)  # a wrong name is told before the trace
+    traced = trace_network(module, example_inputs)
+    return lower_traced(traced, target=target, plan=plan, pruned=pruned)
+
+
+def lower_traced(
+    traced: Traced,
+    *,
+    target: str | None = None,
+    plan: Plan | Mapping[str, str] | None = None,
+    pruned: bool = True,
+) -> LoweredProgram:
+    """Lower a network that is traced already; arguments and errors as for :func:`lower`."""
     rates, wanted = profile(target), read_override(plan)
-    check_inputs(example_inputs)
-    widened = widening_notes(module)
-    if widened:
-        module = in_float32(module)
-        example_inputs = tuple(value.to(TO_FLOAT32.get(value.dtype, value.dtype)) for value in example_inputs)
-    exported, baked = trace(module, example_inputs)
-    graph_module = exported.graph_module
+    exported, graph_module = traced.exported, traced.graph_module()
     expand(graph_module)
     if pruned:
         prune(graph_module.graph)
@@ -133,8 +142,8 @@ def lower(
         planar_mixing=rates.planar_mixing,
         inputs=exported.graph_signature.user_inputs,
     )
-    lowered = _assemble(exported)
-    known, placeholders = _tensors_of(exported, lowered)
+    lowered = _assemble(exported, graph_module)
+    known, placeholders = _tensors_of(exported, graph_module.graph, lowered)
     folded = constant_values(graph_module.graph, known)
     folded_keys = {node: f"constant_{node.name}" for node in folded}
     for node, value in folded.items():
@@ -142,18 +151,18 @@ def lower(
     live = _live_nodes(graph_module.graph, folded)
     chosen = make_plan(_sites(graph_module.graph, live, fusions), target, plan)
     lowered.prepare(chosen, placeholders, folded_keys, live)
-    inputs = tuple(as_real(value).contiguous() for value in example_inputs)
+    inputs = tuple(as_real(value).contiguous() for value in traced.inputs)
     with torch.no_grad():
         lowered(*inputs)  # running it once fills the bank, which tracing only reads
         with fx_traceback.preserve_node_meta():
             program = torch.export.export(lowered, inputs, strict=False)
-        _drop_aliases(program)
-        program = _without_unused(program)
-        _restore_modules(program)
+        drop_aliases(program)
+        program = without_unused(program)
+        restore_modules(program)
         program = reduce_ranks(program)
-        check = check_program(program, module, example_inputs, lowered)
+        check = check_program(program, traced.module, traced.inputs, lowered)
     names, left_out = name_outputs(exported)
-    notes = (*widened, *_complex_ends(exported), *left_out, *baked, *check.notes)
+    notes = (*traced.widened, *_complex_ends(exported), *left_out, *traced.baked, *check.notes)
     audit = audit_program(program, chosen, check.error, fusions.records, notes)
     return LoweredProgram(
         program,
@@ -162,6 +171,7 @@ def lower(
         samples=lambda: [inputs],
         input_names=tuple(map(str, exported.graph_signature.user_inputs)),
         output_names=names,
+        traced=traced,
     )
 
 
@@ -189,7 +199,7 @@ def _complex_ends(exported: ExportedProgram) -> list[str]:
     return notes
 
 
-def _assemble(exported: ExportedProgram) -> LoweredModule:
+def _assemble(exported: ExportedProgram, graph_module: fx.GraphModule) -> LoweredModule:
     mutated = [s for s in exported.graph_signature.output_specs if s.kind is not OutputKind.USER_OUTPUT]
     if any(spec.kind is OutputKind.USER_INPUT_MUTATION for spec in mutated):
         raise LoweringError("the network writes into its input in forward; write into a copy: x = x.clone()")
@@ -203,16 +213,16 @@ def _assemble(exported: ExportedProgram) -> LoweredModule:
         for name, tensor in {**exported.state_dict, **exported.constants}.items()
         if isinstance(tensor, Tensor) and not tensor.dtype.is_complex
     }
-    return LoweredModule(real, exported.graph_module, exported.call_spec.out_spec)
+    return LoweredModule(real, graph_module, exported.call_spec.out_spec)
 
 
 def _tensors_of(
-    exported: ExportedProgram, lowered: LoweredModule
+    exported: ExportedProgram, graph: fx.Graph, lowered: LoweredModule
 ) -> tuple[dict[fx.Node, Any], list[str | None]]:
     """(values of the placeholders that store tensors, what each placeholder reads; ``None``: user input)."""
     known: dict[fx.Node, Any] = {}
     names: list[str | None] = []
-    nodes = [node for node in exported.graph.nodes if node.op == "placeholder"]
+    nodes = [node for node in graph.nodes if node.op == "placeholder"]
     for node, spec in zip(nodes, exported.graph_signature.input_specs, strict=True):
         if spec.kind is InputKind.USER_INPUT:
             value = node.meta.get("val")
@@ -262,50 +272,3 @@ def _sites(graph: fx.Graph, live: set[fx.Node], fusions: Fusions) -> list[Site]:
             partner, unfused = fusions.partners.get(name), fusions.unfused.get(name, site.unfused)
             sites.append(dataclasses.replace(site, partner=partner, unfused=unfused))
     return sites
-
-
-def _restore_modules(program: ExportedProgram) -> None:
-    """Give each node the path of the original module it came from, where converters look for it."""
-    for node in program.graph.nodes:
-        path = node.meta.get("custom", {}).get(MODULE)
-        if path:
-            node.meta["nn_module_stack"] = {"": ("", "torch.nn.Module"), path: (path, "torch.nn.Module")}
-
-
-def _drop_aliases(program: ExportedProgram) -> None:
-    """Nodes that only name a value again, which some converters do not know."""
-    for node in list(program.graph.nodes):
-        if str(node.target) in ("aten.alias.default", "aten.detach.default", "aten.lift_fresh_copy.default"):
-            source = node.args[0]
-            returned = any(user.op == "output" for user in node.users)
-            if isinstance(source, fx.Node) and not (returned and source.op == "placeholder"):
-                _rename_output(program, node.name, source.name)
-                node.replace_all_uses_with(source)
-                program.graph.erase_node(node)
-
-
-def _rename_output(program: ExportedProgram, old: str, new: str) -> None:
-    for spec in program.graph_signature.output_specs:
-        if getattr(spec.arg, "name", None) == old:
-            spec.arg.name = new
-
-
-def _without_unused(program: ExportedProgram) -> ExportedProgram:
-    """Drop stored tensors that nothing reads any more (a kernel whose transform was folded)."""
-    graph, specs = program.graph_module.graph, program.graph_signature.input_specs
-    graph.eliminate_dead_code()
-    kept, gone = [], set()
-    for node, spec in zip([n for n in graph.nodes if n.op == "placeholder"], list(specs), strict=True):
-        if spec.kind is InputKind.USER_INPUT or node.users:
-            kept.append(spec)
-        else:
-            gone.add(spec.target)
-            graph.erase_node(node)
-    specs[:] = kept
-    for name in gone - {spec.target for spec in kept} - {None}:
-        program.state_dict.pop(name, None)
-        program.constants.pop(name, None)
-    program.graph_module.recompile()
-    check: Any = program.validate  # torch leaves it without types
-    check()
-    return program

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from fdikp_edge.export.spectral import LoweredProgram, lower
+from fdikp_edge.export.spectral.lower import lower_traced
 from spectral_networks import NETWORKS, Network, to_double
 from spectral_networks.checks import (
     as_tuple,
@@ -150,9 +151,13 @@ def test_tensorrt_rtx_parses(network: Network, onnx_of: Callable[[Network], Path
 
 @needs("coremltools")
 @every_network
-def test_coreml_equals_eager(network: Network, tmp_path: Path) -> None:
+def test_coreml_equals_eager(
+    network: Network, lowered: Callable[[Network], LoweredProgram], tmp_path: Path
+) -> None:
     """coremltools called directly, without the `coreml` target, on a program of its profile."""
-    program = lower(network.build(), network.inputs(), target="coreml").program
+    traced = lowered(network).traced
+    assert traced is not None
+    program = lower_traced(traced, target="coreml").program
     assert_real(program)
     outputs = run_coreml(convert_coreml(program), tmp_path / "model.mlpackage", network.inputs())
     assert_close(outputs, expected(network), TOLERANCE)

@@ -90,7 +90,7 @@ def save(model: FDIKP, path: str | os.PathLike[str], *, overwrite: bool = False)
 def weights_sha256(model: torch.nn.Module) -> str:
     """Return the SHA-256 (hex) over names, types, shapes and bytes of all weights, in the order of names.
 
-    What a network keeps in its state beside tensors (``_extra_state``, a record of its arguments) is left out.
+    What a state holds beside tensors (``_extra_state``, a record of arguments) is left out.
     """
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):

@@ -101,7 +101,7 @@ PrecisionsOption = Annotated[
 ]
 SizeOption = Annotated[
     str,
-    typer.Option("--size", "-s", metavar="HxW", help="Input height x width in pixels."),
+    typer.Option("--size", "-s", metavar="HxW", help="Height x width in pixels; one number is a square."),
 ]
 
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from ..timing.latency import has_tail
 from . import words as say
 from .mixture import mixture_view
 
@@ -147,9 +148,12 @@ def _latency(latency: Mapping[str, Any]) -> dict[str, Any]:
     samples = [v for v in times if v is not None and math.isfinite(v)]
     named = {key: say.number(latency.get(key)) for key in ("min", "p50", "p90", "p99", "eager_p50")}
     numbers = {key: v for key, v in named.items() if v is not None and math.isfinite(v)}
+    if not has_tail(latency):
+        numbers.pop("p99", None)
     return {
         "latency": bool(latency),
-        **{key: say.figure(latency.get(key)) for key in ("min", "p50", "p90", "p99", "max", "eager_p50")},
+        **{key: say.figure(latency.get(key)) for key in ("min", "p50", "p90", "max", "eager_p50")},
+        "p99": say.figure(latency.get("p99")) if has_tail(latency) else None,
         "n": say.figure(latency.get("n"), "{:.0f}"),
         "drift": say.figure(latency.get("drift"), "{:.2f}"),
         "cut_short": latency.get("complete") is False,

@@ -117,6 +117,8 @@ def _measure(
 
 
 def _print(rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
+    from ...benchmarks.timing.latency import has_tail
+
     columns = (
         "artifact",
         "min#",
@@ -136,10 +138,12 @@ def _print(rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
         cells.append(
             (
                 Path(row["path"]).name,
-                *(f"{took[key]:.1f}" for key in ("min", "p50", "p90", "p99", "max")),
+                *(f"{took[key]:.1f}" for key in ("min", "p50", "p90")),
+                f"{took['p99']:.1f}" if has_tail(took) else "",
+                f"{took['max']:.1f}",
                 str(took["n"]),
                 f"{eager:.1f}" if eager else "",
-                f"{eager / took['p50']:.2f}x" if eager else "",
+                ("" if took["stable"] else "~") + f"{eager / took['p50']:.2f}x" if eager else "",
                 str(row["session"]["threads"]),
             )
         )

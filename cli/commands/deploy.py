@@ -127,6 +127,9 @@ def _print(report: Report) -> None:
     show.line(
         "max abs, PSNR: difference from PyTorch. vs eager: speed-up over PyTorch eager in the same run."
     )
+    for row in report.rows:
+        if row.unstable_because:
+            show.line(f"~ unstable: {row.target} {row.precision}: {'; '.join(row.unstable_because)}")
     if any(row.parity is not None and row.parity.measure == "tensor" for row in report.rows):
         show.line(
             "of tensors that are no images: max abs relative to the largest magnitude, and SNR for PSNR."
@@ -145,9 +148,15 @@ def _print(report: Report) -> None:
 
 
 def _row(row: Row) -> tuple[str, ...]:
+    from ...benchmarks.timing.latency import has_tail
+
     parity = ("", "") if row.parity is None else (f"{row.parity.max_abs:.2e}", f"{row.parity.psnr_db:.1f}")
-    took = ("", "") if row.latency is None else (f"{row.latency.p50:.1f}", f"{row.latency.p99:.1f}")
+    took = ("", "")
+    if row.latency is not None:
+        tail = f"{row.latency.p99:.1f}" if has_tail(row.latency.to_dict()) else ""
+        took = (f"{row.latency.p50:.1f}", tail)
     faster = "" if row.latency is None or row.eager is None else f"{row.eager.p50 / row.latency.p50:.2f}x"
+    faster = f"~{faster}" if faster and row.unstable_because else faster
     size = "" if row.bytes is None else f"{row.bytes / 1e6:.2f}"
     seconds = f"{row.seconds['building']:.1f}" if "building" in row.seconds else ""
     return (row.target, row.precision, row.state, *parity, *took, faster, size, seconds, row.reason)

@@ -30,6 +30,7 @@ from .files import (
     sha256_of,
     write_problem,
 )
+from .outside.files import open_regular, read_bounded
 from .passport import MAX_FILE_BYTES, MAX_FILES, MAX_PASSPORT_BYTES, Passport, TensorContract
 from .strict_json import printable
 
@@ -87,11 +88,7 @@ class Artifact:
         if entry is None or entry["bytes"] > limit:
             size = "is not listed in the passport" if entry is None else f"is larger than {limit} bytes"
             raise ArtifactError(f"{self.path}: {name}: {size}. {_AGAIN}")
-        try:
-            with (self.path / name).open("rb") as stream:
-                data = stream.read(entry["bytes"] + 1)
-        except OSError as error:
-            raise ArtifactError(f"{self.path}: {name}: cannot be read: {error}") from error
+        data = read_bounded(self.path / name, entry["bytes"], ArtifactError, follow_links=False)
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
             raise ArtifactError(f"{self.path}: {name}: was altered after it was opened. {_AGAIN}")
         return data
@@ -279,7 +276,7 @@ def _read_passport(folder: Path) -> bytes:
         raise ArtifactError(f"has no {PASSPORT_NAME}; this is not an artifact folder") from None
     if not stat.S_ISREG(info.st_mode):
         raise ArtifactError(f"{PASSPORT_NAME} is not a plain file")
-    with file.open("rb") as stream:
+    with open_regular(file, ArtifactError, follow_links=False) as stream:
         return stream.read(MAX_PASSPORT_BYTES + 1)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from ...runtime.errors import SourceError
 from ...runtime.images import FORMATS, read_photo
 from ...runtime.inputs import Sample
+from ...runtime.outside.files import open_regular
 from ...runtime.photo import Array
 from ...runtime.pixels import middle
 from .base import Samples, TensorSpec
@@ -92,8 +93,6 @@ def _checked(sample: object, specs: Sequence[TensorSpec], name: str) -> Sample:
 def read_sample(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
     """Return the arrays of one file by the names of the inputs; arguments and errors as
     :func:`read_samples`."""
-    if not path.is_file():
-        raise SourceError(f"{path}: not a regular file")
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return _read_npz(path, specs)
@@ -102,7 +101,7 @@ def read_sample(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
         raise SourceError(f"{path}: the network has {len(specs)} inputs; write an .npz file with {names}")
     (spec,) = specs
     if suffix == ".npy":
-        with path.open("rb") as file:
+        with open_regular(path, SourceError) as file:
             return {spec.name: _fitted(path, "", _read_array(path, "", file, path.stat().st_size), spec)}
     return {spec.name: _photo(path, spec)}
 
@@ -110,7 +109,7 @@ def read_sample(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
 def _read_npz(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
     wanted = {f"{spec.name}.npy": spec for spec in specs}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path, SourceError) as stream, zipfile.ZipFile(stream) as archive:
             entries = {entry.filename: entry for entry in archive.infolist()}
             if missing := [name for name in wanted if name not in entries]:
                 has = ", ".join(sorted(name.removesuffix(".npy") for name in entries)[:20]) or "nothing"

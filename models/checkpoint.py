@@ -154,7 +154,7 @@ def _parse_header(path: Path, data: bytes) -> tuple[dict[str, Any], int]:
     try:
         header = json.loads(data[8 : 8 + length].decode(), object_pairs_hook=without_repeats)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not a safetensors file (header: {error})") from error
+        raise CheckpointError(f"{path}: not a safetensors file (header: {str(error)[:200]})") from error
     if not isinstance(header, dict):
         raise CheckpointError(f"{path}: not a safetensors file (the header is not a table)")
     return header, 8 + length

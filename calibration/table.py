@@ -20,6 +20,7 @@ from torch.export import ExportedProgram
 from ..runtime import strict_json
 from ..runtime.errors import CalibrationError, FdikpEdgeError
 from ..runtime.files import replacing
+from ..runtime.outside.files import read_bounded
 from ..runtime.progress import Progress
 from .fp16_islands import HALF_TILES, HalfPlan, Transform, decide
 from .layers import LEAST_WORK, Layer, find_layers
@@ -218,14 +219,8 @@ def read_table(path: str | Path) -> CalibrationTable:
         CalibrationError: missing, too large, not a table, of another version, damaged, or edited by hand.
     """
     file = Path(path)
+    data = read_bounded(file, MAX_BYTES, CalibrationError)
     try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise CalibrationError(f"{file}: cannot be read: {error.strerror or error}") from error
-    try:
-        if len(data) > MAX_BYTES:
-            raise wrong("the file", f"is larger than {MAX_BYTES >> 20} MB")
         return _parse(strict_json.parse(data))
     except (ValueError, KeyError, TypeError, AttributeError, FdikpEdgeError) as error:
         raise CalibrationError(f"{file}: not a usable calibration table: {error}") from error

@@ -26,6 +26,8 @@ P = ParamSpec("P")
 
 INTERRUPTED = 130
 TERMINATED = 143
+MAX_MESSAGE = 2000
+"""Characters of a message that are printed."""
 
 
 def guarded(command: Callable[P, int]) -> Callable[P, None]:
@@ -46,7 +48,13 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
 def complain(message: str, *, kind: str = "error") -> None:
     """Print one message for people on stderr."""
     with contextlib.suppress(BrokenPipeError):
-        print(f"fdikp-edge: {kind}: {printable(message)}", file=sys.stderr, flush=True)
+        print(f"fdikp-edge: {kind}: {_shortened(printable(message))}", file=sys.stderr, flush=True)
+
+
+def _shortened(message: str) -> str:
+    """Return a message without its middle where a name or a library's text makes it longer than a screen."""
+    half = MAX_MESSAGE // 2
+    return message if len(message) <= MAX_MESSAGE else f"{message[:half]} [...] {message[-half:]}"
 
 
 def exit_on_terminate() -> None:

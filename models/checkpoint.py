@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ..runtime.errors import CheckpointError, OutputError, OutputExistsError
 from ..runtime.files import replacing
+from ..runtime.outside.files import read_bounded
 from .pickle_bounds import check_pickle
 
 #: Ten times the largest variant in float32: room for other precisions and for what a trainer stores beside.
@@ -116,17 +117,7 @@ def write_checkpoint(
 
 
 def _read_bounded(path: Path, limit: int) -> bytes:
-    try:
-        # Not a regular file (a pipe, a device, a folder): reading could block or never end.
-        if not path.is_file():
-            raise CheckpointError(f"{path}: " + ("not a regular file" if path.exists() else "no such file"))
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if len(data) > limit:
-        raise CheckpointError(f"{path}: larger than {limit // 2**20} MiB, too large for these weights")
-    return data
+    return read_bounded(path, limit, CheckpointError)
 
 
 def _from_safetensors(path: Path, data: bytes, limit: int) -> Checkpoint:
@@ -163,7 +154,7 @@ def _parse_header(path: Path, data: bytes) -> tuple[dict[str, Any], int]:
     try:
         header = json.loads(data[8 : 8 + length].decode(), object_pairs_hook=without_repeats)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not a safetensors file (header: {error})") from error
+        raise CheckpointError(f"{path}: not a safetensors file (header: {str(error)[:200]})") from error
     if not isinstance(header, dict):
         raise CheckpointError(f"{path}: not a safetensors file (the header is not a table)")
     return header, 8 + length

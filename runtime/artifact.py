@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import io
 import os
 import stat
 from pathlib import Path
@@ -30,6 +29,8 @@ from .files import (
     sha256_of,
     write_problem,
 )
+from .outside.files import open_regular, read_bounded
+from .outside.npy import read_npy
 from .passport import MAX_FILE_BYTES, MAX_FILES, MAX_PASSPORT_BYTES, Passport, TensorContract
 from .strict_json import printable
 
@@ -87,11 +88,7 @@ class Artifact:
         if entry is None or entry["bytes"] > limit:
             size = "is not listed in the passport" if entry is None else f"is larger than {limit} bytes"
             raise ArtifactError(f"{self.path}: {name}: {size}. {_AGAIN}")
-        try:
-            with (self.path / name).open("rb") as stream:
-                data = stream.read(entry["bytes"] + 1)
-        except OSError as error:
-            raise ArtifactError(f"{self.path}: {name}: cannot be read: {error}") from error
+        data = read_bounded(self.path / name, entry["bytes"], ArtifactError, follow_links=False)
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
             raise ArtifactError(f"{self.path}: {name}: was altered after it was opened. {_AGAIN}")
         return data
@@ -131,19 +128,18 @@ class Artifact:
 
     def _load(self, name: str, contract: TensorContract) -> np.ndarray[Any, Any]:
         file = self.path / name
-        try:
-            if file.stat().st_size > MAX_GOLDEN_BYTES:
-                raise ValueError(f"larger than {MAX_GOLDEN_BYTES} bytes")
-            array = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
-            if not isinstance(array, np.ndarray):
-                raise ValueError("an archive, not one array")
-        except (OSError, ValueError, EOFError, SyntaxError) as error:
-            raise ArtifactError(f"{file}: not a readable array: {error}. {_AGAIN}") from error
-        if array.shape != contract.shape or array.dtype != contract.dtype:
-            raise ArtifactError(
-                f"{file}: holds {array.dtype}{list(array.shape)}, the passport says "
-                f"{contract.dtype}{list(contract.shape)}"
-            )
+        with open_regular(file, ArtifactError, follow_links=False) as stream:
+            try:
+                size = os.fstat(stream.fileno()).st_size
+                if size > MAX_GOLDEN_BYTES:
+                    raise ValueError(f"larger than {MAX_GOLDEN_BYTES} bytes")
+                array = read_npy(stream, size, shape=contract.shape, dtype=contract.dtype).copy(order="C")
+            except (OSError, ValueError, MemoryError) as error:
+                raise ArtifactError(
+                    f"{file}: not a readable array, or not as the passport says: {error}. {_AGAIN}"
+                ) from error
+        if array.dtype.kind in "fc" and np.isnan(array).any():  # nothing compares with a NaN
+            raise ArtifactError(f"{file}: holds NaN. {_AGAIN}")
         return array
 
 
@@ -279,7 +275,7 @@ def _read_passport(folder: Path) -> bytes:
         raise ArtifactError(f"has no {PASSPORT_NAME}; this is not an artifact folder") from None
     if not stat.S_ISREG(info.st_mode):
         raise ArtifactError(f"{PASSPORT_NAME} is not a plain file")
-    with file.open("rb") as stream:
+    with open_regular(file, ArtifactError, follow_links=False) as stream:
         return stream.read(MAX_PASSPORT_BYTES + 1)
 
 

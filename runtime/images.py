@@ -9,11 +9,11 @@ animated or of several pages, CMYK, or with samples other than 8 or 16 bit integ
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
 from .errors import BadInputError, ImageError, OutputError
 from .files import replacing
+from .outside.files import open_regular
 from .photo import DEFAULT_MAX_PIXELS, FORMATS, MIN_SIDE, Photo
 
 __all__ = ["DEFAULT_MAX_PIXELS", "FORMATS", "MIN_SIDE", "Photo", "read_photo", "write_photo"]
@@ -30,20 +30,10 @@ def read_photo(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pho
         ImageError: the file is missing, no photo, damaged, or of a kind not accepted; see the module.
     """
     file = Path(path)
-    try:
-        mode = file.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise ImageError(f"{file}: is a folder, not a photo")
-        if not stat.S_ISREG(mode):
-            raise ImageError(f"{file}: is not a plain file")
+    with open_regular(file, ImageError) as stream:
         from .codecs.decode import decode
 
-        with file.open("rb") as stream:
-            return decode(stream, file, max_pixels)
-    except FileNotFoundError as error:
-        raise ImageError(f"{file}: no such file") from error
-    except (OSError, ValueError) as error:  # no permission, a disk error, a NUL in the name
-        raise ImageError(f"{file}: cannot be read: {error}") from error
+        return decode(stream, file, max_pixels)
 
 
 def write_photo(path: str | Path, photo: Photo, *, quality: int = 95) -> list[str]:

@@ -9,6 +9,7 @@ The map of a run is a PNG whose sample is the step on the scale, and whose palet
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import numpy as np
 
 from ...runtime.errors import ImageError
 from ...runtime.images import write_photo
+from ...runtime.outside.files import read_bounded
 from ...runtime.photo import Array, Photo
 from .budgets import STEP
 
@@ -158,11 +160,10 @@ def read_map(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
     from PIL import Image
 
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ImageError(f"{path}: too large for an error map")
+        data = io.BytesIO(read_bounded(path, _MAX_BYTES, ImageError))
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=["PNG"]) as image:
+            with Image.open(data, formats=["PNG"]) as image:
                 if image.mode != "P" or max(image.size) > MAX_SIDE:
                     raise ImageError(f"{path}: no error map: {image.mode} of {image.width}x{image.height}")
                 if (image.getpalette() or [])[: len(_samples())] != _samples():

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...runtime import strict_json
 from ...runtime.errors import ReportError
+from ...runtime.outside.files import read_bounded
 from .model import REPORT_JSON
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -41,13 +42,7 @@ def read_report(path: str | Path) -> dict[str, Any]:
 def read_json(file: Path, most: int) -> dict[str, Any]:
     """Return the object in a file of strict JSON of at most ``most`` bytes; raises :class:`ReportError`."""
     try:
-        with file.open("rb") as stream:
-            data = stream.read(most + 1)
-        if len(data) > most:
-            raise ReportError(f"{file}: larger than the {most} bytes allowed")
-        value = strict_json.parse(data)
-    except OSError as error:
-        raise ReportError(f"{file}: cannot be read: {error.strerror or error}") from error
+        value = strict_json.parse(read_bounded(file, most, ReportError))
     except json.JSONDecodeError as error:
         raise ReportError(f"{file}: is not JSON: {error}") from error
     except ValueError as error:

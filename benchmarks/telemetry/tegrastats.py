@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 from ...runtime.errors import BadInputError
+from ...runtime.outside.files import read_bounded
 from .reading import Reading
 
 MAX_RECORDING_BYTES = 256 * 1024**2
@@ -168,13 +169,7 @@ def read_recording(path: Path, interval_s: float = 1.0) -> list[Reading]:
     Raises:
         BadInputError: it cannot be read, is larger than 256 MB, or not one line of it tells anything.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_RECORDING_BYTES + 1)
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if len(data) > MAX_RECORDING_BYTES:
-        raise BadInputError(f"{path}: larger than {MAX_RECORDING_BYTES >> 20} MB; cut the recording")
+    data = read_bounded(path, MAX_RECORDING_BYTES)
     lines = [line for line in data.decode("utf-8", errors="replace").splitlines() if line.strip()]
     readings = [parse(line) for line in lines]
     if not any(reading.power_mw or reading.temperature_c or reading.clock_mhz for reading in readings):

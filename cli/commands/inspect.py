@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
     """
     from ...runtime.artifact import Artifact
 
-    if artifact.is_file() and (artifact.suffix == ".bundle" or zipfile.is_zipfile(artifact)):
+    if artifact.is_file():  # no artifact is a file: only the bundle's reader can tell what is wrong with it
         return _bundle(artifact, json)
     opened = Artifact.open(artifact)
     passport = opened.passport

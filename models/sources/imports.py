@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ...runtime.errors import SourceError
+from ...runtime.outside.files import read_bounded
 from .users_code import users_code
 
 MAX_FILE_BYTES = 16 * 2**20
@@ -81,14 +82,10 @@ def _by_name(name: str) -> Imported:
 def _from_file(path: Path) -> Imported:
     """Run a file as a module of its own; it imports its neighbours as a script would."""
     try:
-        if not path.is_file():
-            raise SourceError(f"{path}: " + ("not a regular file" if path.exists() else "no such file"))
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise SourceError(f"{path}: larger than {MAX_FILE_BYTES // 2**20} MiB, too large for Python code")
         full = path.resolve()
-        data = full.read_bytes()
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name; a loop of links
+        raise SourceError(f"{path}: cannot be read: {error}") from error
+    data = read_bounded(full, MAX_FILE_BYTES, SourceError)
     # A name of its own, so that no installed module is hidden and no two files called net.py are mixed up.
     key = hashlib.sha256(str(full).encode(errors="surrogateescape")).hexdigest()[:8]
     name = f"{re.sub(r'[^0-9A-Za-z_]', '_', full.stem)}_{key}"

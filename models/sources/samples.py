@@ -6,8 +6,6 @@ only input where that is a picture of 1 (grey), 3 (RGB) or 4 (RGB and alpha) cha
 
 from __future__ import annotations
 
-import ast
-import struct
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +16,8 @@ import numpy as np
 from ...runtime.errors import SourceError
 from ...runtime.images import FORMATS, read_photo
 from ...runtime.inputs import Sample
+from ...runtime.outside.files import open_regular
+from ...runtime.outside.npy import read_npy
 from ...runtime.photo import Array
 from ...runtime.pixels import middle
 from .base import Samples, TensorSpec
@@ -25,7 +25,6 @@ from .crops import as_planes
 from .users_code import users_code
 
 MAX_SAMPLES = 1000
-MAX_HEADER_BYTES = 10_000
 MAX_SAMPLE_BYTES = 2**31
 ARRAYS = (".npz", ".npy")
 
@@ -92,8 +91,6 @@ def _checked(sample: object, specs: Sequence[TensorSpec], name: str) -> Sample:
 def read_sample(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
     """Return the arrays of one file by the names of the inputs; arguments and errors as
     :func:`read_samples`."""
-    if not path.is_file():
-        raise SourceError(f"{path}: not a regular file")
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return _read_npz(path, specs)
@@ -102,7 +99,7 @@ def read_sample(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
         raise SourceError(f"{path}: the network has {len(specs)} inputs; write an .npz file with {names}")
     (spec,) = specs
     if suffix == ".npy":
-        with path.open("rb") as file:
+        with open_regular(path, SourceError) as file:
             return {spec.name: _fitted(path, "", _read_array(path, "", file, path.stat().st_size), spec)}
     return {spec.name: _photo(path, spec)}
 
@@ -110,7 +107,7 @@ def read_sample(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
 def _read_npz(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
     wanted = {f"{spec.name}.npy": spec for spec in specs}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path, SourceError) as stream, zipfile.ZipFile(stream) as archive:
             entries = {entry.filename: entry for entry in archive.infolist()}
             if missing := [name for name in wanted if name not in entries]:
                 has = ", ".join(sorted(name.removesuffix(".npy") for name in entries)[:20]) or "nothing"
@@ -133,41 +130,9 @@ def _read_array(path: Path, name: str, file: IO[bytes], size: int) -> Array:
     if size > MAX_SAMPLE_BYTES:
         raise SourceError(f"{path}:{array} has {size} bytes; at most {MAX_SAMPLE_BYTES} are read")
     try:
-        shape, fortran, dtype, start = _header(file)
-        bytes_needed = dtype.itemsize * int(np.prod([int(side) for side in shape], dtype=object))
-        if bytes_needed != size - start:
-            raise ValueError(f"shape {shape} needs {bytes_needed} bytes and has {size - start}")
-        data = file.read(bytes_needed)
-        if len(data) != bytes_needed:
-            raise ValueError("it is truncated")
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, struct.error) as error:
+        return read_npy(file, size)
+    except (ValueError, MemoryError) as error:
         raise SourceError(f"{path}:{array} is not a readable .npy file ({str(error)[:200]})") from error
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-
-
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic], int]:
-    """Return shape, order, dtype and where the numbers begin (numpy.lib.format, versions 1 to 3)."""
-    magic = file.read(8)
-    if magic[:6] != b"\x93NUMPY" or len(magic) < 8 or magic[6] not in (1, 2, 3):
-        raise ValueError("it does not begin as one")
-    width = 2 if magic[6] == 1 else 4
-    (length,) = struct.unpack("<H" if width == 2 else "<I", file.read(width))
-    if length > MAX_HEADER_BYTES:
-        raise ValueError(f"its header claims {length} bytes")
-    header = ast.literal_eval(file.read(length).decode("latin-1" if magic[6] < 3 else "utf-8").strip())
-    if not isinstance(header, dict) or set(header) != {"descr", "fortran_order", "shape"}:
-        raise ValueError("its header has not the three keys")
-    shape, kind = header["shape"], header["descr"]
-    if not isinstance(shape, tuple) or len(shape) > 32:
-        raise ValueError("its shape is no tuple")
-    if any(type(side) is not int or not 0 <= side <= MAX_SAMPLE_BYTES for side in shape):
-        raise ValueError("its shape is impossible")
-    if not isinstance(kind, str):
-        raise ValueError("it holds records, not numbers")
-    dtype = np.dtype(kind)
-    if dtype.kind not in "biufc":
-        raise ValueError(f"it holds {dtype}, not numbers")
-    return shape, bool(header["fortran_order"]), dtype, 8 + width + length
 
 
 def _fitted(path: Path | str, name: str, array: Array, spec: TensorSpec) -> Array:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import strict_json
 from ..artifact import Artifact
 from ..errors import BundleError, UnknownNameError
+from ..outside.files import open_regular
+from ..outside.npy import read_npy
 from ..photo import Photo
 from . import entry
 
@@ -81,9 +82,20 @@ class Bundle:
         return chosen
 
     def photo(self) -> Photo:
-        """Return the photograph that comes with the bundle; no image library is needed for it."""
-        pixels = np.load(self.folder / self.manifest["photo"], allow_pickle=False)
-        return Photo(pixels=pixels, source=self.folder / self.manifest["photo"])
+        """Return the photograph that comes with the bundle; no image library is needed for it.
+
+        Raises:
+            BundleError: it is no array of uint8, height x width x 3.
+        """
+        file = self.folder / self.manifest["photo"]
+        with open_regular(file, BundleError) as stream:
+            try:
+                pixels = read_npy(stream, os.fstat(stream.fileno()).st_size, dtype="uint8")
+                if pixels.ndim != 3 or pixels.shape[2] != 3 or min(pixels.shape) < 1:
+                    raise ValueError(f"its shape {list(pixels.shape)} is not that of a photo")
+            except (OSError, ValueError, MemoryError) as error:
+                raise BundleError(f"{file}: not a readable photo: {error}") from error
+        return Photo(pixels=pixels, source=file)
 
 
 def check_bundle(path: str | Path) -> dict[str, Any]:

@@ -222,8 +222,10 @@ def _parse(data: bytes) -> dict[str, Any]:
         if value.get("manifest_sha256") != manifest_digest(value):
             raise ValueError("was changed after it was written (its own SHA-256 does not match)")
         _check_fields(value)
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        raise RefusedError(f"{MANIFEST}: {error}. {_AGAIN}") from error
+    except KeyError as error:
+        raise RefusedError(f"{MANIFEST}: has no {str(error)[:90]}. {_AGAIN}") from error
+    except (ValueError, RecursionError, TypeError, AttributeError) as error:
+        raise RefusedError(f"{MANIFEST}: {str(error)[:300]}. {_AGAIN}") from error
     return value
 
 
@@ -234,6 +236,11 @@ def _check_fields(value: dict[str, Any]) -> None:
         size_fits = type(entry["bytes"]) is int and 0 <= entry["bytes"] <= MAX_FILE_BYTES
         if not size_fits or not _SHA256.fullmatch(entry["sha256"]):
             raise ValueError(f"lists {ascii(name)[:90]} wrongly")
+    if not isinstance(value["device"], str) or not isinstance(value["made_with"], dict):
+        raise ValueError("device: expected text, and made_with: expected an object")
+    for key, version in value["made_with"].items():
+        if not isinstance(version, str):
+            raise ValueError(f"made_with: {ascii(key)[:90]}: expected text")
     artifacts = value["artifacts"]
     if not isinstance(artifacts, list) or not all(isinstance(a, str) and plain_name(a) for a in artifacts):
         raise ValueError("artifacts: expected a list of folders")

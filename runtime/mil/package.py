@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .. import strict_json
-from ..errors import ArtifactError
+from ..errors import ArtifactError, FdikpEdgeError
+from ..outside.files import open_regular, read_bounded
 from ..protobuf import Buffer, fields
 from .immediate import Array, Span, children, integers
 from .program import Program, Stored, Value, read_program
@@ -65,9 +66,14 @@ class Package:
                 raise ValueError(f"the model {model.name} that its manifest names is missing")
             if model.stat().st_size > _MAX_MODEL_BYTES:
                 raise ValueError(f"its model file is larger than {_MAX_MODEL_BYTES} bytes")
-            with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            with open_regular(model) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _read(folder, model, data)
-        except (OSError, ValueError, RecursionError) as error:  # an empty file cannot be mapped
+        except (
+            OSError,
+            ValueError,
+            RecursionError,
+            FdikpEdgeError,
+        ) as error:
             raise ArtifactError(
                 f"{folder}: not a readable Core ML package: {strict_json.printable(str(error))}. "
                 "Export the artifact again"
@@ -119,11 +125,7 @@ def _model_item(folder: Path) -> str:
     file = folder / "Manifest.json"
     if not file.is_file():
         raise ValueError("has no Manifest.json")
-    with file.open("rb") as stream:
-        raw = stream.read(_MAX_MANIFEST_BYTES + 1)
-    if len(raw) > _MAX_MANIFEST_BYTES:
-        raise ValueError("its Manifest.json is too large")
-    manifest = strict_json.parse(raw)
+    manifest = strict_json.parse(read_bounded(file, _MAX_MANIFEST_BYTES, ArtifactError))
     entries = manifest.get("itemInfoEntries") if isinstance(manifest, dict) else None
     if not isinstance(entries, dict):
         raise ValueError("its Manifest.json lists no items")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import ArtifactError
+from ..outside.files import open_regular
 from .immediate import Array
 from .program import TensorType
 
@@ -39,7 +41,7 @@ class WeightFile:
         Raises:
             ValueError: not a weight file of the known version.
         """
-        with path.open("rb") as file:
+        with open_regular(path, ArtifactError) as file:
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if len(self._data) < 64:
             raise ValueError("the file is cut short")

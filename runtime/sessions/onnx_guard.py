@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..artifact import Artifact
 from ..errors import ArtifactError
+from ..outside.files import open_regular
 from ..protobuf import MAX_DEPTH, fields
 
 # message -> field number -> message, along every way that leads to a tensor (onnx.proto3).
@@ -56,7 +57,7 @@ def external_locations(path: Path) -> list[str]:
         OSError: the file cannot be read.
         ValueError: it is empty, cut short, or not ONNX.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return sorted(set(_locations(data, 0, len(data), "Model", 0)))
 
 

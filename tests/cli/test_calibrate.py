@@ -102,7 +102,7 @@ def test_bounds_are_for_int8(cli: Any) -> None:
         (b"\xff\xfe\x00", "not a usable calibration table"),
         (b"[" * 100_000, "not a usable calibration table"),
         (b'{"format": "fdikp-edge calibration table", "version": 99}', "version is 99"),
-        (b'"' + b"x" * (MAX_BYTES + 10) + b'"', "larger than 16 MB"),
+        (b'"' + b"x" * (MAX_BYTES + 10) + b'"', "larger than the 16 MB allowed"),
         (b'{"format": "fdikp-edge calibration table", "version": 2, "sha256": "0"}', "edited by hand"),
         (b'{"format": "fdikp-edge calibration table", "version": 1}', "reads 2: calibrate again"),
     ],

@@ -156,7 +156,7 @@ def test_files_over_the_bound_are_not_read(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "big.safetensors"
     with path.open("wb") as file:
         file.truncate(10**12)  # sparse: takes no room on the disk, and would not fit in memory
-    refused(path, "too large")
+    refused(path, "larger than the 1000 bytes")
 
 
 def test_what_is_not_a_regular_file_is_refused(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_missing_folder_empty_and_special_files(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     refused(tmp_path / "empty.jpg", "is empty")
     os.mkfifo(tmp_path / "pipe.jpg")
-    refused(tmp_path / "pipe.jpg", "not a plain file")
+    refused(tmp_path / "pipe.jpg", "not a regular file")
     with pytest.raises(ImageError):
         read_photo("a\0b.jpg")
 

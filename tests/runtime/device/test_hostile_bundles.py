@@ -107,6 +107,11 @@ HOSTILE: dict[str, tuple[Callable[[Entries], Entries], str]] = {
     ),
     "program of another": (lambda e: with_manifest(e, lambda m: m.update(program="os")), "none of ours"),
     "lacks a key": (lambda e: with_manifest(e, lambda m: m.pop("wheel")), "wheel"),
+    "no device": (lambda e: with_manifest(e, lambda m: m.pop("device")), "device"),
+    "device is a number": (lambda e: with_manifest(e, lambda m: m.update(device=1)), "device"),
+    "made_with is text": (lambda e: with_manifest(e, lambda m: m.update(made_with="x")), "made_with"),
+    "no made_with": (lambda e: with_manifest(e, lambda m: m.pop("made_with")), "made_with"),
+    "a long name": (lambda e: with_manifest(e, lambda m: m.update(photo="x" * 6000)), "photo"),
     "climbs out": (lambda e: add_listed(e, info("../evil.py"), b"x"), "not a plain name"),
     "climbs out inside": (lambda e: add_listed(e, info("photo/../../evil"), b"x"), "not a plain name"),
     "absolute": (lambda e: add_listed(e, info("/tmp/evil.py"), b"x"), "not a plain name"),
@@ -139,6 +144,7 @@ def test_hostile_bundles_are_refused(name: str, small_bundle: Path, tmp_path: Pa
     cache = tmp_path / "cache"
     with pytest.raises(BundleError, match=reason) as refused:
         Bundle.open(bad, cache)
+    assert len(str(refused.value)) < 1000
     assert refused.value.exit_code == 2 and "bad.bundle" in str(refused.value)
     assert not cache.exists() or list(cache.iterdir()) == []
     assert not (tmp_path / "evil.py").exists()

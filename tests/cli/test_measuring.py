@@ -60,7 +60,7 @@ def test_few_calls_have_no_99th_percentile(cli: Any, make_artifact: Callable[...
         (line,) = [line for line in done.stdout.splitlines() if line.startswith("│")]
         return [cell.strip() for cell in line.strip("│").split("│")]
 
-    assert columns(96)[4] == "" and float(columns(102)[4]) > 0
+    assert columns(96)[4] == "" and columns(102)[4] != ""
 
 
 def test_bench_goes_on_without_an_unknown_network(cli: Any, make_artifact: Callable[..., Path]) -> None:

@@ -270,7 +270,7 @@ ArtifactArgument = Annotated[
 ]
 ArtifactsArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="ARTIFACT", help="Artifact folders, written by deploy or export."),
+    typer.Argument(metavar="ARTIFACT", help="Artifact folders, or the folder of a deploy."),
 ]
 PhotosOption = Annotated[
     list[Path],

@@ -10,6 +10,7 @@ import typer
 
 from ...runtime.errors import FdikpEdgeError, TargetUnavailableError
 from .. import show
+from ..artifacts import open_artifacts
 from ..eager import eager_of, torch_is_here
 from ..groups import spread
 from ..guard import complain
@@ -48,11 +49,10 @@ def bench(
     Runs the golden input repeatedly. No sample is dropped. The result is written into the passport.
     """
     from ...benchmarks.timing.machine import machine_info
-    from ...runtime.artifact import Artifact
     from ...runtime.sessions import open_session
 
     with_eager = torch_is_here() if eager is None else eager
-    opened = [Artifact.open(path) for path in artifacts]
+    opened = open_artifacts(artifacts)
     rows = []
     with show.working("warming up") as step:
         for artifact in opened:

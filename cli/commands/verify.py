@@ -11,6 +11,7 @@ import typer
 from ...runtime.errors import BadInputError
 from ...runtime.tensors import described
 from .. import show
+from ..artifacts import open_artifacts
 from ..eager import source_of_artifact, torch_is_here
 from ..groups import spread
 from ..guard import complain
@@ -66,14 +67,12 @@ def verify(
     Compares each artifact with PyTorch eager (native FFT) on photos and checks the budget of its precision.
     The result is written into the passport.
     """
-    from ...runtime.artifact import Artifact
-
     if worst_case and (golden or not torch_is_here()):
         raise BadInputError("--worst-case needs PyTorch: the golden output covers one photo only")
     golden = golden or not torch_is_here()
     search = _Worst(worst_dir, tries) if worst_case else None
     done: list[tuple[Artifact, Parity, str, WorstCase | None]] = []
-    opened = [Artifact.open(path) for path in artifacts]
+    opened = open_artifacts(artifacts)
     check_photos(photo)
     if search is not None:
         from ...benchmarks.accuracy.worst_case import default_file

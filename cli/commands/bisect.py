@@ -45,7 +45,8 @@ def bisect(
             metavar="X",
             min=0.0,
             max=1.0,
-            help="Largest difference allowed, on a 0 to 1 scale.",
+            help="Largest difference allowed: on a 0 to 1 scale, or relative to the largest magnitude for "
+            "results that are no images.",
             show_default="the budget of its precision",
         ),
     ] = None,

@@ -24,11 +24,13 @@ from .commands.report import merge
 from .commands.run import run as run_artifact
 from .commands.verify import verify
 from .guard import complain, exit_on_terminate, guarded
+from .words import Commands
 
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # Typer names its kinds of wrong use, and not what they share
 # Rich draws our tables, but not the help: importing it would be half of the time that --help takes.
 app = typer.Typer(
     name="fdikp-edge",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,

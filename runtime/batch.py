@@ -121,27 +121,46 @@ def _below(given: list[Path], out: Path, recursive: bool, suffix: str | None) ->
         photos = _photos(path, out, recursive) if path.is_dir() else [path]
         for source in photos:
             name = source.relative_to(path) if path.is_dir() else Path(source.name)
-            jobs.setdefault(source.resolve(), (source, out / name.with_suffix(suffix or source.suffix)))
+            jobs.setdefault(_resolved(source), (source, out / name.with_suffix(suffix or source.suffix)))
     return list(jobs.values())
 
 
 def _photos(folder: Path, out: Path, recursive: bool) -> list[Path]:
     """List the photos of a folder by suffix, without hidden files and without what an earlier run left."""
     paths: list[Path] = []
+    waiting = [folder]
     try:
-        for place, folders, files in os.walk(folder, onerror=_raise):
-            here = Path(place)
-            folders[:] = sorted(
-                name for name in folders if recursive and name[0] != "." and not _same(here / name, out)
-            )
-            paths += [here / name for name in sorted(files) if name[0] != "."]
+        while waiting:  # no recursion (os.walk has it before Python 3.12): folders may nest a thousand deep
+            here = waiting.pop()
+            with os.scandir(here) as listing:
+                entries = sorted((entry for entry in listing if entry.name[0] != "."), key=lambda e: e.name)
+            folders = [Path(entry.path) for entry in entries if recursive and _is_folder(entry)]
+            waiting += [place for place in reversed(folders) if not _same(place, out)]
+            paths += [Path(entry.path) for entry in entries if not _is_dir(entry)]
     except OSError as error:
         raise ImageError(f"{folder}: cannot be read: {error}") from error
     return [path for path in paths if path.suffix.lower() in FORMATS]
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    """Say whether an entry is a folder or a link to one; a link that leads nowhere is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Say whether to look into an entry: links to folders could lead round in a circle."""
+    return _is_dir(entry) and not entry.is_symlink()
+
+
+def _resolved(path: Path) -> Path:
+    """Return where a path leads; the path itself where links go round in a circle, which reading it tells."""
+    try:
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError):
+        return path.absolute()
 
 
 def _refuse_collisions(jobs: list[tuple[Path, Path]], overwrite: bool) -> None:

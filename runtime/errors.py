@@ -76,6 +76,10 @@ class FieldError(ArtifactError):
         self.problem = problem
 
 
+class RunError(FdikpEdgeError):
+    """A model that was loaded fails while it runs: because memory ran out, or by a value it cannot take."""
+
+
 class BundleError(BadInputError):
     """A bundle for a device that is damaged, altered, foreign, from a newer version, or unsafe to unpack."""
 

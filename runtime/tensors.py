@@ -17,6 +17,8 @@ Layout = Literal["NCHW", "NHWC"]
 DTYPES: tuple[Dtype, ...] = ("float32", "uint8", "int32", "int64", "bool")
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 MAX_RANK = 8
+MAX_PIXEL = 65536.0
+"""Largest magnitude of a picture's value range: 16-bit samples, and one more."""
 MAX_SIDE = 2**24
 MAX_ELEMENTS = 2**31
 
@@ -99,12 +101,15 @@ class TensorContract:
         color_space = read.text(keys["color_space"], f"{where}.color_space", empty=True)
         if color_space and layout is None:
             raise wrong(f"{where}.color_space", "only a picture has a colour space")
+        limits = read.optional(_limits, keys["value_range"], f"{where}.value_range")
+        if color_space and limits is not None and max(map(abs, limits)) > MAX_PIXEL:
+            raise wrong(f"{where}.value_range", f"{limits} is not that of a picture: beyond +-{MAX_PIXEL}")
         return cls(
             name=read.text(keys["name"], f"{where}.name"),
             shape=tuple(shape),
             dtype=cast(Dtype, read.choice(keys["dtype"], DTYPES, f"{where}.dtype")),
             layout=layout,
-            value_range=read.optional(_limits, keys["value_range"], f"{where}.value_range"),
+            value_range=limits,
             color_space=color_space,
         )
 
@@ -145,6 +150,8 @@ def _limits(value: Any, where: str) -> tuple[float, float]:
     numbers = all(type(v) in (int, float) and abs(v) < 1e6 for v in values)
     if len(values) != 2 or not numbers or not values[0] < values[1]:
         raise wrong(where, f"expected [low, high], got {values!r:.80}")
+    if values[1] - values[0] < 1e-6 * max(1.0, *map(abs, values)):
+        raise wrong(where, f"{values!r:.80} is too narrow for float32")
     return float(values[0]), float(values[1])
 
 

@@ -110,7 +110,7 @@ def parse_nvpmodel(text: str) -> dict[str, Any]:
         if match := _MODE.search(line):
             fields["power_mode"] = match[1].strip()
             following = lines[number + 1] if number + 1 < len(lines) else ""
-            if following.isdigit():
+            if re.fullmatch("[0-9]{1,6}", following):
                 fields["power_mode_id"] = int(following)
         elif match := _FAN.search(line):
             fields["fan_mode"] = match[1].strip()

@@ -8,6 +8,7 @@ and ``Documentation/hwmon/sysfs-interface.rst``.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,6 +170,7 @@ def number_of(file: Path) -> float | None:
     """Return the number in a file, or ``None``."""
     text = text_of(file)
     try:
-        return None if text is None else float(text)
+        value = None if text is None else float(text)
     except ValueError:
         return None
+    return value if value is not None and math.isfinite(value) else None

@@ -20,17 +20,24 @@ from .reading import Reading
 MAX_RECORDING_BYTES = 256 * 1024**2
 MAX_LINE = 16_384
 
-_STAMP = re.compile(r"(\d\d-\d\d-\d{4} \d\d:\d\d:\d\d)\s+")
-_MEMORY = re.compile(r"(RAM|SWAP|IRAM) (\d+)/(\d+)(MB|kB)\s*(\([^)]*\))?")
-_CPU = re.compile(r"CPU \[([^\]]*)\](?:@(\d+))?", re.IGNORECASE)
-_TEMPERATURE = re.compile(r"([A-Za-z][\w.-]*)@(-?\d+(?:\.\d+)?)C(?:/-?\d+(?:\.\d+)?C)?(?=\s|$)")
-_RAIL = re.compile(r"([A-Za-z]\w*) (-?\d+)(?:mW)?/-?\d+(?:mW)?(?:/-?\d+(?:mW)?)?(?=\s|$)")
-_LONE_RAIL = re.compile(r"([A-Za-z]\w*) (-?\d+)mW(?=\s|$)")
-_ENGINE = re.compile(r"([A-Za-z]\w*) (\d+)%(?:@(\d+|\[[^\]]*\]))?(?=\s|$)")
-_IDLE_ENGINE = re.compile(r"([A-Za-z]\w*) ()@(\d+|\[[^\]]*\])(?=\s|$)")
+_STAMP = re.compile(r"([0-9]{2}-[0-9]{2}-[0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2})\s+")
+_MEMORY = re.compile(r"(RAM|SWAP|IRAM) ([0-9]{1,12})/([0-9]{1,12})(MB|kB)\s*(\([^)]*\))?")
+_CPU = re.compile(r"CPU \[([^\]]*)\](?:@([0-9]{1,12}))?", re.IGNORECASE)
+_TEMPERATURE = re.compile(
+    r"([A-Za-z][\w.-]*)@(-?[0-9]{1,12}(?:\.[0-9]{1,12})?)C(?:/-?[0-9]{1,12}(?:\.[0-9]{1,12})?C)?"
+    r"(?=\s|$)"
+)
+_RAIL = re.compile(
+    r"([A-Za-z]\w*) (-?[0-9]{1,12})(?:mW)?/-?[0-9]{1,12}(?:mW)?(?:/-?[0-9]{1,12}(?:mW)?)?"
+    r"(?=\s|$)"
+)
+_LONE_RAIL = re.compile(r"([A-Za-z]\w*) (-?[0-9]{1,12})mW(?=\s|$)")
+_ENGINE = re.compile(r"([A-Za-z]\w*) ([0-9]{1,12})%(?:@([0-9]{1,12}|\[[^\]]*\]))?(?=\s|$)")
+_IDLE_ENGINE = re.compile(r"([A-Za-z]\w*) ()@([0-9]{1,12}|\[[^\]]*\])(?=\s|$)")
 _OFF = re.compile(r"([A-Za-z]\w*) off(?=\s|$)")
-_CLOCK = re.compile(r"([A-Za-z]\w*) (\d+)(?=\s|$)")
-_MTS = re.compile(r"MTS fg (\d+)% bg (\d+)%")
+_CLOCK = re.compile(r"([A-Za-z]\w*) ([0-9]{1,12})(?=\s|$)")
+_MTS = re.compile(r"MTS fg ([0-9]{1,12})% bg ([0-9]{1,12})%")
+_NUMBER = re.compile("[0-9]{1,12}")  # \d is also other scripts' digits, and no reading is longer
 _WORD = re.compile(r"\S+")
 
 NOT_SENSORS = {"PMIC"}
@@ -107,12 +114,12 @@ class _Line:
     def keep_cpu(self, match: re.Match[str]) -> None:
         for number, core in enumerate(match[1].split(",")):
             load, _, clock = core.strip().partition("@")
-            if not load.endswith("%") or not load[:-1].isdigit():
+            if not load.endswith("%") or not _NUMBER.fullmatch(load[:-1]):
                 self.other[f"cpu{number}"] = core.strip()
                 continue
             self.load[f"cpu{number}"] = float(load[:-1])
             clock = clock or match[2] or ""
-            if clock.isdigit():
+            if _NUMBER.fullmatch(clock):
                 self.clock[f"cpu{number}"] = float(clock)
 
     def keep_temperature(self, match: re.Match[str]) -> None:
@@ -130,7 +137,7 @@ class _Line:
         name = match[1].removesuffix("_FREQ")
         if match[2]:
             self.load[name] = float(match[2])
-        clocks = [float(n) for n in re.findall(r"\d+", match[3] or "")]
+        clocks = [float(n) for n in _NUMBER.findall(match[3] or "")]
         if clocks:  # of a processor in several parts, the fastest
             self.clock[name] = max(clocks)
 

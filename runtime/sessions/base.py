@@ -13,10 +13,11 @@ import numpy as np
 
 from .. import processor
 from ..artifact import Artifact
-from ..errors import ArtifactError, BadInputError, TargetUnavailableError
+from ..errors import ArtifactError, BadInputError, FdikpEdgeError, RunError, TargetUnavailableError
 from ..layers import Layer
 from ..passport import QUANTISED_LAYERS, REDUCED_WEIGHTS, TensorContract
 from ..photo import Array
+from ..strict_json import printable
 
 Arrays = dict[str, Array]
 """Inputs or outputs by name."""
@@ -25,6 +26,9 @@ Port = tuple[str, list[Any], str]
 """Name, shape and dtype of an input or output of a model, as its runtime tells them."""
 
 _Self = TypeVar("_Self", bound="Session")
+
+MAX_REASON = 400
+"""Characters of a runtime's message that an error repeats."""
 
 
 class Session(ABC):
@@ -87,11 +91,27 @@ class Session(ABC):
 
         Raises:
             BadInputError: another set of names, or an array of another shape or dtype.
+            RunError: the runtime fails at it, or memory runs out.
         """
         if isinstance(x, Mapping):
-            return self._run(self.checked(x))
+            return self._guarded(self.checked(x))
         output = self.output.name
-        return self._run(self.checked({self.input.name: x}))[output]
+        return self._guarded(self.checked({self.input.name: x}))[output]
+
+    def _guarded(self, arrays: Arrays) -> Arrays:
+        try:
+            return self._run(arrays)
+        except FdikpEdgeError:
+            raise
+        except MemoryError as error:
+            raise RunError(
+                f"{self.artifact.path}: the model ran out of memory; use a smaller size ({reason(error)})"
+            ) from error
+        except Exception as error:  # the runtimes' exceptions share no base class
+            raise RunError(
+                f"{self.artifact.path}: {self.artifact.passport.model_file} failed while it ran: "
+                f"{reason(error)}"
+            ) from error
 
     def checked(self, arrays: Mapping[str, Array]) -> Arrays:
         """Return ``arrays`` C-contiguous and in the order of :attr:`inputs`; raises as :meth:`run` does."""
@@ -183,13 +203,37 @@ def import_runtime(module: str, target: str, install: str) -> ModuleType:
         raise TargetUnavailableError(message) from error
 
 
+def reason(error: Exception) -> str:
+    """Return the line of a runtime's message that helps, at most 400 characters of it.
+
+    OpenVINO begins with the places in its source ("Exception from ...:"); what was wrong stands last.
+    """
+    lines = [line.strip() for line in printable(str(error)).splitlines() if line.strip()]
+    useful = [line for line in lines if not line.startswith("Exception from ")] or lines
+    line = useful[-1] if useful else type(error).__name__
+    return line if len(line) <= MAX_REASON else f"{line[:MAX_REASON]}..."
+
+
 def refused(artifact: Artifact, runtime: str, error: Exception) -> ArtifactError:
-    """Return the error for a model that a runtime would not load, with the first line of what it said."""
-    lines = str(error).strip().splitlines()
+    """Return the error for a model that a runtime would not load, with the :func:`reason` it gave."""
     return ArtifactError(
         f"{artifact.path}: {runtime} cannot load {artifact.passport.model_file}: "
-        f"{lines[0] if lines else type(error).__name__}. Export the artifact again, or update {runtime}"
+        f"{reason(error)}. Export the artifact again, or update {runtime}"
     )
+
+
+def check_suffix(artifact: Artifact, suffix: str) -> None:
+    """Check the model's suffix, by which runtimes choose a reader; each reader needs checks of its own.
+
+    Raises:
+        ArtifactError: it is another.
+    """
+    name = artifact.passport.model_file
+    if not name.endswith(suffix):
+        raise ArtifactError(
+            f"{artifact.path}: {name}: a model for {artifact.passport.target} is a {suffix} file. Export the "
+            "artifact again"
+        )
 
 
 def check_ports(artifact: Artifact, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:

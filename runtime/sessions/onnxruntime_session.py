@@ -9,7 +9,7 @@ from ..artifact import Artifact
 from ..layers import Layer
 from ..onnx_nodes import onnx_nodes
 from ..photo import Array
-from .base import Arrays, Port, Session, check_ports, import_runtime, refused
+from .base import Arrays, Port, Session, check_ports, check_suffix, import_runtime, refused
 from .onnx_guard import check_external_data
 from .onnxruntime_profile import OnnxRuntimeProfile, layers_of_events
 
@@ -39,6 +39,7 @@ class OnnxRuntimeSession(Session):
         """
         super().__init__(artifact, threads)
         ort: Any = import_runtime("onnxruntime", "onnx", "pip install onnxruntime")
+        check_suffix(artifact, ".onnx")  # the runtime chooses its reader by it, and by no other is checked
         check_external_data(artifact)
         try:
             self._session: Any = ort.InferenceSession(

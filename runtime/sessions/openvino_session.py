@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..artifact import Artifact
 from ..errors import ArtifactError
-from .base import Arrays, Port, Session, check_ports, import_runtime, refused
+from ..outside.files import read_bounded
+from .base import Arrays, Port, Session, check_ports, check_suffix, import_runtime, refused
 
 _DTYPES = {"f32": "float32", "u8": "uint8", "i32": "int32", "i64": "int64", "boolean": "bool"}
+MAX_XML_BYTES = 256 * 1024**2
 
 
 class OpenVinoSession(Session):
@@ -25,6 +28,8 @@ class OpenVinoSession(Session):
         """
         super().__init__(artifact, threads)
         ov: Any = import_runtime("openvino", "openvino", 'pip install "fdikp-edge[openvino]"')
+        check_suffix(artifact, ".xml")
+        _check_xml(artifact)
         weights = artifact.model_path.with_suffix(".bin")
         if weights.relative_to(artifact.path).as_posix() not in artifact.passport.files:
             raise ArtifactError(f"{weights}: is missing; an OpenVINO model is a pair of .xml and .bin")
@@ -72,6 +77,23 @@ def compile_config(threads: int) -> dict[str, str | int]:
         "NUM_STREAMS": 1,
         "CACHE_DIR": "",  # a cache outlives the artifact it was made from
     }
+
+
+def _check_xml(artifact: Artifact) -> None:
+    """Check that the model is plain XML, before a native parser sees it.
+
+    Raises:
+        ArtifactError: it has a document type, which could define entities, or is not UTF-8.
+    """
+    data = read_bounded(artifact.model_path, MAX_XML_BYTES, ArtifactError, follow_links=False)
+    # In UTF-16 or UTF-32 a document type would be spelled with zeros between its letters.
+    if b"\0" in data or not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        raise ArtifactError(f"{artifact.model_path}: not an XML file in UTF-8. Export the artifact again")
+    if re.search(rb"<!\s*(doctype|entity)", data, re.IGNORECASE):
+        raise ArtifactError(
+            f"{artifact.model_path}: has a document type (DOCTYPE), which no model needs. Export the "
+            "artifact again"
+        )
 
 
 def _ports(ports: Any) -> list[Port]:

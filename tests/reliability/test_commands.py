@@ -58,3 +58,26 @@ def test_messages_are_short_whatever_is_typed(cli: Cli, tmp_path: Path) -> None:
     code, message = cli("deblur", "y" * 5000, "--artifact", artifact, "--out", "out")
     assert code == 2
     assert len(message) < 2500
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("deblur", "", "--artifact", "a"),
+        ("deblur", "p.png", "--artifact", ""),
+        ("deblur", "p.png", "--artifact="),
+        ("deblur", "p.png", "--artifact", "a", "--out", " "),
+        ("verify", ""),
+        ("inspect", ""),
+        ("report", "merge", "", "b", "--out", "c"),
+        ("export", "--out", ""),
+        ("gate", "a", "--baseline", ""),
+    ],
+)
+def test_empty_words_are_no_paths(words: tuple[str, ...], cli: Cli, tmp_path: Path) -> None:
+    small_bundle.make(tmp_path / "a")
+    before = sorted(tmp_path.rglob("*"))
+    code, message = cli(*words)
+    assert code == 2
+    assert "empty value" in message
+    assert sorted(tmp_path.rglob("*")) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
@@ -360,3 +361,17 @@ def test_counters_count_from_the_start_of_the_run_and_flags_as_they_are() -> Non
         Reading(throttle={"oc1": 9.0, "power brake": 1.0}),
     ]
     assert summary.held_back(readings, {}) == ["oc1 rose by 2", "power brake was active"]
+
+
+@pytest.mark.parametrize("number", ["²", "٣", "9" * 5000, "1" + "0" * 400, "-" + "9" * 400])
+def test_numbers_that_are_none_are_kept_as_text(number: str) -> None:
+    line = (
+        f"CPU [5%@729,{number}%@{number}] RAM {number}/{number}MB SWAP 1/2MB EMC_FREQ {number}%@{number} "
+        f"GR3D_FREQ 3%@{number} MTS fg {number}% bg {number}% cpu@{number}C VDD_IN {number}mW/{number}mW "
+        f"VDD {number}mW APE {number}"
+    )
+    reading = parse(line)
+    json.dumps(dataclasses.asdict(reading), allow_nan=False)
+    assert reading.load_percent["cpu0"] == 5.0
+    fields = parse_nvpmodel(f"NV Power Mode: MAXN\n{number}\n")
+    assert fields == {"power_mode": "MAXN"}

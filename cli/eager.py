@@ -60,8 +60,8 @@ def source_of_artifact(artifact: Artifact, asked: ReferenceOptions, *, other: bo
             given = asked.model or str(asked.weights or passport.model)
             seed = "" if asked.seed is None else f" with seed {asked.seed}"
             raise BadInputError(
-                f"{artifact.path}: was not built from {given}{seed}; name the network and its own weights "
-                "with --model, --weights or --seed"
+                f"{artifact.path}: was not built from {given}{seed}; name the network and its weights as to "
+                "deploy, with --model and its --model-arg, --weights or --seed"
             )
         source = dataclasses.replace(source, load=lambda: module)
     return source

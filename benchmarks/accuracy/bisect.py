@@ -266,7 +266,8 @@ class _Search:
         if not self.over(departure.alone):
             return (
                 f"{name} alone is within the budget ({departure.alone}): errors add up until here; keep the "
-                "layers before it with the largest errors in float32, or use the budget of a lower precision"
+                "layers before it with the largest errors in float32 (int8: `calibrate --max-drop-db`), or "
+                "accept a larger difference with --max-abs"
             )
         calls = self.partition.modules.count(departure.module)
         again = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,6 +61,8 @@ def bisect(
     first module, and the operator in it, whose error exceeds the budget.
     """
     from ...runtime.artifact import Artifact
+    from ...runtime.errors import FdikpEdgeError
+    from ...runtime.sessions import open_session
 
     opened = Artifact.open(artifact)
     believed = None if against is None else Artifact.open(against)
@@ -77,6 +80,10 @@ def bisect(
             threads=threads,
             progress=step,
         )
+    if bisection.departure is not None:
+        with contextlib.suppress(FdikpEdgeError), open_session(opened, threads=threads) as session:
+            if session.remark:
+                complain(session.remark, kind="note")
     for note in bisection.notes:
         complain(note, kind="note")
     if json:

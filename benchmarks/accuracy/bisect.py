@@ -56,14 +56,14 @@ def bisect(
         artifact: what is under suspicion.
         model: the network it was made from, in PyTorch, or lowered already.
         against: an artifact to believe instead of PyTorch, of the same network or an earlier version of it.
-        photos: to look for the largest error on; its recorded photo alone when empty.
+        photos: to look for the largest error on; its golden input alone when empty.
         budget: the artifact's own when ``None``.
         threads: processor threads; all that may be used when ``None``.
         progress: called with (probes done, probes expected, message).
 
     Raises:
         BadInputError: the network does not fit the artifact, ``against`` takes other images, a photo cannot
-            be read.
+            be read, or photos for an artifact that takes none.
         TargetUnavailableError: models of this target cannot be cut, or its runtime is missing here.
         CheckFailedError: a part of the model cannot be run.
     """

@@ -19,7 +19,7 @@ from ..models.sources.base import NetworkSource
 from ..models.widening import widening_notes
 from ..runtime.errors import BadInputError
 from ..runtime.photo import Array
-from ..runtime.tensors import TensorContract
+from ..runtime.tensors import TensorContract, check_memory
 from .contracts import Deployable, image_contract, tensor_contract
 from .inputs import samples_of, takes_photos
 from .onnx.source.network import OnnxNetwork, lower_onnx
@@ -128,6 +128,7 @@ def lower_model(
     specs = source.at(size)
     deployable = Deployable(module, image_contract(contract), specs, source.outputs).eval()
     inputs = tuple(tensor_contract(spec, deployable.contract) for spec in specs)
+    check_memory(inputs, source.name)
     if isinstance(module, OnnxNetwork):
         lowered = _of_onnx(deployable, module, profile)
     else:

@@ -1,8 +1,9 @@
-"""What this machine's processor can compute, from what the system says about it."""
+"""What this machine's processor can compute and how much memory is free, from what the system says."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,3 +60,27 @@ def saturates() -> bool:
     ``False`` where the processor is unknown.
     """
     return _X86 in flags() and has_dot_product() is False
+
+
+def available_memory() -> int | None:
+    """Return the bytes that a process can still take without swapping; ``None`` where the system tells none.
+
+    On Linux the smaller of what is free and what the control group allows; elsewhere all physical memory.
+    """
+    sizes = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                sizes.append(int(line.split()[1]) * 1024)
+    with contextlib.suppress(OSError, ValueError, KeyError):  # ValueError: the word "max", without a limit
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text(encoding="ascii"))
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+        lines = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+        counts = dict(line.split(maxsplit=1) for line in lines)
+        cached = int(counts["inactive_file"]) + int(counts["active_file"])  # given back when asked for
+        sizes.append(max(0, limit - used + cached))
+    if not sizes and hasattr(os, "sysconf"):
+        with contextlib.suppress(OSError, ValueError):
+            sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(sizes, default=None)

@@ -8,15 +8,19 @@ from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 from . import fields as read
-from .errors import BadInputError
+from . import processor
+from .errors import BadInputError, SizeError
 from .fields import wrong
 
 Dtype = Literal["float32", "uint8", "int32", "int64", "bool"]
 Layout = Literal["NCHW", "NHWC"]
 
 DTYPES: tuple[Dtype, ...] = ("float32", "uint8", "int32", "int64", "bool")
+_BYTES: dict[Dtype, int] = {"float32": 4, "uint8": 1, "int32": 4, "int64": 8, "bool": 1}
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 MAX_RANK = 8
+COPIES = 4
+"""Maps of the size of inputs and outputs that any network holds at once."""
 MAX_PIXEL = 65536.0
 """Largest magnitude of a picture's value range: 16-bit samples, and one more."""
 MAX_SIDE = 2**24
@@ -139,6 +143,23 @@ def only(contracts: Sequence[TensorContract], kind: str, place: str) -> TensorCo
         names = ", ".join(contract.name for contract in contracts)
         raise BadInputError(f"{place}: has {len(contracts)} {kind}s ({names}), where one is expected")
     return contracts[0]
+
+
+def check_memory(contracts: Sequence[TensorContract], place: str) -> None:
+    """Check that this machine can hold tensors of these sizes, before memory is taken for them.
+
+    A network holds at least :data:`COPIES` maps as large as its inputs and outputs; most hold many more.
+
+    Raises:
+        SizeError: it cannot; the message has both figures.
+    """
+    free = processor.available_memory()
+    needed = COPIES * sum(math.prod(c.shape) * _BYTES[c.dtype] for c in contracts)
+    if free is not None and needed > free:
+        raise SizeError(
+            f"{place}: {described(contracts)} needs at least {needed / 1e9:.3g} GB of memory, and "
+            f"{free / 1e9:.3g} GB are free here; use a smaller size"
+        )
 
 
 def _layout(value: Any, where: str) -> Layout:

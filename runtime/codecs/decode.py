@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import re
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from ..errors import ImageError
 from ..photo import MIN_SIDE, Photo
 from . import metadata
+from .headers import BYTES_PER_PIXEL, FREE_BYTES, BoundedHeader, unsupported_tiff
 
 if TYPE_CHECKING:
     from PIL import ImageFile
@@ -57,6 +59,7 @@ def decode(stream: IO[bytes], path: Path, max_pixels: int) -> Photo:
     stream.seek(0)
     try:
         with _undisturbed() as warned:
+            _check_header(stream, form, path, max_pixels)
             image = _open(stream, form)
             _check(image, path, max_pixels)
             photo = _photo(stream, image, form, path)
@@ -127,6 +130,25 @@ def _open(stream: IO[bytes], form: str) -> ImageFile.ImageFile:
     from PIL.WebPImagePlugin import WebPImageFile
 
     return WebPImageFile(stream)
+
+
+def _check_header(stream: IO[bytes], form: str, path: Path, max_pixels: int) -> None:
+    """Refuse, by what the header says, pixels of an unsupported kind, too many, or far fewer than the bytes.
+
+    The header is read through a window of bounded effort, since a decoder would search a sparse file of many
+    gigabytes for its end.
+    """
+    if form == "TIFF" and (kind := unsupported_tiff(stream)):
+        raise ImageError(f"{path}: stores {kind}; save it as 8 or 16 bit RGB or grey")
+    width, height = _open(cast(IO[bytes], BoundedHeader(stream)), form).size
+    if width * height > max_pixels:
+        return  # said in full by _check
+    allowed = FREE_BYTES + BYTES_PER_PIXEL * width * height
+    if (size := os.fstat(stream.fileno()).st_size) > allowed:
+        raise ImageError(
+            f"{path}: has {size} bytes for {width}x{height} pixels, which need at most {allowed}; it is "
+            "damaged, or no photo"
+        )
 
 
 def _check(image: ImageFile.ImageFile, path: Path, max_pixels: int) -> None:

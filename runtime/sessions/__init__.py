@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..artifact import Artifact
 from ..errors import BadInputError, ExtensionError, TargetUnavailableError
 from ..installed import entry_points
+from ..tensors import check_memory
 from .base import Session, available_threads
 
 __all__ = ["SESSIONS", "STAND_INS", "Session", "available_threads", "open_session", "open_stand_in"]
@@ -32,6 +34,10 @@ STAND_INS = {
 """The same, for what runs another file of an artifact on a machine that cannot run its model."""
 
 
+THREADS_PER_PROCESSOR = 4
+"""More threads than this for each processor only wait for each other."""
+
+
 def open_session(artifact: Artifact | str | Path, *, threads: int | None = None, **options: bool) -> Session:
     """Open an artifact with the runtime it was built for.
 
@@ -44,12 +50,20 @@ def open_session(artifact: Artifact | str | Path, *, threads: int | None = None,
         ArtifactError: the folder is not a sound artifact, or the runtime refuses its model.
         TargetUnavailableError: the runtime is not installed here, or nothing installed runs the target.
         ExtensionError: an installed package provides the target, and its session cannot be loaded.
-        BadInputError: ``threads`` is below one.
+        BadInputError: ``threads`` is below one, or far above the number of processors.
+        SizeError: its declared inputs and outputs do not fit in this machine's memory.
     """
     if not isinstance(artifact, Artifact):
         artifact = Artifact.open(artifact)
     if threads is not None and threads < 1:
         raise BadInputError(f"threads: expected 1 or more, got {threads}")
+    processors = os.cpu_count() or 1
+    if threads is not None and threads > THREADS_PER_PROCESSOR * processors:
+        raise BadInputError(
+            f"threads: {threads} are far more than the {processors} processors here; at most "
+            f"{THREADS_PER_PROCESSOR * processors} can be used"
+        )
+    check_memory((*artifact.passport.inputs, *artifact.passport.outputs), str(artifact.path))
     opened = _class_for(artifact, SESSIONS, "session")
     if opened is None:
         known = dict.fromkeys((*SESSIONS, *entry_points.names(entry_points.TARGETS)))

@@ -15,8 +15,8 @@ LARGEST_KEPT = 1 << 28
 class KeptReference:
     """Wraps a reference, and keeps its results for arrays by name that it has seen.
 
-    Float64 runs an operator at a time through Python, so that for a network of many operators it costs more
-    than all artifacts together. Samples are known by the object that holds them, which is to stay as it is.
+    Every artifact is held against the same samples, in float32 and in float64. Samples are known by the
+    object that holds them, which is to stay as it is.
     """
 
     def __init__(self, reference: ReferenceCall, largest: int = LARGEST_KEPT) -> None:

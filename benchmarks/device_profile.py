@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..runtime.artifact import Artifact
+from ..runtime.buckets.folders import shown_name
 from ..runtime.errors import TargetUnavailableError
 from ..runtime.photo import Array
 from ..runtime.pixels import picture
@@ -90,7 +91,7 @@ def profile(
         state=state,
         reason=reason,
         reason_code="" if state == "verified" else "over_budget",
-        path=session.artifact.path.name,
+        path=shown_name(session.artifact.path),
         artifact=session.artifact,
         session=session.describe(),
         parity=parity,

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from .buckets.folders import size_folders
 from .errors import ArtifactError, FdikpEdgeError, OutputError, OutputExistsError
 from .fields import PASSPORT_NAME
 from .files import (
@@ -40,6 +41,7 @@ MAX_GOLDEN_BYTES = 1024**3
 _AMENDABLE = {"parity", "latency_ms", "measured_on", "state", "reason", "notes"}
 # What operating systems drop into folders, and a passport whose rewriting was cut short.
 _DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+_MOST_NAMED = 8
 _AGAIN = "Copy or export the artifact again"
 
 
@@ -274,6 +276,10 @@ def _read_passport(folder: Path) -> bytes:
     try:
         info = file.lstat()
     except FileNotFoundError:
+        if sizes := [place.name for place in size_folders(folder)[:_MOST_NAMED]]:
+            raise ArtifactError(
+                f"holds an artifact for each size ({', '.join(sizes)}); give the folder of one of them"
+            ) from None
         raise ArtifactError(f"has no {PASSPORT_NAME}; this is not an artifact folder") from None
     if not stat.S_ISREG(info.st_mode):
         raise ArtifactError(f"{PASSPORT_NAME} is not a plain file")

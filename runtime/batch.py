@@ -1,7 +1,8 @@
-"""Many photos through one session: what goes where is settled before any work starts."""
+"""Many photos through a network: what goes where is settled before any work starts."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -10,17 +11,29 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from .artifact import Artifact
+from .buckets.buckets import Buckets
+from .buckets.opened import OpenBuckets
 from .deblurrer import Deblurrer, Progress, ProgressCallback
-from .errors import BadInputError, FdikpEdgeError, ImageError, OutputError, OutputExistsError
+from .errors import (
+    ArtifactError,
+    BadInputError,
+    FdikpEdgeError,
+    ImageError,
+    OutputError,
+    OutputExistsError,
+    TargetUnavailableError,
+)
 from .images import read_photo, write_photo
 from .photo import DEFAULT_MAX_PIXELS, FORMATS
-from .sessions import open_session
 from .sessions.base import Session
 
 
 @dataclasses.dataclass(frozen=True)
 class FileResult:
-    """What became of one photo: ``error`` is ``None`` when ``output`` was written."""
+    """What became of one photo: ``error`` is ``None`` when ``output`` was written.
+
+    ``bucket`` names the one that ran, if there was a choice.
+    """
 
     source: Path
     output: Path
@@ -30,11 +43,12 @@ class FileResult:
     tiles: int = 0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    bucket: str = ""
 
 
 def deblur_files(
     inputs: Iterable[str | Path],
-    session: Session | Artifact | str | Path,
+    session: Session | OpenBuckets | Artifact | str | Path,
     out: str | Path,
     *,
     overwrite: bool = False,
@@ -49,7 +63,9 @@ def deblur_files(
 
     Args:
         inputs: photos, and folders of photos (whose other files are passed over).
-        session: an opened session, or an artifact to open for the time of the work.
+        session: an opened session or opened buckets; or an artifact, or the folder of one or of buckets, to
+            open for the time of the work. Of buckets, each photo goes through the one that
+            :meth:`.buckets.buckets.Buckets.for_photo` returns, opened when it is first needed.
         out: a folder; for one single photo also a file name, whose suffix then chooses the format.
         overwrite: replace files that exist, inputs included.
         recursive: look into folders of folders; their structure is kept below ``out``.
@@ -65,23 +81,49 @@ def deblur_files(
     Raises:
         BadInputError: no photos, a halo too large, or a session that does not deblur. Nothing was written.
         OutputError: two photos would have one result, or a result would replace a file. Nothing was written.
-        ArtifactError, TargetUnavailableError: the artifact cannot be opened.
+        ArtifactError, TargetUnavailableError: the artifact or a bucket cannot be opened.
     """
     jobs = plan_files(inputs, Path(out), overwrite=overwrite, recursive=recursive, suffix=suffix)
-    owned = None if isinstance(session, Session) else open_session(session)
-    try:
-        opened = owned or session
-        assert isinstance(opened, Session)
-        deblurrer = Deblurrer(opened, halo=halo)
+    with contextlib.ExitStack() as stack:
+        if not isinstance(session, Session | OpenBuckets):
+            session = stack.enter_context(_open(session))
+        deblurrers = _Deblurrers(session, halo)
         results = []
         for number, (source, output) in enumerate(jobs):
-            if progress is not None:
-                deblurrer.progress = _numbered(progress, number, len(jobs), source)
-            results.append(_one(deblurrer, source, output, quality, max_pixels))
+            told = None if progress is None else _numbered(progress, number, len(jobs), source)
+            results.append(_one(deblurrers, told, source, output, quality, max_pixels))
         return results
-    finally:
-        if owned is not None:
-            owned.close()
+
+
+def _open(artifact: Artifact | str | Path) -> OpenBuckets:
+    if isinstance(artifact, Artifact):
+        return OpenBuckets(Buckets(artifact.path, (artifact,)))
+    return OpenBuckets(Buckets.open(artifact))
+
+
+class _Deblurrers:
+    """The deblurrer for each photo: of the only session, or of the bucket that fits best."""
+
+    def __init__(self, session: Session | OpenBuckets, halo: int | None) -> None:
+        """Open an artifact alone; of several buckets, check only that they take photos and this halo."""
+        self._halo = halo
+        self._open = session
+        self._kept: dict[Path, Deblurrer] = {}
+        self.for_size(1, 1) if isinstance(session, Session) else session.buckets.for_photo(1, 1, halo)
+        if isinstance(session, OpenBuckets) and len(session.buckets.artifacts) == 1:
+            self.for_size(1, 1)
+
+    def for_size(self, height: int, width: int) -> tuple[Deblurrer, str]:
+        """Return the deblurrer for a photo, and the name of its bucket if there are several."""
+        opened, bucket = self._open, ""
+        if isinstance(opened, OpenBuckets):
+            artifact = opened.buckets.for_photo(height, width, self._halo)
+            bucket = opened.buckets.name_of(artifact)
+            opened = opened.session(artifact)
+        place = opened.artifact.path
+        if place not in self._kept:
+            self._kept[place] = Deblurrer(opened, halo=self._halo)
+        return self._kept[place], bucket
 
 
 def plan_files(
@@ -208,17 +250,29 @@ def _same(left: Path, right: Path) -> bool:
     return identity is not None and identity == _identity(right)
 
 
-def _one(deblurrer: Deblurrer, source: Path, output: Path, quality: int, max_pixels: int) -> FileResult:
+def _one(
+    deblurrers: _Deblurrers,
+    progress: ProgressCallback | None,
+    source: Path,
+    output: Path,
+    quality: int,
+    max_pixels: int,
+) -> FileResult:
     began = time.perf_counter()
+    bucket = ""
     try:
         photo = read_photo(source, max_pixels=max_pixels)
+        deblurrer, bucket = deblurrers.for_size(photo.height, photo.width)
+        deblurrer.progress = progress
         tiles = deblurrer.grid(photo.height, photo.width).tiles
         result = deblurrer.photo(photo)
         notes = (*photo.notes, *write_photo(output, result, quality=quality))
+    except (ArtifactError, TargetUnavailableError):
+        raise  # a bucket that cannot be opened: the next photo would not fare better
     except FdikpEdgeError as error:
-        return FileResult(source, output, error, seconds=time.perf_counter() - began)
+        return FileResult(source, output, error, seconds=time.perf_counter() - began, bucket=bucket)
     seconds = time.perf_counter() - began
-    return FileResult(source, output, None, photo.height, photo.width, tiles, seconds, notes)
+    return FileResult(source, output, None, photo.height, photo.width, tiles, seconds, notes, bucket)
 
 
 def _numbered(progress: ProgressCallback, number: int, count: int, source: Path) -> ProgressCallback:

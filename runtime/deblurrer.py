@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from .photo import Array, Photo
 from .sessions.base import Session
 from .tiles.runner import TileRunner
 from .tiles.seams import SeamReport, compare
-from .tiles.tiling import Grid, blend
+from .tiles.tiling import Grid, Tiling, blend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +28,6 @@ class Progress:
 
 ProgressCallback = Callable[[Progress], None]
 """Called before the first tile of a photo and after each; an exception it raises ends the run cleanly."""
-
-
-def _alignment(tile: tuple[int, int]) -> int:
-    align = math.gcd(*tile, 32)
-    while align > 1 and 8 * align > min(tile):  # a coarse grid leaves small tiles no freedom
-        align //= 2
-    return align
 
 
 class Deblurrer:
@@ -73,15 +65,14 @@ class Deblurrer:
         """
         self._run = TileRunner(session)
         self.session = session
-        self.halo = min(self._run.tile) // 8 if halo is None else halo
-        self.border = self.halo if border is None else border
-        self.align = _alignment(self._run.tile) if align is None else align
+        tiling = Tiling.of(self._run.tile, halo, border, align)
+        self.halo, self.border, self.align = tiling.halo, tiling.border, tiling.align
         self.progress = progress
         self.grid(1, 1)  # refuses a wrong halo here rather than at the first photo
 
     def grid(self, height: int, width: int) -> Grid:
         """Return how a photo of that size is cut."""
-        return Grid.plan((height, width), self._run.tile, self.halo, self.border, self.align)
+        return Tiling(self._run.tile, self.halo, self.border, self.align).grid(height, width)
 
     def photo(self, photo: Photo) -> Photo:
         """Return the photo as the network makes it, with the same depth, transparency and metadata.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...runtime.buckets.folders import shown_name
 from ...runtime.errors import FdikpEdgeError, TargetUnavailableError
 from .. import show
 from ..artifacts import open_artifacts
@@ -101,7 +102,7 @@ def _measure(
 
         torch.set_num_threads(session.threads)
         calls["eager"] = lambda: reference(image)
-    name = session.artifact.path.name
+    name = shown_name(session.artifact.path)
     watch = Watch()
     measured = measure_side_by_side(
         calls,
@@ -137,7 +138,7 @@ def _print(rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
         eager = took.get("eager_p50")
         cells.append(
             (
-                Path(row["path"]).name,
+                shown_name(Path(row["path"])),
                 *(f"{took[key]:.1f}" for key in ("min", "p50", "p90")),
                 f"{took['p99']:.1f}" if has_tail(took) else "",
                 f"{took['max']:.1f}",
@@ -150,4 +151,6 @@ def _print(rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
     show.table(f"Milliseconds per tile on {machine['cpu']}", columns, cells)
     for row in rows:
         if reasons := row["latency_ms"]["unstable_because"]:
-            complain(f"{Path(row['path']).name}: unstable measurement: {'; '.join(reasons)}", kind="note")
+            complain(
+                f"{shown_name(Path(row['path']))}: unstable measurement: {'; '.join(reasons)}", kind="note"
+            )

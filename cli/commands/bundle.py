@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import show
-from ..artifacts import artifact_folders
+from ..artifacts import folders_of
 from ..options import NONE, ArtifactsArgument, JsonOption, OverwriteOption
 
 
@@ -41,9 +41,7 @@ def bundle(
     from ...export.device.bundle import make_bundle
 
     with show.working("packing"):
-        written = make_bundle(
-            artifact_folders(artifacts), out, device=device, tables=table, overwrite=overwrite
-        )
+        written = make_bundle(folders_of(artifacts), out, device=device, tables=table, overwrite=overwrite)
     if json:
         show.as_json(
             {

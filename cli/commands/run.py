@@ -26,7 +26,10 @@ def run(
         ),
     ],
     artifact: Annotated[
-        Path, typer.Option("--artifact", "-a", metavar="PATH", help="Artifact folder to run.")
+        Path,
+        typer.Option(
+            "--artifact", "-a", metavar="PATH", help="Artifact folder to run, or the folder of its sizes."
+        ),
     ],
     out: Annotated[
         Path,
@@ -67,19 +70,21 @@ def run(
 
     A photo of any size goes through in tiles that blend into each other, in bounded memory; a
     super-resolution network enlarges it. A .npz file holds an array for each input by name, a .npy file the
-    only input; the results are written as .npz.
+    only input; the results are written as .npz. In a folder that was built with several --size, each photo
+    goes through the size that takes the least work, and each array through the size it has.
     """
     if arrays := _arrays(images, artifact, recursive):
         return _run_arrays(arrays, artifact, out, overwrite, threads, json)
     with show.working("opening the artifact") as step:
+        from ...runtime.buckets.buckets import Buckets
+        from ...runtime.buckets.opened import OpenBuckets
         from ...runtime.deblur import deblur_files
         from ...runtime.photo import DEFAULT_MAX_PIXELS
-        from ...runtime.sessions import open_session
 
-        with open_session(artifact, threads=threads) as session:
+        with OpenBuckets(Buckets.open(artifact), threads=threads) as opened:
             results = deblur_files(
                 images,
-                session,
+                opened,
                 out,
                 overwrite=overwrite,
                 recursive=recursive,
@@ -89,6 +94,7 @@ def run(
                 max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
                 progress=lambda event: step(event.tile, event.tiles, _now(event)),
             )
+            session = opened.any_session()
             ran, remark = session.describe(), session.remark
     if remark:
         complain(f"{artifact}: {remark}", kind="note")
@@ -100,10 +106,11 @@ def run(
     if json:
         show.as_json({"session": ran, "photos": [_plain(result) for result in results]})
     else:
+        several = any(result.bucket for result in results)
         show.table(
             "Run with {runtime} {version}, {threads} threads, {arithmetic}".format(**ran),
-            ("photo", "result", "size#", "tiles#", "seconds#"),
-            [_row(result) for result in results],
+            ("photo", "result", "size#", *(("bucket#",) if several else ()), "tiles#", "seconds#"),
+            [_row(result, several) for result in results],
         )
     return max((result.error.exit_code for result in results if result.error is not None), default=0)
 
@@ -120,17 +127,26 @@ def _plain(result: FileResult) -> dict[str, Any]:
         "output": str(result.output) if done else None,
         "error": None if done else str(result.error),
         "size": [result.height, result.width] if done else None,
+        **({"bucket": result.bucket} if result.bucket else {}),
         "tiles": result.tiles,
         "seconds": round(result.seconds, 3),
         "notes": list(result.notes),
     }
 
 
-def _row(result: FileResult) -> tuple[str, ...]:
+def _row(result: FileResult, several: bool) -> tuple[str, ...]:
+    bucket = (result.bucket,) if several else ()
     if result.error is not None:
-        return (str(result.source), "failed", "", "", "")
+        return (str(result.source), "failed", "", *bucket, "", "")
     size = f"{result.height}x{result.width}"
-    return (str(result.source), str(result.output), size, str(result.tiles), f"{result.seconds:.2f}")
+    return (
+        str(result.source),
+        str(result.output),
+        size,
+        *bucket,
+        str(result.tiles),
+        f"{result.seconds:.2f}",
+    )
 
 
 def _arrays(given: list[Path], artifact: Path, recursive: bool) -> list[Path]:
@@ -139,7 +155,7 @@ def _arrays(given: list[Path], artifact: Path, recursive: bool) -> list[Path]:
     A folder stands for its photos where the artifact takes photos and the folder has some.
     """
     from ...models.sources.samples import ARRAYS
-    from ...runtime.artifact import Artifact
+    from ...runtime.buckets.buckets import Buckets
     from ...runtime.images import FORMATS
     from ...runtime.tensors import described
 
@@ -148,7 +164,7 @@ def _arrays(given: list[Path], artifact: Path, recursive: bool) -> list[Path]:
     folders = [path for path in given if path.is_dir()]
     if not folders:
         return []
-    passport = Artifact.open(artifact).passport
+    passport = Buckets.open(artifact).passport
     if passport.maps_pictures and (
         len(folders) < len(given) or any(_below(folder, FORMATS, recursive) for folder in folders)
     ):
@@ -175,10 +191,11 @@ def _run_arrays(
     import numpy as np
 
     from ...models.sources.base import TensorSpec
-    from ...models.sources.samples import ARRAYS, read_sample
+    from ...models.sources.samples import ARRAYS, read_sample, sample_shapes
+    from ...runtime.buckets.buckets import Buckets
+    from ...runtime.buckets.opened import OpenBuckets
     from ...runtime.files import check_place, making_folder, replacing
     from ...runtime.images import FORMATS
-    from ...runtime.sessions import open_session
 
     if strange := [path for path in files if path.suffix.lower() not in ARRAYS]:
         raise BadInputError(f"{strange[0]}: give photos or arrays ({', '.join(ARRAYS)}), not both in one run")
@@ -191,28 +208,41 @@ def _run_arrays(
         raise BadInputError("two inputs have the same name, so their results would have one file")
     for place in places:
         check_place(place, overwrite=overwrite)
-    with show.working("opening the artifact") as step, open_session(artifact, threads=threads) as session:
-        specs = [
-            TensorSpec(name=end.name, shape=end.shape, dtype=end.dtype, value_range=None)
-            for end in session.inputs
-        ]
+    buckets = Buckets.open(artifact)
+    several = len(buckets.artifacts) > 1
+    with show.working("opening the artifact") as step, OpenBuckets(buckets, threads=threads) as opened:
         rows: list[dict[str, Any]] = []
         for number, (path, place) in enumerate(zip(files, places, strict=True)):
             step(number, len(files), path.name)
+            bucket = buckets.artifacts[0]
+            if several:
+                names = [end.name for end in bucket.passport.inputs]
+                bucket = buckets.for_shapes(sample_shapes(path, names))
+            session = opened.session(bucket)
+            specs = [
+                TensorSpec(name=end.name, shape=end.shape, dtype=end.dtype, value_range=None)
+                for end in session.inputs
+            ]
             results = session.run(read_sample(path, specs))
             with making_folder(place.parent), replacing(place) as beside, beside.open("wb") as stream:
                 np.savez(stream, **cast("dict[str, Any]", results))
             shapes = {name: list(array.shape) for name, array in results.items()}
-            rows.append({"source": str(path), "output": str(place), "shapes": shapes})
-        ran = session.describe()
+            which = {"bucket": buckets.name_of(bucket)} if several else {}
+            rows.append({"source": str(path), "output": str(place), **which, "shapes": shapes})
+        ran = opened.any_session().describe()
     if json:
         show.as_json({"session": ran, "arrays": rows})
         return 0
     show.table(
         "Run with {runtime} {version}, {threads} threads, {arithmetic}".format(**ran),
-        ("input", "result", "arrays"),
+        ("input", "result", *(("bucket",) if several else ()), "arrays"),
         [
-            (row["source"], row["output"], ", ".join(f"{n} {s}" for n, s in row["shapes"].items()))
+            (
+                row["source"],
+                row["output"],
+                *((row["bucket"],) if several else ()),
+                ", ".join(f"{n} {s}" for n, s in row["shapes"].items()),
+            )
             for row in rows
         ],
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...runtime.buckets.folders import shown_name
 from ...runtime.errors import BadInputError
 from ...runtime.tensors import described
 from .. import show
@@ -82,7 +83,7 @@ def verify(
             check_place(default_file(artifact.path, search.folder), overwrite=True)
     with show.working("opening") as step:
         for number, artifact in enumerate(opened):
-            step(number, len(opened), artifact.path.name)
+            step(number, len(opened), shown_name(artifact.path))
             done.append((artifact, *_check(artifact, photo, network, golden, threads, search, step)))
     rows = [_row(artifact, parity, caveat, golden, worst) for artifact, parity, caveat, worst in done]
     if json:
@@ -176,7 +177,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         parity = row["parity"]
         figures = (f"{parity['max_abs']:.2e}", f"{parity['mean_abs']:.2e}", f"{parity['psnr_db']:.1f}")
-        name = Path(row["path"]).name
+        name = shown_name(Path(row["path"]))
         ssim = "" if parity["measure"] == "tensor" else f"{parity['ssim']:.6f}"
         similar = () if tensors else (ssim,)
         cells.append((name, row["state"], *figures, *similar, parity["worst_photo"], row["against"]))
@@ -186,7 +187,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if worst := row.get("worst_case"):
             show.line(
-                f"{Path(row['path']).name}: worst of {worst['tried']} pictures: {worst['name']}, "
+                f"{shown_name(Path(row['path']))}: worst of {worst['tried']} pictures: {worst['name']}, "
                 f"{worst['max_abs']:.2e} against {worst['photos_max_abs']:.2e} on photos; {worst['file']}"
             )
             if (own := worst["own_psnr_db"]) is not None:

@@ -24,6 +24,7 @@ import numpy as np
 
 from ...runtime import samples
 from ...runtime.artifact import Artifact, ArtifactWriter
+from ...runtime.buckets.folders import shown_name
 from ...runtime.device import entry
 from ...runtime.device.build import TARGET as BUILT
 from ...runtime.errors import BadInputError, BundleError, LoweringError, UnknownNameError
@@ -70,7 +71,8 @@ def make_bundle(
     """Write a bundle, whole or not at all.
 
     Args:
-        artifacts: folders; each keeps its name in the bundle.
+        artifacts: folders; each keeps its name in the bundle, and a bucket ``NAME/256x256`` is called
+            ``NAME-256x256``.
         out: the file.
         device: one of :data:`DEVICES`.
         tables: calibration tables, each of which at least one artifact was made with, or that holds its
@@ -104,7 +106,7 @@ def _write(
     files: dict[str, bytes | Path] = {}
     for artifact in opened:
         for name in (PASSPORT_NAME, *artifact.passport.files):
-            files[f"artifacts/{artifact.path.name}/{name}"] = artifact.path / name
+            files[f"artifacts/{_name(artifact)}/{name}"] = artifact.path / name
     files.update({f"calibration/{table.sha256[:16]}.json": file for table, file in tables})
     files[PHOTO] = _photo()
     files["photo/LICENSE.txt"] = samples.sample_photo(_SAMPLE).parent / "LICENSE.txt"
@@ -118,8 +120,13 @@ def _write(
                 add_entry(archive, name, _bytes(files[name]))
             add_entry(archive, entry.MANIFEST, json.dumps(manifest, indent=2, sort_keys=True).encode())
         entry.read_manifest(temporary)  # what is written is what a device will accept
-    names = tuple(artifact.path.name for artifact in opened)
+    names = tuple(_name(artifact) for artifact in opened)
     return Bundled(path, entry.sha256_of(path), path.stat().st_size, names)
+
+
+def _name(artifact: Artifact) -> str:
+    """Return an artifact's name in the bundle; that of one size among others names its network too."""
+    return shown_name(artifact.path).replace("/", "-")
 
 
 def _open(artifacts: Iterable[str | Path], targets: Sequence[str]) -> list[Artifact]:
@@ -127,7 +134,7 @@ def _open(artifacts: Iterable[str | Path], targets: Sequence[str]) -> list[Artif
     if not opened:
         raise BadInputError("a bundle needs at least one artifact")
     for artifact in opened:
-        passport, name = artifact.passport, artifact.path.name
+        passport, name = artifact.passport, _name(artifact)
         if passport.target not in targets:
             raise BadInputError(
                 f"{artifact.path}: is for target {passport.target}; a device bundle takes artifacts for "
@@ -141,7 +148,7 @@ def _open(artifacts: Iterable[str | Path], targets: Sequence[str]) -> list[Artif
             raise BadInputError(f"{artifact.path}: has no golden input and output for checks on the device")
         if not entry.plain_name(name):
             raise BadInputError(f"{artifact.path}: rename the folder to a plain name")
-    names = [artifact.path.name.casefold() for artifact in opened]
+    names = [_name(artifact).casefold() for artifact in opened]
     if len(set(names)) != len(names):
         raise BadInputError("two artifacts have the same name; rename one of the folders")
     return opened
@@ -165,7 +172,7 @@ def _for_device(
         raise BundleError(f"{artifact.path / ONNX_FILE}: is not a usable ONNX file: {error}") from error
     if passport.target == TAKEN_AS and not changes and not legacy:
         return artifact
-    with ArtifactWriter(scratch / artifact.path.name) as writer:
+    with ArtifactWriter(scratch / _name(artifact)) as writer:
         if changes:
             (writer.folder / ONNX_FILE).write_bytes(serialise(proto, ONNX_FILE))
         else:
@@ -230,7 +237,7 @@ def _manifest(
         "version": entry.VERSION,
         "device": device,
         "made_with": {"fdikp-edge": importlib.metadata.version("fdikp-edge")},
-        "artifacts": [artifact.path.name for artifact in opened],
+        "artifacts": [_name(artifact) for artifact in opened],
         "photo": PHOTO,
         "program": PROGRAM,
         "wheel": wheel,

@@ -6,8 +6,9 @@ only input where that is a picture of 1 (grey), 3 (RGB) or 4 (RGB and alpha) cha
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +18,7 @@ from ...runtime.errors import SourceError
 from ...runtime.images import FORMATS, read_photo
 from ...runtime.inputs import Sample
 from ...runtime.outside.files import open_regular
-from ...runtime.outside.npy import read_npy
+from ...runtime.outside.npy import read_npy, read_shape
 from ...runtime.photo import Array
 from ...runtime.pixels import middle
 from .base import Samples, TensorSpec
@@ -104,22 +105,52 @@ def read_sample(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
     return {spec.name: _photo(path, spec)}
 
 
+def sample_shapes(path: Path, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the arrays in one file by the names of the inputs, without reading the arrays.
+
+    What :func:`read_sample` will complain about, such as a missing array, is left out.
+
+    Raises:
+        SourceError: the file is damaged.
+    """
+    if path.suffix.lower() == ".npz":
+        with _npz(path) as (archive, entries):
+            present = [name for name in names if f"{name}.npy" in entries]
+            return {name: _stored_shape(archive, f"{name}.npy") for name in present}
+    if len(names) != 1 or path.suffix.lower() != ".npy":
+        return {}
+    with open_regular(path, SourceError) as file:
+        try:
+            return {names[0]: read_shape(file)}
+        except (ValueError, OSError) as error:
+            raise SourceError(f"{path}: is not a readable .npy file ({str(error)[:200]})") from error
+
+
+def _stored_shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+    with archive.open(name) as file:
+        return read_shape(file)
+
+
 def _read_npz(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
     wanted = {f"{spec.name}.npy": spec for spec in specs}
+    with _npz(path) as (archive, entries):
+        if missing := [name for name in wanted if name not in entries]:
+            has = ", ".join(sorted(name.removesuffix(".npy") for name in entries)[:20]) or "nothing"
+            raise SourceError(f"{path}: has no array {missing[0].removesuffix('.npy')!r}; it has {has:.200}")
+        arrays = {}
+        for name, spec in wanted.items():
+            with archive.open(entries[name]) as file:
+                array = _read_array(path, spec.name, file, entries[name].file_size)
+            arrays[spec.name] = _fitted(path, spec.name, array, spec)
+        return arrays
+
+
+@contextlib.contextmanager
+def _npz(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+    """Give the archive and its entries by name; whatever is wrong with it becomes a SourceError."""
     try:
         with open_regular(path, SourceError) as stream, zipfile.ZipFile(stream) as archive:
-            entries = {entry.filename: entry for entry in archive.infolist()}
-            if missing := [name for name in wanted if name not in entries]:
-                has = ", ".join(sorted(name.removesuffix(".npy") for name in entries)[:20]) or "nothing"
-                raise SourceError(
-                    f"{path}: has no array {missing[0].removesuffix('.npy')!r}; it has {has:.200}"
-                )
-            arrays = {}
-            for name, spec in wanted.items():
-                with archive.open(entries[name]) as file:
-                    array = _read_array(path, spec.name, file, entries[name].file_size)
-                arrays[spec.name] = _fitted(path, spec.name, array, spec)
-            return arrays
+            yield archive, {entry.filename: entry for entry in archive.infolist()}
     except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, OSError, EOFError) as error:
         raise SourceError(f"{path}: a damaged .npz file ({str(error)[:200]})") from error
 

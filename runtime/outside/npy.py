@@ -58,6 +58,11 @@ def read_npy(
     return np.frombuffer(data, kind).reshape(stored, order="F" if fortran else "C")
 
 
+def read_shape(stream: IO[bytes]) -> tuple[int, ...]:
+    """Return the shape in the header of a .npy file; raises as :func:`read_npy`, and reads no elements."""
+    return _header(stream)[0]
+
+
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Return shape, order, dtype and where the numbers begin."""
     magic = stream.read(8)

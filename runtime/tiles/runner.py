@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..artifact import Artifact
 from ..errors import BadInputError, CheckFailedError
 from ..photo import Array
 from ..pixels import in_channels
@@ -24,23 +25,10 @@ class TileRunner:
         Raises:
             BadInputError: it does something else.
         """
-        if not session.artifact.passport.maps_pictures:
-            raise BadInputError(
-                f"{session.artifact.path}: takes {described(session.inputs)} and returns "
-                f"{described(session.outputs)}; a photo goes through networks from one picture in colours to "
-                "another only"
-            )
-        taken, given = session.input, session.output
-        self.scale = given.size[0] // taken.size[0]
-        if given.size != (taken.size[0] * self.scale, taken.size[1] * self.scale) or not self.scale:
-            raise BadInputError(
-                f"{session.artifact.path}: turns {taken.size[0]}x{taken.size[1]} into "
-                f"{given.size[0]}x{given.size[1]}; results of the same size or a whole number of times as "
-                "large can be put together from tiles"
-            )
+        self.scale = photo_scale(session.artifact)
         self.session = session
-        self.tile = taken.size
-        self._buffer = np.empty(taken.shape, taken.dtype)
+        self.tile = session.input.size
+        self._buffer = np.empty(session.input.shape, session.input.dtype)
 
     def __call__(self, tile: Array) -> Array:
         """Return the network's result for a ``uint8`` or ``uint16`` tile (height x width x 3).
@@ -79,6 +67,30 @@ class TileRunner:
         if shown.shape[0] == 1:
             return np.broadcast_to(shown, (3, *shown.shape[1:]))
         return shown[:3]
+
+
+def photo_scale(artifact: Artifact) -> int:
+    """Return how many times as large as a photo the result of an artifact is, along each side.
+
+    Raises:
+        BadInputError: it does not map one picture to one of the same size, or a whole number of times as
+            large.
+    """
+    passport = artifact.passport
+    if not passport.maps_pictures:
+        raise BadInputError(
+            f"{artifact.path}: takes {described(passport.inputs)} and returns "
+            f"{described(passport.outputs)}; a photo goes through networks from one picture in colours to "
+            "another only"
+        )
+    taken, given = passport.input.size, passport.output.size
+    scale = given[0] // taken[0]
+    if given != (taken[0] * scale, taken[1] * scale) or not scale:
+        raise BadInputError(
+            f"{artifact.path}: turns {taken[0]}x{taken[1]} into {given[0]}x{given[1]}; results of the same "
+            "size or a whole number of times as large can be put together from tiles"
+        )
+    return scale
 
 
 def _from_unit(values: Array, limits: tuple[float, float]) -> None:

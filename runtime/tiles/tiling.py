@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -139,6 +140,48 @@ class Grid:
     def tiles(self) -> int:
         """Number of tiles."""
         return len(self.rows.starts) * len(self.columns.starts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiling:
+    """How photos of any size are cut into tiles of one size.
+
+    Attributes:
+        tile: height and width of a tile, in pixels.
+        halo: half the width of the blend between two tiles, in pixels.
+        border: how far tiles reach beyond the photo's edge, into its mirror image, in pixels.
+        align: tiles begin at multiples of this many pixels.
+    """
+
+    tile: tuple[int, int]
+    halo: int
+    border: int
+    align: int
+
+    @classmethod
+    def of(
+        cls,
+        tile: tuple[int, int],
+        halo: int | None = None,
+        border: int | None = None,
+        align: int | None = None,
+    ) -> Tiling:
+        """Fill in what is ``None``: a halo of an eighth of the tile, a border as wide as the halo, and an
+        alignment of 32, or less where tiles are small or no multiple of it."""
+        halo = min(tile) // 8 if halo is None else halo
+        border = halo if border is None else border
+        return cls(tile, halo, border, _alignment(tile) if align is None else align)
+
+    def grid(self, height: int, width: int) -> Grid:
+        """Return how a photo of that size is cut; raises as :meth:`Axis.plan`."""
+        return Grid.plan((height, width), self.tile, self.halo, self.border, self.align)
+
+
+def _alignment(tile: tuple[int, int]) -> int:
+    align = math.gcd(*tile, 32)
+    while align > 1 and 8 * align > min(tile):  # a coarse grid leaves small tiles no freedom
+        align //= 2
+    return align
 
 
 def blend(

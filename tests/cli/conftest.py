@@ -56,27 +56,26 @@ def program(tmp_path: Path) -> Cli:
 
 @pytest.fixture(scope="session")
 def make_artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Make an artifact whose network halves its 64x64 input; `golden` is the factor its passport claims."""
+    """Make an artifact whose network halves its input; `golden` is the factor its passport claims."""
     onnx = pytest.importorskip("onnx", reason="building a test network needs onnx")
     from onnx import TensorProto, helper
 
-    shape = (1, 3, 64, 64)
-    graph = helper.make_graph(
-        [helper.make_node("Mul", ["image", "half"], ["deblurred"])],
-        "half",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("deblurred", TensorProto.FLOAT, shape)],
-        [helper.make_tensor("half", TensorProto.FLOAT, (), [0.5])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    ports = [
-        TensorContract(
-            name=name, shape=shape, dtype="float32", layout="NCHW", value_range=(0, 1), color_space="sRGB"
+    def make(golden: float | None = None, size: tuple[int, int] = (64, 64)) -> Path:
+        shape = (1, 3, *size)
+        graph = helper.make_graph(
+            [helper.make_node("Mul", ["image", "half"], ["deblurred"])],
+            "half",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info("deblurred", TensorProto.FLOAT, shape)],
+            [helper.make_tensor("half", TensorProto.FLOAT, (), [0.5])],
         )
-        for name in ("image", "deblurred")
-    ]
-
-    def make(golden: float | None = None) -> Path:
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        ports = [
+            TensorContract(
+                name=name, shape=shape, dtype="float32", layout="NCHW", value_range=(0, 1), color_space="sRGB"
+            )
+            for name in ("image", "deblurred")
+        ]
         with ArtifactWriter(tmp_path_factory.mktemp("artifacts") / "half") as writer:
             onnx.save(model, writer.folder / "model.onnx")
             names = None

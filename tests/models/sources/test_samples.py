@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fdikp_edge.models.sources import Sample, TensorSpec
-from fdikp_edge.models.sources.samples import checked, read_samples
+from fdikp_edge.models.sources.samples import checked, read_samples, sample_shapes
 from fdikp_edge.runtime.errors import BadInputError, SourceError
 from fdikp_edge.runtime.images import read_photo
 from fdikp_edge.runtime.samples import sample_photo
@@ -131,6 +131,19 @@ def test_whole_numbers_stay_what_they_are(tmp_path: Path) -> None:
         np.save(tmp_path / "a.npy", values)
         with pytest.raises(SourceError, match="of input 'count' cannot hold"):
             read_samples(tmp_path, [TensorSpec("count", (4,), "int32", None)])
+
+
+def test_shapes_are_read_from_headers_alone(tmp_path: Path) -> None:
+    file, single = tmp_path / "a.npz", tmp_path / "a.npy"
+    np.savez(file, x=np.zeros((1, 2, 3)), kernel=np.zeros(5), other=np.zeros(7))
+    assert sample_shapes(file, ["x", "kernel", "missing"]) == {"x": (1, 2, 3), "kernel": (5,)}
+    single.write_bytes(npy(described(shape=(10**6, 10**6))))  # of which not one number is there
+    assert sample_shapes(single, ["x"]) == {"x": (10**6, 10**6)}
+    assert sample_shapes(single, ["x", "y"]) == {} == sample_shapes(tmp_path / "a.png", ["x"])
+    for damaged in (single, file):
+        damaged.write_bytes(b"nonsense")
+        with pytest.raises(SourceError, match=damaged.name):
+            sample_shapes(damaged, ["x"])
 
 
 def test_damaged_archives_are_refused(tmp_path: Path) -> None:

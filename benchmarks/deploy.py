@@ -7,58 +7,39 @@ output folder until all of it is there.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import functools
-import re
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..export.targets import Target, capability, select
+from ..export.sizes import check_sizes
+from ..export.targets import Target, select
 from ..models import sources
 from ..models.sources.base import NetworkSource
-from ..runtime.deblur import Deblurrer
-from ..runtime.errors import BadInputError, FdikpEdgeError, OutputError, TargetUnavailableError
+from ..runtime.errors import BadInputError, TargetUnavailableError
 from ..runtime.files import making_folder
 from ..runtime.images import read_photo, write_photo
-from ..runtime.photo import Photo
 from ..runtime.progress import Progress
 from ..runtime.samples import sample_photo
-from ..runtime.sessions import Session, available_threads, open_session, open_stand_in
-from .accuracy.error_map import Worst, save
-from .accuracy.kept_reference import KeptReference
-from .accuracy.parity import verify
+from ..runtime.sessions import available_threads
 from .mixed_precision import Bounds
+from .one_size import ERRORS, PICTURES, OneSize, Steps
 from .prepared import Prepared
 from .report.files import listed
-from .report.model import REPORT_HTML, REPORT_JSON, Report, Row
+from .report.model import REPORT_HTML, REPORT_JSON, Report
 from .report.write import write_report
 from .reproduce import Asked
 from .staging import staged
-from .timing.latency import measure_side_by_side
-from .timing.machine import Watch, machine_info
+from .timing.machine import machine_info
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ..export.calibrate import CalibrationTable
-    from ..export.lowered import LoweredModel
 
-
-PICTURES = "results"
-ON_NOISE = "on noise, since no samples were given"
-"""What a row says that is verified on nothing else."""
-ERRORS = "errors"
-
-
-def artifact_name(model: str, target: str, precision: str, size: Sequence[int]) -> str:
-    """Return the folder name of an artifact: ``tiny-onnx-fp32-256x256``; of a network that takes no picture,
-    with the shape of its first input."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-.") or "model"
-    return f"{plain}-{target}-{precision}-{'x'.join(map(str, size))}"
+Size = tuple[int, int]
 
 
 def deploy(
@@ -67,7 +48,7 @@ def deploy(
     *,
     targets: Sequence[str] = ("all",),
     precisions: Sequence[str] = ("fp32",),
-    size: tuple[int, int] | None = (256, 256),
+    size: Size | list[Size] | None = (256, 256),
     contract: str = "float_nchw",
     name: str | None = None,
     source: Sequence[str] = (),
@@ -89,11 +70,13 @@ def deploy(
         targets: names from the target table, or ``all``.
         precisions: names, or ``all`` for those each target offers.
         size: height and width of the pictures the network is built for, where its source leaves them open.
+            Of a list, each is built: artifacts then lie in a folder for each target and precision, which
+            :class:`fdikp_edge.runtime.buckets.buckets.Buckets` opens.
         contract: ``float_nchw`` or ``uint8_nhwc``.
         name: what artifacts call the network; the source's name when ``None``.
         source: how the command line names what is handed over as objects here: the network and its seed, the
             table (``--model tiny --table mine.json``). Without it the report records no commands.
-        table: calibration table for fp16 and int8; made from the shipped photos when ``None``.
+        table: calibration table for fp16 and int8, for one size; made from the shipped photos when ``None``.
         bounds: what int8 must keep: layers go back to floats until it does, on targets that use the table.
         photo_pairs: a folder of pairs of photos to judge that on; defocused calibration photos when ``None``.
         photo: a photograph for the golden input, and to run a network from picture to picture on; the
@@ -131,225 +114,99 @@ def deploy(
     threads = threads or available_threads()
     name = name or network.name
     possible = _possible(pairs)
-    prepared = Prepared(network, size, name, contract, possible, table, bounds, photo_pairs, threads)
-    first = prepared.extent
+    sizes: list[Size | None] = [size]
+    if isinstance(size, list):
+        each_once = list(dict.fromkeys(size))
+        check_sizes(network, each_once, table)
+        sizes = [*each_once]
+    several = len(sizes) > 1
+    prepared = [
+        Prepared(network, one, name, contract, possible, table, bounds, photo_pairs, threads) for one in sizes
+    ]
     if table is not None:
-        table.check(prepared.weights_sha256, first)
+        table.check(prepared[0].weights_sha256, prepared[0].extent)
+    asked = Asked(
+        source=tuple(source),
+        sizes=tuple(one for one in sizes if one is not None) if network.leaves_size_open else (),
+        contract=contract,
+        photo=photo,
+        threads=threads,
+        min_samples=min_samples,
+        max_seconds=max_seconds,
+        bounds=bounds,
+        photo_pairs=photo_pairs,
+    )
     with making_folder(Path(out)), staged(Path(out), overwrite=overwrite) as stage:
-        run = _Run(
-            prepared=prepared,
-            stage=stage.folder,
-            size=first,
-            name=name,
-            photo=None if chosen is None else read_photo(chosen),
-            threads=threads,
-            asked=Asked(
-                source=tuple(source),
-                size=size if any(None in spec.shape for spec in network.inputs) else None,
-                contract=contract,
-                photo=photo,
-                threads=threads,
-                min_samples=min_samples,
-                max_seconds=max_seconds,
-                bounds=bounds,
-                photo_pairs=photo_pairs,
-            ),
-            progress=progress or (lambda done, total, now: None),
-            steps=(3 if chosen is not None else 2) * len(pairs) + 3,
-        )
+        read = None if chosen is None else read_photo(chosen)
+        each = (3 if chosen is not None else 2) * len(pairs) + 2
+        steps = Steps(progress or (lambda done, total, now: None), each * len(sizes) + 1)
+        runs = [
+            OneSize(
+                prepared=one,
+                stage=stage.folder,
+                size=one.size if several and one.size is not None else one.extent,
+                several=several,
+                name=name,
+                photo=read,
+                asked=replace(asked, sizes=(one.size,)) if several and one.size is not None else asked,
+                steps=steps,
+            )
+            for one in prepared
+        ]
         stage.reserve(REPORT_JSON, REPORT_HTML, PICTURES, ERRORS)
-        stage.reserve(*(artifact_name(run.name, target.name, p, first) for target, p in pairs))
-        report = run(pairs, Path(out), chosen)
+        places = [run.place(target.name, precision) for run in runs for target, precision in pairs]
+        stage.reserve(*dict.fromkeys(place.partition("/")[0] for place in places))
+        report = _run(runs, pairs, stage.folder, Path(out), chosen, asked)
         stage.publish()
     return report
 
 
-@dataclass
-class _Run:
-    """The state that the steps of one run share."""
+def _run(
+    runs: Sequence[OneSize],
+    pairs: Sequence[tuple[Target, str]],
+    stage: Path,
+    out: Path,
+    photo: Path | None,
+    asked: Asked,
+) -> Report:
+    """Do the work at each size, and write the report on all."""
+    from ..export.lowered import describe_model
 
-    prepared: Prepared
-    stage: Path
-    size: tuple[int, ...]
-    name: str
-    photo: Photo | None
-    threads: int
-    asked: Asked
-    progress: Progress
-    steps: int
-    done: int = 0
-    sessions: list[tuple[Row, Session]] = field(default_factory=list)
-
-    def __call__(self, pairs: Sequence[tuple[Target, str]], out: Path, photo: Path | None) -> Report:
-        from ..export.lowered import describe_model
-
-        machine = machine_info()  # before the work, whose load is our own
-        self.prepared.told = lambda now: self.progress(max(0, self.done - 1), self.steps, now)
-        self.step("lowering the network")
-        lowered = self.prepared.lowered(self.prepared.targets[0][0].profile)
-        rows = [self.build(target, precision) for target, precision in pairs]
-        with contextlib.ExitStack() as stack, _torch_threads(self.threads):
-            for row in rows:
-                self.open(row, stack)
-            reference = KeptReference(lowered.reference)
-            for row, session in self.sessions:
-                self.verify(row, session, lowered, reference)
-            del reference  # and the results that it holds
-            self.time(lowered)
-            for row, session in self.sessions:
-                self.run_photo(row, session)
-        for row in rows:
-            row.reason = row.reason.replace(str(self.stage), str(out))  # where it will be found
-            self.record(row, machine)
-        self.step("writing the report")
-        before = None
-        if self.photo is not None:
-            before = f"{PICTURES}/before.png"
-            # Whoever merges this report elsewhere has no other copy; who took the photo where is not in it.
-            write_photo(self.stage / before, replace(self.photo, exif=None))
-        report = Report(
-            folder=out,
-            model=describe_model(lowered),
-            machine=machine,
-            rows=rows,
-            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            photo=photo,
-            command=self.asked.command([target.spec for target, _ in pairs], [p for _, p in pairs]),
-            notes=list(self.prepared.notes),
-            before=before,
-            pictures=listed(
-                self.stage, [*filter(None, [before]), *(name for row in rows for name in row.pictures)]
-            ),
-        )
-        notes = write_report(report, self.stage)
-        if notes:
-            report = Report(**{**vars(report), "notes": [*report.notes, *notes]})
-            write_report(report, self.stage)
-        self.progress(self.steps, self.steps, "done")
-        return report
-
-    def step(self, now: str) -> None:
-        """Report the start of the next step."""
-        self.progress(self.done, self.steps, now)
-        self.done += 1
-
-    def build(self, target: Target, precision: str) -> Row:
-        """Build one artifact."""
-        from ..export.build import build_artifact
-
-        row = Row(target.name, precision, self.size)
-        row.reproduce = self.asked.command([target.spec], [precision])
-        self.step(f"building {target.name} {precision}")
-        name = artifact_name(self.name, target.name, precision, self.size)
-        with _row_errors(row, "building"):
-            target.check(precision)
-            lowered = self.prepared.lowered(target.profile)
-            table = self.prepared.table_for(target, precision)
-            if precision == "int8" and table is not None:
-                mixed = table.section(lowered.lowered.key).mixed_precision
-                row.mixed_precision = None if mixed is None else mixed.to_dict()
-            began = time.perf_counter()
-            row.artifact = build_artifact(
-                lowered,
-                target,
-                precision,
-                self.stage / name,
-                table=table,
-                photo=self.photo,
-            )
-            taken = {
-                "lowering": self.prepared.seconds[target.profile],
-                "building": time.perf_counter() - began,
-            }
-            row.seconds = {name: round(seconds, 2) for name, seconds in taken.items()}
-            row.path = name
-            row.audit = lowered.lowered.audit.to_json()
-            here = capability(target)
-            if not here.can_run:
-                row.reason, row.reason_code = f"cannot run here: {here.reason}", "cannot_run"
-        return row
-
-    def open(self, row: Row, stack: contextlib.ExitStack) -> None:
-        """Open the built artifact, or its stand-in if this machine cannot run it."""
-        if row.artifact is None:
-            return
-        with _row_errors(row, "opening"):
-            opener = open_stand_in if row.reason_code == "cannot_run" else open_session
-            session = opener(row.artifact, threads=self.threads)
-            if session is not None:
-                stack.enter_context(session)
-                row.session = session.describe()
-                self.sessions.append((row, session))
-
-    def verify(self, row: Row, session: Session, lowered: LoweredModel, reference: KeptReference) -> None:
-        """Hold one artifact to its budget, on the samples and on the photo of this run."""
-        self.step(f"verifying {row.target} {row.precision}")
-        from ..export.inputs import has_samples
-
-        with _row_errors(row, "verifying"):
-            worst = Worst()
-            samples = self.prepared.samples(lowered, self.photo)
-            row.parity = verify(session, reference, samples, seen=worst)
-            why_not = row.reason
-            on_noise = "" if has_samples(lowered.source, lowered.inputs) else ON_NOISE
-            row.state, row.reason = row.parity.verdict(
-                session.caveat, session.remark, row.parity.remark, on_noise
-            )
-            row.reason_code = "" if row.state == "verified" else "over_budget"
-            if session.is_stand_in:
-                remarks = [*row.parity.problems, why_not, session.caveat]
-                remarks += [] if row.parity.problems else [session.remark]
-                row.reason = "; ".join(filter(None, remarks))
-                if row.state == "verified":
-                    row.state, row.reason_code = "unverified", "cannot_run"
-            if worst.seen is not None:
-                name = artifact_name(self.name, row.target, row.precision, self.size)
-                row.error_map = save(worst.seen, self.stage / ERRORS, name)
-
-    def time(self, lowered: LoweredModel) -> None:
-        """Time all artifacts that work and eager by turns, on one sample."""
-        self.step("measuring latency")
-        working = {
-            i: (row, session)
-            for i, (row, session) in enumerate(self.sessions)
-            if row.parity is not None and not session.caveat  # the time of a stand-in says nothing
-        }
-        if not working:
-            return
-        x = self.prepared.samples(lowered, self.photo)[0].arrays
-        calls: dict[str, Callable[[], object]] = {
-            str(i): functools.partial(session.run, x) for i, (_, session) in working.items()
-        }
-        calls["eager"] = functools.partial(lowered.reference, x)
-        watch = Watch()
-        measured = measure_side_by_side(
-            calls, min_samples=self.asked.min_samples, max_seconds=self.asked.max_seconds
-        )
-        conditions = watch.stop()
-        for i, (row, _) in working.items():
-            row.latency, row.eager, row.conditions = measured[str(i)], measured["eager"], conditions
-
-    def run_photo(self, row: Row, session: Session) -> None:
-        """Run the whole photo through one artifact that takes one."""
-        if self.photo is None or not session.artifact.passport.maps_pictures:
-            return
-        self.step(f"running {row.target} {row.precision} on the photo")
-        with _row_errors(row, "running on the photo"):
-            result = Deblurrer(session).photo(self.photo)
-            picture = f"{PICTURES}/{artifact_name(self.name, row.target, row.precision, self.size)}.png"
-            write_photo(self.stage / picture, result)
-            row.picture = picture
-
-    def record(self, row: Row, machine: dict[str, Any]) -> None:
-        """Write what was found into the artifact's passport."""
-        if row.artifact is not None and row.state != "unavailable":
-            row.artifact = row.artifact.amend(
-                parity=None if row.parity is None else row.parity.to_dict(),
-                latency_ms=row.latency_dict(),
-                measured_on=machine if row.parity is not None else None,
-                state=row.state,
-                reason=row.reason,
-            )
+    machine = machine_info()  # before the work, whose load is our own
+    steps = runs[0].steps
+    for run in runs:  # a size that the network does not take is told before hours of work on the others
+        steps.next(run.at_this_size("lowering the network"))
+        run.lowered()
+    rows = [row for run in runs for row in run(pairs, out, machine)]
+    steps.next("writing the report")
+    before = None
+    shown = runs[0].photo
+    if shown is not None:
+        before = f"{PICTURES}/before.png"
+        # Whoever merges this report elsewhere has no other copy; who took the photo where is not in it.
+        write_photo(stage / before, replace(shown, exif=None))
+    model = describe_model(runs[0].lowered())
+    if len(runs) > 1:
+        del model["program_sha256"]  # which each size has of its own, in its row
+        model["sizes"] = [list(run.size) for run in runs]
+    report = Report(
+        folder=out,
+        model=model,
+        machine=machine,
+        rows=rows,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        photo=photo,
+        command=asked.command([target.spec for target, _ in pairs], [p for _, p in pairs]),
+        notes=list(dict.fromkeys(note for run in runs for note in run.prepared.notes)),
+        before=before,
+        pictures=listed(stage, [*filter(None, [before]), *(name for row in rows for name in row.pictures)]),
+    )
+    notes = write_report(report, stage)
+    if notes:
+        report = Report(**{**vars(report), "notes": [*report.notes, *notes]})
+        write_report(report, stage)
+    steps.progress(steps.total, steps.total, "done")
+    return report
 
 
 def _possible(pairs: Sequence[tuple[Target, str]]) -> list[tuple[Target, str]]:
@@ -369,40 +226,3 @@ def _possible(pairs: Sequence[tuple[Target, str]]) -> list[tuple[Target, str]]:
     if not possible:
         raise TargetUnavailableError(f"nothing can be built here: {'; '.join(problems)}")
     return possible
-
-
-@contextlib.contextmanager
-def _row_errors(row: Row, step: str) -> Iterator[None]:
-    """Turn what goes wrong with one target into its row, so that the others go on.
-
-    ``step`` is named where an error is not our own, and says nothing of the place.
-
-    A full disk and bad input are the whole run's, and pass.
-    """
-    try:
-        yield
-    except (OutputError, MemoryError):
-        raise
-    except TargetUnavailableError as error:
-        built = row.artifact is not None
-        row.state, row.reason = "unverified" if built else "unavailable", str(error)
-        row.reason_code = "cannot_run" if built else "cannot_build"
-    except FdikpEdgeError as error:
-        row.state, row.reason, row.reason_code = "failed", str(error), "error"
-    except Exception as error:  # a converter or runtime broke in a way of its own
-        lines = str(error).strip().splitlines()
-        row.state, row.reason_code = "failed", "error"
-        row.reason = f"{step} failed with {type(error).__name__}: {lines[0] if lines else 'no message'}"
-
-
-@contextlib.contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    """Give torch as many threads as the runtimes have, for the block."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -18,12 +18,13 @@ FOLDER = "reproduced"
 class Asked:
     """What a run was asked for, except for the targets and precisions, which differ from row to row.
 
-    ``source`` is how the command line names the network, its seed and its table; without it there is no
-    command, because nobody but the calling program knows where the network came from.
+    ``sizes`` are those asked for, none for a network that has one only. ``source`` is how the command line
+    names the network, its seed and its table; without it there is no command, because nobody but the calling
+    program knows where the network came from.
     """
 
     source: tuple[str, ...]
-    size: tuple[int, int] | None
+    sizes: tuple[tuple[int, int], ...]
     contract: str
     photo: str | Path | None
     threads: int
@@ -40,8 +41,8 @@ class Asked:
         for option, names in (("--target", targets), ("--precision", precisions)):
             for value in dict.fromkeys(names):
                 words += [option, value]
-        if self.size is not None:
-            words += ["--size", f"{self.size[0]}x{self.size[1]}"]
+        for height, width in self.sizes:
+            words += ["--size", f"{height}x{width}"]
         if self.contract != "float_nchw":
             words += ["--contract", self.contract.partition("_")[0]]
         if "int8" in precisions:  # elsewhere the command line refuses them

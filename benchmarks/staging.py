@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..runtime.buckets.folders import holds_only_sizes
 from ..runtime.errors import OutputError, OutputExistsError
 from ..runtime.fields import PASSPORT_NAME
 from ..runtime.files import make_folder_beside, output_error, remove_folder
@@ -80,7 +81,7 @@ def staged(out: Path, *, overwrite: bool) -> Iterator[Stage]:
 
 
 def _ours(folder: Path) -> bool:
-    """Whether a folder is an artifact, empty, or holds nothing but the pictures of an earlier run."""
+    """Whether a folder is an artifact, a folder of its sizes, empty, or one of an earlier run's pictures."""
     entries = list(folder.iterdir())
     pictures = all(entry.suffix == ".png" and entry.is_file() for entry in entries)
-    return pictures or (folder / PASSPORT_NAME).is_file()
+    return pictures or (folder / PASSPORT_NAME).is_file() or holds_only_sizes(folder)

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..runtime.errors import BadInputError
 from .parsing import check_model, parse_bounds, parse_size
 from .source import source_of
 
 if TYPE_CHECKING:
     from ..calibration.mixed_precision import Bounds
     from ..models.sources.base import NetworkSource, TensorSpec
+
+SIZE = "256x256"
 
 ModelOption = Annotated[
     str,
@@ -100,8 +103,14 @@ PrecisionsOption = Annotated[
     ),
 ]
 SizeOption = Annotated[
-    str,
-    typer.Option("--size", "-s", metavar="HxW", help="Height x width in pixels; one number is a square."),
+    list[str],
+    typer.Option(
+        "--size",
+        "-s",
+        metavar="HxW",
+        help="Height x width in pixels; one number is a square. Repeatable for deploy and export.",
+        show_default=SIZE,
+    ),
 ]
 
 
@@ -195,20 +204,28 @@ class NetworkOptions:
     input: InputOption = field(default_factory=list)
     samples: SamplesOption = None
     metric: MetricOption = None
-    size: SizeOption = "256x256"
+    size: SizeOption = field(default_factory=lambda: [SIZE])
     contract: ContractOption = PixelFormat.FLOAT
     seed: SeedOption = None
 
-    def height_width(self) -> tuple[int, int]:
-        """Return the size in pixels, before torch is loaded.
+    def sizes(self) -> list[tuple[int, int]]:
+        """Return the sizes in pixels, each once, before torch is loaded.
 
         Raises:
-            SizeError: it is no size, or not one that the variant takes.
+            SizeError: one is no size, or not one that the variant takes.
             UnknownNameError: a bare word that names no network.
         """
-        size = parse_size(self.size)
-        check_model(self.model, size)
-        return size
+        sizes = list(dict.fromkeys(parse_size(size) for size in self.size))
+        for size in sizes:
+            check_model(self.model, size)
+        return sizes
+
+    def only_size(self, why: str) -> tuple[int, int]:
+        """Return the only size; :class:`BadInputError` with ``why`` if there are several."""
+        first, *others = self.sizes()
+        if others:
+            raise BadInputError(f"{why}: give one --size")
+        return first
 
     def source(self) -> NetworkSource:
         """Return the network that was named; raises as :func:`fdikp_edge.models.sources.find.find` does."""

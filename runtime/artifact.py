@@ -24,6 +24,7 @@ from .fields import PASSPORT_NAME
 from .files import (
     make_folder_beside,
     making_folder,
+    move_folder,
     output_error,
     remove_folder,
     replacing,
@@ -215,28 +216,10 @@ class ArtifactWriter:
         try:
             (self.folder / PASSPORT_NAME).write_bytes(data)
             self._check_dest()
-            self._move()
+            move_folder(self.folder, self.dest)
         except OSError as error:
             raise output_error(self.dest, error) from error
         return Artifact(self.dest.resolve(), passport)
-
-    def _move(self) -> None:
-        if not self.dest.exists():
-            self.folder.rename(self.dest)
-            return
-        # A folder cannot be renamed onto one that is not empty: the old one steps aside first.
-        old = make_folder_beside(self.dest)
-        moved = False
-        try:
-            self.dest.rename(old / "old")
-            try:
-                self.folder.rename(self.dest)
-                moved = True
-            finally:
-                if not moved:
-                    (old / "old").rename(self.dest)
-        finally:
-            remove_folder(old)
 
     def _check_dest(self) -> None:
         try:

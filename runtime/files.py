@@ -141,6 +141,30 @@ def make_folder_beside(path: Path) -> Path:
     return folder
 
 
+def move_folder(folder: Path, dest: Path) -> None:
+    """Rename a folder of ours to ``dest`` on the same disk; a folder that is there is replaced and removed.
+
+    Raises:
+        OSError: that failed, and ``dest`` is as it was.
+    """
+    if not dest.exists():
+        folder.rename(dest)
+        return
+    # A folder cannot be renamed onto one that is not empty: the old one steps aside first.
+    old = make_folder_beside(dest)
+    moved = False
+    try:
+        dest.rename(old / "old")
+        try:
+            folder.rename(dest)
+            moved = True
+        finally:
+            if not moved:
+                (old / "old").rename(dest)
+    finally:
+        remove_folder(old)
+
+
 def _beside(path: Path, suffix: str) -> Path:
     # Not tempfile: it makes everything private to the user, and what is renamed into place keeps that.
     return path.with_name(f".partial-{secrets.token_hex(8)}{suffix}")

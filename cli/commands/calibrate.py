@@ -72,7 +72,7 @@ def calibrate(
     from ...export.targets import select
     from ...runtime.files import check_place
 
-    height_width = network.height_width()
+    height_width = network.only_size("a calibration table belongs to one size")
     bounds = mixed.bounds()
     radii = parse_radii(defocus)
     rows = [row for row, _ in select(target, ["fp32"]) if row.calibrated]

@@ -62,11 +62,12 @@ def deploy(
 
     All at once: builds a network for edge runtimes, holds each artifact against PyTorch, measures both by
     turns, runs a photograph through each that takes one, and writes a report. The network can be your own:
-    --model net.py:Net.
+    --model net.py:Net. Several sizes, such as --size 256x256 --size 720x1280, are built into one folder, from
+    which run takes the size for each photo.
     """
     from ...export.targets import select
 
-    height_width = network.height_width()
+    sizes = network.sizes()
     bounds = mixed.bounds()
     chosen = select(target, precision)  # a wrong name is said now, not after seconds of loading torch
     if bounds is not None and not any(p == "int8" for _, p in chosen):
@@ -80,7 +81,7 @@ def deploy(
             out,
             targets=target,
             precisions=precision,
-            size=height_width,
+            size=sizes,
             contract=network.contract.contract,
             source=(*network.words(), *(() if table is None else ("--table", str(table)))),
             photo=photo,
@@ -108,9 +109,11 @@ def deploy(
 def _print(report: Report) -> None:
     measures = {row.parity.measure for row in report.rows if row.parity is not None}
     tensors, mixed = measures == {"tensor"}, len(measures) > 1
+    several = len({row.size for row in report.rows}) > 1
     columns = (
         "target",
         "precision",
+        *(("size#",) if several else ()),
         "state",
         "max rel#" if tensors else "max abs#",
         "SNR dB#" if tensors else "PSNR dB#" if not mixed else "PSNR or SNR dB#",
@@ -124,7 +127,7 @@ def _print(report: Report) -> None:
     show.table(
         f"{report.model['name']} in {report.folder}, on {report.machine['cpu']}",
         columns,
-        [_row(row) for row in report.rows],
+        [_row(row, several) for row in report.rows],
     )
     figures = (
         "max rel, SNR: difference from PyTorch, relative to its result's largest magnitude"
@@ -136,11 +139,13 @@ def _print(report: Report) -> None:
         show.line("of results that are no images: max abs relative to the largest magnitude, and SNR.")
     for row in report.rows:
         if row.unstable_because:
-            show.line(f"~ unstable: {row.target} {row.precision}: {'; '.join(row.unstable_because)}")
+            name = " ".join(_name(row, several))
+            show.line(f"~ unstable: {name}: {'; '.join(row.unstable_because)}")
     show.line("build s: excludes lowering, which artifacts of one target share (see seconds in report.json).")
     for row in report.rows:
         if row.mixed_precision is not None:
-            show.line(f"   mixed precision: {row.target}: {row.mixed_precision['summary']}")
+            name = " ".join(_name(row, several)[::2])
+            show.line(f"   mixed precision: {name}: {row.mixed_precision['summary']}")
         if row.path is not None:
             show.line(f"artifact: {report.folder / row.path}")
         if row.picture is not None:
@@ -150,7 +155,12 @@ def _print(report: Report) -> None:
             show.line(f"  report: {report.folder / name}")
 
 
-def _row(row: Row) -> tuple[str, ...]:
+def _name(row: Row, several: bool) -> tuple[str, ...]:
+    """Return what tells a row from the others: target, precision, and the size if there are several."""
+    return (row.target, row.precision, *(("x".join(map(str, row.size)),) if several else ()))
+
+
+def _row(row: Row, several: bool) -> tuple[str, ...]:
     from ...benchmarks.timing.latency import has_tail
 
     parity = ("", "") if row.parity is None else (f"{row.parity.max_abs:.2e}", f"{row.parity.psnr_db:.1f}")
@@ -160,6 +170,9 @@ def _row(row: Row) -> tuple[str, ...]:
         took = (f"{row.latency.p50:.1f}", tail)
     faster = "" if row.latency is None or row.eager is None else f"{row.eager.p50 / row.latency.p50:.2f}x"
     faster = f"~{faster}" if faster and row.unstable_because else faster
-    size = "" if row.bytes is None else f"{row.bytes / 1e6:.2f}"
+    megabytes = "" if row.bytes is None else f"{row.bytes / 1e6:.2f}"
     seconds = f"{row.seconds['building']:.1f}" if "building" in row.seconds else ""
-    return (row.target, row.precision, row.state, *parity, *took, faster, size, seconds, row.reason)
+    return (
+        *(*_name(row, several), row.state),
+        *(*parity, *took, faster, megabytes, seconds, row.reason),
+    )

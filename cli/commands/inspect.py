@@ -10,6 +10,7 @@ from .. import show
 from ..options import ArtifactArgument, JsonOption
 
 if TYPE_CHECKING:
+    from ...runtime.buckets.buckets import Buckets
     from ...runtime.passport import Passport, TensorContract
 
 
@@ -17,13 +18,17 @@ def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
     """Show the passport of an artifact.
 
     Shows origin, plan of the transforms, and measured parity and latency. A device bundle is checked without
-    running anything in it, and its files are listed.
+    running anything in it, and its files are listed. Of a folder with an artifact for each size, the sizes
+    are listed.
     """
-    from ...runtime.artifact import Artifact
+    from ...runtime.buckets.buckets import Buckets
 
     if artifact.is_file():  # no artifact is a file: only the bundle's reader can tell what is wrong with it
         return _bundle(artifact, json)
-    opened = Artifact.open(artifact)
+    buckets = Buckets.open(artifact)
+    if len(buckets.artifacts) > 1:
+        return _sizes(buckets, json)
+    opened = buckets.artifacts[0]
     passport = opened.passport
     if json:
         show.as_json({"path": str(opened.path), "passport": passport.to_dict()})
@@ -35,6 +40,39 @@ def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
         if declined := _declined(passport.plan):
             show.table("Strategies that cannot compute a transform", ("strategy", "why", "sites"), declined)
     _files(passport.files)
+    return 0
+
+
+def _sizes(buckets: Buckets, json: bool) -> int:
+    """Show a folder of several sizes: what they have in common, and a row for each."""
+    if json:
+        entries = [
+            {"path": str(artifact.path), "passport": artifact.passport.to_dict()}
+            for artifact in buckets.artifacts
+        ]
+        show.as_json({"path": str(buckets.path), "buckets": entries})
+        return 0
+    passport = buckets.passport
+    show.facts(
+        str(buckets.path),
+        [
+            ("model", passport.model),
+            ("target", passport.target),
+            ("precision", passport.precision),
+            ("weights", passport.weights_sha256),
+            ("shared", "nothing: each size has a model file of its own, with its own copy of the weights"),
+        ],
+    )
+    rows = []
+    for artifact in buckets.artifacts:
+        one = artifact.passport
+        latency = (one.latency_ms or {}).get("p50")
+        p50 = f"{latency:.1f}" if isinstance(latency, (int, float)) else ""
+        size = sum(entry["bytes"] for entry in one.files.values())
+        takes = ", ".join(contract_text(contract) for contract in one.inputs)
+        rows.append((artifact.path.name, takes, one.state, p50, f"{size:,}", one.reason))
+    show.table("Sizes", ("size#", "input", "state", "p50 ms#", "bytes#", "reason"), rows)
+    show.line(f"The passport of one size: fdikp-edge inspect {buckets.artifacts[0].path}")
     return 0
 
 

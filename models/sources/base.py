@@ -190,6 +190,11 @@ class NetworkSource:
         """Whether its only input is a picture in colours, so that any photo shows what it does."""
         return len(self.inputs) == 1 and bool(self.inputs[0].color)
 
+    @property
+    def leaves_size_open(self) -> bool:
+        """Whether height and width of an input are for the user to choose."""
+        return any(None in spec.shape for spec in self.inputs)
+
     def extent(self, size: tuple[int, int] | None) -> tuple[int, ...]:
         """Return height and width of the first input if that is a picture, else its whole shape; raises as
         :meth:`at` does."""
@@ -203,6 +208,6 @@ class NetworkSource:
         Raises:
             SizeError: a size is needed and none was given, or the network does not accept this one.
         """
-        if self.sizes is not None and size is not None and any(None in spec.shape for spec in self.inputs):
+        if self.sizes is not None and size is not None and self.leaves_size_open:
             self.sizes.check(*size)
         return tuple(spec.at(size) for spec in self.inputs)

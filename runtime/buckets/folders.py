@@ -27,6 +27,15 @@ def size_folders(folder: Path) -> list[Path]:
         return []
 
 
+def holds_only_sizes(folder: Path) -> bool:
+    """Say whether a folder may be replaced by another one of sizes: it holds artifacts, each called by its
+    size, and nothing else but the pictures that ``verify --worst-case`` leaves beside artifacts."""
+    sizes = size_folders(folder)
+    others = set(folder.iterdir()) - set(sizes)
+    pictures = all(path.suffix == ".png" and not path.is_dir() for path in others)
+    return bool(sizes) and pictures and all(is_artifact(path) and not path.is_symlink() for path in sizes)
+
+
 def shown_name(folder: Path) -> str:
     """Return what an artifact is called in tables: a bucket, which is called by its size alone, with the
     folder that it lies in."""

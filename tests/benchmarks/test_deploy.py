@@ -12,16 +12,19 @@ import numpy as np
 import pytest
 import torch
 from fdikp_edge.benchmarks import deploy as deploy_module
+from fdikp_edge.benchmarks import one_size
 from fdikp_edge.benchmarks.accuracy.error_map import read_map
 from fdikp_edge.benchmarks.mixed_precision import Bounds
+from fdikp_edge.benchmarks.places import artifact_name
 from fdikp_edge.benchmarks.report.model import Report
 from fdikp_edge.benchmarks.reproduce import Asked
 from fdikp_edge.export import targets
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.lowered import LoweredModel, lower_model
 from fdikp_edge.export.roles import LAST
-from fdikp_edge.models import zoo
+from fdikp_edge.models import sources, zoo
 from fdikp_edge.runtime.artifact import Artifact
+from fdikp_edge.runtime.buckets.buckets import Buckets
 from fdikp_edge.runtime.errors import (
     BadInputError,
     CheckFailedError,
@@ -190,7 +193,7 @@ def test_every_row_says_how_to_ask_for_the_same_again(blend: Blend, photo: Path,
 
 def test_bounds_are_asked_for_where_they_are_taken() -> None:
     asked = Asked(
-        ("--model", "tiny"), SIZE, "float_nchw", None, 2, 100, 30.0, Bounds(max_drop_db=0.1), "pairs/here"
+        ("--model", "tiny"), (SIZE,), "float_nchw", None, 2, 100, 30.0, Bounds(max_drop_db=0.1), "pairs/here"
     )
     both = "--max-drop-db 0.1 --pairs pairs/here"
     assert both in " ".join(asked.command(["onnx"], ["fp32", "int8"]))
@@ -300,9 +303,9 @@ def test_ctrl_c_at_any_step_leaves_nothing(step: str, blend: Blend, photo: Path,
 
 
 def test_names_of_artifacts_are_safe_folder_names() -> None:
-    assert deploy_module.artifact_name("tiny", "onnx", "fp32", (256, 384)) == "tiny-onnx-fp32-256x384"
-    assert deploy_module.artifact_name("../a b/ü", "onnx", "fp32", (1, 2)) == "a-b-onnx-fp32-1x2"
-    assert deploy_module.artifact_name("..", "onnx", "fp32", (1, 2)) == "model-onnx-fp32-1x2"
+    assert artifact_name("tiny", "onnx", "fp32", (256, 384)) == "tiny-onnx-fp32-256x384"
+    assert artifact_name("../a b/ü", "onnx", "fp32", (1, 2)) == "a-b-onnx-fp32-1x2"
+    assert artifact_name("..", "onnx", "fp32", (1, 2)) == "model-onnx-fp32-1x2"
 
 
 def test_a_reason_names_the_folder_where_the_artifact_ends_up(
@@ -311,6 +314,49 @@ def test_a_reason_names_the_folder_where_the_artifact_ends_up(
     def broken(session: Session, *_: Any, **__: Any) -> Any:
         raise CheckFailedError(f"{session.artifact.path}: broke")
 
-    monkeypatch.setattr(deploy_module, "verify", broken)
+    monkeypatch.setattr(one_size, "verify", broken)
     (row,) = deploy(blend(), tmp_path / "out", photo=photo).rows
     assert row.state == "failed" and row.reason == f"{tmp_path / 'out' / str(row.path)}: broke"
+
+
+def test_several_sizes_lie_in_one_folder_for_each_target(blend: Blend, photo: Path, tmp_path: Path) -> None:
+    network, loaded = blend(), []
+    source = sources.of(network, "Blend")
+    counted = dataclasses.replace(source, load=lambda: loaded.append(1) or network)
+    sizes = [SIZE, (48, 32), SIZE]
+    options: dict[str, Any] = {"size": sizes, "photo": photo, "source": ("--model", "net.py:Blend")}
+    report = deploy(counted, tmp_path, **options)  # type: ignore[arg-type]
+    assert loaded == [1], "the weights are read once for all sizes"
+    assert [(row.size, row.path, row.state) for row in report.rows] == [
+        ((32, 48), "Blend-onnx-fp32/32x48", "verified"),
+        ((48, 32), "Blend-onnx-fp32/48x32", "verified"),
+    ]
+    buckets = Buckets.open(tmp_path / "Blend-onnx-fp32")
+    assert [artifact.passport.state for artifact in buckets.artifacts] == ["verified"] * 2
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["model"]["sizes"] == [[32, 48], [48, 32]] and "program_sha256" not in content["model"]
+    assert [row["size"] for row in content["artifacts"]] == content["model"]["sizes"]
+    pictures = sorted(path.name for path in (tmp_path / "results").iterdir())
+    assert pictures == ["Blend-onnx-fp32-32x48.png", "Blend-onnx-fp32-48x32.png", "before.png"]
+    whole, first = list(report.command), report.rows[0].reproduce
+    assert [word for word in whole if "x" in word[1:3]] == ["32x48", "48x32"]
+    assert "32x48" in first and "48x32" not in first
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "onnx fp32 48x32" in " ".join(page.replace("×", "x").split())
+    with pytest.raises(OutputError, match="exists already"):
+        deploy(counted, tmp_path, **options)  # type: ignore[arg-type]
+    deploy(counted, tmp_path, overwrite=True, **{**options, "size": [(48, 32), (32, 32)]})  # type: ignore[arg-type]
+    assert sorted(path.name for path in (tmp_path / "Blend-onnx-fp32").iterdir()) == ["32x32", "48x32"]
+
+
+def test_a_wrong_size_among_several_is_told_before_the_others_are_built(tmp_path: Path) -> None:
+    steps: list[str] = []
+    with pytest.raises(SizeError, match="256x256"):
+        deploy(
+            zoo.load("tiny"),
+            tmp_path / "out",
+            size=[(250, 256), (64, 64)],
+            progress=lambda done, total, now: steps.append(now),
+        )
+    assert not any("building" in step for step in steps)
+    assert list(tmp_path.iterdir()) == []

@@ -86,9 +86,9 @@ def test_names_that_are_taken(tmp_path: Path) -> None:
             stage.reserve("photos")
 
 
-@pytest.mark.parametrize("name", ["passport.json", "picture.png"])
+@pytest.mark.parametrize("name", ["passport.json", "picture.png", "64x64/passport.json"])
 def test_folders_of_earlier_runs_may_be_replaced(name: str, tmp_path: Path) -> None:
-    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / name).parent.mkdir(parents=True)
     (tmp_path / "old" / name).write_text("old")
     with staged(tmp_path, overwrite=True) as stage:
         stage.reserve("old")

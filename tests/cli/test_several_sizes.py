@@ -72,3 +72,55 @@ def test_commands_on_artifacts_do_their_work_on_each_bucket(cli: Any, buckets: P
 def test_a_command_on_one_artifact_asks_for_one(cli: Any, buckets: Path) -> None:
     done = cli("bisect", buckets)
     assert done.returncode == 2 and "give the folder of one of them" in " ".join(done.stderr.split())
+
+
+NETWORK = """
+import torch
+from torch import nn
+class Half(nn.Module):
+    def forward(self, x):
+        return torch.fft.irfft2(0.5 * torch.fft.rfft2(x), s=x.shape[-2:])
+"""
+
+
+def test_export_builds_a_row_for_each_size(cli: Any, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "net.py").write_text(NETWORK)
+    words = ("export", "--model", "net.py:Half", "--target", "onnx", "--size", "16", "--size", "32x24")
+    done = cli(*words, "--out", "out", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["artifacts"]
+    assert [(row["size"], row["path"]) for row in rows] == [
+        ([16, 16], "out/Half-onnx-fp32/16x16"),
+        ([32, 24], "out/Half-onnx-fp32/32x24"),
+    ]
+    again = cli(*words, "--out", "out")
+    assert again.returncode == 2 and "exists already" in again.stderr
+    done = cli(*words[:-2], "--size", "24", "--out", "out", "--overwrite")
+    assert done.returncode == 0 and "24x24" in done.stdout, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out/Half-onnx-fp32").iterdir()) == ["16x16", "24x24"]
+    alone = cli(*words[:-2], "--out", "one", "--json")
+    assert [row["path"] for row in json.loads(alone.stdout)["artifacts"]] == ["one/Half-onnx-fp32-16x16"]
+
+
+def test_a_table_belongs_to_one_size(cli: Any, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "net.py").write_text(NETWORK)
+    words = ("--model", "net.py:Half", "--size", "16", "--size", "32")
+    done = cli("calibrate", *words)
+    assert done.returncode == 2 and "one size: give one --size" in " ".join(done.stderr.split())
+    one = cli("calibrate", *words[:4], "--target", "onnx", "--out", "table.json")
+    assert one.returncode == 0, one.stderr
+    for command in ("export", "deploy"):
+        done = cli(command, *words, "--precision", "int8", "--table", "table.json", "--out", "out")
+        assert done.returncode == 2 and "leave out --table" in " ".join(done.stderr.split())
+        assert not (tmp_path / "out").exists()
+
+
+def test_inspect_lists_the_sizes(cli: Any, buckets: Path) -> None:
+    shown = cli("inspect", buckets)
+    assert shown.returncode == 0, shown.stderr
+    assert all(word in shown.stdout for word in ("64x64", "128x192", "unverified", "shared"))
+    content = json.loads(cli("inspect", buckets, "--json").stdout)
+    shapes = [entry["passport"]["inputs"][0]["shape"] for entry in content["buckets"]]
+    assert shapes == [[1, 3, 64, 64], [1, 3, 128, 192]]

@@ -114,11 +114,13 @@ def deploy(
     threads = threads or available_threads()
     name = name or network.name
     possible = _possible(pairs)
-    sizes: list[Size | None] = [size]
+    sizes: list[Size | None] = []
     if isinstance(size, list):
         each_once = list(dict.fromkeys(size))
         check_sizes(network, each_once, table)
-        sizes = [*each_once]
+        sizes += each_once
+    else:
+        sizes.append(size)
     several = len(sizes) > 1
     prepared = [
         Prepared(network, one, name, contract, possible, table, bounds, photo_pairs, threads) for one in sizes

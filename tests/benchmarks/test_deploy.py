@@ -334,8 +334,9 @@ def test_several_sizes_lie_in_one_folder_for_each_target(blend: Blend, photo: Pa
     buckets = Buckets.open(tmp_path / "Blend-onnx-fp32")
     assert [artifact.passport.state for artifact in buckets.artifacts] == ["verified"] * 2
     content = json.loads((tmp_path / "report.json").read_text())
-    assert content["model"]["sizes"] == [[32, 48], [48, 32]] and "program_sha256" not in content["model"]
-    assert [row["size"] for row in content["artifacts"]] == content["model"]["sizes"]
+    details = content["model_details"]
+    assert details["sizes"] == [[32, 48], [48, 32]] and "program_sha256" not in details
+    assert [row["size"] for row in content["artifacts"]] == details["sizes"]
     pictures = sorted(path.name for path in (tmp_path / "results").iterdir())
     assert pictures == ["Blend-onnx-fp32-32x48.png", "Blend-onnx-fp32-48x32.png", "before.png"]
     whole, first = list(report.command), report.rows[0].reproduce

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -249,6 +249,11 @@ class ReferenceOptions:
         return source_of(
             self.model or named, self.model_arg, self.weights, inputs, self.samples, self.seed, None
         )
+
+    def given(self) -> list[str]:
+        """Return the options that were given, as typed: without PyTorch they mean nothing."""
+        names = (field.name for field in fields(self) if getattr(self, field.name) not in (None, []))
+        return [f"--{name.replace('_', '-')}" for name in names]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import typer
 from ...runtime.errors import FdikpEdgeError, TargetUnavailableError
 from .. import show
 from ..artifacts import open_artifacts
-from ..eager import eager_of, torch_is_here
+from ..eager import eager_of, refuse_unused, torch_is_here
 from ..groups import spread
 from ..guard import complain
 from ..options import ArtifactsArgument, JsonOption, ReferenceOptions, SaveOption, ThreadsOption
@@ -52,6 +52,8 @@ def bench(
     from ...runtime.sessions import open_session
 
     with_eager = torch_is_here() if eager is None else eager
+    if not with_eager:
+        refuse_unused(network.given(), "" if eager is None else "--no-eager")
     opened = open_artifacts(artifacts)
     rows = []
     with show.working("warming up") as step:

@@ -12,7 +12,7 @@ from ...runtime.errors import BadInputError
 from ...runtime.tensors import described
 from .. import show
 from ..artifacts import open_artifacts
-from ..eager import source_of_artifact, torch_is_here
+from ..eager import refuse_unused, source_of_artifact, torch_is_here
 from ..groups import spread
 from ..guard import complain
 from ..options import (
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ...benchmarks.accuracy.worst_case import WorstCase
     from ...runtime.artifact import Artifact
     from ...runtime.sessions import Session
+
+
+_AGAINST = {"eager": "PyTorch eager", "golden": "golden only"}
 
 
 @spread
@@ -69,7 +72,9 @@ def verify(
     """
     if worst_case and (golden or not torch_is_here()):
         raise BadInputError("--worst-case needs PyTorch: the golden output covers one photo only")
-    golden = golden or not torch_is_here()
+    if golden or not torch_is_here():
+        refuse_unused([*(["--photo"] if photo else []), *network.given()], "--golden" if golden else "")
+        golden = True
     search = _Worst(worst_dir, tries) if worst_case else None
     done: list[tuple[Artifact, Parity, str, WorstCase | None]] = []
     opened = open_artifacts(artifacts)
@@ -179,10 +184,16 @@ def _print(rows: list[dict[str, Any]]) -> None:
         name = Path(row["path"]).name
         ssim = "" if parity["measure"] == "tensor" else f"{parity['ssim']:.6f}"
         similar = () if tensors else (ssim,)
-        cells.append((name, row["state"], *figures, *similar, parity["worst_photo"], row["against"]))
+        cells.append(
+            (name, row["state"], *figures, *similar, parity["worst_photo"], _AGAINST[row["against"]])
+        )
     show.table("Parity: artifact against PyTorch", columns, cells)
     if mixed:
         show.line("of results that are no images: max abs relative to the largest magnitude, SNR for PSNR.")
+    if any(row["against"] == "golden" for row in rows):
+        show.line(
+            "golden only: compared with the result of PyTorch that is stored in the artifact, for one sample"
+        )
     for row in rows:
         if worst := row.get("worst_case"):
             show.line(

@@ -289,7 +289,14 @@ PhotosOption = Annotated[
 OutFolderOption = Annotated[
     Path, typer.Option("--out", "-o", metavar="PATH", help="Output folder; each artifact is a folder in it.")
 ]
-SaveOption = Annotated[bool, typer.Option("--save/--no-save", help="Write the result into the passport.")]
+SaveOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--save/--no-save",
+        help="Add the result to the passport. With --save it is an error if the passport cannot be written.",
+        show_default="where it can be written",
+    ),
+]
 
 # Defaults of repeatable options. Named, because a mutable default argument is error-prone elsewhere.
 ALL = ["all"]

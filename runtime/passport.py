@@ -124,7 +124,7 @@ class Passport:
         """
         evidence = added(self.evidence, new)
         parity, latency = best(evidence, "parity"), best(evidence, "latency")
-        verdict = {} if parity is None else {"state": cast(State, parity.state), "reason": parity.reason}
+        verdict: dict[str, Any] = {} if parity is None else {"state": parity.state, "reason": parity.reason}
         measured_on = parity or latency
         return dataclasses.replace(
             self,

@@ -57,7 +57,7 @@ def bench(
     if not with_eager:
         refuse_unused(network.given(), "" if eager is None else "--no-eager")
     opened = open_artifacts(artifacts)
-    rows = []
+    rows: list[dict[str, Any]] = []
     with show.working("warming up") as step:
         for artifact in opened:
             with open_session(artifact, threads=threads) as session:

@@ -65,9 +65,7 @@ def profile(
     check_place(out, overwrite=overwrite)
     limit = max_seconds if most_seconds is None else most_seconds
     # What was not asked for follows from the rest, so that a short run is short.
-    waits = {"idle_seconds": idle_seconds, "soak_seconds": soak_seconds}
-    waits = {name: value for name, value in waits.items() if value is not None}
-    protocol = Protocol(queries, seconds, limit, interval_s=interval_s, **waits)
+    protocol = Protocol(queries, seconds, limit, idle_seconds, soak_seconds, interval_s=interval_s)
     opened = open_artifacts(artifacts)
     rows = []
     with show.working("opening") as step:

@@ -30,6 +30,7 @@ from ..runtime.progress import Progress
 from ..runtime.samples import sample_photo
 from ..runtime.sessions import Session, available_threads, open_session, open_stand_in
 from .accuracy.error_map import Worst, save
+from .accuracy.gain import gain, sharp_of
 from .accuracy.kept_reference import KeptReference
 from .accuracy.parity import verify
 from .mixed_precision import Bounds
@@ -340,6 +341,8 @@ class _Run:
             picture = f"{PICTURES}/{artifact_name(self.name, row.target, row.precision, self.size)}.png"
             write_photo(self.stage / picture, result)
             row.picture = picture
+            sharp = None if self.photo.source is None else sharp_of(self.photo.source)
+            row.gain = None if sharp is None else gain(self.photo, result, read_photo(sharp))
 
     def record(self, row: Row, machine: dict[str, Any]) -> None:
         """Write what was found into the artifact's passport."""

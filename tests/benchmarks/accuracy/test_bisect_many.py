@@ -92,7 +92,7 @@ def test_sound_artifact_departs_nowhere(
         ("model.head", {"sharper", "added", "shares"}, "onnx", onnx_weight("model.head", scale(1.01))),
         ("model.tail", {"sharper", "added"}, "openvino", openvino_weight("conv2d_2", scale(1.01))),
         ("model.weigh", {"shares"}, "openvino", openvino_weight("conv2d_3", scale(1.01))),
-        ("model.weigh", {"shares"}, "coreml", coreml_weight("conv2d_3", scale(1.01))),
+        ("model.head", {"sharper", "added", "shares"}, "coreml", coreml_weight("conv2d", scale(1.01))),
         ("model.middle", {"sharper", "added", "shares"}, "coreml", coreml_weight("conv2d_1", scale(1.01))),
     ],
 )

@@ -1,8 +1,8 @@
 """The run behind ``fdikp-edge deploy``: a network through every target and precision asked for.
 
-Build all, verify each, time all side by side with PyTorch eager, deblur a photo with each, write the
-report. A target that cannot be built or run here is a row that says why. Nothing appears in the output
-folder until all of it is there.
+Build all, verify each, time all side by side with PyTorch eager, run a photo through each that takes one,
+write the report. A target that cannot be built or run here is a row that says why. Nothing appears in the
+output folder until all of it is there.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ..export.lowered import LoweredModel
 
 
-PICTURES = "deblurred"
+PICTURES = "results"
 ON_NOISE = "on noise, since no samples were given"
 """What a row says that is verified on nothing else."""
 ERRORS = "errors"
@@ -84,7 +84,7 @@ def deploy(
 
     Args:
         model: a network or its source, as :func:`fdikp_edge.export.lower_model` takes it.
-        out: folder for the artifacts, ``deblurred/``, ``errors/``, ``report.json`` and ``report.html``.
+        out: folder for the artifacts, ``results/``, ``errors/``, ``report.json`` and ``report.html``.
         targets: names from the target table, or ``all``.
         precisions: names, or ``all`` for those each target offers.
         size: height and width of the pictures the network is built for, where its source leaves them open.
@@ -154,7 +154,7 @@ def deploy(
                 photo_pairs=photo_pairs,
             ),
             progress=progress or (lambda done, total, now: None),
-            steps=3 * len(pairs) + 3,
+            steps=(3 if chosen is not None else 2) * len(pairs) + 3,
         )
         stage.reserve(REPORT_JSON, REPORT_HTML, PICTURES, ERRORS)
         stage.reserve(*(artifact_name(run.name, target.name, p, first) for target, p in pairs))
@@ -328,9 +328,9 @@ class _Run:
 
     def run_photo(self, row: Row, session: Session) -> None:
         """Run the whole photo through one artifact that takes one."""
-        self.step(f"running {row.target} {row.precision} on the photo")
         if self.photo is None or not session.artifact.passport.maps_pictures:
             return
+        self.step(f"running {row.target} {row.precision} on the photo")
         with _row_errors(row, "running on the photo"):
             result = Deblurrer(session).photo(self.photo)
             picture = f"{PICTURES}/{artifact_name(self.name, row.target, row.precision, self.size)}.png"

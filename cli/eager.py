@@ -47,8 +47,8 @@ def source_of_artifact(artifact: Artifact, asked: ReferenceOptions, *, other: bo
     if asked.model is None and passport.model not in VARIANTS:
         if asked.weights is None:
             raise UnknownNameError(
-                f"{artifact.path}: was built from {named!r}, no known variant ({', '.join(VARIANTS)}); "
-                "give the network again with --model, as to deploy"
+                f"{artifact.path}: was built from a network that its passport calls {named!r}; nothing "
+                "that a passport names is loaded by itself: give the network with --model, as to deploy"
             )
         # A weights file of FDIKP says by itself which variant it holds.
         source = dataclasses.replace(asked, model=str(asked.weights), weights=None).source(named)
@@ -60,8 +60,8 @@ def source_of_artifact(artifact: Artifact, asked: ReferenceOptions, *, other: bo
             given = asked.model or str(asked.weights or passport.model)
             seed = "" if asked.seed is None else f" with seed {asked.seed}"
             raise BadInputError(
-                f"{artifact.path}: was not built from {given}{seed}; name the network and its own weights "
-                "with --model, --weights or --seed"
+                f"{artifact.path}: was not built from {given}{seed}; name the network and its weights as to "
+                "deploy, with --model and its --model-arg, --weights or --seed"
             )
         source = dataclasses.replace(source, load=lambda: module)
     return source

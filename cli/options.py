@@ -101,7 +101,7 @@ PrecisionsOption = Annotated[
 ]
 SizeOption = Annotated[
     str,
-    typer.Option("--size", "-s", metavar="HxW", help="Input height x width in pixels."),
+    typer.Option("--size", "-s", metavar="HxW", help="Height x width in pixels; one number is a square."),
 ]
 
 
@@ -270,7 +270,7 @@ ArtifactArgument = Annotated[
 ]
 ArtifactsArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="ARTIFACT", help="Artifact folders, written by deploy or export."),
+    typer.Argument(metavar="ARTIFACT", help="Artifact folders, or the folder of a deploy."),
 ]
 PhotosOption = Annotated[
     list[Path],

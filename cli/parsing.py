@@ -19,13 +19,13 @@ LARGEST_RADIUS = 32.0
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Return (height, width) in pixels from ``256x384``.
+    """Return (height, width) in pixels from ``256x384``; one number is a square.
 
     Raises:
-        SizeError: not two whole numbers from 1 to 65536 with an ``x`` between them.
+        SizeError: not one or two whole numbers from 1 to 65536 with an ``x`` between them.
     """
-    match = re.fullmatch(r"([0-9]{1,6})\s*[xX×]\s*([0-9]{1,6})", text.strip())
-    height, width = (int(match[1]), int(match[2])) if match else (0, 0)
+    match = re.fullmatch(r"([0-9]{1,6})(?:\s*[xX×]\s*([0-9]{1,6}))?", text.strip())
+    height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise SizeError(f"--size {text!r} is not HEIGHTxWIDTH in pixels; write for example --size 256x384")
     return height, width

@@ -88,9 +88,14 @@ def save(model: FDIKP, path: str | os.PathLike[str], *, overwrite: bool = False)
 
 
 def weights_sha256(model: torch.nn.Module) -> str:
-    """Return the SHA-256 (hex) over names, types, shapes and bytes of all weights, in the order of names."""
+    """Return the SHA-256 (hex) over names, types, shapes and bytes of all weights, in the order of names.
+
+    What a state holds beside tensors (``_extra_state``, a record of arguments) is left out.
+    """
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
+        if not isinstance(value, torch.Tensor):
+            continue
         value = value.detach().cpu().contiguous()
         digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
         digest.update(value.flatten().view(torch.uint8).numpy().tobytes())

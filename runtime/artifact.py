@@ -133,7 +133,9 @@ class Artifact:
                 size = os.fstat(stream.fileno()).st_size
                 if size > MAX_GOLDEN_BYTES:
                     raise ValueError(f"larger than {MAX_GOLDEN_BYTES} bytes")
-                array = read_npy(stream, size, shape=contract.shape, dtype=contract.dtype).copy(order="C")
+                array: np.ndarray[Any, Any] = read_npy(
+                    stream, size, shape=contract.shape, dtype=contract.dtype
+                ).copy(order="C")
             except (OSError, ValueError, MemoryError) as error:
                 raise ArtifactError(
                     f"{file}: not a readable array, or not as the passport says: {error}. {_AGAIN}"

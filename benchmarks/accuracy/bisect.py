@@ -30,6 +30,7 @@ from ...runtime.tensors import TensorContract, described
 from .budgets import Budget, budget_for
 from .first_departure import NOT_FINITE_DB, Bisection, Error, FirstDeparture
 from .parity import as_picture
+from .tensor import distance
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,23 +56,23 @@ def bisect(
         artifact: what is under suspicion.
         model: the network it was made from, in PyTorch, or lowered already.
         against: an artifact to believe instead of PyTorch, of the same network or an earlier version of it.
-        photos: to look for the largest error on; its recorded photo alone when empty.
+        photos: to look for the largest error on; its golden input alone when empty.
         budget: the artifact's own when ``None``.
         threads: processor threads; all that may be used when ``None``.
         progress: called with (probes done, probes expected, message).
 
     Raises:
         BadInputError: the network does not fit the artifact, ``against`` takes other images, a photo cannot
-            be read.
+            be read, or photos for an artifact that takes none.
         TargetUnavailableError: models of this target cannot be cut, or its runtime is missing here.
         CheckFailedError: a part of the model cannot be run.
     """
     began = time.perf_counter()
     say = progress or (lambda done, total, now: None)
     passport = artifact.passport
-    if len(passport.inputs) != 1 or len(passport.outputs) != 1 or not passport.output.has_colors:
+    if len(passport.inputs) != 1 or len(passport.outputs) != 1:
         raise BadInputError(
-            f"{artifact.path}: bisection follows one input to one picture; this artifact takes "
+            f"{artifact.path}: bisection follows one input to one result; this artifact takes "
             f"{described(passport.inputs)} and returns {described(passport.outputs)}"
         )
     row, count = get_target(passport.target), threads or available_threads()
@@ -91,7 +92,10 @@ def bisect(
     search = _Search(
         partition=Partition(program, parts, against=other),
         contract=passport.output,
-        budget=budget or budget_for(passport.precision, passport.output.dtype),
+        budget=budget
+        or budget_for(
+            passport.precision, passport.output.dtype, "image" if passport.output.has_colors else "tensor"
+        ),
         say=say,
     )
     name, x, expected = search.choose(inputs, None if other is not None else eager)
@@ -137,7 +141,7 @@ class _Search:
         errors = []
         for name, x in inputs:
             self.say(0, 1, f"running {name}")
-            expected = self.picture(self.believed(x) if eager is None else eager(x))
+            expected = self.result(self.believed(x) if eager is None else eager(x), "the reference")
             error = self.whole(x, expected) if len(inputs) > 1 else Error(0.0, 0.0)
             errors.append((self.budget.spent(error.max_abs, error.psnr_db), name, x, expected))
         _, name, x, expected = max(errors, key=lambda entry: entry[0])
@@ -229,21 +233,28 @@ class _Search:
         """Nothing and everything."""
         return self.partition.ends
 
-    def picture(self, result: Array) -> Array:
-        """Return a result as a picture.
+    def result(self, output: Array, whose: str) -> Array:
+        """Return a result as a picture, or as it is where it is no picture.
 
         Raises:
             CheckFailedError: it is not finite.
         """
-        return as_picture(result, self.contract, "the reference")
+        if self.contract.has_colors:
+            return as_picture(output, self.contract, whose)
+        if not np.isfinite(output).all():
+            raise CheckFailedError(f"the result of {whose} holds NaN or infinite values")
+        return output
 
     def error(self, output: Array, expected: Array) -> Error:
         """Measure a result."""
         try:
-            picture = as_picture(output, self.contract, "the artifact")
+            result = self.result(output, "the artifact")
         except CheckFailedError:
             return Error(math.inf, NOT_FINITE_DB)
-        return Error(float(np.abs(picture - expected).max()), psnr_db(picture, expected))
+        if not self.contract.has_colors:
+            far = distance(result, expected)
+            return Error(far.max_rel, far.snr_db)
+        return Error(float(np.abs(result - expected).max()), psnr_db(result, expected))
 
     def over(self, error: Error) -> bool:
         """Whether an error misses the budget."""
@@ -255,7 +266,8 @@ class _Search:
         if not self.over(departure.alone):
             return (
                 f"{name} alone is within the budget ({departure.alone}): errors add up until here; keep the "
-                "layers before it with the largest errors in float32, or use the budget of a lower precision"
+                "layers before it with the largest errors in float32 (int8: `calibrate --max-drop-db`), or "
+                "accept a larger difference with --max-abs"
             )
         calls = self.partition.modules.count(departure.module)
         again = ""
@@ -287,7 +299,12 @@ def _images(artifact: Artifact) -> list[TensorContract]:
 def _inputs(artifact: Artifact, photos: Sequence[Path | Photo]) -> list[tuple[str, Array]]:
     if not photos:
         (recorded,) = artifact.golden()[0].values()
-        return [("its recorded photo", recorded)]
+        return [("its golden input", recorded)]
+    if not artifact.passport.input.has_colors:
+        raise BadInputError(
+            f"{artifact.path}: takes {described(artifact.passport.inputs)}, no photo; leave out --photo, and "
+            "its golden input is used"
+        )
     inputs = []
     for number, given in enumerate(photos):
         photo = given if isinstance(given, Photo) else read_photo(given)

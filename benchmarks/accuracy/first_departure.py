@@ -14,7 +14,10 @@ NOT_FINITE_DB = -200.0
 
 @dataclass(frozen=True)
 class Error:
-    """Largest difference and PSNR of a result, white at 1; infinite and -200 dB where it is not finite."""
+    """Largest difference and PSNR of a picture, white at 1; infinite and -200 dB where it is not finite.
+
+    Of a tensor that is no picture: largest difference over the largest magnitude of the reference, and SNR.
+    """
 
     max_abs: float
     psnr_db: float

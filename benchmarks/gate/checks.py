@@ -147,8 +147,7 @@ class ArtifactChecks:
             elif problems and passport.program_sha256 != old.passport.program_sha256:
                 problems.append("the program differs from the baseline")
             if problems:
-                paths = shlex.quote(str(self.artifact.path)), shlex.quote(str(old.path))
-                problems.append(f"to find the module: fdikp-edge bisect {paths[0]} --against {paths[1]}")
+                problems.append(f"to find the module: {_bisect(self.artifact, old)}")
             self.judge(
                 "picture",
                 problems,
@@ -229,3 +228,12 @@ def peak_memory(artifact: Artifact) -> float | None:
     except FdikpEdgeError:
         return None
     return number(memory.get("peak_mb"))
+
+
+def _bisect(artifact: Artifact, old: Artifact) -> str:
+    """Return the command that finds where two artifacts part; a network of one's own is named in it."""
+    words = ["fdikp-edge", "bisect", str(artifact.path), "--against", str(old.path)]
+    source = artifact.passport.source
+    if source is None or source == artifact.passport.model:
+        return shlex.join(words)
+    return f"{shlex.join([*words, '--model', source])} (and --model-arg, --weights as to deploy)"

@@ -43,7 +43,8 @@ SECTIONS = (
     ("reproduce", "Reproduce"),
 )
 """The sections in their order: the name of the template in ``parts/``, and the heading. Those of a
-device comparison and of mixed precision appear only if the report has them."""
+device comparison and of mixed precision appear only if the report has them; those of pictures not where all
+results are other tensors."""
 
 _FOLDER = Path(__file__).parent
 _MARKS = {"good": "✓", "bad": "✕", "unsure": "?", "off": "–"}
@@ -146,7 +147,11 @@ def _view(report: Mapping[str, Any], pictures: Sequence[Pictures]) -> dict[str, 
         row["lane"] = lane
     _time_bars(rows)
     compared = places.comparison(rows)
+    measured = [row for row in rows if row["parity"]]
+    tensors = bool(measured) and all(row["is_tensor"] for row in measured)
+    no_photos = tensors and not any(one.after or one.errors for one in pictures)
     absent = {
+        *(["pictures", "errors", "bands"] if no_photos else []),
         *([] if compared else ["comparison"]),
         *([] if any(row["mixture"] for row in rows) else ["mixture"]),
     }
@@ -161,6 +166,8 @@ def _view(report: Mapping[str, Any], pictures: Sequence[Pictures]) -> dict[str, 
         "photo": say.words(report.get("photo")),
         "command": command(report.get("command")),
         "rows": rows,
+        "tensors": tensors,
+        "sample": "sample" if any(row["is_tensor"] for row in rows) else "photo",
         "sizes": list(dict.fromkeys(row["size"] for row in rows if row["size"])),
         "verdict": verdict(rows),
         "states": [(s, states.count(s), TONES.get(s, "unsure")) for s in dict.fromkeys(states)],

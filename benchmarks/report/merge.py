@@ -74,7 +74,8 @@ def merge(paths: Sequence[Path], names: Sequence[str] = ()) -> Merged:
     ]
     models = list(dict.fromkeys(str(report["model"]) for report in reports if report.get("model")))
     weights = {str(row["weights_sha256"]) for row in rows if row.get("weights_sha256")}
-    notes = [f"{d}: {n}" for r, d in zip(reports, devices, strict=True) for n in _texts(r.get("notes"))]
+    noted = (f"{d}: {n}" for r, d in zip(reports, devices, strict=True) for n in _texts(r.get("notes")))
+    notes = list(dict.fromkeys(noted))
     if len(weights) > 1:
         notes.insert(0, "the reports are of different weights, so their figures are not comparable")
     report = {
@@ -82,7 +83,7 @@ def merge(paths: Sequence[Path], names: Sequence[str] = ()) -> Merged:
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "model": ", ".join(models) or "unknown",
         "machine": {
-            "device": "; ".join(devices),
+            "device": "; ".join(dict.fromkeys(devices)),
             "devices": {d: r.get("machine") for d, r in zip(devices, reports, strict=True)},
         },
         "command": ["fdikp-edge", "report", "merge", *(path.name for path in paths), "--out", "DIR"],
@@ -143,13 +144,28 @@ def _row(entry: Mapping[str, Any], device: str, report: Mapping[str, Any]) -> di
 
 
 def _devices(reports: Sequence[Mapping[str, Any]], paths: Sequence[Path], names: Sequence[str]) -> list[str]:
-    """Return a name for each device, no two alike."""
+    """Return the name of each report's device.
+
+    Reports from machines with the same facts share a name where they list no artifact in common; otherwise
+    they are two runs, or two boards of one kind, whose figures stand next to each other.
+    """
     devices: list[str] = []
+    shared: dict[tuple[str, str], set[str]] = {}
     for place, report in enumerate(reports):
-        told = names[place] if names else table(report.get("machine")).get("cpu")
+        facts = table(report.get("machine"))
+        told = names[place] if names else facts.get("cpu")
+        keys = {_key({**entry, "model": report.get("model")}) for entry in report["artifacts"]}
+        same = json.dumps({k: v for k, v in facts.items() if k != "load"}, sort_keys=True, default=str)
+        if told and not names:
+            whose = next((d for (d, f), others in shared.items() if f == same and not keys & others), None)
+            if whose is not None:
+                devices.append(whose)
+                shared[whose, same] |= keys
+                continue
         name = " ".join(printable(str(told or paths[place].stem)).split())[:MAX_NAME] or "device"
         numbered = (f"{name} ({count})" for count in itertools.count(2))
         devices.append(next(one for one in itertools.chain([name], numbered) if one not in devices))
+        shared[devices[-1], same] = keys
     return devices
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ...runtime.artifact import Artifact
 from ...runtime.strict_json import printable
 from ..accuracy.parity import Parity
-from ..timing.latency import Latency, with_stability
+from ..timing.latency import Latency, unstable, with_stability
 
 RowState = Literal["verified", "unverified", "failed", "unavailable"]
 ReasonCode = Literal["", "cannot_build", "cannot_run", "over_budget", "error"]
@@ -69,6 +69,11 @@ class Row:
         passport = self.artifact.passport
         golden = set(passport.golden_files)
         return sum(int(entry["bytes"]) for name, entry in passport.files.items() if name not in golden)
+
+    @property
+    def unstable_because(self) -> list[str]:
+        """Why the latency may be another in another run; empty where it was stable or not measured."""
+        return [] if self.latency is None else unstable(self.latency, self.conditions)
 
     def latency_dict(self) -> dict[str, Any] | None:
         """Return the figures of ``latency_ms``, those of eager beside them; ``None`` if nothing was timed."""

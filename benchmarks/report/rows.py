@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from ..timing.latency import has_tail
 from . import words as say
 from .mixture import mixture_view
 
@@ -17,6 +18,7 @@ _PARITY = (
     "mean_abs",
     "psnr_db",
     "ssim",
+    "measure",
     "within_budget",
     "bands",
     "worst_photo",
@@ -76,6 +78,7 @@ def artifact(entry: Mapping[str, Any], index: int) -> dict[str, Any]:
         "tone": TONES.get(state, "unsure"),
         "reason": say.words(entry.get("reason")),
         "parity": bool(parity),
+        "is_tensor": parity.get("measure") == "tensor",
         **_distance(parity),
         "within": within if isinstance(within, bool) else None,
         "share": budget_share(parity),
@@ -147,9 +150,12 @@ def _latency(latency: Mapping[str, Any]) -> dict[str, Any]:
     samples = [v for v in times if v is not None and math.isfinite(v)]
     named = {key: say.number(latency.get(key)) for key in ("min", "p50", "p90", "p99", "eager_p50")}
     numbers = {key: v for key, v in named.items() if v is not None and math.isfinite(v)}
+    if not has_tail(latency):
+        numbers.pop("p99", None)
     return {
         "latency": bool(latency),
-        **{key: say.figure(latency.get(key)) for key in ("min", "p50", "p90", "p99", "max", "eager_p50")},
+        **{key: say.figure(latency.get(key)) for key in ("min", "p50", "p90", "max", "eager_p50")},
+        "p99": say.figure(latency.get("p99")) if has_tail(latency) else None,
         "n": say.figure(latency.get("n"), "{:.0f}"),
         "drift": say.figure(latency.get("drift"), "{:.2f}"),
         "cut_short": latency.get("complete") is False,
@@ -163,17 +169,19 @@ def _latency(latency: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _distance(parity: Mapping[str, Any]) -> dict[str, str | None]:
-    """How far two pictures are apart."""
+    """How far two results are apart; tensors that are no pictures have an SNR and no SSIM."""
     return {
         "max_abs": say.figure(parity.get("max_abs"), "{:.2e}"),
         "mean_abs": say.figure(parity.get("mean_abs"), "{:.2e}"),
         "psnr": say.figure(parity.get("psnr_db"), "{:.1f} dB"),
-        "ssim": say.ssim(parity.get("ssim")),
+        "ssim": None if parity.get("measure") == "tensor" else say.ssim(parity.get("ssim")),
+        "ratio_name": "SNR" if parity.get("measure") == "tensor" else "PSNR",
     }
 
 
 def _photo(photo: Mapping[str, Any]) -> dict[str, str | None]:
-    return {"photo": say.words(photo.get("photo")), **_distance(photo)}
+    output = say.words(photo.get("output"))
+    return {"photo": say.words(photo.get("photo")), "output": output, **_distance(photo)}
 
 
 def _bands(value: Any) -> list[tuple[float, float, float]]:

@@ -73,7 +73,6 @@ def _facts(good: Sequence[dict[str, Any]]) -> list[Fact]:
         exact = min(
             (row for row in held if row["max_abs"]), key=lambda row: float(row["max_abs"]), default=least
         )
-        facts.append(
-            Fact("Smallest error", exact["name"], f"largest difference {exact['max_abs']} on a 0 to 1 scale")
-        )
+        scale = "relative to the largest magnitude" if exact["is_tensor"] else "on a 0 to 1 scale"
+        facts.append(Fact("Smallest error", exact["name"], f"largest difference {exact['max_abs']} {scale}"))
     return facts

@@ -101,6 +101,16 @@ def unstable(latency: Latency, conditions: Mapping[str, Any]) -> list[str]:
     return reasons
 
 
+TAIL_SAMPLES = 100
+"""The 99th percentile of fewer samples is the slowest call by another name."""
+
+
+def has_tail(figures: Mapping[str, Any]) -> bool:
+    """Whether ``latency_ms`` of a report tells a 99th percentile from the slowest call."""
+    n = figures.get("n")
+    return not isinstance(n, int | float) or n >= TAIL_SAMPLES
+
+
 def with_stability(latency: Latency, conditions: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of a report with what they are worth.
 

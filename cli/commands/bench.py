@@ -10,6 +10,7 @@ import typer
 
 from ...runtime.errors import FdikpEdgeError, TargetUnavailableError
 from .. import show
+from ..artifacts import open_artifacts
 from ..eager import eager_of, torch_is_here
 from ..groups import spread
 from ..guard import complain
@@ -48,11 +49,10 @@ def bench(
     Runs the golden input repeatedly. No sample is dropped. The result is written into the passport.
     """
     from ...benchmarks.timing.machine import machine_info
-    from ...runtime.artifact import Artifact
     from ...runtime.sessions import open_session
 
     with_eager = torch_is_here() if eager is None else eager
-    opened = [Artifact.open(path) for path in artifacts]
+    opened = open_artifacts(artifacts)
     rows = []
     with show.working("warming up") as step:
         for artifact in opened:
@@ -117,6 +117,8 @@ def _measure(
 
 
 def _print(rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
+    from ...benchmarks.timing.latency import has_tail
+
     columns = (
         "artifact",
         "min#",
@@ -136,10 +138,12 @@ def _print(rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
         cells.append(
             (
                 Path(row["path"]).name,
-                *(f"{took[key]:.1f}" for key in ("min", "p50", "p90", "p99", "max")),
+                *(f"{took[key]:.1f}" for key in ("min", "p50", "p90")),
+                f"{took['p99']:.1f}" if has_tail(took) else "",
+                f"{took['max']:.1f}",
                 str(took["n"]),
                 f"{eager:.1f}" if eager else "",
-                f"{eager / took['p50']:.2f}x" if eager else "",
+                ("" if took["stable"] else "~") + f"{eager / took['p50']:.2f}x" if eager else "",
                 str(row["session"]["threads"]),
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,7 +46,8 @@ def bisect(
             metavar="X",
             min=0.0,
             max=1.0,
-            help="Largest difference allowed, on a 0 to 1 scale.",
+            help="Largest difference allowed: on a 0 to 1 scale, or relative to the largest magnitude for "
+            "results that are no images.",
             show_default="the budget of its precision",
         ),
     ] = None,
@@ -59,6 +61,8 @@ def bisect(
     first module, and the operator in it, whose error exceeds the budget.
     """
     from ...runtime.artifact import Artifact
+    from ...runtime.errors import FdikpEdgeError
+    from ...runtime.sessions import open_session
 
     opened = Artifact.open(artifact)
     believed = None if against is None else Artifact.open(against)
@@ -76,6 +80,10 @@ def bisect(
             threads=threads,
             progress=step,
         )
+    if bisection.departure is not None:
+        with contextlib.suppress(FdikpEdgeError), open_session(opened, threads=threads) as session:
+            if session.remark:
+                complain(session.remark, kind="note")
     for note in bisection.notes:
         complain(note, kind="note")
     if json:

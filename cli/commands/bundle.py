@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import show
+from ..artifacts import artifact_folders
 from ..options import NONE, ArtifactsArgument, JsonOption, OverwriteOption
 
 
@@ -40,7 +41,9 @@ def bundle(
     from ...export.device.bundle import make_bundle
 
     with show.working("packing"):
-        written = make_bundle(artifacts, out, device=device, tables=table, overwrite=overwrite)
+        written = make_bundle(
+            artifact_folders(artifacts), out, device=device, tables=table, overwrite=overwrite
+        )
     if json:
         show.as_json(
             {

@@ -1,4 +1,4 @@
-"""``fdikp-edge deploy``: the main job, from a network to verified artifacts and a deblurred photo."""
+"""``fdikp-edge deploy``: the main job, from a network to verified artifacts and a report."""
 
 from __future__ import annotations
 
@@ -106,12 +106,14 @@ def deploy(
 
 
 def _print(report: Report) -> None:
+    measures = {row.parity.measure for row in report.rows if row.parity is not None}
+    tensors, mixed = measures == {"tensor"}, len(measures) > 1
     columns = (
         "target",
         "precision",
         "state",
-        "max abs#",
-        "PSNR dB#",
+        "max rel#" if tensors else "max abs#",
+        "SNR dB#" if tensors else "PSNR dB#" if not mixed else "PSNR or SNR dB#",
         "p50 ms#",
         "p99 ms#",
         "vs eager#",
@@ -124,13 +126,17 @@ def _print(report: Report) -> None:
         columns,
         [_row(row) for row in report.rows],
     )
-    show.line(
-        "max abs, PSNR: difference from PyTorch. vs eager: speed-up over PyTorch eager in the same run."
+    figures = (
+        "max rel, SNR: difference from PyTorch, relative to its result's largest magnitude"
+        if tensors
+        else "max abs, PSNR: difference from PyTorch"
     )
-    if any(row.parity is not None and row.parity.measure == "tensor" for row in report.rows):
-        show.line(
-            "of tensors that are no images: max abs relative to the largest magnitude, and SNR for PSNR."
-        )
+    show.line(f"{figures}. vs eager: speed-up over PyTorch eager in the same run.")
+    if mixed:
+        show.line("of results that are no images: max abs relative to the largest magnitude, and SNR.")
+    for row in report.rows:
+        if row.unstable_because:
+            show.line(f"~ unstable: {row.target} {row.precision}: {'; '.join(row.unstable_because)}")
     show.line("build s: excludes lowering, which artifacts of one target share (see seconds in report.json).")
     for row in report.rows:
         if row.mixed_precision is not None:
@@ -145,9 +151,15 @@ def _print(report: Report) -> None:
 
 
 def _row(row: Row) -> tuple[str, ...]:
+    from ...benchmarks.timing.latency import has_tail
+
     parity = ("", "") if row.parity is None else (f"{row.parity.max_abs:.2e}", f"{row.parity.psnr_db:.1f}")
-    took = ("", "") if row.latency is None else (f"{row.latency.p50:.1f}", f"{row.latency.p99:.1f}")
+    took = ("", "")
+    if row.latency is not None:
+        tail = f"{row.latency.p99:.1f}" if has_tail(row.latency.to_dict()) else ""
+        took = (f"{row.latency.p50:.1f}", tail)
     faster = "" if row.latency is None or row.eager is None else f"{row.eager.p50 / row.latency.p50:.2f}x"
+    faster = f"~{faster}" if faster and row.unstable_because else faster
     size = "" if row.bytes is None else f"{row.bytes / 1e6:.2f}"
     seconds = f"{row.seconds['building']:.1f}" if "building" in row.seconds else ""
     return (row.target, row.precision, row.state, *parity, *took, faster, size, seconds, row.reason)

@@ -10,6 +10,7 @@ import typer
 
 from ...benchmarks.timing.protocol import SETTINGS, Protocol
 from .. import show
+from ..artifacts import open_artifacts
 from ..options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOption
 
 _USUAL = Protocol()
@@ -57,14 +58,13 @@ def profile(
     """
     from ...benchmarks.device_profile import profile as measure
     from ...benchmarks.device_profile import report, summary_lines
-    from ...runtime.artifact import Artifact
     from ...runtime.files import check_place, replacing
     from ...runtime.sessions import open_session
 
     check_place(out, overwrite=overwrite)
     limit = max_seconds if most_seconds is None else most_seconds
     protocol = Protocol(queries, seconds, limit, idle_seconds, soak_seconds, interval_s=interval_s)
-    opened = [Artifact.open(path) for path in artifacts]
+    opened = open_artifacts(artifacts)
     rows = []
     with show.working("opening") as step:
         for artifact in opened:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from ...runtime.errors import BadInputError
+from ...runtime.errors import BadInputError, OutputError
 from .. import show
 from ..guard import complain
 from ..options import JsonOption, OverwriteOption, ThreadsOption
@@ -68,8 +68,8 @@ def run(
     super-resolution network enlarges it. A .npz file holds an array for each input by name, a .npy file the
     only input; the results are written as .npz.
     """
-    if any(path.suffix.lower() in (".npz", ".npy") for path in images):
-        return _run_arrays(images, artifact, out, overwrite, threads, json)
+    if arrays := _arrays(images, artifact, recursive):
+        return _run_arrays(arrays, artifact, out, overwrite, threads, json)
     with show.working("opening the artifact") as step:
         from ...runtime.deblur import deblur_files
         from ...runtime.photo import DEFAULT_MAX_PIXELS
@@ -132,6 +132,48 @@ def _row(result: FileResult) -> tuple[str, ...]:
     return (str(result.source), str(result.output), size, str(result.tiles), f"{result.seconds:.2f}")
 
 
+def _arrays(given: list[Path], artifact: Path, recursive: bool) -> list[Path]:
+    """Return the arrays to run, those of folders included; none where photos are to be run.
+
+    A folder stands for its photos where the artifact takes photos and the folder has some.
+    """
+    from ...models.sources.samples import ARRAYS
+    from ...runtime.artifact import Artifact
+    from ...runtime.images import FORMATS
+    from ...runtime.tensors import described
+
+    if any(path.suffix.lower() in ARRAYS and not path.is_dir() for path in given):
+        return [file for path in given for file in _below(path, ARRAYS, recursive) or [path]]
+    folders = [path for path in given if path.is_dir()]
+    if not folders:
+        return []
+    passport = Artifact.open(artifact).passport
+    if passport.maps_pictures and (
+        len(folders) < len(given) or any(_below(folder, tuple(FORMATS), recursive) for folder in folders)
+    ):
+        return []
+    arrays = [file for folder in folders for file in _below(folder, ARRAYS, recursive)]
+    if not arrays and not passport.maps_pictures and len(folders) == len(given):
+        raise BadInputError(
+            f"no {' or '.join(ARRAYS)} files in {', '.join(map(str, folders))}; this artifact takes "
+            f"{described(passport.inputs)}" + ("" if recursive else "; --recursive also searches subfolders")
+        )
+    return [*arrays, *(path for path in given if path not in folders)] if arrays else []
+
+
+def _below(path: Path, kinds: tuple[str, ...], recursive: bool) -> list[Path]:
+    """Return the files of a folder that end in one of ``kinds``, sorted; hidden ones are passed over."""
+    if not path.is_dir():
+        return []
+    try:
+        entries = sorted(path.rglob("*") if recursive else path.iterdir())
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return [
+        file for file in entries if file.suffix.lower() in kinds and file.name[0] != "." and file.is_file()
+    ]
+
+
 def _run_arrays(
     files: list[Path], artifact: Path, out: Path, overwrite: bool, threads: int | None, json: bool
 ) -> int:
@@ -140,11 +182,15 @@ def _run_arrays(
     from ...models.sources.base import TensorSpec
     from ...models.sources.samples import ARRAYS, read_sample
     from ...runtime.files import check_place, making_folder, replacing
+    from ...runtime.images import FORMATS
     from ...runtime.sessions import open_session
 
     if strange := [path for path in files if path.suffix.lower() not in ARRAYS]:
         raise BadInputError(f"{strange[0]}: give photos or arrays ({', '.join(ARRAYS)}), not both in one run")
     single = len(files) == 1 and out.suffix.lower() == ".npz"
+    if not single and out.suffix.lower() in (*ARRAYS, *FORMATS) and not out.is_dir():
+        wanted = "a file name that ends in .npz, or a folder" if len(files) == 1 else "a folder"
+        raise OutputError(f"{out}: results of arrays are written as .npz; give {wanted} to --out")
     places = [out if single else out / f"{path.stem}.npz" for path in files]
     if len(set(places)) != len(places):
         raise BadInputError("two inputs have the same name, so their results would have one file")

@@ -11,6 +11,7 @@ import typer
 from ...runtime.errors import BadInputError
 from ...runtime.tensors import described
 from .. import show
+from ..artifacts import open_artifacts
 from ..eager import source_of_artifact, torch_is_here
 from ..groups import spread
 from ..guard import complain
@@ -66,14 +67,12 @@ def verify(
     Compares each artifact with PyTorch eager (native FFT) on photos and checks the budget of its precision.
     The result is written into the passport.
     """
-    from ...runtime.artifact import Artifact
-
     if worst_case and (golden or not torch_is_here()):
         raise BadInputError("--worst-case needs PyTorch: the golden output covers one photo only")
     golden = golden or not torch_is_here()
     search = _Worst(worst_dir, tries) if worst_case else None
     done: list[tuple[Artifact, Parity, str, WorstCase | None]] = []
-    opened = [Artifact.open(path) for path in artifacts]
+    opened = open_artifacts(artifacts)
     check_photos(photo)
     if search is not None:
         from ...benchmarks.accuracy.worst_case import default_file
@@ -168,16 +167,22 @@ def _row(
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    columns = ("artifact", "state", "max abs#", "mean abs#", "PSNR dB#", "SSIM#", "worst photo", "against")
+    measures = {row["parity"]["measure"] for row in rows}
+    tensors, mixed = measures == {"tensor"}, len(measures) > 1
+    far = ("max rel#", "mean rel#", "SNR dB#") if tensors else ("max abs#", "mean abs#", "PSNR dB#")
+    heading = "worst sample" if "tensor" in measures else "worst photo"
+    columns = ("artifact", "state", *far, *(() if tensors else ("SSIM#",)), heading, "against")
     cells = []
     for row in rows:
         parity = row["parity"]
         figures = (f"{parity['max_abs']:.2e}", f"{parity['mean_abs']:.2e}", f"{parity['psnr_db']:.1f}")
         name = Path(row["path"]).name
-        cells.append(
-            (name, row["state"], *figures, f"{parity['ssim']:.6f}", parity["worst_photo"], row["against"])
-        )
+        ssim = "" if parity["measure"] == "tensor" else f"{parity['ssim']:.6f}"
+        similar = () if tensors else (ssim,)
+        cells.append((name, row["state"], *figures, *similar, parity["worst_photo"], row["against"]))
     show.table("Parity: artifact against PyTorch", columns, cells)
+    if mixed:
+        show.line("of results that are no images: max abs relative to the largest magnitude, SNR for PSNR.")
     for row in rows:
         if worst := row.get("worst_case"):
             show.line(

@@ -150,7 +150,7 @@ def test_the_folder_holds_what_the_report_names_and_nothing_else(both: tuple[Rep
     folder = both[0].folder
     assert sorted(path.name for path in folder.iterdir()) == [
         "Blend-onnx-fp32-32x48", "Blend-openvino-fp32-32x48",
-        "deblurred", "errors", "report.html", "report.json",
+        "errors", "report.html", "report.json", "results",
     ]  # fmt: skip
     assert [path.name for path in folder.parent.iterdir()] == ["out"], "nothing half done lies beside it"
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
@@ -240,7 +240,7 @@ def test_a_target_that_cannot_be_built_or_run_is_a_row_that_says_why(
     assert by_target["broken"].reason.startswith("building failed with TypeError")
     assert not report.ok
     built = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
-    assert built == ["Blend-elsewhere-fp32-32x48", "Blend-onnx-fp32-32x48", "deblurred", "errors"]
+    assert built == ["Blend-elsewhere-fp32-32x48", "Blend-onnx-fp32-32x48", "errors", "results"]
     with pytest.raises(TargetUnavailableError, match="no_such_module"):
         deploy(blend(), tmp_path / "none", targets=["absent"], photo=photo)
     assert not (tmp_path / "none").exists()

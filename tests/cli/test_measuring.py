@@ -53,6 +53,16 @@ def test_bench(cli: Any, make_artifact: Callable[..., Path]) -> None:
         assert state(artifact)["latency_ms"] == took
 
 
+def test_few_calls_have_no_99th_percentile(cli: Any, make_artifact: Callable[..., Path]) -> None:
+    def columns(runs: int) -> list[str]:
+        done = cli("bench", make_artifact(golden=0.5), "--no-eager", "--runs", runs)
+        assert done.returncode == 0
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith("│")]
+        return [cell.strip() for cell in line.strip("│").split("│")]
+
+    assert columns(96)[4] == "" and columns(102)[4] != ""
+
+
 def test_bench_goes_on_without_an_unknown_network(cli: Any, make_artifact: Callable[..., Path]) -> None:
     artifact = make_artifact(golden=0.5)
     done = cli("bench", artifact, "--runs", 3)

@@ -132,6 +132,7 @@ def test_verify_and_bench_take_the_network_again(deployed: Path, run_cli: Cli) -
     assert timed["latency_ms"]["eager_p50"] > 0
     unnamed = run_cli("verify", ARTIFACT, *SHORT, cwd=deployed)
     assert unnamed.returncode == 2 and "net.py:restorer" in unnamed.stderr and "--model" in unnamed.stderr
+    assert "tiny" not in unnamed.stderr, "variants of another network"
     other = run_cli("verify", ARTIFACT, *again, "--model-arg", "width=4", *SHORT, cwd=deployed)
     assert other.returncode == 2 and "was not built from" in other.stderr
 
@@ -160,6 +161,32 @@ def test_run_takes_arrays(deployed: Path, run_cli: Cli, tmp_path: Path) -> None:
     np.savez(tmp_path / "less.npz", picture=inputs["picture"])
     less = run_cli("run", tmp_path / "less.npz", "-a", ARTIFACT, "-o", tmp_path / "x", cwd=deployed)
     assert less.returncode == 2 and "sigma" in less.stderr and not (tmp_path / "x").exists()
+
+
+def test_run_takes_a_folder_of_arrays(deployed: Path, run_cli: Cli, tmp_path: Path) -> None:
+    inputs, _ = Artifact.open(deployed / ARTIFACT).golden()
+    folder, out = tmp_path / "arrays", tmp_path / "o"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "notes.txt").write_text("not an array")
+    none = run_cli("run", folder, "-a", ARTIFACT, "-o", out, cwd=deployed)
+    assert none.returncode == 2 and "no .npz or .npy files" in none.stderr and "sigma" in none.stderr
+    for name in ("a.npz", "b.npz", "deeper/c.npz"):
+        np.savez(folder / name, **inputs)
+    done = answer(run_cli("run", folder, "-a", ARTIFACT, "-o", out, "--json", cwd=deployed))
+    assert [Path(row["output"]).name for row in done["arrays"]] == ["a.npz", "b.npz"]
+    assert sorted(path.name for path in out.iterdir()) == ["a.npz", "b.npz"]
+    every = run_cli("run", folder, "-r", "-a", ARTIFACT, "-o", tmp_path / "all", "--json", cwd=deployed)
+    assert len(answer(every)["arrays"]) == 3
+
+
+def test_results_of_arrays_are_not_called_a_picture(deployed: Path, run_cli: Cli, tmp_path: Path) -> None:
+    inputs, _ = Artifact.open(deployed / ARTIFACT).golden()
+    for name in ("one.npz", "two.npz"):
+        np.savez(tmp_path / name, **inputs)
+    for words in (("one.npz", "-o", "o/res.png"), ("one.npz", "two.npz", "-o", "o/res.npz")):
+        files = [tmp_path / word if word.endswith(("npz", "png")) else word for word in words]
+        done = run_cli("run", *files, "-a", ARTIFACT, cwd=deployed)
+        assert done.returncode == 2 and "--out" in done.stderr and not (tmp_path / "o").exists()
 
 
 def test_photos_are_refused_in_words(deployed: Path, run_cli: Cli) -> None:
@@ -200,7 +227,7 @@ def test_calibrate_gate_profile_bundle_and_inspect(deployed: Path, run_cli: Cli)
 
 def test_bisect_says_in_one_sentence_why_not(deployed: Path, run_cli: Cli) -> None:
     done = run_cli("bisect", ARTIFACT, "--model", "net.py:restorer", cwd=deployed)
-    assert done.returncode == 2 and "one input to one picture" in done.stderr
+    assert done.returncode == 2 and "one input to one result" in done.stderr
 
 
 def test_int8_without_samples_is_refused(run_cli: Cli, tmp_path: Path) -> None:
@@ -240,3 +267,61 @@ def test_a_single_number_as_a_result_is_refused_in_words(run_cli: Cli, tmp_path:
     done = run_cli("export", *network, "--target", "onnx", "--out", "out", cwd=tmp_path)
     assert done.returncode == 2
     assert "result 'sum' is a single number" in done.stderr and not list(tmp_path.glob("out/*"))
+
+
+FIELD = """
+import numpy as np
+import torch
+from torch import nn
+from fdikp_edge.models.sources import NetworkSource, Sample, TensorSpec
+
+
+class Waves(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv1d(2, 8, 3, padding=1)
+        self.last = nn.Conv1d(8, 2, 3, padding=1)
+
+    def forward(self, wave):
+        hidden = torch.relu(self.first(wave))
+        return wave + self.last(torch.fft.irfft(torch.fft.rfft(hidden) * 0.5, n=32))
+
+
+def samples(specs):
+    rng = np.random.default_rng(0)
+    return [Sample(f"draw {n}", {"wave": rng.random((1, 2, 32)).astype("float32")}) for n in range(3)]
+
+
+source = NetworkSource(
+    name="waves",
+    spec="waves.py",
+    load=lambda: Waves().eval(),
+    inputs=(TensorSpec("wave", (1, 2, 32)),),
+    samples=samples,
+)
+"""
+
+
+def test_a_network_on_tensors_is_told_in_words_for_tensors(run_cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "waves.py").write_text(FIELD)
+    network = ("--model", "waves.py:source")
+    done = run_cli(
+        *("deploy", *network, "--target", "onnx", "--precision", "fp32", "--precision", "fp16"),
+        *("--runs", 3, "--out", "o", *SHORT),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "o/report.html").read_text()
+    assert "SNR" in page and "Sample by sample" in page and "relative to the largest magnitude" in page
+    for text in (done.stdout + done.stderr, page.partition("<body>")[2].partition("<script>")[0]):
+        for word in ("PSNR", "SSIM", "photo", "eblur", "0 to 1 scale", "pixel"):
+            assert word not in text, text[max(0, text.find(word) - 80) :][:160]
+    (artifact,) = (tmp_path / "o").glob("*fp16*")
+    checked = run_cli("verify", artifact, *network, *SHORT, cwd=tmp_path)
+    assert checked.returncode == 0 and "SNR" in checked.stdout and "PSNR" not in checked.stdout
+    search = ("bisect", artifact, *network, *SHORT, "--json")
+    assert answer(run_cli(*search, cwd=tmp_path))["departure"] is None
+    strict = run_cli(*search, "--max-abs", 1e-7, cwd=tmp_path)
+    assert strict.returncode == 1, strict.stderr
+    assert json.loads(strict.stdout)["departure"]["module"] in ("model.first", "model.last", "model")

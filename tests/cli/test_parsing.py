@@ -10,7 +10,13 @@ from fdikp_edge.runtime.errors import SizeError
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("256x384", (256, 384)), ("256X384", (256, 384)), (" 8 x 9 ", (8, 9)), ("720×1280", (720, 1280))],
+    [
+        ("256x384", (256, 384)),
+        ("256", (256, 256)),
+        ("256X384", (256, 384)),
+        (" 8 x 9 ", (8, 9)),
+        ("720×1280", (720, 1280)),
+    ],
 )
 def test_sizes(text: str, size: tuple[int, int]) -> None:
     assert parse_size(text) == size
@@ -18,7 +24,7 @@ def test_sizes(text: str, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "256", "x256", "256x", "0x256", "-1x256", "256x256x3", "2.5x256", "99999x1", "1e3x1e3", "٢x٢"],
+    ["", "0", "x256", "256x", "0x256", "-1x256", "256x256x3", "2.5x256", "99999x1", "1e3x1e3", "٢x٢"],
 )
 def test_what_is_no_size_says_what_would_be(text: str) -> None:
     with pytest.raises(SizeError, match="--size 256x384"):

@@ -13,6 +13,7 @@ import torch
 from fdikp_edge.export.build import build_artifact, export_artifact, reference_for
 from fdikp_edge.export.lowered import LoweredModel
 from fdikp_edge.export.spectral import lower
+from fdikp_edge.export.spectral.lower import lower_traced
 from fdikp_edge.export.targets import get_target
 from fdikp_edge.models import zoo
 from fdikp_edge.models.zoo import weights_sha256
@@ -104,9 +105,13 @@ def test_a_profile_is_lowered_once_whatever_is_built_for_it(
 
     def counted(*args: Any, target: str, plan: Any) -> Any:
         runs.append(target)
-        return lower(*args, target=target, plan=plan)
+        return lower_traced(*args, target=target, plan=plan)
 
-    monkeypatch.setattr("fdikp_edge.export.lowered.lower", counted)
+    def no_trace(*args: Any) -> None:
+        raise AssertionError("the trace is there already")
+
+    monkeypatch.setattr("fdikp_edge.export.lowered.lower_traced", counted)
+    monkeypatch.setattr("fdikp_edge.export.lowered.trace_network", no_trace)
     assert model.for_profile("openvino") is model.for_profile("openvino")
     assert runs == ["openvino"] and model.for_profile("onnx") is model
 

@@ -120,7 +120,7 @@ def test_deploy_builds_verifies_times_and_deblurs(deployed: Path) -> None:
     assert row["session"]["runtime"] == "Toy Runtime"
     assert row["parity"]["psnr_db"] > 100 and row["latency_ms"]["p50"] > 0
     assert (deployed / ARTIFACT / "network.toy").stat().st_size > 1000
-    assert (deployed / "out/deblurred/net-toy-fp32-64x96.png").exists()
+    assert (deployed / "out/results/net-toy-fp32-64x96.png").exists()
 
 
 def test_the_report_is_written_and_merged(deployed: Path, run: Run) -> None:

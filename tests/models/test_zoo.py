@@ -151,3 +151,18 @@ def test_shipped_weights_load_without_a_warning() -> None:
         warnings.simplefilter("error")
         for file in files:
             assert zoo.load(file.stem).trained
+
+
+def test_what_a_state_holds_beside_tensors_is_no_weight() -> None:
+    class Recorded(torch.nn.Linear):
+        def get_extra_state(self) -> dict[str, int]:
+            return {"in_features": self.in_features}
+
+    torch.manual_seed(0)
+    recorded = Recorded(3, 2)
+    plain = torch.nn.Linear(3, 2)
+    plain.load_state_dict(
+        {name: value for name, value in recorded.state_dict().items() if "extra" not in name}
+    )
+    assert "_extra_state" in recorded.state_dict()
+    assert zoo.weights_sha256(recorded) == zoo.weights_sha256(plain)

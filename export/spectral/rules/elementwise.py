@@ -150,6 +150,11 @@ def _classify(context: Context, z: Pair) -> Tensor:
 
 
 def _shaped(context: Context, z: Pair) -> Pair:
-    """A real operand that broadcasts the result (real image plus complex column) must shape both parts."""
-    shape = context.produced.shape
-    return z.map(lambda part: part if part.shape == shape else part.expand(shape))
+    """A real operand that broadcasts or widens the result (image plus complex column) shapes both parts."""
+    shape, dtype = context.produced.shape, context.real_dtype
+
+    def shaped(part: Tensor) -> Tensor:
+        part = part if part.shape == shape else part.expand(shape)
+        return part if part.dtype == dtype else part.to(dtype)
+
+    return z.map(shaped)

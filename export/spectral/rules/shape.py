@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from ....runtime.errors import UnsupportedOperatorError
+from ..graph import where
 from ..pairs import REAL_OF, Interleaved, Pair, promote
 from .portable import put
 from .registry import Context, complex_rule, real_rule
@@ -16,7 +18,7 @@ from .registry import Context, complex_rule, real_rule
 # parts as they are.
 ORDER = ["permute", "transpose", "t", "mT", "adjoint", "numpy_T", "movedim", "swapaxes", "swapdims", "rot90"]
 ORDER += ["flip", "fliplr", "flipud", "pixel_shuffle", "pixel_unshuffle", "im2col"]
-SHAPE = ["expand", "expand_as", "broadcast_to", "broadcast_tensors", "repeat", "tile", "repeat_interleave"]
+SHAPE = ["expand", "expand_as", "broadcast_to", "repeat", "tile", "repeat_interleave"]
 SHAPE += [
     "unsqueeze",
     "squeeze",
@@ -63,7 +65,7 @@ def componentwise(context: Context, *args: Any, **kwargs: Any) -> Any:
                 return value.im if which else value.re
             if isinstance(value, Tensor) and which:
                 return torch.zeros_like(value)
-            if isinstance(value, complex):
+            if isinstance(value, int | float | complex):
                 return value.imag if which else value.real
             return value
 
@@ -79,6 +81,30 @@ def componentwise(context: Context, *args: Any, **kwargs: Any) -> Any:
 
 
 complex_rule(*COMPONENTWISE)(componentwise)
+
+
+@complex_rule("broadcast_tensors")
+def _broadcast(context: Context, values: list[Pair | Tensor]) -> list[Pair | Tensor]:
+    """Each value by itself: those that are real stay real."""
+    shape = list(context.produced[0].shape)
+    return [
+        value.map(lambda part: part.expand(shape)) if isinstance(value, Pair) else value.expand(shape)
+        for value in values
+    ]
+
+
+@complex_rule("scatter.reduce", "scatter.value_reduce")
+def _scatter_reduced(context: Context, z: Pair, dim: int, index: Tensor, source: Any, *, reduce: str) -> Pair:
+    if reduce == "add":
+        result: Pair = componentwise(context, z, dim, index, source, reduce=reduce)
+        return result
+    if isinstance(source, Pair) or (isinstance(source, complex) and source.imag):
+        raise UnsupportedOperatorError(
+            f"{context.operator} in {where(context.node)} multiplies by complex values, each of which needs "
+            "both parts; write z * factor, with a factor of 1 elsewhere"
+        )
+    factor = source.real if isinstance(source, complex) else source
+    return z.map(lambda part: context.operator(part, dim, index, factor, reduce=reduce))
 
 
 def _is_pair(value: Any) -> bool:

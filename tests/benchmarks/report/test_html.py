@@ -285,6 +285,18 @@ def test_an_unstable_measurement_is_marked() -> None:
     assert "onnx fp32: unstable, other processes used 1.4 processors" in part and "powersave" in part
 
 
+def test_a_ratio_of_an_unsteady_run_is_not_set_in_bold_and_few_calls_have_no_99th_percentile() -> None:
+    data = report()
+    latency = data["artifacts"][0]["latency_ms"]
+    ratio, bold = "4.00× faster", "<b>4.00× faster"
+    latency |= {"n": 100, "stable": True}
+    steady = render(data)
+    assert bold in steady and ", p99 19" in steady
+    latency |= {"n": 99, "stable": False}
+    unsteady = render(data)
+    assert ratio in unsteady and bold not in unsteady and ", p99 19" not in unsteady
+
+
 @given(
     max_abs=st.floats(0, 1e3), psnr=st.floats(-100, 200), most=st.floats(1e-6, 1), least=st.floats(20, 120)
 )

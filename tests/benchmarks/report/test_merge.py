@@ -269,3 +269,23 @@ def test_bad_use_is_said(tmp_path: Path) -> None:
     many = write(tmp_path, "many", report("M", *([("onnx", "fp32", 1.0)] * 600)))
     with pytest.raises(ReportError, match="more than"):
         merge([many, many])
+
+
+def test_one_machine_is_listed_once_where_its_reports_have_different_artifacts(tmp_path: Path) -> None:
+    a = write(tmp_path, "a", report("Alpha", ("onnx", "fp32", 10.0)))
+    b = write(tmp_path, "b", report("Alpha", ("openvino", "fp32", 7.0)))
+    c = write(tmp_path, "c", report("Alpha", ("coreml", "fp32", 7.0)))
+    busy = json.loads(b.read_text())
+    busy["machine"]["load"] = 1.5
+    b.write_text(json.dumps(busy))
+    merged = merge([a, b, c]).report
+    assert merged["machine"]["device"] == "Alpha" and set(merged["machine"]["devices"]) == {"Alpha"}
+    assert merged["notes"] == ["Alpha: a remark"]
+    again = merge([a, b, a]).report  # the same artifact twice: two runs to compare
+    assert [row["device"] for row in again["artifacts"]] == ["Alpha", "Alpha (2)", "Alpha"]
+    other = json.loads(c.read_text())
+    other["machine"]["threads"] = 8
+    c.write_text(json.dumps(other))
+    assert set(merge([a, c]).report["machine"]["devices"]) == {"Alpha", "Alpha (2)"}
+    named = merge([a, b], ["desk", "board"]).report
+    assert set(named["machine"]["devices"]) == {"desk", "board"}, "names given are kept"

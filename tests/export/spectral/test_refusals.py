@@ -42,6 +42,12 @@ WITHOUT_A_RULE: list[tuple[str, Callable[[Tensor], Tensor]]] = [
     ("aten.cholesky", lambda x: torch.cholesky(torch.fft.fft2(x)).abs()),
     ("aten.linalg_qr", lambda x: torch.linalg.qr(torch.fft.fft2(x))[1].abs()),
     ("aten.linalg_eigvals", lambda x: torch.linalg.eigvals(x).abs()),
+    (
+        "aten.scatter.reduce",
+        lambda x: (lambda z: torch.scatter(z, 3, torch.zeros(1, 2, 8, 3).long(), z, reduce="multiply").abs())(
+            torch.fft.fft2(x)
+        ),
+    ),
     ("aten.linalg_inv", lambda x: torch.linalg.inv(torch.fft.fft2(x.repeat(1, 1, 2, 2))).abs()),
 ]
 

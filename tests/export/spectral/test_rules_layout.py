@@ -284,3 +284,35 @@ def test_sums_in_a_wider_dtype() -> None:
     want = Twin(sums)(*inputs)
     assert [value.dtype for value in got] == [value.dtype for value in want]
     assert_close(got, want, 1e-6)
+
+
+def test_scatter_of_numbers_and_reductions() -> None:
+    index = torch.tensor([[0, 1, 0], [2, 0, 1]])
+
+    def written(re: Tensor, im: Tensor, r: Tensor) -> dict[str, Tensor]:
+        z = torch.complex(re, im)
+        return {
+            "a real number": z.scatter(0, index, 2.5),
+            "a complex number": z.scatter(0, index, 1 - 2j),
+            "added number": z.scatter(0, index, 2.5, reduce="add"),
+            "added values": z.scatter(0, index, 2 * z, reduce="add"),
+            "times a number": z.scatter(0, index, 3.0, reduce="multiply"),
+            "times a complex zero": z.scatter(0, index, 3 + 0j, reduce="multiply"),
+        }
+
+    values = parts((3, 3), 3)
+    check_twin(written, *values, tolerance=1e-6)
+
+
+def test_values_of_other_types_beside_complex_ones() -> None:
+    def mixed(re: Tensor, im: Tensor, r: Tensor) -> tuple[Tensor, ...]:
+        z = torch.complex(re, im)
+        a, b = torch.broadcast_tensors(z, r[:1])
+        return (a, b, z.sum() - r.double().sum(), torch.nn.functional.l1_loss(z, r))
+
+    inputs = tuple(parts((3, 4), 3))
+    got = as_tuple(lower(Twin(mixed).eval(), inputs).program.module()(*inputs))
+    want = Twin(mixed)(*inputs)
+    assert [value.dtype for value in got] == [value.dtype for value in want]
+    assert want[2].dtype == torch.float64
+    assert_close(got, want, 1e-6)

@@ -29,6 +29,7 @@ from ..runtime.progress import Progress
 from ..runtime.samples import sample_photo
 from ..runtime.sessions import Session, available_threads, open_session, open_stand_in
 from .accuracy.error_map import Worst, save
+from .accuracy.kept_reference import KeptReference
 from .accuracy.parity import verify
 from .mixed_precision import Bounds
 from .prepared import Prepared
@@ -190,8 +191,10 @@ class _Run:
         with contextlib.ExitStack() as stack, _torch_threads(self.threads):
             for row in rows:
                 self.open(row, stack)
+            reference = KeptReference(lowered.reference)
             for row, session in self.sessions:
-                self.verify(row, session, lowered)
+                self.verify(row, session, lowered, reference)
+            del reference  # and the results that it holds
             self.time(lowered)
             for row, session in self.sessions:
                 self.run_photo(row, session)
@@ -278,7 +281,7 @@ class _Run:
                 row.session = session.describe()
                 self.sessions.append((row, session))
 
-    def verify(self, row: Row, session: Session, lowered: LoweredModel) -> None:
+    def verify(self, row: Row, session: Session, lowered: LoweredModel, reference: KeptReference) -> None:
         """Hold one artifact to its budget, on the samples and on the photo of this run."""
         self.step(f"verifying {row.target} {row.precision}")
         from ..export.inputs import has_samples
@@ -286,7 +289,7 @@ class _Run:
         with _row_errors(row, "verifying"):
             worst = Worst()
             samples = self.prepared.samples(lowered, self.photo)
-            row.parity = verify(session, lowered.reference, samples, seen=worst)
+            row.parity = verify(session, reference, samples, seen=worst)
             why_not = row.reason
             on_noise = "" if has_samples(lowered.source, lowered.inputs) else ON_NOISE
             row.state, row.reason = row.parity.verdict(

@@ -46,7 +46,8 @@ def artifact_folders(paths: Sequence[Path]) -> list[Path]:
             skipped.append(path)
     if not chosen and len(paths) == 1 and paths[0].is_dir():
         raise ArtifactError(
-            f"{paths[0]}: no artifact, and none in it; give a folder with a {PASSPORT_NAME}, or one of those"
+            f"{paths[0]}: no artifact, and none in it; give an artifact (a folder with {PASSPORT_NAME}) or "
+            "the folder that deploy wrote"
         )
     if not chosen:
         return list(paths)

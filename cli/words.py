@@ -20,6 +20,6 @@ class Commands(TyperGroup):
         for place, word in enumerate(args):
             before = args[place - 1] if place else ""
             if not word.strip() or (word.startswith("--") and word.endswith("=")):
-                name = (word.rstrip("=") or (before if before.startswith("-") else "")).strip()
+                name = word.strip().rstrip("=") or (before if before.startswith("-") else "")
                 raise typer.BadParameter(f"an empty value{name and f' for {name}'}; give one", ctx)
         return super().parse_args(ctx, args)

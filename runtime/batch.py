@@ -6,7 +6,7 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from .artifact import Artifact
@@ -118,15 +118,23 @@ def plan_files(
 def _below(given: list[Path], out: Path, recursive: bool, suffix: str | None) -> list[tuple[Path, Path]]:
     jobs: dict[Path, tuple[Path, Path]] = {}
     for path in given:
-        photos = _photos(path, out, recursive) if path.is_dir() else [path]
+        photos = files_below(path, FORMATS, recursive=recursive, leave_out=out) if path.is_dir() else [path]
         for source in photos:
             name = source.relative_to(path) if path.is_dir() else Path(source.name)
             jobs.setdefault(_resolved(source), (source, out / name.with_suffix(suffix or source.suffix)))
     return list(jobs.values())
 
 
-def _photos(folder: Path, out: Path, recursive: bool) -> list[Path]:
-    """List the photos of a folder by suffix, without hidden files and without what an earlier run left."""
+def files_below(
+    folder: Path, kinds: Collection[str], *, recursive: bool, leave_out: Path | None = None
+) -> list[Path]:
+    """List the files of a folder whose suffix is one of ``kinds``, without hidden ones, in order.
+
+    ``leave_out`` is a folder that is not looked into: what an earlier run left.
+
+    Raises:
+        ImageError: a folder cannot be read.
+    """
     paths: list[Path] = []
     waiting = [folder]
     try:
@@ -135,11 +143,13 @@ def _photos(folder: Path, out: Path, recursive: bool) -> list[Path]:
             with os.scandir(here) as listing:
                 entries = sorted((entry for entry in listing if entry.name[0] != "."), key=lambda e: e.name)
             folders = [Path(entry.path) for entry in entries if recursive and _is_folder(entry)]
-            waiting += [place for place in reversed(folders) if not _same(place, out)]
+            waiting += [
+                place for place in reversed(folders) if leave_out is None or not _same(place, leave_out)
+            ]
             paths += [Path(entry.path) for entry in entries if not _is_dir(entry)]
     except OSError as error:
         raise ImageError(f"{folder}: cannot be read: {error}") from error
-    return [path for path in paths if path.suffix.lower() in FORMATS]
+    return [path for path in paths if path.suffix.lower() in kinds]
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:

@@ -72,10 +72,14 @@ def available_memory() -> int | None:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 sizes.append(int(line.split()[1]) * 1024)
-    with contextlib.suppress(OSError, ValueError):  # ValueError: the word "max", without a limit
+    with contextlib.suppress(OSError, ValueError, KeyError):  # ValueError: the word "max", without a limit
         group = Path("/sys/fs/cgroup")
         limit = int((group / "memory.max").read_text(encoding="ascii"))
-        sizes.append(max(0, limit - int((group / "memory.current").read_text(encoding="ascii"))))
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+        lines = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+        counts = dict(line.split(maxsplit=1) for line in lines)
+        cached = int(counts["inactive_file"]) + int(counts["active_file"])  # given back when asked for
+        sizes.append(max(0, limit - used + cached))
     if not sizes and hasattr(os, "sysconf"):
         with contextlib.suppress(OSError, ValueError):
             sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

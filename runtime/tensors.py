@@ -7,8 +7,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
-import numpy as np
-
 from . import fields as read
 from . import processor
 from .errors import BadInputError, SizeError
@@ -18,6 +16,7 @@ Dtype = Literal["float32", "uint8", "int32", "int64", "bool"]
 Layout = Literal["NCHW", "NHWC"]
 
 DTYPES: tuple[Dtype, ...] = ("float32", "uint8", "int32", "int64", "bool")
+_BYTES: dict[Dtype, int] = {"float32": 4, "uint8": 1, "int32": 4, "int64": 8, "bool": 1}
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 MAX_RANK = 8
 COPIES = 4
@@ -155,7 +154,7 @@ def check_memory(contracts: Sequence[TensorContract], place: str) -> None:
         SizeError: it cannot; the message has both figures.
     """
     free = processor.available_memory()
-    needed = COPIES * sum(math.prod(c.shape) * np.dtype(c.dtype).itemsize for c in contracts)
+    needed = COPIES * sum(math.prod(c.shape) * _BYTES[c.dtype] for c in contracts)
     if free is not None and needed > free:
         raise SizeError(
             f"{place}: {described(contracts)} needs at least {needed / 1e9:.3g} GB of memory, and "

@@ -17,12 +17,12 @@ PRECISIONS = ("fp32", "fp16", "int8")
 EVERYWHERE = ("onnx:weights=7bit", "openvino:weights=7bit")
 """Processors without VNNI saturate 8-bit weights; 7 bits are right on all."""
 NETWORKS = {
-    "denoise_grey": ("tensorrt-rtx",),
-    "upscale": (),
+    "denoise_grey": (),
+    "upscale": ("tensorrt-rtx",),
     "restore_with_noise_map": ("coreml",),
     "deconvolve": (),
-    "field_operator": ("coreml", "tensorrt-rtx"),
-    "enhance_audio": ("coreml", "tensorrt-rtx"),
+    "field_operator": (),
+    "enhance_audio": (),
 }
 """The other targets that each is built for; their builds take seconds, so not all for all."""
 

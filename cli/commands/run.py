@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -149,7 +150,7 @@ def _arrays(given: list[Path], artifact: Path, recursive: bool) -> list[Path]:
         return []
     passport = Artifact.open(artifact).passport
     if passport.maps_pictures and (
-        len(folders) < len(given) or any(_below(folder, tuple(FORMATS), recursive) for folder in folders)
+        len(folders) < len(given) or any(_below(folder, FORMATS, recursive) for folder in folders)
     ):
         return []
     arrays = [file for folder in folders for file in _below(folder, ARRAYS, recursive)]
@@ -161,17 +162,11 @@ def _arrays(given: list[Path], artifact: Path, recursive: bool) -> list[Path]:
     return [*arrays, *(path for path in given if path not in folders)] if arrays else []
 
 
-def _below(path: Path, kinds: tuple[str, ...], recursive: bool) -> list[Path]:
-    """Return the files of a folder that end in one of ``kinds``, sorted; hidden ones are passed over."""
-    if not path.is_dir():
-        return []
-    try:
-        entries = sorted(path.rglob("*") if recursive else path.iterdir())
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return [
-        file for file in entries if file.suffix.lower() in kinds and file.name[0] != "." and file.is_file()
-    ]
+def _below(path: Path, kinds: Collection[str], recursive: bool) -> list[Path]:
+    """Return the files of these kinds in a folder; none of what is no folder."""
+    from ...runtime.batch import files_below
+
+    return files_below(path, kinds, recursive=recursive) if path.is_dir() else []
 
 
 def _run_arrays(

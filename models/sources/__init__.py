@@ -6,10 +6,23 @@
 >>> source = find("net.py:Denoiser")                      # what a user types after --model
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ...runtime.inputs import Sample
 from .base import NetworkSource, TensorSpec
 from .crops import photo_crops
-from .generic import of
 from .sizes import SizeRequirements
 
+if TYPE_CHECKING:
+    from .generic import of as of
+
 __all__ = ["NetworkSource", "Sample", "SizeRequirements", "TensorSpec", "of", "photo_crops"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "of":  # the only one that needs torch, which a device that runs arrays does not have
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(".generic", __name__).of

@@ -144,7 +144,7 @@ def _check_header(stream: IO[bytes], form: str, path: Path, max_pixels: int) -> 
     if width * height > max_pixels:
         return  # said in full by _check
     allowed = FREE_BYTES + BYTES_PER_PIXEL * width * height
-    if (size := os.fstat(stream.fileno()).st_size) > allowed:
+    if (size := stream.seek(0, os.SEEK_END)) > allowed:
         raise ImageError(
             f"{path}: has {size} bytes for {width}x{height} pixels, which need at most {allowed}; it is "
             "damaged, or no photo"

@@ -77,7 +77,7 @@ def test_a_photo_that_is_damaged_is_named(cli: Any, tmp_path: Path) -> None:
         (["--threads", "0"], ["--threads"]),
         (["--tiles", "1"], ["--tiles"]),
         (["--defocus", "soft"], ["--defocus soft", "as 0,1.5,3"]),
-        (["--defocus", ""], ["--defocus", "radii in pixels"]),
+        (["--defocus", ""], ["--defocus", "empty value for --defocus"]),
         (["--defocus", "0,-1"], ["--defocus 0,-1", "0 to 32"]),
         (["--defocus", "0,inf"], ["--defocus 0,inf"]),
         (["--defocus", "nan"], ["--defocus nan"]),

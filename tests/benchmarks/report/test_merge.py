@@ -171,7 +171,7 @@ def test_a_picture_that_is_not_the_one_is_named_and_left_out(
     (note,) = write_merged(merge([a, b]), tmp_path / "both")
     assert note.startswith("Beta: ") and message in note
     page = (tmp_path / "both" / "report.html").read_text(encoding="utf-8")
-    assert "deblurring by onnx fp32 · Alpha" in page and "deblurring by onnx fp32 · Beta" not in page
+    assert "The result of onnx fp32 · Alpha" in page and "The result of onnx fp32 · Beta" not in page
     assert "Beta: " in page
 
 

@@ -201,11 +201,26 @@ def angle(z: Pair) -> Tensor:
     return phase(z.im, z.re)
 
 
+def arc_tangent(x: Tensor) -> Tensor:
+    """``atan(x)``; in float64 from the one of float32, since ONNX Runtime has no other.
+
+    ``tan(atan(x) - a) = (x cos a - sin a) / (cos a + x sin a)`` is exact, and its left side is the angle
+    itself to 1e-21 where ``a`` is ``atan(x)`` in float32.
+    """
+    if x.dtype != torch.float64:
+        return torch.atan(x)
+    # Beyond 2^53 the result is pi / 2 in float64, and infinity times the cosine is not a number.
+    x = torch.clamp(x, -(2.0**60), 2.0**60)
+    near = torch.atan(x.to(torch.float32)).to(torch.float64)
+    cosine, sine = torch.cos(near), torch.sin(near)
+    return near + (x * cosine - sine) / (cosine + x * sine)
+
+
 def phase(im: Tensor, re: Tensor) -> Tensor:
     """``atan2(im, re)`` from ``atan``: not every runtime has ``atan2``, and some err on the axes."""
     safe = torch.where(re == 0, torch.ones_like(re), re)
     behind = torch.where(im < 0, torch.full_like(im, -math.pi), torch.full_like(im, math.pi))
-    beside = torch.atan(im / safe) + torch.where(re < 0, behind, torch.zeros_like(behind))
+    beside = arc_tangent(im / safe) + torch.where(re < 0, behind, torch.zeros_like(behind))
     return torch.where(re == 0, torch.sign(im) * (math.pi / 2), beside)
 
 

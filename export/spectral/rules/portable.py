@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..pairs import Pair, phase
+from ..pairs import Pair, arc_tangent, phase
 from .registry import Context, complex_rule, real_rule
 
 
@@ -77,11 +77,69 @@ def _real_put(
     return put(target, index, source, accumulate)
 
 
-def vector_norm(x: Tensor, order: float = 2, *args: Any, **kwargs: Any) -> Tensor:
+@real_rule("diagonal_scatter")
+def _diagonal_scatter(
+    context: Context, target: Tensor, source: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
+) -> Tensor:
+    # torch's own decomposition for ONNX ends in a copy in place.
+    first, second = dim1 % target.dim(), dim2 % target.dim()
+    length = source.shape[-1]
+    shape = tuple(target.shape)
+
+    def indices() -> Any:
+        import numpy as np
+
+        flat = np.arange(math.prod(shape)).reshape(shape)
+        return np.diagonal(flat, offset, first, second).copy()
+
+    if length == 0:
+        return target
+    index = context.bank.get(f"diagonal_{shape}_{offset}_{first}_{second}", indices, torch.int64)
+    return put(target, index, source)
+
+
+@real_rule("squeeze.dim", "squeeze.dims")
+def _squeeze(context: Context, value: Tensor, dims: int | list[int]) -> Tensor:
+    # Where no axis can go, torch makes a view of the whole, which the ONNX exporter does not know.
+    nothing = value.dim() == 0 or dims == []
+    result: Tensor = value if nothing else context.operator(value, dims)
+    return result
+
+
+@real_rule("tile")
+def _tile(context: Context, value: Tensor, dims: list[int]) -> Tensor:
+    # The exporter makes no repeats of one that a scalar is tiled by, and OpenVINO refuses that.
+    result: Tensor = context.operator(value, dims) if len(dims) else value
+    return result
+
+
+@real_rule("hstack", "vstack")
+def _stack(context: Context, values: list[Tensor]) -> Tensor:
+    # The exporter writes a loop over a sequence, which only ONNX Runtime takes.
+    if "hstack" in str(context.operator):
+        lines = [v.reshape(1) if v.dim() == 0 else v for v in values]
+        return torch.cat(lines, 0 if lines[0].dim() == 1 else 1)
+    return torch.cat([v.reshape(1, -1) if v.dim() < 2 else v for v in values], 0)
+
+
+@real_rule("amax", "amin")
+def _extreme(context: Context, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    result: Tensor = context.operator(x, *args, **kwargs) if x.dim() else x  # a scalar has no axis in ONNX
+    return result
+
+
+@real_rule("atan")
+def _atan(context: Context, x: Tensor) -> Tensor:
+    return arc_tangent(x)
+
+
+def vector_norm(x: Tensor, order: float = 2, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Tensor:
     """``torch.linalg.vector_norm``; the axis of a scalar is 0 for torch, and none for ONNX."""
     if x.dim() == 0:
         return (x != 0).to(x.dtype) if order == 0 else x.abs()
-    result: Tensor = torch.ops.aten.linalg_vector_norm(x, order, *args, **kwargs)
+    if dim is None and keepdim:  # the exporter drops the axes here
+        dim = list(range(x.dim()))
+    result: Tensor = torch.ops.aten.linalg_vector_norm(x, order, dim, keepdim, **kwargs)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,8 +12,7 @@ from torch.utils import _pytree as pytree
 from ....runtime.errors import UnsupportedOperatorError
 from ..graph import where
 from ..pairs import REAL_OF, Interleaved, Pair, promote
-from .portable import put
-from .registry import Context, complex_rule, real_rule
+from .registry import REAL_RULES, Context, complex_rule, find, real_rule
 
 # Operators whose first argument alone holds values; their other arguments (masks, indices, sizes) go to both
 # parts as they are.
@@ -73,7 +73,8 @@ def componentwise(context: Context, *args: Any, **kwargs: Any) -> Any:
             pytree.tree_map(pick, a, is_leaf=_is_pair) if i in positions else a for i, a in enumerate(args)
         ]
 
-    operator = put if name == "put" else context.operator
+    rule = find(REAL_RULES, context.operator)  # the parts are real values like any other
+    operator = partial(rule, context) if rule else context.operator
     re, im = operator(*part_of(0), **kwargs), operator(*part_of(1), **kwargs)
     if isinstance(re, Tensor):
         return Pair(re, im)
@@ -128,10 +129,9 @@ def _complex_pad(
     context: Context, z: Pair, pad: list[int], mode: str = "constant", value: Any = None
 ) -> Pair:
     number = complex(value or 0)
-    pad_part = torch.nn.functional.pad
     if mode != "constant":
-        return z.map(lambda part: pad_part(part, pad, mode))
-    return Pair(pad_part(z.re, pad, mode, number.real), pad_part(z.im, pad, mode, number.imag))
+        return z.map(lambda part: padded(part, pad, mode))
+    return Pair(padded(z.re, pad, mode, number.real), padded(z.im, pad, mode, number.imag))
 
 
 @complex_rule("constant_pad_nd")
@@ -142,19 +142,27 @@ def _complex_constant_pad(context: Context, z: Pair, pad: list[int], value: Any 
 
 
 @real_rule("pad")
-def _real_pad(
-    context: Context, value: Tensor, pad: list[int], mode: str = "constant", number: Any = None
-) -> Tensor:
-    # Replicated borders as slices put together: some front ends turn the operator into gathers over the whole
-    # image.
+def _real_pad(context: Context, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return padded(value, *args, **kwargs)
+
+
+def padded(value: Tensor, pad: list[int], mode: str = "constant", number: Any = None) -> Tensor:
+    """``torch.nn.functional.pad``; replicated borders as slices put together.
+
+    Some front ends turn the operator into gathers over the whole image, and ONNX Runtime refuses to cut off
+    an axis and to replicate its end in one step. A border is that of the whole axis: what a negative number
+    takes off goes last.
+    """
     if mode != "replicate":
         return torch.nn.functional.pad(value, pad, mode, number)
     for position in range(0, len(pad), 2):
         dim, before, after = value.dim() - 1 - position // 2, pad[position], pad[position + 1]
-        if before < 0 or after < 0:
-            return torch.nn.functional.pad(value, pad, mode)
+        length = value.shape[dim] + before + after
         first, last = value.narrow(dim, 0, 1), value.narrow(dim, value.shape[dim] - 1, 1)
-        value = torch.cat([first] * before + [value] + [last] * after, dim)
+        if before > 0 or after > 0:
+            value = torch.cat([first] * before + [value] + [last] * after, dim)
+        if before < 0 or after < 0:
+            value = value.narrow(dim, max(-before, 0), length)
     return value
 
 

@@ -40,8 +40,58 @@ class ScalarNorm(nn.Module):
         )
 
 
+class Lines(nn.Module):
+    """Rows and columns put together, diagonals written, axes that are not there."""
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        z = torch.complex(x, 2 * x)
+        scalar = torch.complex(x.sum(), y.sum())
+        return (
+            torch.view_as_real(torch.hstack([z[0], z[1]])),
+            torch.vstack([x[0], x]),
+            torch.hstack([x, y[:1].expand(3, 2)]),
+            torch.view_as_real(torch.diagonal_scatter(z, z[0, :2], 1)),
+            torch.diagonal_scatter(x[None].expand(2, 3, 3), torch.ones(2, 2), -1, -2, -1),
+            torch.view_as_real(torch.tile(scalar, ()).reshape(1)),
+            torch.view_as_real(torch.squeeze(z, ())),
+            torch.view_as_real(torch.logsumexp(scalar, 0)).reshape(2),
+            torch.linalg.vector_norm(x, float("inf"), keepdim=True),
+            torch.linalg.vector_norm(z, 3, keepdim=True),
+        )
+
+
+class Borders(nn.Module):
+    """Replicated borders where an axis is cut off at one end, or wholly."""
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        pads = ([-3, 4, 0, 0], [1, 2, -1, 1], [2, -4, 3, -1], [-1, -1, 0, 0])
+        real = [torch.nn.functional.pad(x[None, None], pad, "replicate") for pad in pads]
+        spectrum = torch.complex(x, 3 * x)[None, None]
+        padded = torch.nn.functional.pad(spectrum, pads[0], "replicate")
+        return (*real, torch.view_as_real(padded))
+
+
+class DoublePhase(nn.Module):
+    """The angle in float64, which ONNX Runtime has no arc tangent for."""
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        wide = x.double() * 10.0 ** torch.arange(-4, 5).reshape(3, 3).double()
+        return torch.atan(wide), torch.atan2(wide, wide.roll(1)), torch.atan(wide * 1e300 * 1e300)
+
+
 @pytest.mark.parametrize(
-    "network", [Put(False), Put(True), ScalarNorm(2), ScalarNorm(0), ScalarNorm(float("inf"))], ids=str
+    "network",
+    [
+        Lines(),
+        Borders(),
+        DoublePhase(),
+        Put(False),
+        Put(True),
+        ScalarNorm(2),
+        ScalarNorm(0),
+        ScalarNorm(float("inf")),
+    ],
+    ids=str,
 )
 def test_runtimes_agree_with_pytorch(network: nn.Module, tmp_path: Path) -> None:
     rng = torch.Generator().manual_seed(0)

@@ -54,8 +54,8 @@ def making_folder(folder: Path) -> Iterator[None]:
             missing = [folder, *folder.parents]
             missing = missing[: next((i for i, path in enumerate(missing) if path.exists()), len(missing))]
             for path in reversed(missing):
+                created.append(path)  # before it is made: an interruption may come between the two
                 path.mkdir(exist_ok=True)
-                created.append(path)
             if not folder.is_dir():
                 raise OutputError(f"{folder}: is a file, not a folder")
         except OSError as error:
@@ -149,7 +149,8 @@ def make_folder_beside(path: Path) -> Path:
 def _beside(path: Path, suffix: str) -> Path:
     # Not tempfile: it makes everything private to the user, and what is renamed into place keeps that.
     remove_litter(path.parent)
-    return path.with_name(f".partial-{_here()}-{_owner(os.getpid())}-{secrets.token_hex(8)}{suffix}")
+    owner = f"{os.getpid()}.{_beginning(os.getpid())}"
+    return path.with_name(f".partial-{_here()}-{owner}-{secrets.token_hex(8)}{suffix}")
 
 
 def remove_litter(folder: Path) -> None:
@@ -164,7 +165,7 @@ def remove_litter(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for entry in folder.glob(f".partial-{_here()}-*"):
             match = _PARTIAL.fullmatch(entry.name)
-            if match is None or _owner(int(match[1])) == f"{match[1]}.{match[2]}":
+            if match is None or _lives(int(match[1]), match[2]):
                 continue
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)
@@ -184,16 +185,21 @@ def _here() -> str:
     return hashlib.sha256("\n".join(facts).encode(errors="replace")).hexdigest()[:8]
 
 
-def _owner(process: int) -> str:
-    """Return a living process with its beginning (numbers of dead ones are used again); 0 if it is dead."""
+def _lives(process: int, began: str) -> bool:
+    """Return whether the process that began then still lives: numbers of dead ones are used again."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
-        return "0"
+        return False
     except OSError:
         pass  # somebody else's
-    began = "0"
+    now = _beginning(process)
+    return "0" in (now, began) or now == began  # 0: the system does not tell
+
+
+def _beginning(process: int) -> str:
+    """Return when a process began, in the system's own count, or ``0`` where that cannot be read."""
     with contextlib.suppress(OSError, IndexError):
         # The name of the program, in brackets, may hold spaces; the 22nd field of all is the beginning.
-        began = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
-    return f"{process}.{began}"
+        return Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    return "0"

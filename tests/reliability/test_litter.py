@@ -67,6 +67,16 @@ def test_the_number_of_a_dead_process_may_be_used_again(tmp_path: Path) -> None:
     assert partials(tmp_path) == [ours]
 
 
+def test_a_living_process_that_cannot_be_asked_keeps_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = make_folder_beside(tmp_path / "a")
+    monkeypatch.setattr(files, "_beginning", lambda process: "0")  # as where /proc shows only one's own
+    files._SWEPT.clear()
+    files.remove_litter(tmp_path)
+    assert theirs.exists()
+
+
 def test_another_machine_is_left_alone(tmp_path: Path) -> None:
     theirs = tmp_path / f".partial-{'0' * 8}-999999999.1-{'0' * 16}"
     theirs.mkdir()

@@ -30,6 +30,10 @@ MAX_MESSAGE = 2000
 """Characters of a message that are printed."""
 
 
+_terminated: list[bool] = []
+"""Not empty once SIGTERM came: the exception can be lost where it interrupts a callback of a library."""
+
+
 def guarded(command: Callable[P, int]) -> Callable[P, None]:
     """Wrap a command: its return value is the exit code, and errors raised on purpose become one message."""
 
@@ -37,6 +41,7 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         with _warnings_as_messages():
             code = _code_of(command, *args, **kwargs)
+            code = TERMINATED if _terminated else code
         if code:
             with contextlib.suppress(OSError):
                 finish()
@@ -61,6 +66,7 @@ def exit_on_terminate() -> None:
     """Make SIGTERM unwind the stack, so that what is half written is removed as it is on Ctrl-C."""
 
     def leave(_signal: int, _frame: FrameType | None) -> None:
+        _terminated.append(True)
         raise SystemExit(TERMINATED)
 
     signal.signal(signal.SIGTERM, leave)

@@ -28,7 +28,7 @@ def sharp_of(photo: Path) -> Path | None:
 
 
 def gain(before: Photo, after: Photo, sharp: Photo) -> dict[str, float] | None:
-    """Return the PSNR from ``sharp``, white being 1, over all pixels: ``before_db`` and ``after_db``.
+    """Return the PSNR from ``sharp`` on a 0 to 1 scale, over all pixels: ``before_db`` and ``after_db``.
 
     ``None`` where the sharp photo has another size; a larger result of a network that scales has one, too.
     """

@@ -11,7 +11,7 @@ from typing import Any
 from .. import strict_json
 from ..errors import ArtifactError, FdikpEdgeError
 from ..outside.files import open_regular, read_bounded
-from ..protobuf import Buffer, fields
+from ..outside.protobuf import Buffer, fields
 from .immediate import Array, Span, children, integers
 from .program import Program, Stored, Value, read_program
 from .weights import WeightFile

@@ -232,7 +232,9 @@ def test_bisect_follows_the_worst_of_several_results(deployed: Path, run_cli: Cl
     result = json.loads(sound.stdout)
     assert sound.returncode == 0 and result["departure"] is None, sound.stderr
     assert result["result"] in ("restored", "energy")
-    rounded = search[0], ARTIFACT.replace("fp32", "int8"), *search[2:]
+    network = ("--model", "net.py:restorer", "--size", "32x48", "--target", "onnx", "--precision", "fp16")
+    assert run_cli("export", *network, "--out", "half", cwd=deployed).returncode == 0
+    rounded = (search[0], "half/restorer-onnx-fp16-32x48", *search[2:])
     strict = run_cli(*rounded, "--max-abs", "1e-5", cwd=deployed)
     assert strict.returncode == 1 and json.loads(strict.stdout)["departure"]["nodes"], strict.stderr
     photo = run_cli(*search, "--photo", "photo.png", cwd=deployed)

@@ -7,6 +7,7 @@ counts before both.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -123,13 +124,11 @@ def _section(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        return tomllib.loads(_read(path).decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        content: dict[str, Any] = toml.loads(_read(path).decode("utf-8"))
+        return content
+    except (ValueError, RecursionError) as error:
         raise BadInputError(f"{path}: no valid TOML: {error}") from error
 
 

@@ -66,7 +66,7 @@ class Protocol:
     queries: int = _set_by("queries", "N", 1, 1_000_000, "minimum number of queries", QUERIES)
     seconds: float = _set_by("seconds", "S", 0.05, 86_400, "minimum measuring time", SECONDS)
     max_seconds: float = _set_by("max-seconds", "S", 0.05, 86_400, "hard time limit", 1800.0, "most-seconds")
-    idle_seconds: float | None = _set_by(
+    idle_seconds: float = _set_by(
         "idle",
         "S",
         0,
@@ -75,7 +75,7 @@ class Protocol:
         None,
         follows=f"as --seconds, at most {IDLE:g}",
     )
-    soak_seconds: float | None = _set_by(
+    soak_seconds: float = _set_by(
         "soak",
         "S",
         0,

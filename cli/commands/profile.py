@@ -65,7 +65,9 @@ def profile(
     check_place(out, overwrite=overwrite)
     limit = max_seconds if most_seconds is None else most_seconds
     # What was not asked for follows from the rest, so that a short run is short.
-    protocol = Protocol(queries, seconds, limit, idle_seconds, soak_seconds, interval_s=interval_s)
+    asked_waits: dict[str, Any] = {"idle_seconds": idle_seconds, "soak_seconds": soak_seconds}
+    waits = {name: value for name, value in asked_waits.items() if value is not None}
+    protocol = Protocol(queries, seconds, limit, interval_s=interval_s, **waits)
     opened = open_artifacts(artifacts)
     rows = []
     with show.working("opening") as step:

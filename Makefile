@@ -8,7 +8,7 @@ ROOMS := package runtime models calibration export benchmarks cli
 OUT := demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test judge lint types clean
+.PHONY: help venv demo test judge lint types docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,12 @@ types: $(STAMP)  ## the part of lint that mypy does
 	@test "$$(sed -n 's/.* in \([0-9]*\) source files/\1/p' .lint/mypy.txt)" -ge "$$(find $(ROOMS) -name '*.py' | wc -l)" \
 	    || { echo "lint: mypy did not see every file: does 'packages' in pyproject.toml name all?" >&2; exit 1; }
 
+# In an environment of its own: what builds the site has nothing to do with what is tested.
+docs:  ## build the documentation site into build/site; a broken link fails
+	@test -x .venv-docs/bin/mkdocs || { $(PYTHON) -m venv .venv-docs \
+	    && .venv-docs/bin/python -m pip install --disable-pip-version-check -q -r docs/requirements.txt; }
+	.venv-docs/bin/python docs/build_site.py
+
 clean:  ## remove .venv and everything made here
-	rm -rf .venv .lint build dist $(OUT) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-docs .lint build dist $(OUT) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_bundle as maker
-from fdikp_edge.benchmarks.device_profile import clocks, tile_of, timed_query, verdict
+from fdikp_edge.benchmarks.device_profile import clocks, summary_lines, tile_of, timed_query, verdict
 from fdikp_edge.benchmarks.telemetry import Reading, Sampler
 from fdikp_edge.benchmarks.timing import single_stream
 from fdikp_edge.benchmarks.timing.layers import by_module, layer_times
@@ -85,6 +85,22 @@ def test_the_waits_before_measuring_are_told_in_seconds() -> None:
     idle = [step[:2] for step in told if step[2] == "idle"]
     soak = {step[:2] for step in told if "soaking" in step[2] and "1.5 s" in step[2]}
     assert idle == [(0, 2), (1, 2)] and soak == {(0, 2), (1, 2)}
+
+
+def test_a_summary_of_few_queries_has_no_99th_percentile() -> None:
+    for n, shown in ((99, False), (100, True)):
+        run = Run(SHORT, start_s=[0.0] * n, times_ms={"result": [10.0] * n}, seconds=2.0)
+        profile = {
+            **{"clocks": clocks(run), "absent": {}, "protocol": protocol_dict(run)},
+            **verdict(run, [], live=True),
+        }
+        row = {
+            "path": "a",
+            "state": "verified",
+            "session": {"runtime": "r", "device": "d"},
+            "profile": profile,
+        }
+        assert ("p99" in "\n".join(summary_lines({"artifacts": [row]}))) is shown
 
 
 def test_soaking_ends_when_times_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:

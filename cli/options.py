@@ -50,7 +50,7 @@ NetworkWeightsOption = Annotated[
     typer.Option(
         "--weights",
         metavar="PATH",
-        help="Weights to load into the network (.safetensors, .pth).",
+        help="Weights to load into the network: .safetensors, .pth, or a folder with model.safetensors.",
         show_default="as --model creates it",
     ),
 ]

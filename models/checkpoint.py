@@ -87,7 +87,7 @@ def read_tensors(
         CheckpointError: it is anything else; the message says what is wrong.
     """
     limit = MAX_FILE_BYTES if max_bytes is None else max_bytes
-    if path.is_dir():
+    if path.is_dir() and path.suffix.lower() not in SUFFIXES:
         path = _weights_in(path)
     if path.suffix.lower() not in SUFFIXES:
         raise CheckpointError(f"{path}: not a weights file; expected one of {', '.join(SUFFIXES)}")

@@ -79,7 +79,7 @@ def jobs(shared: Path) -> dict[str, Job]:
         pixels = rng.integers(0, 256, (400, 400, 3), dtype=np.uint8)
         write_photo(shared / "album" / f"{number}.png", Photo(pixels=pixels))
     album = str(shared / "album")
-    tiny = ("--model", "tiny", "--size", "32x32", "--out", "OUT", "--overwrite")
+    tiny = ("--model", "tiny", "--size", "256x256", "--out", "OUT", "--overwrite")
     return {
         "run": Job(
             ("run", album, "--artifact", str(artifact), "--out", "OUT", "--overwrite"), each(read_photo)
@@ -90,7 +90,7 @@ def jobs(shared: Path) -> dict[str, Job]:
         ),
         "export": Job(("export", "--target", "onnx", *tiny), each(Artifact.open)),
         "calibrate": Job(
-            ("calibrate", "--model", "tiny", "--size", "32x32", "--out", "OUT/t.json", "--overwrite"),
+            ("calibrate", "--model", "tiny", "--size", "256x256", "--out", "OUT/t.json", "--overwrite"),
             each(read_table),
         ),
     }

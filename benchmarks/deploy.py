@@ -22,6 +22,7 @@ from ..models import sources
 from ..models.sources.base import NetworkSource
 from ..runtime.deblur import Deblurrer
 from ..runtime.errors import BadInputError, FdikpEdgeError, OutputError, TargetUnavailableError
+from ..runtime.evidence import latency_evidence, parity_evidence
 from ..runtime.files import making_folder
 from ..runtime.images import read_photo, write_photo
 from ..runtime.photo import Photo
@@ -343,13 +344,17 @@ class _Run:
     def record(self, row: Row, machine: dict[str, Any]) -> None:
         """Write what was found into the artifact's passport."""
         if row.artifact is not None and row.state != "unavailable":
-            row.artifact = row.artifact.amend(
-                parity=None if row.parity is None else row.parity.to_dict(),
-                latency_ms=row.latency_dict(),
-                measured_on=machine if row.parity is not None else None,
-                state=row.state,
-                reason=row.reason,
-            )
+            evidence = []
+            using = row.session or {}
+            if row.parity is not None:
+                evidence.append(
+                    parity_evidence(row.parity.to_dict(), row.state, row.reason, where=machine, using=using)
+                )
+            if (latency := row.latency_dict()) is not None:
+                evidence.append(latency_evidence(latency, where=machine, using=using))
+            row.artifact = row.artifact.amend(state=row.state, reason=row.reason)
+            if evidence:
+                row.artifact = row.artifact.record(*evidence)
 
 
 def _possible(pairs: Sequence[tuple[Target, str]]) -> list[tuple[Target, str]]:

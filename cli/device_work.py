@@ -22,6 +22,7 @@ from ..runtime.device.build import Settings, build_artifact
 from ..runtime.device.bundle import Bundle
 from ..runtime.device.missing import problems
 from ..runtime.errors import ArtifactError, FdikpEdgeError, TargetUnavailableError
+from ..runtime.evidence import parity_evidence
 from ..runtime.files import check_place, replacing
 from ..runtime.images import read_photo, write_photo
 from ..runtime.program import put
@@ -102,7 +103,11 @@ def verify(bundle: Bundle, options: Options) -> bool:
                 }
             )
             if session.artifact.path.parent == _engines(bundle, options):
-                session.artifact.amend(parity=parity.to_dict(), state=state, reason=reason)
+                session.artifact.record(
+                    parity_evidence(
+                        parity.to_dict(), state, reason, where=machine_info(), using=session.describe()
+                    )
+                )
             if not options.json:
                 figures = f"max abs {parity.max_abs:.2e}, PSNR {parity.psnr_db:.1f} dB"
                 _line(f"{artifact.path.name}: {state} on {_runs_on(session)}: {figures} ({reason})")

@@ -71,8 +71,14 @@ def _about(
     """
 
 
+_SIZES = """\b
+Sizes: for tiny and small each side is a multiple of 128 and at least 256, for base a multiple of 32 and at
+least 32. Your own network takes what it can be traced with. An error names the nearest valid sizes."""
+
 _EXAMPLES: dict[Callable[..., int], str] = {
-    deploy: """\b
+    deploy: f"""{_SIZES}
+
+\b
 Examples:
   fdikp-edge deploy
   fdikp-edge deploy --model tiny --target onnx --target openvino --precision fp32 --size 256x256 --out build
@@ -84,7 +90,9 @@ Examples:
 \b
 Writes OUT/report.json, OUT/report.html and one folder per artifact, such as OUT/tiny-onnx-fp32-256x256.
 A target that cannot be built or run on this machine is listed with the reason.""",
-    calibrate: """\b
+    calibrate: f"""{_SIZES}
+
+\b
 Examples:
   fdikp-edge calibrate photos/ --model tiny --out table.json
   fdikp-edge calibrate --model small --size 512x512 --target openvino --out small-512.json
@@ -92,7 +100,9 @@ Examples:
 
 \b
 A table is valid for one network, size and set of weights; other builds reject it.""",
-    export: """\b
+    export: f"""{_SIZES}
+
+\b
 Examples:
   fdikp-edge export --target onnx
   fdikp-edge export --model base --target openvino --size 256x384 --out build

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import mutate as m
 import reading as j
 import seeds as s
+import typed
 
 Read = Callable[[Path], Any]
 Judge = Callable[[Path, Any], str]
@@ -31,7 +33,11 @@ class Reader:
     mend: Callable[[Path, random.Random], None] = lambda path, rng: None
     """Makes hashes right again."""
     memory_mb: int = 400
-    """More than a case may take."""
+    """What a case may take."""
+    cpu_s: float = 10.0
+    """Time of the processor that a case may take. The slowest that is right takes about one second."""
+    writes: bool = False
+    """It may write beside its files, where it is told to."""
 
     def make_case(self, case: Path, rng: random.Random) -> None:
         """Damage a copy of the seed in place."""
@@ -65,6 +71,23 @@ _JSON = (m.json_text, m.json_text, m.json_text, *m.BYTES)
 
 def _all(*mutators: m.Mutator, inner: str = "") -> tuple[tuple[str, m.Mutator], ...]:
     return tuple((inner, mutator) for mutator in mutators)
+
+
+def _words(commands: dict[str, str]) -> m.Mutator:
+    return lambda rng, data: json.dumps(typed.changed(rng, commands)).encode()
+
+
+def _commands(name: str, commands: dict[str, str], cpu_s: float) -> Reader:
+    return Reader(
+        name,
+        typed.arena,
+        _all(_words(commands), inner="words.json"),
+        typed.run,
+        typed.judge,
+        memory_mb=1000,
+        cpu_s=cpu_s,
+        writes=True,
+    )
 
 
 def readers() -> dict[str, Reader]:
@@ -147,5 +170,7 @@ def readers() -> dict[str, Reader]:
             Reader(f"photo: {name}", seed, _all(*extra, *m.BYTES), j.read_photo, j.judge_photo)
             for name, (seed, extra) in _PHOTOS.items()
         ),
+        _commands("command lines", typed.LIGHT, 10.0),
+        _commands("command lines, long", typed.HEAVY, 60.0),
     ]
     return {reader.name: reader for reader in listed}

@@ -18,7 +18,8 @@ from typing import Any
 import seeds
 import small_bundle
 
-_EXPORT = "--model net.py:Net --input x=1x1x8x8 --target onnx --out output"
+_NETWORK = "--model net.py:Net --input x=1x3x8x8"
+_EXPORT = f"export {_NETWORK} --target onnx --out output --precision fp32"
 LIGHT = {
     "inspect": "inspect art --json",
     "run": "run p.png --artifact art --out output --threads 1",
@@ -29,13 +30,13 @@ LIGHT = {
 }
 """Commands that end within a second."""
 HEAVY = {
-    "export": f"export {_EXPORT} --seed 1 --precision fp32",
-    "deploy": f"deploy {_EXPORT} --precision fp16 --table table.json --samples samples",
-    "calibrate": "calibrate --model net.py:Net --input x=1x1x8x8 --samples samples --out output/t.json",
-    "verify": "verify art --model net.py:Net",
+    "export": _EXPORT,
+    "deploy": f"deploy {_NETWORK} --target onnx --out output --precision fp32 --samples samples",
+    "calibrate": f"calibrate {_NETWORK} --samples samples --out output/t.json",
+    "verify": f"verify net {_NETWORK} --samples samples",
     "bench": "bench art --no-eager --runs 10 --threads 1",
     "profile": "profile art --replay x.log --queries 4 --seconds 0.1 --threads 1",
-    "bisect": "bisect art --model net.py:Net",
+    "bisect": f"bisect net {_NETWORK} --samples samples",
 }
 WORDS = (
     *("", " ", "-", "--", "-1", "0", "1", "00", "0x10", "1e3", "1e999", "nan", "-inf", "9" * 30, "9" * 5000),
@@ -119,8 +120,13 @@ def arena(folder: Path) -> Path:
     (place / "net.py").write_text(NET)
     (place / "loop").symlink_to("loop")
     (place / "link").symlink_to("art")
+    (place / "words.json").write_text(json.dumps(_EXPORT.split()))
+    run(place)
+    (artifact,) = (place / "output").iterdir()
+    artifact.rename(place / "net")
     (place / "words.json").write_text(json.dumps(LIGHT["inspect"].split()))
-    shutil.rmtree(place / "built", ignore_errors=True)
+    for name in ("built", "output"):
+        shutil.rmtree(place / name, ignore_errors=True)
     return place
 
 

@@ -18,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
-import seeds  # noqa: E402
-from fdikp_edge.runtime.artifact import Artifact  # noqa: E402
-from fdikp_edge.runtime.batch import deblur_files  # noqa: E402
-from fdikp_edge.runtime.sessions import open_session  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import seeds
+from fdikp_edge.runtime.artifact import Artifact
+from fdikp_edge.runtime.batch import deblur_files
+from fdikp_edge.runtime.sessions import open_session
 
 MOST_GROWTH = 0.01
 """Of the resident memory after the warm-up."""

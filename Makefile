@@ -8,7 +8,7 @@ ROOMS := package runtime models calibration export benchmarks cli
 OUT := demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test judge lint types docs clean
+.PHONY: help venv demo test judge soak lint types docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,12 @@ test: $(STAMP)  ## run all tests
 judge: $(STAMP)  ## hold the lowering against all of PyTorch's operator samples
 	OMP_NUM_THREADS=1 FDIKP_JUDGE=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist load \
 	    tests/export/spectral/test_operators.py
+
+# About 20 minutes on two cores: docs/reliability.md shows what it prints. `make test` runs a few cases of each.
+soak: $(STAMP)  ## damaged files, kills at random moments, and a long run
+	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/harness.py --cases 600
+	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/kills.py --kills 60
+	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/long_run.py
 
 lint: $(STAMP)  ## ruff check, ruff format --check, mypy --strict over every room
 	$(BIN)/ruff check .

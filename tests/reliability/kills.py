@@ -26,7 +26,11 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import seeds
 import small_bundle
+import typed
+from fdikp_edge.benchmarks.report.read import read_report
 from fdikp_edge.calibration.table import read_table
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.device.bundle import check_bundle
@@ -71,6 +75,13 @@ def each(read: Callable[[Path], object]) -> Callable[[Path], object]:
     return check
 
 
+def _deployed(path: Path) -> None:
+    if path.suffix == ".json":
+        read_report(path)
+    elif (path / "passport.json").exists():
+        Artifact.open(path)
+
+
 def jobs(shared: Path) -> dict[str, Job]:
     """Make what the commands read below ``shared``, and return the commands by name."""
     artifact = small_bundle.make(shared / "small")
@@ -79,7 +90,11 @@ def jobs(shared: Path) -> dict[str, Job]:
         pixels = rng.integers(0, 256, (400, 400, 3), dtype=np.uint8)
         write_photo(shared / "album" / f"{number}.png", Photo(pixels=pixels))
     album = str(shared / "album")
-    tiny = ("--model", "tiny", "--size", "32x32", "--out", "OUT", "--overwrite")
+    (shared / "net.py").write_text(typed.NET)
+    (shared / "samples").mkdir()
+    seeds.npy(shared / "samples")
+    network = ("--model", f"{shared / 'net.py'}:Net", "--input", "x=1x3x8x8", "--overwrite")
+    samples = ("--samples", str(shared / "samples"))
     return {
         "run": Job(
             ("run", album, "--artifact", str(artifact), "--out", "OUT", "--overwrite"), each(read_photo)
@@ -88,9 +103,13 @@ def jobs(shared: Path) -> dict[str, Job]:
             ("bundle", str(artifact), "--out", "OUT/a.bundle", "--overwrite"),
             each(check_bundle),
         ),
-        "export": Job(("export", "--target", "onnx", *tiny), each(Artifact.open)),
+        "export": Job(("export", "--target", "onnx", *network, "--out", "OUT"), each(Artifact.open)),
+        "deploy": Job(
+            ("deploy", "--target", "onnx", "--precision", "fp32", *network, *samples, "--out", "OUT"),
+            each(_deployed),
+        ),
         "calibrate": Job(
-            ("calibrate", "--model", "tiny", "--size", "32x32", "--out", "OUT/t.json", "--overwrite"),
+            ("calibrate", *network, *samples, "--out", "OUT/t.json"),
             each(read_table),
         ),
     }

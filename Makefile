@@ -8,7 +8,7 @@ ROOMS := package runtime models calibration export benchmarks cli
 OUT := demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test judge lint types clean
+.PHONY: help venv demo test judge soak lint types docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,12 @@ judge: $(STAMP)  ## hold the lowering against all of PyTorch's operator samples
 	OMP_NUM_THREADS=1 FDIKP_JUDGE=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist load \
 	    tests/export/spectral/test_operators.py
 
+# About 20 minutes on two cores: docs/reliability.md shows what it prints. `make test` runs a few cases of each.
+soak: $(STAMP)  ## damaged files, kills at random moments, and a long run
+	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/harness.py --cases 600
+	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/kills.py --kills 60
+	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/long_run.py
+
 lint: $(STAMP)  ## ruff check, ruff format --check, mypy --strict over every room
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,6 +58,12 @@ types: $(STAMP)  ## the part of lint that mypy does
 	@test "$$(sed -n 's/.* in \([0-9]*\) source files/\1/p' .lint/mypy.txt)" -ge "$$(find $(ROOMS) -name '*.py' | wc -l)" \
 	    || { echo "lint: mypy did not see every file: does 'packages' in pyproject.toml name all?" >&2; exit 1; }
 
+# In an environment of its own: what builds the site has nothing to do with what is tested.
+docs:  ## build the documentation site into build/site; a broken link fails
+	@test -x .venv-docs/bin/mkdocs || { $(PYTHON) -m venv .venv-docs \
+	    && .venv-docs/bin/python -m pip install --disable-pip-version-check -q -r docs/requirements.txt; }
+	.venv-docs/bin/python docs/build_site.py
+
 clean:  ## remove .venv and everything made here
-	rm -rf .venv .lint build dist $(OUT) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-docs .lint build dist $(OUT) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -31,6 +31,7 @@ from .telemetry import Reading, Telemetry, find_sources, summary
 from .telemetry.jetson import power_mode
 from .telemetry.sysfs import SysfsSource
 from .telemetry.tegrastats import read_recording
+from .timing.latency import shown_percentiles
 from .timing.layers import by_module, layer_times
 from .timing.machine import machine_info
 from .timing.protocol import Protocol
@@ -147,7 +148,7 @@ def summary_lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"{row['path']}: {row['state']} on {row['session']['runtime']}, {row['session']['device']}"
         for name, took in profile["clocks"].items():
             if took is not None:
-                figures = ", ".join(f"{key} {took[key]} ms" for key in ("p50", "p90", "p99"))
+                figures = ", ".join(f"{key} {took[key]} ms" for key in shown_percentiles(took))
                 yield f"  {name}: {figures}, {took['n']} queries"
         if profile["power"] is not None:
             total = profile["power"]["total"]

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from ..export.targets import Target, capability
 from ..runtime.deblur import Deblurrer
 from ..runtime.errors import FdikpEdgeError, OutputError, TargetUnavailableError
-from ..runtime.images import write_photo
+from ..runtime.evidence import latency_evidence, parity_evidence
+from ..runtime.images import read_photo, write_photo
 from ..runtime.photo import Photo
 from ..runtime.progress import Progress
 from ..runtime.sessions import Session, open_session, open_stand_in
 from .accuracy.error_map import Worst, save
+from .accuracy.gain import gain, sharp_of
 from .accuracy.kept_reference import KeptReference
 from .accuracy.parity import verify
 from .places import artifact_name, bucket_place
@@ -209,17 +211,23 @@ class OneSize:
             picture = f"{PICTURES}/{artifact_name(self.name, row.target, row.precision, self.size)}.png"
             write_photo(self.stage / picture, result)
             row.picture = picture
+            sharp = None if self.photo.source is None else sharp_of(self.photo.source)
+            row.gain = None if sharp is None else gain(self.photo, result, read_photo(sharp))
 
     def record(self, row: Row, machine: dict[str, Any]) -> None:
         """Write what was found into the artifact's passport."""
         if row.artifact is not None and row.state != "unavailable":
-            row.artifact = row.artifact.amend(
-                parity=None if row.parity is None else row.parity.to_dict(),
-                latency_ms=row.latency_dict(),
-                measured_on=machine if row.parity is not None else None,
-                state=row.state,
-                reason=row.reason,
-            )
+            evidence = []
+            using = row.session or {}
+            if row.parity is not None:
+                evidence.append(
+                    parity_evidence(row.parity.to_dict(), row.state, row.reason, where=machine, using=using)
+                )
+            if (latency := row.latency_dict()) is not None:
+                evidence.append(latency_evidence(latency, where=machine, using=using))
+            row.artifact = row.artifact.amend(state=row.state, reason=row.reason)
+            if evidence:
+                row.artifact = row.artifact.record(*evidence)
 
 
 @contextlib.contextmanager

@@ -122,14 +122,14 @@ def add_profile_options(add: Any) -> None:
     """Add what people can set about a profile."""
     usual = Protocol()
     for name, setting in SETTINGS.items():
-        default = getattr(usual, name)
+        default = None if setting.follows else getattr(usual, name)
         add(
             f"--{setting.option}",
             dest=name,
             type=_within(setting.least, setting.most, whole=isinstance(default, int)),
             default=default,
             metavar=setting.metavar,
-            help=f"{setting.help} ({default:g})",
+            help=f"{setting.help} ({setting.follows or format(default, 'g')})",
         )
         if setting.former:
             add(

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..benchmarks.accuracy.parity import GOLDEN_ONLY, verify_golden
 from ..benchmarks.device_profile import profile, report, summary_lines
-from ..benchmarks.timing.latency import measure
+from ..benchmarks.timing.latency import measure, shown_percentiles
 from ..benchmarks.timing.machine import machine_info
 from ..benchmarks.timing.protocol import SETTINGS, Protocol
 from ..runtime.artifact import Artifact
@@ -22,6 +22,7 @@ from ..runtime.device.build import Settings, build_artifact
 from ..runtime.device.bundle import Bundle
 from ..runtime.device.missing import problems
 from ..runtime.errors import ArtifactError, FdikpEdgeError, TargetUnavailableError
+from ..runtime.evidence import parity_evidence
 from ..runtime.files import check_place, replacing
 from ..runtime.images import read_photo, write_photo
 from ..runtime.program import put
@@ -102,7 +103,11 @@ def verify(bundle: Bundle, options: Options) -> bool:
                 }
             )
             if session.artifact.path.parent == _engines(bundle, options):
-                session.artifact.amend(parity=parity.to_dict(), state=state, reason=reason)
+                session.artifact.record(
+                    parity_evidence(
+                        parity.to_dict(), state, reason, where=machine_info(), using=session.describe()
+                    )
+                )
             if not options.json:
                 figures = f"max abs {parity.max_abs:.2e}, PSNR {parity.psnr_db:.1f} dB"
                 _line(f"{artifact.path.name}: {state} on {_runs_on(session)}: {figures} ({reason})")
@@ -124,10 +129,8 @@ def bench(bundle: Bundle, options: Options) -> bool:
             took = measure(call, min_samples=options.samples, max_seconds=options.seconds).to_dict()
             rows.append({"path": artifact.path.name, "session": session.describe(), "latency_ms": took})
             if not options.json:
-                _line(
-                    f"{artifact.path.name}: p50 {took['p50']} ms, p90 {took['p90']}, p99 {took['p99']}, "
-                    f"{took['n']} runs on {_runs_on(session)}"
-                )
+                figures = ", ".join(f"{key} {took[key]} ms" for key in shown_percentiles(took))
+                _line(f"{artifact.path.name}: {figures}, {took['n']} runs on {_runs_on(session)}")
     if options.json:
         _json({"machine": machine_info(), "artifacts": rows})
     return True

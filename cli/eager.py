@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,32 @@ if TYPE_CHECKING:
 def torch_is_here() -> bool:
     """Say whether PyTorch is installed, without importing it."""
     return importlib.util.find_spec("torch") is not None
+
+
+def refuse_unused(given: Sequence[str], without: str) -> None:
+    """Refuse options that only PyTorch can honour, where it does not run.
+
+    Args:
+        given: the options given, as typed.
+        without: the option that leaves PyTorch out; empty where it is not installed.
+
+    Raises:
+        BadInputError: there are any.
+    """
+    from ..runtime.errors import BadInputError
+    from ..runtime.installed.packages import TORCH
+
+    if not given:
+        return
+    options = ", ".join(given)
+    if without:
+        raise BadInputError(
+            f"{options}: not used with {without}, which leaves PyTorch out; give one of the two"
+        )
+    raise BadInputError(
+        f"{options}: needs PyTorch, which is not installed here ({TORCH.cure}); without it an artifact is "
+        "compared only with the golden data stored in it"
+    )
 
 
 def eager_of(artifact: Artifact, asked: ReferenceOptions) -> Reference:

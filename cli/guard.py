@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import signal
 import sys
 import warnings
@@ -21,6 +22,7 @@ from ..runtime.errors import FdikpEdgeError, OutputExistsError
 from ..runtime.installed.packages import Requirement
 from ..runtime.program import finish
 from ..runtime.strict_json import printable
+from .log import LOG
 
 P = ParamSpec("P")
 
@@ -30,6 +32,10 @@ MAX_MESSAGE = 2000
 """Characters of a message that are printed."""
 
 
+_terminated: list[bool] = []
+"""Not empty once SIGTERM came: the exception can be lost where it interrupts a callback of a library."""
+
+
 def guarded(command: Callable[P, int]) -> Callable[P, None]:
     """Wrap a command: its return value is the exit code, and errors raised on purpose become one message."""
 
@@ -37,6 +43,8 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         with _warnings_as_messages():
             code = _code_of(command, *args, **kwargs)
+            code = TERMINATED if _terminated else code
+        LOG.info("exit code %d", code)
         if code:
             with contextlib.suppress(OSError):
                 finish()
@@ -47,6 +55,7 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
 
 def complain(message: str, *, kind: str = "error") -> None:
     """Print one message for people on stderr."""
+    LOG.log(logging.ERROR if kind == "error" else logging.WARNING, "%s: %s", kind, message)
     with contextlib.suppress(BrokenPipeError):
         print(f"fdikp-edge: {kind}: {_shortened(printable(message))}", file=sys.stderr, flush=True)
 
@@ -61,6 +70,7 @@ def exit_on_terminate() -> None:
     """Make SIGTERM unwind the stack, so that what is half written is removed as it is on Ctrl-C."""
 
     def leave(_signal: int, _frame: FrameType | None) -> None:
+        _terminated.append(True)
         raise SystemExit(TERMINATED)
 
     signal.signal(signal.SIGTERM, leave)
@@ -72,9 +82,11 @@ def _code_of(command: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> in
         finish()
         return code
     except OutputExistsError as error:
+        _log_traceback()
         complain(f"{error} (option --overwrite)")  # the rooms do not know what the option is called here
         return error.exit_code
     except FdikpEdgeError as error:
+        _log_traceback()
         complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
@@ -88,6 +100,7 @@ def _code_of(command: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> in
         complain(f"this needs {package}, which is not installed here: {needed.cure}")
         return FdikpEdgeError.exit_code
     except MemoryError:
+        _log_traceback()
         complain("out of memory; try a smaller --size, or a smaller image")
         return FdikpEdgeError.exit_code
     except OSError as error:
@@ -95,6 +108,11 @@ def _code_of(command: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> in
             raise
         complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
         return FdikpEdgeError.exit_code
+
+
+def _log_traceback() -> None:
+    """Log where an error was raised, which its message leaves out."""
+    LOG.debug("raised here:", exc_info=True)
 
 
 def _required_packages() -> list[Requirement]:
@@ -113,6 +131,8 @@ def _warnings_as_messages() -> Iterator[None]:
         if category.__module__.startswith("fdikp_edge.") and text not in seen:
             seen.add(text)
             complain(text, kind="note")
+        else:
+            LOG.debug("%s: %s", category.__name__, text)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..runtime.errors import BadInputError, FdikpEdgeError
 from ..runtime.program import prepare_streams, put
+from . import log
 from .commands.bench import bench
 from .commands.bisect import bisect
 from .commands.bundle import bundle
@@ -23,6 +26,7 @@ from .commands.profile import profile
 from .commands.report import merge
 from .commands.run import run as run_artifact
 from .commands.verify import verify
+from .config import read_config
 from .guard import complain, exit_on_terminate, guarded
 from .words import Commands
 
@@ -60,19 +64,60 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _about(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Log each step to stderr, with time and details of errors."),
+    ] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Log each step to this file too; a file that exists is continued."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="File with defaults of options (docs/configuration.md).",
+            show_default="fdikp-edge.toml, or [tool.fdikp-edge] in pyproject.toml, in this folder",
+        ),
+    ] = None,
+    no_config: Annotated[bool, typer.Option("--no-config", help="Read no such file.")] = False,
 ) -> None:
     """Deploy FDIKP, or any network that calls torch.fft, to edge runtimes, and verify every artifact.
 
     The network is lowered once: real matrix products replace complex numbers and FFT operators. Each runtime
     gets one artifact folder. Its passport records hashes, the plan, and the measured parity and latency.
     """
+    try:
+        if config is not None and no_config:
+            raise BadInputError("--config and --no-config: give one of the two")
+        log.start(verbose, log_file)
+        if not no_config:
+            _set_defaults(ctx, config)
+    except FdikpEdgeError as error:
+        complain(str(error))
+        raise typer.Exit(error.exit_code) from None
 
+
+def _set_defaults(ctx: typer.Context, asked: Path | None) -> None:
+    commands = ctx.command.commands  # type: ignore[attr-defined]  # Typer's group, whose class it does not name
+    path, defaults = read_config(asked, commands)
+    ctx.default_map = defaults
+    if taken := defaults.get(ctx.invoked_subcommand or ""):
+        complain(f"{path} sets {', '.join(sorted(taken)).replace('_', '-')}", kind="note")
+
+
+_SIZES = """\b
+Sizes: for tiny and small each side is a multiple of 128 and at least 256, for base a multiple of 32 and at
+least 32. Your own network takes what it can be traced with. An error names the nearest valid sizes."""
 
 _EXAMPLES: dict[Callable[..., int], str] = {
-    deploy: """\b
+    deploy: f"""{_SIZES}
+
+\b
 Examples:
   fdikp-edge deploy
   fdikp-edge deploy --model tiny --target onnx --target openvino --precision fp32 --size 256x256 --out build
@@ -84,7 +129,9 @@ Examples:
 \b
 Writes OUT/report.json, OUT/report.html and one folder per artifact, such as OUT/tiny-onnx-fp32-256x256.
 A target that cannot be built or run on this machine is listed with the reason.""",
-    calibrate: """\b
+    calibrate: f"""{_SIZES}
+
+\b
 Examples:
   fdikp-edge calibrate photos/ --model tiny --out table.json
   fdikp-edge calibrate --model small --size 512x512 --target openvino --out small-512.json
@@ -92,7 +139,9 @@ Examples:
 
 \b
 A table is valid for one network, size and set of weights; other builds reject it.""",
-    export: """\b
+    export: f"""{_SIZES}
+
+\b
 Examples:
   fdikp-edge export --target onnx
   fdikp-edge export --model base --target openvino --size 256x384 --out build

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,7 +53,7 @@ NetworkWeightsOption = Annotated[
     typer.Option(
         "--weights",
         metavar="PATH",
-        help="Weights to load into the network (.safetensors, .pth).",
+        help="Weights to load into the network: .safetensors, .pth, or a folder with model.safetensors.",
         show_default="as --model creates it",
     ),
 ]
@@ -267,6 +267,11 @@ class ReferenceOptions:
             self.model or named, self.model_arg, self.weights, inputs, self.samples, self.seed, None
         )
 
+    def given(self) -> list[str]:
+        """Return the options that were given, as typed: without PyTorch they mean nothing."""
+        names = (field.name for field in fields(self) if getattr(self, field.name) not in (None, []))
+        return [f"--{name.replace('_', '-')}" for name in names]
+
 
 @dataclass(frozen=True)
 class MixedPrecisionOptions:
@@ -301,7 +306,14 @@ PhotosOption = Annotated[
 OutFolderOption = Annotated[
     Path, typer.Option("--out", "-o", metavar="PATH", help="Output folder; each artifact is a folder in it.")
 ]
-SaveOption = Annotated[bool, typer.Option("--save/--no-save", help="Write the result into the passport.")]
+SaveOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--save/--no-save",
+        help="Add the result to the passport. With --save it is an error if the passport cannot be written.",
+        show_default="where it can be written",
+    ),
+]
 
 # Defaults of repeatable options. Named, because a mutable default argument is error-prone elsewhere.
 ALL = ["all"]

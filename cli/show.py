@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..runtime.program import put
 from ..runtime.progress import Progress
 from ..runtime.strict_json import printable
+from .log import LOG
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -97,9 +98,23 @@ def working(what: str) -> Iterator[Step]:
     with _stdout_to_stderr():
         if sys.stderr.isatty():
             with _bar(what) as step:
-                yield step
+                yield _logged(step)
         else:
-            yield _lines()
+            yield _logged(_lines())
+
+
+def _logged(step: Step) -> Step:
+    """Return a step that also logs each message when it is first given."""
+    last = ""
+
+    def log(done: int, total: int, now: str) -> None:
+        nonlocal last
+        if now and now != last:
+            last = now
+            LOG.info("[%d/%d] %s", done, total, now)
+        step(done, total, now)
+
+    return log
 
 
 @contextlib.contextmanager

@@ -26,8 +26,10 @@ from pathlib import Path
 
 import torch
 from fdikp_edge.benchmarks.accuracy.parity import verify
+from fdikp_edge.benchmarks.timing.machine import machine_info
 from fdikp_edge.export import build_artifact, lower_model
 from fdikp_edge.runtime.errors import FdikpEdgeError
+from fdikp_edge.runtime.evidence import parity_evidence
 from fdikp_edge.runtime.sessions import open_session
 from torch import Tensor, nn
 
@@ -64,11 +66,11 @@ def main(folder: Path) -> None:
     with open_session(artifact) as session:
         # Without photos of your own, `verify` takes the samples of the package.
         parity = verify(session, lowered.reference)
+        using = session.describe()
 
-    artifact = artifact.amend(
-        parity=parity.to_dict(),
-        state="verified" if parity.within_budget else "failed",
-        reason="; ".join(parity.problems),
+    state, reason = parity.verdict()
+    artifact = artifact.record(
+        parity_evidence(parity.to_dict(), state, reason, where=machine_info(), using=using)
     )
     print(f"{folder}: {artifact.passport.state}")
     print(f"largest error {parity.max_abs:.1e} on a 0 to 1 scale, PSNR {parity.psnr_db:.1f} dB")

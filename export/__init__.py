@@ -6,8 +6,9 @@ without torch.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from ..runtime.installed.packages import attribute
 
 if TYPE_CHECKING:
     from .build import build_artifact as build_artifact
@@ -61,4 +62,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name], __name__), name)
+    return attribute(name, _HOMES[name], __name__)

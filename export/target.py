@@ -279,18 +279,23 @@ class OnnxChange(Protocol):
 
 @dataclass(frozen=True)
 class Capability:
-    """Whether this machine can build and run a target; ``reason`` is empty if it can do both."""
+    """Whether this machine can build and run a target; ``reasons`` is empty if it can do both."""
 
     can_build: bool
     can_run: bool
-    reason: str
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """The reasons as one line."""
+        return "; ".join(self.reasons)
 
 
 def capability(target: Target) -> Capability:
     """Find out what this machine can do with a target, without importing anything heavy."""
     build = _problems(target.build_needs, target.build_probe)
     run = _problems(target.run_needs, target.run_probe)
-    return Capability(not build, not run, "; ".join(dict.fromkeys(build + run)))
+    return Capability(not build, not run, tuple(dict.fromkeys(build + run)))
 
 
 def _problems(needs: Sequence[Requirement], probe: str | None) -> list[str]:

@@ -78,7 +78,8 @@ def read_tensors(
     """Read a .safetensors, .pth or .pt file of plain tensors, whatever their types and values.
 
     Args:
-        path: the file.
+        path: the file, or a folder laid out like a repository of Hugging Face, with one file of weights
+            (``model.safetensors``).
         max_bytes: of the file, unpacked, and of all tensors in it; :data:`MAX_FILE_BYTES` when ``None``.
         wrappers: keys under which the tensors may lie; the first that the file has counts.
 
@@ -86,12 +87,35 @@ def read_tensors(
         CheckpointError: it is anything else; the message says what is wrong.
     """
     limit = MAX_FILE_BYTES if max_bytes is None else max_bytes
+    if path.is_dir() and path.suffix.lower() not in SUFFIXES:
+        path = _weights_in(path)
     if path.suffix.lower() not in SUFFIXES:
         raise CheckpointError(f"{path}: not a weights file; expected one of {', '.join(SUFFIXES)}")
     data = _read_bounded(path, limit)
     if path.suffix.lower() == ".safetensors":
         return _from_safetensors(path, data, limit)
     return _from_pickle(path, data, limit, wrappers)
+
+
+def _weights_in(folder: Path) -> Path:
+    """Return the file of weights in a folder that was copied or downloaded as a whole.
+
+    Raises:
+        CheckpointError: there is none, or the weights are in several files.
+    """
+    usual = folder / "model.safetensors"
+    if usual.is_file():
+        return usual
+    try:
+        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be read: {error.strerror}") from error
+    if len(files) == 1:
+        return files[0]
+    if files:
+        names = ", ".join(file.name for file in files[:4])
+        raise CheckpointError(f"{folder}: holds several files of weights ({names}); name one of them")
+    raise CheckpointError(f"{folder}: a folder without weights; expected {usual.name}")
 
 
 def write_checkpoint(

@@ -20,6 +20,7 @@ import numpy as np
 
 from .buckets.folders import size_folders
 from .errors import ArtifactError, FdikpEdgeError, OutputError, OutputExistsError
+from .evidence import Evidence
 from .fields import PASSPORT_NAME
 from .files import (
     make_folder_beside,
@@ -39,7 +40,7 @@ from .strict_json import printable
 MAX_GOLDEN_BYTES = 1024**3
 """Largest golden input or output that :meth:`Artifact.golden` reads into memory."""
 
-_AMENDABLE = {"parity", "latency_ms", "measured_on", "state", "reason", "notes"}
+_AMENDABLE = {"state", "reason", "notes"}
 # What operating systems drop into folders, and a passport whose rewriting was cut short.
 _DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _MOST_NAMED = 8
@@ -97,9 +98,9 @@ class Artifact:
         return data
 
     def amend(self, **fields: Any) -> Artifact:
-        """Rewrite the passport with other figures, in one step, and return the artifact as it is now.
+        """Rewrite the passport in one step, and return the artifact as it is now.
 
-        Only ``parity``, ``latency_ms``, ``measured_on``, ``state``, ``reason`` and ``notes`` may change.
+        Only ``state``, ``reason`` and ``notes`` may change; :meth:`record` adds what was measured.
 
         Raises:
             TypeError: a field that may not change after the build.
@@ -108,7 +109,21 @@ class Artifact:
         """
         if wrong := set(fields) - _AMENDABLE:
             raise TypeError(f"only {', '.join(sorted(_AMENDABLE))} can be amended, not {sorted(wrong)}")
-        passport = _clean(dataclasses.replace(self.passport, **fields))
+        return self._rewritten(dataclasses.replace(self.passport, **fields))
+
+    def record(self, *evidence: Evidence) -> Artifact:
+        """Add what was measured to the passport, in one step, and return the artifact as it is now.
+
+        Nothing better is lost: see :meth:`.passport.Passport.with_evidence`.
+
+        Raises:
+            ArtifactError: a value that is not plain JSON (a NaN, a numpy number).
+            OutputError: the folder cannot be written.
+        """
+        return self._rewritten(self.passport.with_evidence(*evidence))
+
+    def _rewritten(self, passport: Passport) -> Artifact:
+        passport = _clean(passport)
         data = passport.to_json()
         with replacing(self.path / PASSPORT_NAME) as temporary:
             temporary.write_bytes(data)

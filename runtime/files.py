@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
+import platform
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -28,6 +31,8 @@ _HINTS = {
 }
 
 _PROBE_BYTES = 1 << 16
+_PARTIAL = re.compile(r"\.partial-[0-9a-f]{8}-([0-9]{1,10})\.([0-9]{1,20})-[0-9a-f]{16}(\.[^/]*)?")
+_SWEPT: set[Path] = set()
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
@@ -49,8 +54,8 @@ def making_folder(folder: Path) -> Iterator[None]:
             missing = [folder, *folder.parents]
             missing = missing[: next((i for i, path in enumerate(missing) if path.exists()), len(missing))]
             for path in reversed(missing):
+                created.append(path)  # before it is made: an interruption may come between the two
                 path.mkdir(exist_ok=True)
-                created.append(path)
             if not folder.is_dir():
                 raise OutputError(f"{folder}: is a file, not a folder")
         except OSError as error:
@@ -167,4 +172,58 @@ def move_folder(folder: Path, dest: Path) -> None:
 
 def _beside(path: Path, suffix: str) -> Path:
     # Not tempfile: it makes everything private to the user, and what is renamed into place keeps that.
-    return path.with_name(f".partial-{secrets.token_hex(8)}{suffix}")
+    remove_litter(path.parent)
+    owner = f"{os.getpid()}.{_beginning(os.getpid())}"
+    return path.with_name(f".partial-{_here()}-{owner}-{secrets.token_hex(8)}{suffix}")
+
+
+def remove_litter(folder: Path) -> None:
+    """Remove what dead processes of this machine left half written in ``folder``, once for each process.
+
+    Names hold the machine, the process and when that began. What a living process writes, and what another
+    machine writes into a shared folder, stays.
+    """
+    if folder in _SWEPT or not hasattr(os, "getuid"):  # elsewhere no signal tells whether a process lives
+        return
+    _SWEPT.add(folder)
+    with contextlib.suppress(OSError):
+        for entry in folder.glob(f".partial-{_here()}-*"):
+            match = _PARTIAL.fullmatch(entry.name)
+            if match is None or _lives(int(match[1]), match[2]):
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    entry.unlink()
+
+
+@functools.lru_cache(maxsize=1)
+def _here() -> str:
+    """Return what names this machine, and the container in it, among those that may share a folder."""
+    facts = [platform.node()]
+    for file in ("/etc/machine-id", "/proc/self/ns/pid"):
+        with contextlib.suppress(OSError):
+            path = Path(file)
+            facts.append(str(path.readlink()) if path.is_symlink() else path.read_text(encoding="ascii"))
+    return hashlib.sha256("\n".join(facts).encode(errors="replace")).hexdigest()[:8]
+
+
+def _lives(process: int, began: str) -> bool:
+    """Return whether the process that began then still lives: numbers of dead ones are used again."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass  # somebody else's
+    now = _beginning(process)
+    return "0" in (now, began) or now == began  # 0: the system does not tell
+
+
+def _beginning(process: int) -> str:
+    """Return when a process began, in the system's own count, or ``0`` where that cannot be read."""
+    with contextlib.suppress(OSError, IndexError):
+        # The name of the program, in brackets, may hold spaces; the 22nd field of all is the beginning.
+        return Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    return "0"

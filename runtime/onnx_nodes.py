@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from .protobuf import MAX_DEPTH, Buffer, fields
+from .outside.protobuf import MAX_DEPTH, Buffer, fields
 
 MODULE_KEY = "module"
 """Key of a node's metadata that holds the dotted path of the torch module it came from."""

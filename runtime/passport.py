@@ -15,11 +15,13 @@ from typing import Any, Literal, cast
 from . import fields as read
 from . import strict_json
 from .errors import ArtifactError
+from .evidence import Evidence, added, best, earlier, from_list
 from .fields import PASSPORT_NAME, wrong
 from .tensors import Dtype, Layout, TensorContract, only, several
 
-FORMAT_VERSION = 2
-"""The passport version that this release writes. It reads version 1 too: one picture in, one picture out."""
+FORMAT_VERSION = 3
+"""The passport version that this release writes. It also reads 1 (one picture in, one picture out) and
+2 (one check and one timing, each replaced by the next)."""
 
 QUANTISED_LAYERS = "int8 layers"
 """Key of ``precision_census``: how many layers compute in 8 bits."""
@@ -43,8 +45,9 @@ class Passport:
     :meth:`fdikp_edge.runtime.artifact.ArtifactWriter.commit` fills it in. ``model_file`` is the one of them
     that the session opens, ``golden`` names recorded inputs and outputs (``.npy``, in the order of ``inputs``
     and ``outputs``). ``source`` is what the network was asked for by when it was built (``tiny``,
-    ``package.module:factory``); it is never imported or opened because a passport names it. ``parity``,
-    ``latency_ms`` and ``measured_on`` are ``None`` until measured; ``reason`` says why ``state`` is not
+    ``package.module:factory``); it is never imported or opened because a passport names it. ``evidence``
+    holds every check and timing, see :mod:`.evidence`; ``parity``, ``latency_ms`` and ``measured_on`` (the
+    machine of the check) are the best of it, ``None`` until measured. ``reason`` says why ``state`` is not
     ``verified``. ``image_contract`` is the name of the contract that pictures among ``inputs`` and
     ``outputs`` follow (``float_nchw``, ``uint8_nhwc``), ``None`` in artifacts of older releases. Raw
     constructor arguments are checked when the passport is written.
@@ -70,6 +73,7 @@ class Passport:
     parity: dict[str, Any] | None = None
     latency_ms: dict[str, Any] | None = None
     measured_on: dict[str, Any] | None = None
+    evidence: list[Evidence] = dataclasses.field(default_factory=list)
     state: State = "unverified"
     reason: str = ""
     notes: list[str] = dataclasses.field(default_factory=list)
@@ -108,7 +112,39 @@ class Passport:
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         data["inputs"] = [contract.to_dict() for contract in self.inputs]
         data["outputs"] = [contract.to_dict() for contract in self.outputs]
+        data["evidence"] = [entry.to_dict() for entry in self.evidence]
+        if self.format_version < 3:
+            del data["evidence"]
         return data if self.format_version != 1 else _as_version_1(data)
+
+    def with_evidence(self, *new: Evidence) -> Passport:
+        """Return the passport with further evidence, and with the state and the figures of the best of it.
+
+        The result is of the newest format, since older ones have no place for it.
+        """
+        evidence = added(self.evidence, new)
+        parity, latency = best(evidence, "parity"), best(evidence, "latency")
+        verdict: dict[str, Any] = {} if parity is None else {"state": parity.state, "reason": parity.reason}
+        measured_on = parity or latency
+        return dataclasses.replace(
+            self,
+            format_version=FORMAT_VERSION,
+            evidence=evidence,
+            parity=None if parity is None else parity.figures,
+            latency_ms=None if latency is None else latency.figures,
+            measured_on=None if measured_on is None else measured_on.where,
+            **verdict,
+        )
+
+    def unmeasured(self, reason: str, **changes: Any) -> Passport:
+        """Return the passport of something made from this artifact, of which nothing was measured yet.
+
+        Args:
+            reason: why it is not verified.
+            changes: other fields that differ.
+        """
+        nothing: dict[str, Any] = {"parity": None, "latency_ms": None, "measured_on": None, "evidence": []}
+        return dataclasses.replace(self, **nothing, state="unverified", reason=reason, **changes)
 
     def to_json(self) -> bytes:
         """Return the bytes of ``passport.json``: indented, with ``passport_sha256`` over all else.
@@ -162,6 +198,8 @@ class Passport:
             _check_version(data)
             if data["format_version"] == 1:
                 data = _from_version_1(data)
+            if data["format_version"] < 3 and "evidence" not in data:
+                data = {**data, "evidence": []}
         keys = read.record(data, "passport", [field.name for field in dataclasses.fields(cls)])
         census = read.mapping(keys["precision_census"], "precision_census")
         toolchain = read.mapping(keys["toolchain"], "toolchain")
@@ -188,12 +226,18 @@ class Passport:
             parity=read.optional(read.mapping, keys["parity"], "parity"),
             latency_ms=read.optional(read.mapping, keys["latency_ms"], "latency_ms"),
             measured_on=read.optional(read.mapping, keys["measured_on"], "measured_on"),
+            evidence=from_list(keys["evidence"], "evidence"),
             state=cast(State, read.choice(keys["state"], ("verified", "unverified", "failed"), "state")),
             reason=read.text(keys["reason"], "reason", empty=True),
             notes=[read.text(note, f"notes[{i}]", empty=True) for i, note in enumerate(notes)],
         )
         passport._check_names()
-        return passport
+        return passport if passport.format_version > 2 else passport._with_earlier()
+
+    def _with_earlier(self) -> Passport:
+        """Return a passport of an older format with its figures as evidence."""
+        evidence = earlier(self.parity, self.latency_ms, self.measured_on, self.state, self.reason)
+        return dataclasses.replace(self, evidence=evidence)
 
     def _check_names(self) -> None:
         """Check that every file a field names is one of ``files``, where those are known."""

@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"runtime"},
     "calibration": {"runtime", "models"},
     "export": {"runtime", "models", "calibration"},
-    "benchmarks": {"runtime", "models", "export"},
+    "benchmarks": {"runtime", "models", "calibration", "export"},
     "cli": {"runtime", "models", "calibration", "export", "benchmarks"},
 }
 

@@ -43,7 +43,7 @@ def test_entry_points_are_in_groups_that_are_read() -> None:
         group
         for kind, body in BLOCKS
         if kind == "toml"
-        for group in tomllib.loads(body)["project"]["entry-points"]
+        for group in tomllib.loads(body).get("project", {}).get("entry-points", {})
     }
     assert groups == {entry_points.TARGETS}
 
@@ -131,3 +131,38 @@ def test_program(number: int, deployed: Path, readme: Any) -> None:
     program.write_text(readme.programs[number], encoding="utf-8")
     done = readme.shell(f"python {program.name}")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_extra_has_a_row_with_its_size() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| [^|]+ \| ([^|]*) ?\|$", readme, re.MULTILINE))
+    assert set(project["optional-dependencies"]) <= set(rows)
+    for extra, size in rows.items():
+        if extra in project["optional-dependencies"] and extra != "all":
+            assert re.search(r"\d+ MB|not measured", size), extra
+
+
+def test_the_route_without_make_is_that_of_the_demo_and_of_the_workflow() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    route = readme.split("**Without `make`**")[1].split("```")[1]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    workflow = (ROOT / ".github" / "workflows" / "systems.yml").read_text(encoding="utf-8")
+    photo = "runtime/samples/astronaut-defocused.jpg"
+    for text in (route, makefile, workflow):
+        assert photo in text and re.search(
+            r"fdikp-edge deploy --model tiny --target onnx --target openvino", text
+        )
+    assert (ROOT / photo).is_file()
+    (extras,) = re.findall(r'install -c constraints.txt "\.\[(.*)\]"', route)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(extras.split(",")) <= set(project["optional-dependencies"])
+
+
+def test_what_has_not_run_is_said() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "systems.yml").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    unrun = "not run yet" in workflow
+    assert unrun == ("have not run yet" in readme)
+    for system in ("ubuntu-24.04-arm", "macos-latest", "windows-latest"):
+        assert system in workflow

@@ -169,13 +169,9 @@ def read_map(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
                 if (image.getpalette() or [])[: len(_samples())] != _samples():
                     raise ImageError(f"{path}: no error map: its colours are not this scale's")
                 pixels = np.asarray(image)
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow reports damage by many types
         raise ImageError(f"{path}: no error map: {error}") from error
     if int(pixels.max()) > COLD + WARM:
         raise ImageError(f"{path}: no error map: its samples are no steps of the scale")

@@ -64,7 +64,11 @@ class FirstDeparture:
 
 @dataclass(frozen=True)
 class Bisection:
-    """Result of a bisection; ``departure`` is ``None`` if the artifact is within its budget."""
+    """Result of a bisection; ``departure`` is ``None`` if the artifact is within its budget.
+
+    ``photo`` says which input it was on. ``result`` is the name of the result that was followed, the one with
+    the largest share of its budget; empty where there is one alone.
+    """
 
     artifact: Path
     against: str
@@ -77,6 +81,7 @@ class Bisection:
     probes: int
     seconds: float
     notes: tuple[str, ...] = ()
+    result: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -91,6 +96,7 @@ class Bisection:
             "path": str(self.artifact),
             "against": self.against,
             "photo": self.photo,
+            "result": self.result or None,
             "budget": self.budget.to_dict(),
             "error": self.whole.to_dict(),
             "departure": departure,

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from ...runtime.errors import BadInputError, CheckFailedError
+from ...runtime.evidence import GOLDEN_INPUT
 from ...runtime.images import read_photo
 from ...runtime.inputs import Sample, noise
 from ...runtime.photo import Array, Photo
@@ -155,7 +156,7 @@ def verify_golden(session: Session) -> Parity:
         CheckFailedError: it returned NaN or infinity.
     """
     inputs, recorded = session.artifact.golden()
-    return compare_recorded(session, inputs, recorded, "golden input")
+    return compare_recorded(session, inputs, recorded, GOLDEN_INPUT)
 
 
 def compare_recorded(

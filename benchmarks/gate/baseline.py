@@ -81,10 +81,10 @@ class Figures:
     def from_dict(cls, value: Any, where: str) -> Figures:
         """Read what ``dataclasses.asdict`` gave; raises :class:`FieldError`."""
         keys = read.record(value, where, [field.name for field in dataclasses.fields(cls)])
-        floats = {}
-        for key in ("max_abs", "psnr_db", "ssim"):
+        floats: dict[str, Any] = {}
+        for key in ("max_abs", "psnr_db", "ssim", "peak_mb"):
             figure = number(keys[key])
-            if figure is None:
+            if figure is None and not (key == "peak_mb" and keys[key] is None):
                 raise read.wrong(f"{where}.{key}", f"expected a number, got {keys[key]!r:.80}")
             floats[key] = figure
         census = read.mapping(keys["precision_census"], f"{where}.precision_census")
@@ -97,7 +97,6 @@ class Figures:
             program_sha256=read.sha256(keys["program_sha256"], f"{where}.program_sha256"),
             **floats,
             model_bytes=read.count(keys["model_bytes"], f"{where}.model_bytes"),
-            peak_mb=number(keys["peak_mb"]),
             precision_census={k: read.count(v, f"{where}.precision_census.{k}") for k, v in census.items()},
             toolchain={k: read.text(v, f"{where}.toolchain.{k}") for k, v in tools.items()},
             passport_files={k: read.sha256(v, f"{where}.passport_files.{k}") for k, v in files.items()},

@@ -30,9 +30,9 @@ from .verdict import verdict
 __all__ = ["Pictures", "ReportUnavailableError", "render"]
 
 SECTIONS = (
+    ("pictures", "Before and after"),
     ("comparison", "Comparison of devices"),
     ("results", "Results"),
-    ("pictures", "Before and after"),
     ("errors", "Error maps"),
     ("bands", "Error by frequency"),
     ("latency", "Latency"),
@@ -178,6 +178,7 @@ def _view(report: Mapping[str, Any], pictures: Sequence[Pictures]) -> dict[str, 
         "plans": plans(rows),
         "lanes": latencies,
         "pictures": _pictures(pictures, labels),
+        "gains": [(row["name"], row["gain"]) for row in rows if row["gain"]],
         "errors": _errors(pictures, labels, rows),
         "scale": scale.scale(_budgets(entries)),
     }

@@ -32,7 +32,9 @@ class Row:
     ``verified``, and ``reason_code`` says it for programs. ``path``, ``picture`` (the deblurred photo)
     and the files of ``error_map`` (see :func:`fdikp_edge.benchmarks.accuracy.error_map.save`) are relative to
     the report's folder. ``seconds`` holds how long "lowering" took, shared by all rows of a profile, and
-    "building" this artifact. ``mixed_precision`` is the search that chose which layers compute in int8.
+    "building" this artifact. ``gain`` holds the PSNR from the sharp photo, in dB, of the photo
+    (``before_db``) and of the result (``after_db``), where the sharp photo is known. ``mixed_precision`` is
+    the search that chose which layers compute in int8.
     """
 
     target: str
@@ -53,6 +55,7 @@ class Row:
     audit: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     mixed_precision: dict[str, Any] | None = None
+    gain: dict[str, float] | None = None
     reproduce: list[str] = field(default_factory=list)
 
     @property
@@ -102,6 +105,7 @@ class Row:
             "picture": self.picture,
             "seconds": self.seconds,
             "error_map": self.error_map,
+            "gain": self.gain,
             "session": self.session,
             "reproduce": self.reproduce,
             **({} if self.mixed_precision is None else {"mixture": self.mixed_precision}),

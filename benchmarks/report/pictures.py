@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...runtime.errors import ImageError
 from ...runtime.images import DEFAULT_MAX_PIXELS, read_photo
 from ...runtime.photo import Photo
 from ..accuracy import error_map
 
-MAX_WIDTH = 900
-"""Pictures wider than this many pixels are scaled down to it; narrower ones stay as they are."""
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_WIDTH = 1160
+"""The width of the page, in pixels. Wider pictures are scaled down to it; narrower ones stay as they are."""
 
 _MAX_HEIGHT = 1800
+_DETAIL = (1160, 640)
+"""Width and height of the part that is shown at 1:1 of a photo that the page holds reduced."""
 _QUALITY = 90
 _MAX_ICC = 16 * 1024
 
@@ -68,6 +75,8 @@ class Picture:
     height: int
     full_width: int
     labels: tuple[str, ...] = ()
+    detail: str = ""
+    """The middle of the photo at its own resolution; empty where the picture itself has that."""
 
     @property
     def label(self) -> str:
@@ -137,19 +146,31 @@ def _uri(kind: str, stream: io.BytesIO) -> str:
 
 
 def _jpeg(photo: Photo) -> Picture:
-    from PIL import Image
+    from PIL import Image as pil
 
     pixels = photo.pixels if photo.bits == 8 else (photo.pixels // 257).astype("uint8")
-    image = Image.fromarray(pixels)
+    image = pil.fromarray(pixels)
+    whole = image
     scale = min(MAX_WIDTH / image.width, _MAX_HEIGHT / image.height)
     if scale < 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+        image = image.resize(size, pil.Resampling.LANCZOS, reducing_gap=3.0)
     # The pixels are RGB now, so a grey profile would not fit; a huge one is a printer's.
     icc = photo.icc if photo.icc and not photo.grey and len(photo.icc) <= _MAX_ICC else None
+    detail = "" if scale >= 1 else _encoded(_middle(whole), icc)
+    return Picture(_encoded(image, icc), image.width, image.height, photo.width, detail=detail)
+
+
+def _middle(image: Image) -> Image:
+    width, height = (min(most, side) for most, side in zip(_DETAIL, image.size, strict=True))
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _encoded(image: Image, icc: bytes | None) -> str:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=_QUALITY, subsampling=0, optimize=True, icc_profile=icc)
-    return Picture(_uri("jpeg", stream), image.width, image.height, photo.width)
+    return _uri("jpeg", stream)
 
 
 def embed_after(
@@ -175,7 +196,7 @@ def embed_after(
             continue
         held = pictures.get(picture.uri)
         names = (*held.labels, label) if held else (label,)
-        pictures[picture.uri] = Picture(picture.uri, picture.width, picture.height, picture.full_width, names)
+        pictures[picture.uri] = dataclasses.replace(picture, labels=names)
     return list(pictures.values()), trouble
 
 

@@ -55,7 +55,7 @@ _SHOWN = (
         "model",
         "error_map",
     ),
-    *("picture", "session", "mixture", "seconds", *_HASHES),
+    *("picture", "session", "mixture", "seconds", "gain", *_HASHES),
 )
 
 
@@ -113,6 +113,7 @@ def artifact(entry: Mapping[str, Any], index: int) -> dict[str, Any]:
         "notes": [text for note in say.items(entry.get("notes")) if (text := say.words(note))],
         "reproduce": command(entry.get("reproduce")),
         "mixture": mixture_view(entry.get("mixture")),
+        "gain": _gain(say.table(entry.get("gain"))),
         "seconds": [
             (name, text)
             for name, value in say.table(entry.get("seconds")).items()
@@ -177,6 +178,14 @@ def _distance(parity: Mapping[str, Any]) -> dict[str, str | None]:
         "ssim": None if parity.get("measure") == "tensor" else say.ssim(parity.get("ssim")),
         "ratio_name": "SNR" if parity.get("measure") == "tensor" else "PSNR",
     }
+
+
+def _gain(gain: Mapping[str, Any]) -> dict[str, str] | None:
+    """PSNR from the sharp photo, before and after, and the difference; ``None`` where that is unknown."""
+    before, after = (say.number(gain.get(key)) for key in ("before_db", "after_db"))
+    if before is None or after is None or not math.isfinite(before) or not math.isfinite(after):
+        return None
+    return {"before": f"{before:.1f} dB", "after": f"{after:.1f} dB", "gain": f"{after - before:+.1f} dB"}
 
 
 def _photo(photo: Mapping[str, Any]) -> dict[str, str | None]:

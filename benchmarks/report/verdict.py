@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .words import counted, percent
+from .words import counted
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def verdict(rows: Sequence[dict[str, Any]]) -> Verdict:
 
 
 def _facts(good: Sequence[dict[str, Any]]) -> list[Fact]:
-    """The best of the verified rows in each respect, and the one that comes closest to its budget."""
+    """The best of the verified rows in each respect."""
     facts = []
     timed = [row for row in good if row["times"].get("p50")]
     if timed:
@@ -67,9 +67,7 @@ def _facts(good: Sequence[dict[str, Any]]) -> list[Fact]:
         facts.append(Fact("Smallest", best["name"], f"{best['bytes']} on disk"))
     held = [row for row in good if row["share"] is not None]
     if held:
-        worst = max(held, key=lambda row: row["share"])
         least = min(held, key=lambda row: row["share"])
-        facts.append(Fact("Closest to its error budget", worst["name"], f"uses {percent(worst['share'])}"))
         exact = min(
             (row for row in held if row["max_abs"]), key=lambda row: float(row["max_abs"]), default=least
         )

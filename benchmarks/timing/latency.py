@@ -111,6 +111,11 @@ def has_tail(figures: Mapping[str, Any]) -> bool:
     return not isinstance(n, int | float) or n >= TAIL_SAMPLES
 
 
+def shown_percentiles(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keys of the percentiles that so many calls tell apart."""
+    return ("p50", "p90", "p99") if has_tail(figures) else ("p50", "p90")
+
+
 def with_stability(latency: Latency, conditions: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of a report with what they are worth.
 

@@ -14,6 +14,10 @@ QUERIES, SECONDS = 1024, 60.0
 """What MLPerf Inference asks of a single stream (github.com/mlcommons/inference_policies, as of v5)."""
 
 
+IDLE, SOAK = 10.0, 180.0
+"""Seconds: the longest idle period and soak that nobody asked for."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """The command-line option of a :class:`Protocol` field: ``--option METAVAR``, ``least`` to ``most``."""
@@ -25,12 +29,21 @@ class Setting:
     help: str
     former: str = ""
     """An old name of the option that command lines still accept."""
+    follows: str = ""
+    """What the default follows from, in words, if it is no fixed number."""
 
 
 def _set_by(
-    option: str, metavar: str, least: float, most: float, help: str, default: Any, former: str = ""
+    option: str,
+    metavar: str,
+    least: float,
+    most: float,
+    help: str,
+    default: Any,
+    former: str = "",
+    follows: str = "",
 ) -> Any:
-    setting = Setting(option, metavar, least, most, help, former)
+    setting = Setting(option, metavar, least, most, help, former, follows)
     return dataclasses.field(default=default, metadata={"setting": setting})
 
 
@@ -42,8 +55,10 @@ class Protocol:
         queries: minimum number of queries.
         seconds: minimum measuring time, in seconds.
         max_seconds: hard time limit, in seconds, even if the minimums are not reached.
-        idle_seconds: idle period at the start, to measure idle power.
-        soak_seconds: maximum time to wait for a steady state.
+        idle_seconds: idle period at the start, to measure idle power. By default as long as ``seconds``,
+            at most :data:`IDLE`: who asks for a short run gets one.
+        soak_seconds: maximum time to wait for a steady state. By default three times ``seconds``, at most
+            :data:`SOAK`.
         warmup: queries before all others, not recorded.
         interval_s: sensor sampling period, in seconds.
     """
@@ -52,11 +67,32 @@ class Protocol:
     seconds: float = _set_by("seconds", "S", 0.05, 86_400, "minimum measuring time", SECONDS)
     max_seconds: float = _set_by("max-seconds", "S", 0.05, 86_400, "hard time limit", 1800.0, "most-seconds")
     idle_seconds: float = _set_by(
-        "idle", "S", 0, 86_400, "idle period before measuring, for idle power", 10.0
+        "idle",
+        "S",
+        0,
+        86_400,
+        "idle period before measuring, for idle power",
+        None,
+        follows=f"as --seconds, at most {IDLE:g}",
     )
-    soak_seconds: float = _set_by("soak", "S", 0, 86_400, "maximum time to wait for a steady state", 180.0)
+    soak_seconds: float = _set_by(
+        "soak",
+        "S",
+        0,
+        86_400,
+        "maximum time to wait for a steady state",
+        None,
+        follows=f"3 times --seconds, at most {SOAK:g}",
+    )
     warmup: int = 3
     interval_s: float = _set_by("interval", "S", 0.05, 60, "sensor sampling period", 0.5)
+
+    def __post_init__(self) -> None:
+        """Fill in the times that follow from ``seconds``."""
+        if self.idle_seconds is None:
+            object.__setattr__(self, "idle_seconds", min(IDLE, self.seconds))
+        if self.soak_seconds is None:
+            object.__setattr__(self, "soak_seconds", min(SOAK, 3 * self.seconds))
 
 
 SETTINGS: Mapping[str, Setting] = {

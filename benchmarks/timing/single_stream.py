@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -94,18 +95,17 @@ def measure(
         query: what to measure; must report ``end_to_end``.
         protocol: how long.
         read: looks at the sensors; called from a thread of its own.
-        progress: called with (queries so far, queries wanted, what is being done).
+        progress: called with (done, wanted, what is being done): in seconds while it rests and soaks, in
+            queries while it measures.
     """
     say = progress or (lambda done, total, now: None)
     run = Run(protocol)
     for _ in range(protocol.warmup):
         query()
     with Sampler(read, protocol.interval_s) as sampler:
-        say(0, protocol.queries, "idle")
-        time.sleep(protocol.idle_seconds)
+        _rest(protocol.idle_seconds, say)
         rested = _now(sampler)
-        say(0, protocol.queries, "soaking until steady")
-        _soak(query, run, sampler)
+        _soak(query, run, sampler, say)
         began = _now(sampler)
         while run.n < protocol.queries or run.seconds < protocol.seconds:
             start = _now(sampler)
@@ -123,14 +123,24 @@ def measure(
     return run
 
 
-def _soak(query: Query, run: Run, sampler: Sampler) -> None:
+def _rest(seconds: float, say: Progress) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        say(int(seconds - left), math.ceil(seconds), "idle")
+        time.sleep(min(left, 1.0))
+
+
+def _soak(query: Query, run: Run, sampler: Sampler, say: Progress) -> None:
     began = _now(sampler)
+    longest = run.protocol.soak_seconds
     starts: list[float] = []
-    while run.soak_s < run.protocol.soak_seconds:
+    while run.soak_s < longest:
         window: list[float] = []
         starts.append(_now(sampler))
         while len(window) < _WINDOW_QUERIES or _now(sampler) - starts[-1] < _WINDOW_S:
             window.append(query()["end_to_end"])
+            spent = min(_now(sampler) - began, longest)
+            say(int(spent), math.ceil(longest), f"soaking until steady, at most {longest:g} s")
         run.soak_ms.append(statistics.median(window))
         run.soak_s = _now(sampler) - began
         recent = run.soak_ms[-WINDOWS:]

@@ -12,7 +12,8 @@ from ...runtime.buckets.folders import shown_name
 from ...runtime.errors import FdikpEdgeError, TargetUnavailableError
 from .. import show
 from ..artifacts import open_artifacts
-from ..eager import eager_of, torch_is_here
+from ..eager import eager_of, refuse_unused, torch_is_here
+from ..evidence import record
 from ..groups import spread
 from ..guard import complain
 from ..options import ArtifactsArgument, JsonOption, ReferenceOptions, SaveOption, ThreadsOption
@@ -42,19 +43,22 @@ def bench(
     ] = None,
     network: ReferenceOptions,
     threads: ThreadsOption = None,
-    save: SaveOption = True,
+    save: SaveOption = None,
     json: JsonOption = False,
 ) -> int:
     """Measure the latency of artifacts.
 
-    Runs the golden input repeatedly. No sample is dropped. The result is written into the passport.
+    Runs the golden input repeatedly. No sample is dropped. The result is added to the passport.
     """
     from ...benchmarks.timing.machine import machine_info
+    from ...runtime.evidence import latency_evidence
     from ...runtime.sessions import open_session
 
     with_eager = torch_is_here() if eager is None else eager
+    if not with_eager:
+        refuse_unused(network.given(), "" if eager is None else "--no-eager")
     opened = open_artifacts(artifacts)
-    rows = []
+    rows: list[dict[str, Any]] = []
     with show.working("warming up") as step:
         for artifact in opened:
             with open_session(artifact, threads=threads) as session:
@@ -72,9 +76,8 @@ def bench(
         show.as_json({"machine": machine, "artifacts": rows})
     else:
         _print(rows, machine)
-    if save:
-        for artifact, row in zip(opened, rows, strict=True):
-            artifact.amend(latency_ms=row["latency_ms"], measured_on=machine)
+    for artifact, row in zip(opened, rows, strict=True):
+        record(artifact, latency_evidence(row["latency_ms"], where=machine, using=row["session"]), save)
     return 0
 
 

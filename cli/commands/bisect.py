@@ -98,6 +98,8 @@ def _print(bisection: Bisection) -> None:
         ("error", f"{bisection.whole} against {bisection.against} on {bisection.photo}"),
         ("budget", f"{bisection.budget.max_abs:.2e}, {bisection.budget.min_psnr_db:.0f} dB"),
     ]
+    if bisection.result:
+        rows.insert(0, ("result", f"{bisection.result}, the one with the largest share of its budget"))
     departure = bisection.departure
     if departure is None:
         rows.append(("first departure", "none: the error is within the budget"))

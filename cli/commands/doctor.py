@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import platform
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...runtime.installed.packages import JINJA2, TORCH
@@ -30,6 +31,7 @@ def doctor(json: JsonOption = False) -> int:
     machine = {"fdikp-edge": facts["version"], **facts["machine"]}
     machine.pop("versions", None)  # the table of packages has them
     show.facts("This machine", [(name.replace("_", " "), _text(value)) for name, value in machine.items()])
+    shared = _shared(facts["targets"])
     show.table(
         "Targets",
         ("target", "description", "precisions", "can build", "can run", "remarks"),
@@ -40,11 +42,13 @@ def doctor(json: JsonOption = False) -> int:
                 " ".join(t["precisions"]),
                 _yes(t["can_build"]),
                 _yes(t["can_run"]),
-                "; ".join(filter(None, (t["reason"], t["run_remark"] if t["can_run"] else ""))),
+                _remarks(t, shared),
             )
             for t in facts["targets"]
         ],
     )
+    for reason, number in shared.items():
+        show.line(f"({number}) {reason}")
     show.table(
         "Packages",
         ("package", "version", "extra", "for"),
@@ -83,7 +87,6 @@ def examine() -> dict[str, Any]:
     targets = []
     for target in rows.values():
         here = capability(target)
-        reasons = [here.reason] if here.reason else []
         # Only loading a runtime tells whether its native libraries fit this machine.
         broken = (
             [problem for need in target.run_needs if (problem := _load_problem(need.module))]
@@ -97,7 +100,8 @@ def examine() -> dict[str, Any]:
                 "precisions": list(target.precisions),
                 "can_build": here.can_build and not broken,
                 "can_run": here.can_run and not broken,
-                "reason": "; ".join(reasons + broken),
+                "reason": "; ".join((*here.reasons, *broken)),
+                "reasons": [*here.reasons, *broken],
                 "run_remark": target.run_remark,
             }
         )
@@ -119,6 +123,19 @@ def examine() -> dict[str, Any]:
         "problems": problems,
         "advice": advice,
     }
+
+
+def _shared(targets: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the reasons that several targets have, numbered, to be written once under the table."""
+    counts = Counter(reason for target in targets for reason in target["reasons"])
+    return {reason: number for number, reason in enumerate((r for r, n in counts.items() if n > 1), start=1)}
+
+
+def _remarks(target: Mapping[str, Any], shared: Mapping[str, int]) -> str:
+    own = [reason for reason in target["reasons"] if reason not in shared]
+    remark = target["run_remark"] if target["can_run"] else ""
+    numbers = " ".join(f"({shared[reason]})" for reason in target["reasons"] if reason in shared)
+    return "; ".join(filter(None, (f"see {numbers}" if numbers else "", *own, remark)))
 
 
 def _about_int8(rows: Iterable[Target]) -> list[str]:

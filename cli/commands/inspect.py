@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from ..options import ArtifactArgument, JsonOption
 
 if TYPE_CHECKING:
     from ...runtime.buckets.buckets import Buckets
+    from ...runtime.evidence import Evidence
     from ...runtime.passport import Passport, TensorContract
 
 
@@ -34,6 +35,8 @@ def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
         show.as_json({"path": str(opened.path), "passport": passport.to_dict()})
         return 0
     show.facts(str(opened.path), _facts(passport))
+    if passport.evidence:
+        _evidence(passport.evidence)
     if passport.plan:
         title, columns, rows = _plan(passport.plan)
         show.table(title, columns, rows)
@@ -94,6 +97,25 @@ def _bundle(path: Path, json: bool) -> int:
     show.facts(str(path), rows)
     _files(manifest["files"])
     return 0
+
+
+def _evidence(evidence: Sequence[Evidence]) -> None:
+    """Print each check and timing, the newest last."""
+    rows = []
+    for entry in evidence:
+        figures = entry.figures
+        if entry.measured == "parity":
+            shown = _figures({key: figures.get(key) for key in ("max_abs", "psnr_db")})
+            compared = {"eager": "PyTorch eager", "golden": "golden only"}.get(entry.against, "")
+            compared += f", {len(entry.samples)} sample{'s' if len(entry.samples) != 1 else ''}"
+        else:
+            shown = _figures({f"{key} ms": figures.get(key) for key in ("p50", "eager_p50")})
+            compared = f"{figures.get('n', '')} calls"
+        using = " ".join(str(entry.using.get(key, "")) for key in ("runtime", "version", "device"))
+        where = str(entry.where.get("cpu", ""))
+        rows.append((entry.when, entry.measured, entry.state, shown, compared, where, using.strip()))
+    columns = ("when", "measured", "state", "figures", "against", "where", "with")
+    show.table("Evidence", columns, rows)
 
 
 def _files(files: Mapping[str, Mapping[str, Any]]) -> None:

@@ -26,6 +26,7 @@ def _setting(name: str, *, alias: bool = False) -> Any:
         min=known.least,
         max=known.most,
         help=f"{known.help[0].upper()}{known.help[1:]}.",
+        show_default=known.follows or True,
     )
 
 
@@ -38,8 +39,8 @@ def profile(
     seconds: Annotated[float, _setting("seconds")] = _USUAL.seconds,
     max_seconds: Annotated[float, _setting("max_seconds")] = _USUAL.max_seconds,
     most_seconds: Annotated[float | None, _setting("max_seconds", alias=True)] = None,
-    idle_seconds: Annotated[float, _setting("idle_seconds")] = _USUAL.idle_seconds,
-    soak_seconds: Annotated[float, _setting("soak_seconds")] = _USUAL.soak_seconds,
+    idle_seconds: Annotated[float | None, _setting("idle_seconds")] = None,
+    soak_seconds: Annotated[float | None, _setting("soak_seconds")] = None,
     interval_s: Annotated[float, _setting("interval_s")] = _USUAL.interval_s,
     replay: Annotated[
         Path | None,
@@ -63,7 +64,10 @@ def profile(
 
     check_place(out, overwrite=overwrite)
     limit = max_seconds if most_seconds is None else most_seconds
-    protocol = Protocol(queries, seconds, limit, idle_seconds, soak_seconds, interval_s=interval_s)
+    # What was not asked for follows from the rest, so that a short run is short.
+    asked_waits: dict[str, Any] = {"idle_seconds": idle_seconds, "soak_seconds": soak_seconds}
+    waits = {name: value for name, value in asked_waits.items() if value is not None}
+    protocol = Protocol(queries, seconds, limit, interval_s=interval_s, **waits)
     opened = open_artifacts(artifacts)
     rows = []
     with show.working("opening") as step:

@@ -13,7 +13,8 @@ from ...runtime.errors import BadInputError
 from ...runtime.tensors import described
 from .. import show
 from ..artifacts import open_artifacts
-from ..eager import source_of_artifact, torch_is_here
+from ..eager import refuse_unused, source_of_artifact, torch_is_here
+from ..evidence import record
 from ..groups import spread
 from ..guard import complain
 from ..options import (
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from ...benchmarks.accuracy.parity import Parity
     from ...benchmarks.accuracy.worst_case import WorstCase
     from ...runtime.artifact import Artifact
-    from ...runtime.sessions import Session
+    from ...runtime.evidence import Evidence
+
+
+_AGAINST = {"eager": "PyTorch eager", "golden": "golden only"}
 
 
 @spread
@@ -60,19 +64,21 @@ def verify(
         ),
     ] = 96,
     threads: ThreadsOption = None,
-    save: SaveOption = True,
+    save: SaveOption = None,
     json: JsonOption = False,
 ) -> int:
     """Check artifacts against PyTorch.
 
     Compares each artifact with PyTorch eager (native FFT) on photos and checks the budget of its precision.
-    The result is written into the passport.
+    The result is added to the evidence in the passport.
     """
     if worst_case and (golden or not torch_is_here()):
         raise BadInputError("--worst-case needs PyTorch: the golden output covers one photo only")
-    golden = golden or not torch_is_here()
+    if golden or not torch_is_here():
+        refuse_unused([*(["--photo"] if photo else []), *network.given()], "--golden" if golden else "")
+        golden = True
     search = _Worst(worst_dir, tries) if worst_case else None
-    done: list[tuple[Artifact, Parity, str, WorstCase | None]] = []
+    done: list[_Checked] = []
     opened = open_artifacts(artifacts)
     check_photos(photo)
     if search is not None:
@@ -84,24 +90,33 @@ def verify(
     with show.working("opening") as step:
         for number, artifact in enumerate(opened):
             step(number, len(opened), shown_name(artifact.path))
-            done.append((artifact, *_check(artifact, photo, network, golden, threads, search, step)))
-    rows = [_row(artifact, parity, caveat, golden, worst) for artifact, parity, caveat, worst in done]
+            done.append(_check(artifact, photo, network, golden, threads, search, step))
+    rows = [_row(checked, golden) for checked in done]
     if json:
         show.as_json({"artifacts": rows})
     else:
         _print(rows)
-    for (artifact, parity, *_), row in zip(done, rows, strict=True):
+    for checked, row in zip(done, rows, strict=True):
+        parity = checked.parity
         for problem in parity.problems:
-            complain(f"{artifact.path}: {problem} ({parity.worst_photo})", kind="failed")
-        if save:
-            _save(artifact, row)
-    return 0 if all(parity.within_budget for _, parity, *_ in done) else 1
+            complain(f"{checked.artifact.path}: {problem} ({parity.worst_photo})", kind="failed")
+        record(checked.artifact, _evidence(row), save)
+    return 0 if all(checked.parity.within_budget for checked in done) else 1
 
 
 @dataclass(frozen=True)
 class _Worst:
     folder: Path | None
     tries: int
+
+
+@dataclass(frozen=True)
+class _Checked:
+    artifact: Artifact
+    parity: Parity
+    caveat: str
+    using: dict[str, str | int]
+    worst: WorstCase | None = None
 
 
 def _check(
@@ -112,13 +127,15 @@ def _check(
     threads: int | None,
     search: _Worst | None,
     step: show.Step,
-) -> tuple[Parity, str, WorstCase | None]:
+) -> _Checked:
     from ...benchmarks.accuracy import parity
     from ...runtime.sessions import open_session
 
     with open_session(artifact, threads=threads) as session:
+        caveat = "; ".join(filter(None, (session.caveat, session.remark)))
+        using = session.describe()
         if golden:
-            return parity.verify_golden(session), _caveats(session), None
+            return _Checked(artifact, parity.verify_golden(session), caveat, using)
         from ...export.build import reference_for
         from ...export.inputs import samples_of
 
@@ -126,7 +143,7 @@ def _check(
         reference = reference_for(artifact, source)
         samples = samples_of(source, session.inputs, photos)
         if search is None:
-            return parity.verify(session, reference, samples), _caveats(session), None
+            return _Checked(artifact, parity.verify(session, reference, samples), caveat, using)
         if not artifact.passport.maps_pictures:
             raise BadInputError(
                 f"{artifact.path}: --worst-case searches among images; this artifact takes "
@@ -142,19 +159,15 @@ def _check(
             evaluations=search.tries,
             progress=step,
         )
-        return parity.verify(session, reference, [*samples, worst.photo]), _caveats(session), worst
+        checked = parity.verify(session, reference, [*samples, worst.photo])
+        return _Checked(artifact, checked, caveat, using, worst)
 
 
-def _caveats(session: Session) -> str:
-    return "; ".join(filter(None, (session.caveat, session.remark)))
-
-
-def _row(
-    artifact: Artifact, parity: Parity, caveat: str, golden: bool, worst: WorstCase | None
-) -> dict[str, Any]:
+def _row(checked: _Checked, golden: bool) -> dict[str, Any]:
     from ...benchmarks.accuracy.parity import GOLDEN_ONLY
 
-    state, reason = parity.verdict(caveat, GOLDEN_ONLY if golden else "")
+    artifact, parity, worst = checked.artifact, checked.parity, checked.worst
+    state, reason = parity.verdict(checked.caveat, GOLDEN_ONLY if golden else "")
     return {
         "path": str(artifact.path),
         "target": artifact.passport.target,
@@ -162,6 +175,7 @@ def _row(
         "state": state,
         "reason": reason,
         "against": "golden" if golden else "eager",
+        "session": checked.using,
         "parity": parity.to_dict(),
         **({} if worst is None else {"worst_case": worst.to_dict()}),
     }
@@ -180,10 +194,16 @@ def _print(rows: list[dict[str, Any]]) -> None:
         name = shown_name(Path(row["path"]))
         ssim = "" if parity["measure"] == "tensor" else f"{parity['ssim']:.6f}"
         similar = () if tensors else (ssim,)
-        cells.append((name, row["state"], *figures, *similar, parity["worst_photo"], row["against"]))
+        cells.append(
+            (name, row["state"], *figures, *similar, parity["worst_photo"], _AGAINST[row["against"]])
+        )
     show.table("Parity: artifact against PyTorch", columns, cells)
     if mixed:
         show.line("of results that are no images: max abs relative to the largest magnitude, SNR for PSNR.")
+    if any(row["against"] == "golden" for row in rows):
+        show.line(
+            "golden only: compared with the result of PyTorch that is stored in the artifact, for one sample"
+        )
     for row in rows:
         if worst := row.get("worst_case"):
             show.line(
@@ -197,7 +217,10 @@ def _print(rows: list[dict[str, Any]]) -> None:
                 )
 
 
-def _save(artifact: Artifact, row: dict[str, Any]) -> None:
+def _evidence(row: dict[str, Any]) -> Evidence:
     from ...benchmarks.timing.machine import machine_info
+    from ...runtime.evidence import parity_evidence
 
-    artifact.amend(parity=row["parity"], state=row["state"], reason=row["reason"], measured_on=machine_info())
+    return parity_evidence(
+        row["parity"], row["state"], row["reason"], where=machine_info(), using=row["session"]
+    )

@@ -39,7 +39,8 @@ class CoreMlParts:
         names: dict[str, Any] = labels if isinstance(labels, dict) else {}
         self.interpreter = Interpreter(package)
         program = package.program
-        self.input, self.output = program.inputs[0][0], program.outputs[0]
+        self.inputs = tuple(name for name, *_ in program.inputs)
+        self.outputs = tuple(program.outputs)
         stored = {
             name
             for operation in program.operations
@@ -84,7 +85,7 @@ def open_parts(artifact: Artifact, threads: int) -> CoreMlParts:
     Raises:
         TargetUnavailableError: it takes bytes; those are images to Core ML, and no value of the program.
     """
-    if artifact.passport.input.dtype == "uint8":
+    if any(contract.dtype == "uint8" for contract in artifact.passport.inputs):
         raise TargetUnavailableError(
             f"{artifact.path}: takes images of bytes, whose conversion is Core ML's own; bisect the same "
             "network exported with the float contract"

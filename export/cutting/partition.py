@@ -8,7 +8,7 @@ that its runtime makes, and with them the answer: here a model is cut once, and 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,33 +63,40 @@ class Reference(Runner):
 class Partition:
     """A program and a built model of it, and where both can be cut."""
 
-    def __init__(self, program: ExportedProgram, parts: Parts, *, against: Parts | None = None) -> None:
+    def __init__(
+        self, program: ExportedProgram, parts: Parts, *, output: int = 0, against: Parts | None = None
+    ) -> None:
         """Find which values of the model are which nodes of the program.
 
         Args:
             program: what the model was built from.
             parts: the model.
+            output: which of the program's results to follow; what only others need is left out.
             against: another model of the program, or of a version of it, to take the program's place as the
                 half that is believed.
 
         Raises:
-            LoweringError: more than one input or output.
+            LoweringError: the result does not depend on an input.
         """
         signature = program.graph_signature
-        if len(signature.user_inputs) != 1 or len(signature.user_outputs) != 1:
-            raise LoweringError("only a program with one input and one output can be cut in two")
         self.parts = parts
         self.reference = Reference(program)
         self._nodes: dict[str, fx.Node] = {node.name: node for node in program.graph.nodes}
-        self.input = str(signature.user_inputs[0])
-        self.output = str(signature.user_outputs[0])
-        self._fed = _fed_by(self._nodes[self.input])
-        self._order = [node for node in program.graph.nodes if node in self._fed and node.op != "output"]
-        self.values = match(self._nodes, self.input, self.output, parts)
+        self.inputs = tuple(map(str, signature.user_inputs))
+        results = tuple(map(str, signature.user_outputs))
+        self.output, self._returned = results[output], parts.outputs[output]
+        self._all_returned = [canonical(self._nodes[name]).name for name in results]
+        sources = [self._nodes[name] for name in self.inputs]
+        needed = _reached([self._nodes[self.output]], lambda node: node.all_input_nodes)
+        self._fed = _reached(sources, lambda node: list(node.users)) & {self._nodes[self.output], *needed}
+        self._order = [node for node in program.graph.nodes if node in self._fed]
+        if not self._order:
+            raise LoweringError(f"the result {self.output!r} does not depend on an input: nothing to cut")
+        self.values = match(self._nodes, self.inputs, results, parts)
         self.against = against
         self._old: dict[str, str] = {}
         if against is not None:
-            self._old = match(self._nodes, self.input, self.output, against)
+            self._old = match(self._nodes, self.inputs, results, against)
             self.values = {name: value for name, value in self.values.items() if name in self._old}
 
     @cached_property
@@ -101,8 +108,8 @@ class Partition:
     def ends(self) -> tuple[Cut, Cut]:
         """The cuts with nothing and with everything inside."""
         everything = frozenset(node.name for node in self._order)
-        nothing = Cut(frozenset(), ((self.input, self.parts.input),))
-        return nothing, Cut(everything, ((self.output, self.parts.output),))
+        nothing = Cut(frozenset(), tuple(zip(self.inputs, self.parts.inputs, strict=True)))
+        return nothing, Cut(everything, ((self.output, self._returned),))
 
     def module_cuts(self) -> list[Cut]:
         """Return the cuts at module boundaries, from nothing inside to everything."""
@@ -143,7 +150,7 @@ class Partition:
     @cached_property
     def _precisions(self) -> dict[str, str]:
         precisions: dict[str, str] = {}
-        for step in labelled(self.parts, self._nodes, canonical(self._nodes[self.output]).name):
+        for step in labelled(self.parts, self._nodes, self._all_returned):
             if "int8" not in precisions.get(step.label, ""):
                 precisions[step.label] = step.precision
         return precisions
@@ -177,19 +184,19 @@ class Partition:
                     kept[node] = None
             inside = kept
         named = [(node.name, self.values[canonical(node).name]) for node in crossing]
-        source = self._nodes[self.input]
-        if any(user not in inside for user in source.users):
-            named.append((self.input, self.parts.input))
+        for name, value in zip(self.inputs, self.parts.inputs, strict=True):
+            if any(user in self._fed and user not in inside for user in self._nodes[name].users):
+                named.append((name, value))
         return Cut(frozenset(node.name for node in inside), tuple(named))
 
 
-def _fed_by(source: fx.Node) -> set[fx.Node]:
-    """Return all nodes that depend on ``source``, without it."""
+def _reached(sources: Sequence[fx.Node], neighbours: Callable[[fx.Node], Sequence[fx.Node]]) -> set[fx.Node]:
+    """Return all nodes on paths from ``sources``, without these."""
     reached: set[fx.Node] = set()
-    waiting = list(source.users)
+    waiting = [node for source in sources for node in neighbours(source)]
     while waiting:
         node = waiting.pop()
         if node not in reached:
             reached.add(node)
-            waiting += node.users
+            waiting += neighbours(node)
     return reached

@@ -18,8 +18,6 @@ from ...runtime.artifact import Artifact
 from ...runtime.photo import Array
 from ..aten import COPIES, NORMALISATIONS, base_name
 
-_RESULT = "result of the program"
-
 
 @dataclass(frozen=True)
 class Step:
@@ -39,10 +37,10 @@ class Step:
 
 
 class Parts(Protocol):
-    """A built model of which any part can be run."""
+    """A built model of which any part can be run; its ends are in the order of the program's."""
 
-    input: str
-    output: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     steps: Sequence[Step]
 
     def run(self, given: Mapping[str, Array], wanted: Sequence[str]) -> dict[str, Array]:
@@ -73,20 +71,25 @@ def canonical(node: fx.Node) -> fx.Node:
     return node
 
 
-def match(nodes: Mapping[str, fx.Node], source: str, output: str, parts: Parts) -> dict[str, str]:
-    """Return name of node -> value of the model that is that node's, for those where this is certain."""
-    steps = labelled(parts, nodes, canonical(nodes[output]).name)
-    readers = _readers(steps, parts.output)
+def match(
+    nodes: Mapping[str, fx.Node], sources: Sequence[str], results: Sequence[str], parts: Parts
+) -> dict[str, str]:
+    """Return name of node -> value of the model that is that node's, for those where this is certain.
+
+    ``sources`` and ``results`` are the names of the program's inputs and of the nodes that it returns.
+    """
+    returned = [canonical(nodes[name]).name for name in results]
+    steps = labelled(parts, nodes, returned)
+    readers = _readers(steps, parts.outputs)
     last = {step.label: step for step in steps if step.label}
-    values = {source: parts.input, canonical(nodes[output]).name: parts.output}
+    values = dict(zip([*sources, *returned], [*parts.inputs, *parts.outputs], strict=True))
+    ends = {_result(index): nodes[name] for index, name in enumerate(results)}
     for label, step in last.items():
         for index, value in enumerate(step.makes):
             users = readers.get(value, set()) - {label}
             if not users or "" in users:
                 continue
-            seen = {
-                _read_as(nodes[label], index, nodes.get(user, nodes[output]), user, last) for user in users
-            }
+            seen = {_read_as(nodes[label], index, user, nodes, ends, last) for user in users}
             node = seen.pop() if len(seen) == 1 else None
             result = None if node is None else node.meta.get("val")
             if node is not None and isinstance(result, Tensor) and tuple(result.shape) == step.shapes[index]:
@@ -94,12 +97,14 @@ def match(nodes: Mapping[str, fx.Node], source: str, output: str, parts: Parts) 
     return values
 
 
-def labelled(parts: Parts, nodes: Mapping[str, fx.Node], output: str) -> list[Step]:
+def labelled(parts: Parts, nodes: Mapping[str, fx.Node], returned: Sequence[str]) -> list[Step]:
     """Give a step that nothing tells of the label of the one step that reads it: it is a piece of that.
 
-    ``output`` is the node whose value the model returns.
+    ``returned`` are the nodes whose values the model returns.
     """
-    readers: dict[str, set[str]] = {parts.output: {output}}
+    readers: dict[str, set[str]] = {}
+    for value, node in zip(parts.outputs, returned, strict=True):
+        readers.setdefault(value, set()).add(node)
     result = []
     for step in reversed(parts.steps):
         label = step.label if step.label in nodes else ""
@@ -113,9 +118,16 @@ def labelled(parts: Parts, nodes: Mapping[str, fx.Node], output: str) -> list[St
     return result[::-1]
 
 
-def _readers(steps: Sequence[Step], output: str) -> dict[str, set[str]]:
+def _result(index: int) -> str:
+    """Return the label of what reads a result of the model: no node has a name with spaces."""
+    return f"result {index} of the program"
+
+
+def _readers(steps: Sequence[Step], outputs: Sequence[str]) -> dict[str, set[str]]:
     """Return value -> labels of the steps that read it, also through transparent ones."""
-    readers: dict[str, set[str]] = {output: {_RESULT}}
+    readers: dict[str, set[str]] = {}
+    for index, value in enumerate(outputs):
+        readers.setdefault(value, set()).add(_result(index))
     for step in reversed(steps):
         passed = set().union(*(readers.get(value, set()) for value in step.makes))
         for value in step.reads:
@@ -124,14 +136,20 @@ def _readers(steps: Sequence[Step], output: str) -> dict[str, set[str]]:
 
 
 def _read_as(
-    node: fx.Node, index: int, user: fx.Node, label: str, present: Mapping[str, Any]
+    node: fx.Node,
+    index: int,
+    label: str,
+    nodes: Mapping[str, fx.Node],
+    ends: Mapping[str, fx.Node],
+    present: Mapping[str, Any],
 ) -> fx.Node | None:
-    """Return which node ``user`` takes for the value labelled ``node``; ``None`` where that is not certain.
+    """Return which node the reader ``label`` takes for the value labelled ``node``; ``None`` if not certain.
 
     It is ``node`` itself, or a normalisation right after it that the model has no step for: that was folded
     into it.
     """
-    candidates = [user] if label == _RESULT else user.all_input_nodes
+    user = ends[label] if label in ends else nodes[label]
+    candidates = [user] if label in ends else user.all_input_nodes
     if base_name(user.target) in NORMALISATIONS:  # coremltools names the two after the latter
         folded = [c for c in candidates if "conv" in str(c.target) and c.name not in present]
         candidates = [*candidates, *(source for conv in folded for source in conv.all_input_nodes)]

@@ -7,7 +7,6 @@ the same bytes.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import io
@@ -184,15 +183,10 @@ def _for_device(
         for name in passport.golden_files:
             shutil.copyfile(artifact.path / name, writer.folder / name)
         return writer.commit(
-            dataclasses.replace(
-                passport,
+            passport.unmeasured(
+                "not verified on a device yet",
                 target=TAKEN_AS,
                 model_file=ONNX_FILE,
-                parity=None,
-                latency_ms=None,
-                measured_on=None,
-                state="unverified",
-                reason="not verified on a device yet",
                 notes=[*passport.notes, *changes],
             )
         )

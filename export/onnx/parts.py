@@ -30,7 +30,8 @@ class OnnxParts:
 
         self.model = model
         self.threads = threads
-        self.input, self.output = model.graph.input[0].name, model.graph.output[0].name
+        self.inputs = tuple(port.name for port in model.graph.input)
+        self.outputs = tuple(port.name for port in model.graph.output)
         inferred = onnx.shape_inference.infer_shapes(model).graph
         self.infos = {v.name: v for v in (*inferred.value_info, *inferred.input, *inferred.output)}
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}

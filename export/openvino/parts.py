@@ -42,8 +42,8 @@ class OpenVinoParts:
                 "export the artifact again"
             ) from error
         self.labels: dict[str, Any] = labels if isinstance(labels, dict) else {}
-        self.input = _name(model.input(0))
-        self.output = _name(model.output(0).get_node().input_value(0))
+        self.inputs = tuple(map(_name, model.inputs))
+        self.outputs = tuple(_name(port.get_node().input_value(0)) for port in model.outputs)
         self.steps = [self._step(op) for op in model.get_ordered_ops() if op.get_type_name() not in _ENDS]
 
     def _read(self) -> openvino.Model:

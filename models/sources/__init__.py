@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from ...runtime.inputs import Sample
+from ...runtime.installed.packages import attribute
 from .base import NetworkSource, TensorSpec
 from .crops import photo_crops
 from .sizes import SizeRequirements
@@ -25,4 +25,4 @@ __all__ = ["NetworkSource", "Sample", "SizeRequirements", "TensorSpec", "of", "p
 def __getattr__(name: str) -> Any:
     if name != "of":  # the only one that needs torch, which a device that runs arrays does not have
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(".generic", __name__).of
+    return attribute(name, ".generic", __name__)

@@ -7,7 +7,6 @@ types instead, for a file in float32 with a calibration cache and a list of laye
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -123,17 +122,12 @@ def build_artifact(
             (writer.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (writer.folder / name).write_bytes(source.read(name, 1 << 31))
         return writer.commit(
-            dataclasses.replace(
-                source.passport,
+            source.passport.unmeasured(
+                f"built on {device.name}, not verified yet",
                 target=TARGET,
                 precision=settings.weak or source.passport.precision,
                 model_file=ENGINE_FILE,
                 toolchain={**source.passport.toolchain, "tensorrt (device)": str(trt.__version__)},
-                parity=None,
-                latency_ms=None,
-                measured_on=None,
-                state="unverified",
-                reason=f"built on {device.name}, not verified yet",
                 notes=[*source.passport.notes, *built.warnings(nodes)[:50]],
             )
         )

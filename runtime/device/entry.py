@@ -126,7 +126,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
             raise RefusedError(f"{path}: is not a plain file")
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
-        raise RefusedError(f"{path}: truncated or no bundle ({error}). {_AGAIN}") from error
+        raise RefusedError(f"{path}: truncated or no bundle ({str(error)[:200]}). {_AGAIN}") from error
     except OSError as error:
         raise RefusedError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -257,7 +257,7 @@ def _stream(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
             while chunk := file.read(_CHUNK):
                 yield chunk
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise RefusedError(f"{name}: truncated or damaged ({error}). {_AGAIN}") from error
+        raise RefusedError(f"{name}: truncated or damaged ({str(error)[:200]}). {_AGAIN}") from error
     except OSError as error:
         raise RefusedError(f"{name}: cannot be read: {error.strerror or error}. {_AGAIN}") from error
 

@@ -6,10 +6,12 @@ device has this room alone, so the table is here.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import re
 from dataclasses import dataclass
+from typing import Any
 
 BASE = "base"
 """What :attr:`Requirement.extra` is for packages that every installation has."""
@@ -78,6 +80,29 @@ JINJA2 = Requirement("jinja2", "jinja2", extra="report", use="report.html")
 
 SHARED = (NUMPY, PILLOW, ONNXRUNTIME, TORCH, ONNX, ONNXSCRIPT, ONNXSIM, SAFETENSORS, JINJA2)
 """All of them, in the order tables list them."""
+
+
+def attribute(name: str, home: str, package: str) -> Any:
+    """Return what a room imports when it is first asked for.
+
+    Args:
+        name: of the attribute.
+        home: the module that has it, relative to the room.
+        package: the room.
+
+    Raises:
+        ModuleNotFoundError: a library that it needs is not installed; says which, and how to install it.
+    """
+    try:
+        return getattr(importlib.import_module(home, package), name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        need = next((need for need in SHARED if need.module == missing), None)
+        if need is None:
+            raise
+        problem = f"{package}.{name} needs {missing}, which is not installed here: {need.cure}"
+    # Outside the handler: the traceback then ends here and not inside the import that failed.
+    raise ModuleNotFoundError(problem, name=missing)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..outside.protobuf import Buffer, fields, signed, varint
 from ..photo import Array as Array
-from ..protobuf import Buffer, fields, signed, varint
 
 Span = tuple[int, int]
 

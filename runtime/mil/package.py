@@ -11,7 +11,7 @@ from typing import Any
 from .. import strict_json
 from ..errors import ArtifactError, FdikpEdgeError
 from ..outside.files import open_regular, read_bounded
-from ..protobuf import Buffer, fields
+from ..outside.protobuf import Buffer, fields
 from .immediate import Array, Span, children, integers
 from .program import Program, Stored, Value, read_program
 from .weights import WeightFile
@@ -132,7 +132,8 @@ def _model_item(folder: Path) -> str:
     version = manifest.get("fileFormatVersion")
     if not isinstance(version, str) or version.split(".")[0] != "1":
         raise ValueError(f"its format version {version!r:.40} is not 1; this release reads 1")
-    item = entries.get(manifest.get("rootModelIdentifier"))
+    root = manifest.get("rootModelIdentifier")
+    item = entries.get(root) if isinstance(root, str) else None
     path = item.get("path") if isinstance(item, dict) else None
     parts = PurePosixPath(path).parts if isinstance(path, str) else ()
     if not isinstance(path, str) or not parts or "\\" in path or set(parts) & {"..", "/"}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..protobuf import Buffer, fields, signed
+from ..outside.protobuf import Buffer, fields, signed
 from .immediate import Array, Span, immediate, text
 
 DTYPES = {

@@ -250,8 +250,8 @@ def check_ports(artifact: Artifact, inputs: Sequence[Port], outputs: Sequence[Po
         actual = [(name, list(shape), str(dtype)) for name, shape, dtype in ports]
         if sorted(actual, key=_port_name) != sorted(promised, key=_port_name):
             raise ArtifactError(
-                f"{artifact.path}: {artifact.passport.model_file} has the {kind} {actual}, the passport says "
-                f"{promised}. Export the artifact again"
+                f"{artifact.path}: {artifact.passport.model_file} has the {kind} {str(actual)[:500]}, the "
+                f"passport says {str(promised)[:500]}. Export the artifact again"
             )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..artifact import Artifact
 from ..errors import ArtifactError
 from ..outside.files import open_regular
-from ..protobuf import MAX_DEPTH, fields
+from ..outside.protobuf import MAX_DEPTH, fields
 
 # message -> field number -> message, along every way that leads to a tensor (onnx.proto3).
 _SCHEMA: dict[str, dict[int, str]] = {

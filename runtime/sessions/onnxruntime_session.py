@@ -46,6 +46,7 @@ class OnnxRuntimeSession(Session):
                 str(artifact.model_path),
                 session_options(threads, in_floats=self.computes_in_floats),
                 providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # there is no other provider, and what it prints about that goes to stdout
             )
         except Exception as error:  # its exceptions share no base class
             raise refused(artifact, "ONNX Runtime", error) from error

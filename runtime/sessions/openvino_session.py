@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any
 
 from ..artifact import Artifact
@@ -40,6 +41,7 @@ class OpenVinoSession(Session):
             check_ports(artifact, _ports(model.inputs), _ports(model.outputs))
             self._compiled: Any = core.compile_model(model, "CPU", compile_config(threads))
             self._request: Any = self._compiled.create_infer_request()
+            self._one_at_a_time = threading.Lock()
         except ArtifactError:
             raise
         except Exception as error:  # RuntimeError and others, by the version
@@ -48,8 +50,10 @@ class OpenVinoSession(Session):
 
     def _run(self, arrays: Arrays) -> Arrays:
         # Inputs are read in place. Outputs are copied out of the request, which the next run overwrites.
-        results = self._request.infer(arrays, share_inputs=True, share_outputs=False)
-        return {contract.name: results[contract.name] for contract in self.outputs}
+        # Without the lock a second thread would give this one its own results, and nothing would tell.
+        with self._one_at_a_time:
+            results = self._request.infer(arrays, share_inputs=True, share_outputs=False)
+            return {contract.name: results[contract.name] for contract in self.outputs}
 
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""

@@ -53,6 +53,14 @@ def test_a_bare_device(without: Any) -> None:
     assert "fdikp-edge[export]" in advice and "fdikp-edge[openvino]" in advice
 
 
+def test_a_reason_that_several_targets_have_is_written_once(without: Any) -> None:
+    shown = without(["torch", "onnx", "openvino", "jinja2"], "doctor").stdout
+    targets = shown[shown.index("Targets") : shown.index("Packages")]
+    for package in ("torch", "onnx"):
+        assert targets.count(f"{package} is not installed") == 1
+    assert targets.count("see (1)") >= 2 and "\n(1) torch is not installed" in targets
+
+
 def test_a_bare_device_runs_artifacts(without: Any, make_artifact: Callable[..., Path]) -> None:
     from fdikp_edge.runtime.samples import sample_photo
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fdikp_edge.models.fdikp.variants import VARIANTS
 
 COMMANDS = [
     "deploy",
@@ -49,6 +52,18 @@ def test_help_of_a_command_has_examples(command: str, cli: Any) -> None:
     assert done.returncode == 0
     assert "Examples:" in done.stdout and f"  fdikp-edge {command}" in done.stdout
     assert "--json" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["deploy", "export", "calibrate"])
+def test_help_and_readme_say_which_sizes_the_variants_take(command: str, cli: Any) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").replace("*", "")
+    for text in (cli(command, "--help").stdout, readme):
+        words = " ".join(text.split())
+        for name, variant in VARIANTS.items():
+            (rule,) = re.findall(
+                rf"for [^.]*?\b{name}\b[^.,]*?multiple of (\d+) and at least (\d+)", words, re.I
+            )
+            assert (variant.size.multiple_of, variant.size.minimum) == tuple(map(int, rule))
 
 
 def test_no_command_shows_the_help(cli: Any) -> None:

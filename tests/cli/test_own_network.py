@@ -225,9 +225,20 @@ def test_calibrate_gate_profile_bundle_and_inspect(deployed: Path, run_cli: Cli)
     assert shown.returncode == 0 and "sigma" in shown.stdout and "energy" in shown.stdout
 
 
-def test_bisect_says_in_one_sentence_why_not(deployed: Path, run_cli: Cli) -> None:
-    done = run_cli("bisect", ARTIFACT, "--model", "net.py:restorer", cwd=deployed)
-    assert done.returncode == 2 and "one input to one result" in done.stderr
+def test_bisect_follows_the_worst_of_several_results(deployed: Path, run_cli: Cli) -> None:
+    search = ("bisect", ARTIFACT, "--model", "net.py:restorer", "--json")
+    sound = run_cli(*search, cwd=deployed)
+    assert sound.returncode == 0, sound.stderr
+    result = json.loads(sound.stdout)
+    assert sound.returncode == 0 and result["departure"] is None, sound.stderr
+    assert result["result"] in ("restored", "energy")
+    network = ("--model", "net.py:restorer", "--size", "32x48", "--target", "onnx", "--precision", "fp16")
+    assert run_cli("export", *network, "--out", "half", cwd=deployed).returncode == 0
+    rounded = (search[0], "half/restorer-onnx-fp16-32x48", *search[2:])
+    strict = run_cli(*rounded, "--max-abs", "1e-5", cwd=deployed)
+    assert strict.returncode == 1 and json.loads(strict.stdout)["departure"]["nodes"], strict.stderr
+    photo = run_cli(*search, "--photo", "photo.png", cwd=deployed)
+    assert photo.returncode == 2 and "photo" in photo.stderr and "Traceback" not in photo.stderr
 
 
 def test_int8_without_samples_is_refused(run_cli: Cli, tmp_path: Path) -> None:

@@ -155,3 +155,24 @@ def test_looking_at_the_table_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("from fdikp_edge.export import lower", "fdikp_edge.export.lower"),
+        ("from fdikp_edge.export import lower_model", "fdikp_edge.export.lower_model"),
+        ("from fdikp_edge.models.sources import of", "fdikp_edge.models.sources.of"),
+    ],
+)
+def test_without_torch_an_import_says_what_to_install(statement: str, name: str) -> None:
+    code = f"import sys\nsys.modules['torch'] = None\n{statement}\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    *frames, last = done.stderr.strip().splitlines()
+    assert last.startswith(
+        f"ModuleNotFoundError: {name} needs torch, which is not installed here: pip install"
+    )
+    assert "fdikp-edge[export]" in last
+    assert not any(
+        "lowered.py" in frame or "spectral" in frame or "import torch" in frame for frame in frames
+    )

@@ -19,6 +19,7 @@ import pytest
 from fdikp_edge.runtime import strict_json
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.errors import ArtifactError, OutputError
+from fdikp_edge.runtime.evidence import parity_evidence
 from runtime_networks import passport
 
 PICTURE = np.linspace(0, 1, 3 * 32 * 32, dtype=np.float32).reshape(1, 3, 32, 32)
@@ -175,17 +176,17 @@ def _saved(array: np.ndarray) -> bytes:
 
 def test_amending_changes_the_figures_and_nothing_else(tmp_path: Path) -> None:
     artifact = write(tmp_path / "a")
-    amended = artifact.amend(state="failed", parity={"max_abs": 0.5}, reason="\x1b[31mred\nline")
+    amended = artifact.amend(state="failed", reason="\x1b[31mred\nline")
     assert Artifact.open(tmp_path / "a") == amended
-    assert amended.passport == dataclasses.replace(
-        artifact.passport, state="failed", parity={"max_abs": 0.5}, reason=" [31mred\nline"
-    )
+    assert amended.passport == dataclasses.replace(artifact.passport, state="failed", reason=" [31mred\nline")
     before = (tmp_path / "a" / "passport.json").read_bytes()
     with pytest.raises(TypeError, match="weights_sha256"):
         amended.amend(weights_sha256="0" * 64)
-    for parity in ({"max_abs": float("nan")}, {"max_abs": np.float32(1)}):
+    with pytest.raises(TypeError, match="parity"):
+        amended.amend(parity={})
+    for figures in ({"max_abs": float("nan")}, {"max_abs": np.float32(1)}):
         with pytest.raises(ArtifactError, match="cannot be written"):
-            amended.amend(parity=parity)
+            amended.record(parity_evidence(figures, "verified", "", where={}, using={}))
     with pytest.raises(ArtifactError, match="state"):
         amended.amend(state="fine")
     assert (tmp_path / "a" / "passport.json").read_bytes() == before

@@ -218,13 +218,14 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, suffix
 def test_ctrl_c_while_writing_leaves_nothing(tmp_path: Path) -> None:
     script = f"""
 import signal, threading, os, time
+from pathlib import Path
 import numpy as np
 from fdikp_edge.runtime.images import Photo, write_photo
 import fdikp_edge.runtime.codecs.encode
 signal.signal(signal.SIGINT, signal.default_int_handler)
 pixels = np.random.default_rng(0).integers(0, 65536, (3000, 3000, 3), dtype=np.uint16)
 def interrupt():
-    while not os.listdir({str(tmp_path)!r}):
+    while not any(half.stat().st_size for half in Path({str(tmp_path)!r}).glob("new/*")):
         time.sleep(0.005)
     os.kill(os.getpid(), signal.SIGINT)
 threading.Thread(target=interrupt, daemon=True).start()

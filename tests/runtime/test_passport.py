@@ -66,7 +66,7 @@ def test_an_edit_by_hand_is_noticed() -> None:
         (b'{"format_version": ' + b"9" * 5000 + b"}", "digits"),
         (b'{"format_version": "1"}', "not an fdikp-edge artifact"),
         (b'{"format_version": true}', "not an fdikp-edge artifact"),
-        (b'{"format_version": 3}', "3 is newer than this release reads.*Update"),
+        (b'{"format_version": 4}', "4 is newer than this release reads.*Update"),
         (b'{"format_version": 0}', "unknown"),
         (b'{"format_version": 1, "reason": "\\u001b[2J"}', "control characters"),
         (b'{"format_version": 1, "reason": "\\ud800"}', "control characters"),
@@ -103,6 +103,9 @@ Change = Callable[[dict[str, Any]], object]
         (lambda d: d.update(precision_census={"a": True}), "precision_census.a"),
         (lambda d: d.update(toolchain={"onnx": 1}), "toolchain.onnx"),
         (lambda d: d.update(parity=[]), "parity"),
+        (lambda d: d.update(evidence={}), "evidence: expected a list"),
+        (lambda d: d.update(evidence=[{}]), r"evidence\[0\]: lacks measured"),
+        (lambda d: d.update(evidence=[0] * 33), "33 entries"),
         (lambda d: d.update(golden={"inputs": ["golden/in.npy"]}), "golden: lacks outputs"),
         (lambda d: d["golden"].update(inputs=["none.npy"]), "golden.*not one of the artifact's files"),
         (lambda d: d.update(model_file="other.onnx"), "model_file.*not one of the artifact's files"),
@@ -219,6 +222,7 @@ def version_1() -> dict[str, Any]:
     """The same passport as releases before version 2 wrote it: one picture in, one out."""
     data = json.loads(json.dumps(full().to_dict()))
     data["format_version"] = 1
+    del data["evidence"]
     data["image_contract"] = "float_nchw"
     del data["source"]
     for key in ("input", "output"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,19 @@ def test_every_session_class_is_where_the_table_says() -> None:
         module, _, name = entry.partition(":")
         loaded = getattr(importlib.import_module(module, "fdikp_edge.runtime.sessions"), name)
         assert issubclass(loaded, Session)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_session_in_two_threads_mixes_nothing_up(target: str, tmp_path: Path) -> None:
+    with ArtifactWriter(tmp_path / "a") as writer:
+        save_network(network("blur", (32, 32), "float"), target, writer.folder)
+        artifact = writer.commit(passport(target=target))
+    rng = np.random.default_rng(0)
+    inputs = [rng.random((1, 3, 32, 32), dtype=np.float32) for _ in range(2)]
+    with open_session(artifact, threads=1) as session, ThreadPoolExecutor(2) as pool:
+        expected = [session.run(x) for x in inputs]
+
+        def many(which: int) -> bool:
+            return all(np.array_equal(session.run(inputs[which]), expected[which]) for _ in range(300))
+
+        assert all(pool.map(many, range(2)))

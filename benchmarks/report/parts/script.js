@@ -21,6 +21,17 @@
     stage.addEventListener("dragstart", (event) => event.preventDefault());
     range.addEventListener("input", place);
     if (choice) choice.addEventListener("change", pick);
+    const zoom = viewer.querySelector(".zoom");
+    zoom.addEventListener("click", () => {
+      const on = stage.classList.toggle("actual");
+      zoom.setAttribute("aria-pressed", on);
+      zoom.textContent = on ? "Show the whole photo" : zoom.dataset.text;
+      stage.querySelectorAll("img").forEach((image) => {
+        image.dataset.whole ||= image.src;
+        image.src = on && image.dataset.detail || image.dataset.whole;
+      });
+    });
+    zoom.dataset.text = zoom.textContent;
     stage.classList.add("live");
     viewer.querySelector(".controls").hidden = false;
     place();

@@ -49,15 +49,16 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, str]:
         )
     try:
         model = onnx.load(path, load_external_data=False)
+        _check_texts(model)
     except Exception as error:  # protobuf's own, which is no part of its public interface
-        raise BadInputError(f"{path}: not a readable ONNX file: {error}") from error
+        raise BadInputError(f"{path}: not a readable ONNX file: {str(error)[:300]}") from error
     _check_extents(path, model, sizes)
     try:
         onnx.external_data_helper.load_external_data_for_model(model, str(folder))
         _check(model)
     except Exception as error:  # onnx's errors share no base class
         lines = [line for line in str(error).splitlines() if line.strip()] or ["no message"]
-        raise BadInputError(f"{path}: not valid ONNX: {lines[0]}") from error
+        raise BadInputError(f"{path}: not valid ONNX: {lines[0][:300]}") from error
     return model, _digest(path, locations)
 
 
@@ -110,6 +111,21 @@ def _check_extents(path: Path, model: onnx.ModelProto, sizes: dict[str, int]) ->
 def _number(text: str) -> int:
     """Return a whole number from 0, or -1."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+
+
+def _check_texts(message: Any) -> None:
+    """Refuse a text that is not UTF-8: protobuf gives it as bytes, which nothing here expects.
+
+    Raises:
+        ValueError: there is one; names its field.
+    """
+    for field, value in message.ListFields():
+        several = [value] if isinstance(value, bytes | str) or hasattr(value, "ListFields") else value
+        if field.type == field.TYPE_MESSAGE:
+            for inner in several:
+                _check_texts(inner)
+        elif field.type == field.TYPE_STRING and any(isinstance(text, bytes) for text in several):
+            raise ValueError(f"{field.full_name} holds text that is not UTF-8")
 
 
 def _check(model: onnx.ModelProto) -> None:

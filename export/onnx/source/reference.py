@@ -97,7 +97,7 @@ class _Runtime:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         self._session: Any = ort.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:

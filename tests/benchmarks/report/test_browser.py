@@ -112,12 +112,76 @@ def test_a_page_is_quiet_alone_and_fits(tab: Browser, pages: dict[str, Path], na
     assert fetched == [pages[name].as_uri()]
 
 
-def test_the_verdict_and_the_results_are_what_one_sees_first(tab: Browser, pages: dict[str, Path]) -> None:
+def test_the_verdict_and_the_photos_are_what_one_sees_first(tab: Browser, pages: dict[str, Path]) -> None:
     for width, height in ((390, 844), (1280, 800)):
         tab.open(pages["report"], width=width, height=height)
         bottom = tab.ask("document.querySelector('.verdict').getBoundingClientRect().bottom")
         assert bottom < height / 2
-    assert tab.ask("document.querySelector('#results').getBoundingClientRect().top") < 800
+    assert tab.ask("document.querySelector('.stage').getBoundingClientRect().top") < 800
+    top = "document.querySelector({!r}).getBoundingClientRect().top"
+    assert tab.ask(top.format(".stage")) < tab.ask(top.format("table"))
+
+
+def test_photos_have_the_width_of_the_page_and_their_own_at_one_to_one(
+    tab: Browser, pages: dict[str, Path]
+) -> None:
+    width = "Math.round(document.querySelector('.stage .before img').getBoundingClientRect().width)"
+    press = "document.querySelector('.zoom').click()"
+    for screen, page in ((1280, 1112), (390, 362)):
+        tab.open(pages["report"], width=screen)
+        assert tab.ask(width) == page
+        tab.ask(press)
+        assert tab.ask(width) == 600
+        assert tab.ask("document.documentElement.scrollWidth") <= screen
+        assert tab.ask("document.querySelector('.zoom').getAttribute('aria-pressed')") == "true"
+        tab.ask(press)
+        assert tab.ask(width) == page
+
+
+def test_a_photo_larger_than_the_page_shows_its_middle_at_one_to_one(tab: Browser, tmp_path: Path) -> None:
+    pixels = np.zeros((1000, 2400, 3), np.uint8)
+    pixels[::2] = 255  # stripes of one pixel, which no reduced picture has
+    Image.fromarray(pixels).save(tmp_path / "large.png")
+    page = tmp_path / "page.html"
+    large = tmp_path / "large.png"
+    page.write_text(render(report(), pictures=Pictures(large, {0: large})), encoding="utf-8")
+    tab.open(page)
+    tab.ask("document.querySelector('.zoom').click()")
+    tab.ask("document.querySelector('.before img').decode()")
+    seen = look(tab, ".stage")[200:300, 700:800]
+    assert abs(seen[::2].mean() - seen[1::2].mean()) > 200
+
+
+def test_labels_of_the_scale_stand_free(tab: Browser, tmp_path: Path, pictures: Pictures) -> None:
+    for budgets in ((2e-5,), (2e-5, 2e-2), (2e-2, 2e-1), (2e-5, 2e-2, 2e-1)):
+        data = report()
+        data["artifacts"] = [
+            {
+                **data["artifacts"][0],
+                "precision": f"p{i}",
+                "parity": {"max_abs": 1e-7, "budget": {"max_abs": most}},
+            }
+            for i, most in enumerate(budgets)
+        ]
+        page = tmp_path / "page.html"
+        page.write_text(render(data, pictures=pictures), encoding="utf-8")
+        for width in (390, 1280):
+            tab.open(page, width=width)
+            assert tab.ask(_CROSSINGS) == [], (budgets, width)
+
+
+_CROSSINGS = """(() => {
+  const box = (e) => { const b = e.getBoundingClientRect(); return [b.left, b.right, b.top, b.bottom]; };
+  const names = [...document.querySelectorAll(".scale .said")];
+  const lines = [...document.querySelectorAll(".scale .mark")];
+  const page = document.querySelector(".scale").getBoundingClientRect();
+  const cross = (a, b) => a[0] < b[1] && b[0] < a[1] && a[2] + 3 < b[3] && b[2] + 3 < a[3];
+  return names.flatMap((name, i) => [
+    ...lines.filter((line, j) => j !== i && cross(box(name), box(line))).map(() => name.textContent),
+    ...names.filter((other, j) => j > i && cross(box(name), box(other))).map(() => name.textContent),
+    ...(box(name)[1] > page.right + 1 || box(name)[0] < page.left - 1 ? ["outside"] : []),
+  ]);
+})()"""
 
 
 def test_the_slider_follows_its_range_a_key_and_a_finger(tab: Browser, pages: dict[str, Path]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_bundle as maker
-from fdikp_edge.benchmarks.device_profile import clocks, tile_of, timed_query, verdict
+from fdikp_edge.benchmarks.device_profile import clocks, summary_lines, tile_of, timed_query, verdict
 from fdikp_edge.benchmarks.telemetry import Reading, Sampler
 from fdikp_edge.benchmarks.timing import single_stream
 from fdikp_edge.benchmarks.timing.layers import by_module, layer_times
@@ -69,6 +69,40 @@ def test_a_conformant_run_is_said_to_be_one() -> None:
         assert len(dataclasses.replace(run, **change).problems()) == 1
 
 
+def test_a_short_run_rests_and_soaks_shortly() -> None:
+    assert (Protocol().idle_seconds, Protocol().soak_seconds) == (10, 180)
+    short = Protocol(queries=20, seconds=2)
+    assert (short.idle_seconds, short.soak_seconds) == (2, 6)
+    asked = dataclasses.replace(short, soak_seconds=90, idle_seconds=0)
+    assert (asked.idle_seconds, asked.soak_seconds) == (0, 90)
+
+
+def test_the_waits_before_measuring_are_told_in_seconds() -> None:
+    told: list[tuple[int, int, str]] = []
+    query, _ = counted()
+    protocol = Protocol(1, 0.01, 60, idle_seconds=1.2, soak_seconds=1.5, warmup=0)
+    measure(query, protocol, Reading, progress=lambda *step: told.append(step))
+    idle = [step[:2] for step in told if step[2] == "idle"]
+    soak = {step[:2] for step in told if "soaking" in step[2] and "1.5 s" in step[2]}
+    assert idle == [(0, 2), (1, 2)] and soak == {(0, 2), (1, 2)}
+
+
+def test_a_summary_of_few_queries_has_no_99th_percentile() -> None:
+    for n, shown in ((99, False), (100, True)):
+        run = Run(SHORT, start_s=[0.0] * n, times_ms={"result": [10.0] * n}, seconds=2.0)
+        profile = {
+            **{"clocks": clocks(run), "absent": {}, "protocol": protocol_dict(run)},
+            **verdict(run, [], live=True),
+        }
+        row = {
+            "path": "a",
+            "state": "verified",
+            "session": {"runtime": "r", "device": "d"},
+            "profile": profile,
+        }
+        assert ("p99" in "\n".join(summary_lines({"artifacts": [row]}))) is shown
+
+
 def test_soaking_ends_when_times_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(single_stream, "_WINDOW_S", 0.0)
     times = itertools.chain([100.0, 90, 80, 70, 60] * 2, itertools.repeat(50.0))
@@ -92,7 +126,7 @@ def test_soaking_goes_on_while_it_gets_warmer(
 
     monkeypatch.setattr(single_stream, "_WINDOW_S", 0.0)
     run = Run(Protocol(soak_seconds=0.05))
-    single_stream._soak(lambda: {"end_to_end": 1.0}, run, Told(Reading))
+    single_stream._soak(lambda: {"end_to_end": 1.0}, run, Told(Reading), lambda *_: None)
     assert run.stable is stable and len(run.soak_ms) >= single_stream.WINDOWS
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from fdikp_edge.export.lowered import LoweredModel
 from fdikp_edge.export.openvino import build as target
+from fdikp_edge.export.spectral import lower
 from fdikp_edge.export.targets import BuildResult
 from fdikp_edge.runtime.errors import LoweringError
 from onnx import TensorProto, helper
@@ -105,6 +106,22 @@ def onnx_bytes(op: str, shape: list[int | str], **attributes: Any) -> bytes:
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString()
     return data
+
+
+class Ignores(nn.Module):
+    """Reads the second of its inputs alone."""
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor, third: torch.Tensor) -> torch.Tensor:
+        return torch.fft.irfft2(2 * torch.fft.rfft2(second), s=second.shape[-2:])
+
+
+def test_inputs_that_are_ignored_stay_inputs(tmp_path: Path) -> None:
+    inputs = (torch.ones(1, 2), torch.randn(1, 3, 8, 8), torch.ones(4))
+    result = target.build(lower(Ignores(), inputs), "fp32", tmp_path)
+    compiled = ov.Core().compile_model(tmp_path / result.model_file, "CPU")
+    assert [list(port.shape) for port in compiled.inputs] == [[1, 2], [1, 3, 8, 8], [4]]
+    (got,) = compiled([value.numpy() for value in inputs]).values()
+    np.testing.assert_allclose(got, 2 * inputs[1].numpy(), atol=1e-5)
 
 
 def test_an_open_size_is_refused() -> None:

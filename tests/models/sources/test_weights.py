@@ -121,3 +121,21 @@ def test_tensors_that_are_not_the_networks_are_never_read(tmp_path: Path) -> Non
     torch.save(state() | {"extra": torch.tensor([torch.nan])}, path)
     with pytest.raises(CheckpointError, match=re.escape("not part of it ('extra')")):
         load_weights(Net(), path)
+
+
+def test_a_folder_laid_out_like_a_repository_of_hugging_face(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "evil.Net"}}')
+    (tmp_path / "evil.py").write_text("raise SystemExit('nothing of a folder of weights is run')")
+    with pytest.raises(CheckpointError, match=r"without weights; expected model\.safetensors"):
+        load_weights(Net(), tmp_path)
+    torch.save(state(2), tmp_path / "other.pth")
+    network = Net()
+    load_weights(network, tmp_path)
+    assert same(network, state(2))
+    torch.save(state(3), tmp_path / "third.pth")
+    with pytest.raises(CheckpointError, match=r"several files of weights \(other\.pth, third\.pth\)"):
+        load_weights(Net(), tmp_path)
+    plain = {key: value for key, value in state(4).items() if key not in ("spectrum", "tied.weight")}
+    safetensors.torch.save_file(plain, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="spectrum"):  # it is the one that is read, and lacks a key
+        load_weights(Net(), tmp_path)

@@ -1,0 +1,65 @@
+"""What a command does, step by step: on stderr with ``--verbose``, in a file with ``--log-file``."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import sys
+from pathlib import Path
+
+from ..runtime.errors import OutputError
+from ..runtime.strict_json import printable
+
+LOG = logging.getLogger("fdikp_edge")
+"""Says nothing until :func:`start`; a caller from Python may add handlers of its own."""
+LOG.addHandler(logging.NullHandler())
+
+_FORM = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
+_DATE = "%Y-%m-%d %H:%M:%S"
+
+
+def start(verbose: bool, file: Path | None) -> None:
+    """Write to stderr, to a file, or to both, from now on.
+
+    A file that is there is continued. Its lines hold paths and options of this machine, and no data of photos
+    or weights.
+
+    Raises:
+        OutputError: the file cannot be opened.
+    """
+    for handler in [*LOG.handlers]:  # of an earlier command in this process
+        if not isinstance(handler, logging.NullHandler):
+            LOG.removeHandler(handler)
+            handler.close()
+    if not verbose and file is None:
+        LOG.setLevel(logging.NOTSET)
+        return
+    LOG.setLevel(logging.DEBUG)
+    LOG.propagate = False
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)] if verbose else []
+    if file is not None:
+        try:
+            handlers.append(logging.FileHandler(file, encoding="utf-8", errors="backslashreplace"))
+        except OSError as error:
+            raise OutputError(
+                f"{file}: cannot be written: {error.strerror}; choose another --log-file"
+            ) from error
+    for handler in handlers:
+        handler.setFormatter(_Plain(_FORM, _DATE))
+        LOG.addHandler(handler)
+    _begin()
+
+
+class _Plain(logging.Formatter):
+    """A message with what a terminal would obey made harmless; lines stay."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(printable(line) for line in super().format(record).splitlines())
+
+
+def _begin() -> None:
+    import importlib.metadata
+
+    words = " ".join(map(repr, sys.argv[1:]))
+    LOG.info("fdikp-edge %s: %s", importlib.metadata.version("fdikp-edge"), words)
+    LOG.info("Python %s, %s, in %s", platform.python_version(), platform.platform(), Path.cwd())

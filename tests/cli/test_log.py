@@ -1,0 +1,40 @@
+"""`--verbose` and `--log-file`: steps and where errors come from, and stdout as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def test_a_log_file_holds_the_steps_and_is_continued(
+    cli: Any, tmp_path: Path, make_artifact: Callable[..., Path]
+) -> None:
+    artifact = make_artifact(golden=0.5)
+    command = ("--log-file", "run.log", "bench", artifact, "--runs", 3, "--no-eager", "--json")
+    done = cli(*command)
+    assert done.returncode == 0 and json.loads(done.stdout)
+    text = (tmp_path / "run.log").read_text()
+    assert "fdikp-edge 0.1.0" in text and "half" in text and text.rstrip().endswith("exit code 0")
+    assert "INFO" not in done.stderr
+    cli(*command)
+    assert (tmp_path / "run.log").read_text().count("exit code 0") == 2
+
+
+def test_verbose_says_where_an_error_was_raised(cli: Any) -> None:
+    quiet, verbose = cli("inspect", "nowhere"), cli("--verbose", "inspect", "nowhere")
+    assert quiet.returncode == verbose.returncode == 2
+    assert "Traceback" not in quiet.stderr and quiet.stderr.splitlines()[-1] in verbose.stderr
+    assert "Traceback" in verbose.stderr and "ArtifactError" in verbose.stderr and verbose.stdout == ""
+    assert cli("inspect", "nowhere").stderr == quiet.stderr, "the next command is quiet again"
+
+
+def test_a_log_cannot_obey_what_a_name_says(cli: Any, tmp_path: Path) -> None:
+    cli("--log-file", "run.log", "inspect", "no\x1b[31mwhere")
+    assert "\x1b" not in (tmp_path / "run.log").read_text()
+
+
+def test_a_log_file_that_cannot_be_written_is_an_error(cli: Any, tmp_path: Path) -> None:
+    done = cli("--log-file", "missing/run.log", "doctor")
+    assert done.returncode == 2 and "--log-file" in done.stderr and done.stdout == ""

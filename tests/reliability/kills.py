@@ -1,0 +1,192 @@
+"""Kill commands at random moments; what they leave must be whole or absent, and the next run must complete.
+
+    python tests/reliability/kills.py --kills 200
+
+A command runs once alone, which says how long it takes and what it leaves. Then it runs again and again in
+new folders, and SIGINT, SIGTERM or SIGKILL comes at a moment drawn between its start and its end. After each,
+what stands in the folder is opened with the product's own readers; the command runs again, and must leave
+exactly what the first run left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import seeds
+import small_bundle
+import typed
+from fdikp_edge.benchmarks.report.read import read_report
+from fdikp_edge.calibration.table import read_table
+from fdikp_edge.runtime.artifact import Artifact
+from fdikp_edge.runtime.device.bundle import check_bundle
+from fdikp_edge.runtime.images import Photo, read_photo, write_photo
+
+SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
+CODES = {signal.SIGINT: {0, 130, -2}, signal.SIGTERM: {0, 143, -15}, signal.SIGKILL: {0, -9}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A command that writes into ``OUT``."""
+
+    words: tuple[str, ...]
+    check: Callable[[Path], object]
+    """Opens the folder or file that the command leaves; raises where it is half written."""
+
+    def run(self, folder: Path) -> subprocess.Popen[str]:
+        """Start it with ``folder`` as its working folder, ``OUT`` a name in it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "fdikp_edge", *self.words],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+
+def files_of(folder: Path) -> list[str]:
+    """Return every file in a folder by its relative name."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+
+
+def each(read: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Return a check of everything in a folder that is not a temporary file."""
+
+    def check(out: Path) -> None:
+        for path in out.iterdir() if out.is_dir() else ():
+            if not path.name.startswith(".partial-"):
+                read(path)
+
+    return check
+
+
+def _deployed(path: Path) -> None:
+    if path.suffix == ".json":
+        read_report(path)
+    elif (path / "passport.json").exists():
+        Artifact.open(path)
+
+
+def jobs(shared: Path) -> dict[str, Job]:
+    """Make what the commands read below ``shared``, and return the commands by name."""
+    artifact = small_bundle.make(shared / "small")
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        pixels = rng.integers(0, 256, (400, 400, 3), dtype=np.uint8)
+        write_photo(shared / "album" / f"{number}.png", Photo(pixels=pixels))
+    album = str(shared / "album")
+    (shared / "net.py").write_text(typed.NET)
+    (shared / "samples").mkdir()
+    seeds.npy(shared / "samples")
+    network = ("--model", f"{shared / 'net.py'}:Net", "--input", "x=1x3x8x8", "--overwrite")
+    samples = ("--samples", str(shared / "samples"))
+    return {
+        "run": Job(
+            ("run", album, "--artifact", str(artifact), "--out", "OUT", "--overwrite"), each(read_photo)
+        ),
+        "bundle": Job(
+            ("bundle", str(artifact), "--out", "OUT/a.bundle", "--overwrite"),
+            each(check_bundle),
+        ),
+        "export": Job(("export", "--target", "onnx", *network, "--out", "OUT"), each(Artifact.open)),
+        "deploy": Job(
+            ("deploy", "--target", "onnx", "--precision", "fp32", *network, *samples, "--out", "OUT"),
+            each(_deployed),
+        ),
+        "calibrate": Job(
+            ("calibrate", *network, *samples, "--out", "OUT/t.json"),
+            each(read_table),
+        ),
+    }
+
+
+def torment(job: Job, kills: int, rng: random.Random, folder: Path) -> Counter[str]:
+    """Kill a job at that many random moments and return counts of what happened.
+
+    Returns:
+        ``kills``, ``interrupted`` (the signal came before the end), and the faults: ``half``, ``litter``,
+        ``incomplete`` (the next run failed or left other files), ``traceback``, ``code``. Each fault is also
+        printed.
+    """
+    counts: Counter[str] = Counter()
+    began = time.monotonic()
+    output, code = _complete(job, folder / "whole")
+    if code:
+        raise RuntimeError(f"{job.words[0]}: exit {code}: {output}")
+    length = time.monotonic() - began
+    expected = files_of(folder / "whole")
+    for number in range(kills):
+        place = folder / str(number)
+        place.mkdir()
+        chosen = SIGNALS[number % len(SIGNALS)]
+        with job.run(place) as process:
+            time.sleep(length * rng.uniform(0.3, 1.0))
+            process.send_signal(chosen)
+            output, _ = process.communicate(timeout=120 + 10 * length)
+        faults: dict[str, str] = {}
+        if process.returncode not in CODES[chosen]:
+            faults["code"] = f"exit {process.returncode} after {chosen.name}"
+        if "Traceback" in output:
+            faults["traceback"] = output[-2000:]
+        try:
+            job.check(place / "OUT")
+        except Exception as error:
+            faults["half"] = repr(error)
+        again, code = _complete(job, place)
+        left = files_of(place)
+        if any(".partial-" in name for name in left):
+            faults["litter"] = f"{left}"
+        elif code or left != expected:
+            faults["incomplete"] = f"exit {code}, {left}: {again[-2000:]}"
+        counts.update(["kills", *faults, *(["interrupted"] if process.returncode else [])])
+        for kind, words in faults.items():
+            print(f"{job.words[0]}, {chosen.name}, kill {number}: {kind}: {words}", file=sys.stderr)
+        shutil.rmtree(place)
+    return counts
+
+
+def _complete(job: Job, place: Path) -> tuple[str, int]:
+    place.mkdir(exist_ok=True)
+    with job.run(place) as process:
+        output, _ = process.communicate(timeout=600)
+    return output, process.returncode
+
+
+def main() -> int:
+    """Print one line for each command; exit 1 where a fault was seen."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200, help="over all commands (default: 200)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--job", action="append", help="only this command; repeatable")
+    options = parser.parse_args()
+    total: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory(prefix="kills") as name:
+        folder = Path(name)
+        chosen = {key: job for key, job in jobs(folder).items() if not options.job or key in options.job}
+        for index, (key, job) in enumerate(chosen.items()):
+            (folder / key).mkdir()
+            share = options.kills // len(chosen) + (index < options.kills % len(chosen))
+            counts = torment(job, share, random.Random(f"{options.seed} {key}"), folder / key)
+            print(f"{key}: {dict(counts)}", flush=True)
+            total += counts
+    print(f"all: {dict(total)}")
+    return 1 if total.keys() - {"kills", "interrupted"} else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""What a killed process left half written is removed by the next one; what a living one writes stays."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fdikp_edge.cli import guard
+from fdikp_edge.runtime import files
+from fdikp_edge.runtime.files import make_folder_beside, replacing
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="processes cannot be asked after here")
+
+_WRITER = """
+import sys, time
+from pathlib import Path
+from fdikp_edge.runtime.files import make_folder_beside, replacing
+dest = Path(sys.argv[1])
+(make_folder_beside(dest) / "model.onnx").write_bytes(b"half")
+with replacing(dest.with_suffix(".json")) as beside:
+    beside.write_bytes(b"half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def partials(folder: Path) -> list[Path]:
+    return sorted(folder.glob(".partial-*"))
+
+
+def test_litter_of_a_killed_process_is_removed(tmp_path: Path) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(tmp_path / "a")], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert writer.stdout is not None and writer.stdout.readline() == "writing\n"
+        assert len(partials(tmp_path)) == 2
+        with replacing(tmp_path / "other") as beside:
+            beside.write_bytes(b"whole")
+        assert len(partials(tmp_path)) == 2, "a living process still writes there"
+    finally:
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+    (tmp_path / ".partial-of-somebody-else").touch()
+    files._SWEPT.clear()
+    with replacing(tmp_path / "other") as beside:
+        beside.write_bytes(b"whole")
+    assert [path.name for path in partials(tmp_path)] == [".partial-of-somebody-else"]
+    assert (tmp_path / "other").read_bytes() == b"whole"
+
+
+def test_the_number_of_a_dead_process_may_be_used_again(tmp_path: Path) -> None:
+    ours = make_folder_beside(tmp_path / "a")
+    match = files._PARTIAL.fullmatch(ours.name)
+    assert match is not None
+    if match[2] == "0":
+        pytest.skip("this system does not tell when a process began")
+    earlier = ours.with_name(ours.name.replace(f".{match[2]}-", f".{int(match[2]) - 1}-"))
+    earlier.mkdir()
+    files._SWEPT.clear()
+    files.remove_litter(tmp_path)
+    assert partials(tmp_path) == [ours]
+
+
+def test_a_living_process_that_cannot_be_asked_keeps_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = make_folder_beside(tmp_path / "a")
+    monkeypatch.setattr(files, "_beginning", lambda process: "0")  # as where /proc shows only one's own
+    files._SWEPT.clear()
+    files.remove_litter(tmp_path)
+    assert theirs.exists()
+
+
+def test_another_machine_is_left_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / f".partial-{'0' * 8}-999999999.1-{'0' * 16}"
+    theirs.mkdir()
+    files.remove_litter(tmp_path)
+    assert theirs.exists()
+
+
+def test_a_termination_that_a_library_swallows_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "_terminated", [])
+    before = signal.getsignal(signal.SIGTERM)
+
+    def command() -> int:
+        with contextlib.suppress(BaseException):  # as a callback from C does
+            signal.raise_signal(signal.SIGTERM)
+        return 0
+
+    try:
+        guard.exit_on_terminate()
+        with pytest.raises(BaseException) as leaving:
+            guard.guarded(command)()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert getattr(leaving.value, "exit_code", None) == guard.TERMINATED

@@ -56,7 +56,10 @@ def test_arrays_go_through_the_bucket_of_their_shape(cli: Any, buckets: Path, tm
     assert "no bucket takes image [3, 64, 192]" in message and "float32[1, 3, 128, 192]" in message
 
 
-def test_commands_on_artifacts_do_their_work_on_each_bucket(cli: Any, buckets: Path) -> None:
+def test_commands_on_artifacts_do_their_work_on_each_bucket(
+    cli: Any, buckets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     verified = cli("verify", buckets, "--golden", "--json")
     assert verified.returncode == 0, verified.stderr
     names = [Path(row["path"]).name for row in json.loads(verified.stdout)["artifacts"]]

@@ -211,14 +211,21 @@ def _quantised(model: Any) -> Any:
         mode="linear_symmetric", granularity="per_channel", weight_threshold=32
     )
     # A product with a transform becomes a linear layer, and one of windows a convolution: the first are left
-    # out as a type, the second by the names of their constants.
+    # out as a type, the second by the names of their constants. Equal constants are stored once: one that a
+    # convolution shares with another layer, such as biases of zero, stays as it is.
     (block,) = model.get_spec().mlProgram.functions["main"].block_specializations.values()
+    readers: dict[str, set[str]] = {}
+    for operation in block.operations:
+        for given in operation.inputs.values():
+            for argument in given.arguments:
+                readers.setdefault(argument.name, set()).add(operation.type)
     names = [operation.outputs[0].name for operation in block.operations if operation.type == "const"]
+    kept = [name for name in names if "spectral" in name or {"conv"} < readers.get(name, set())]
     with quiet():
         config = cto.OptimizationConfig(
             global_config=None,
             op_type_configs={"conv": rows},
-            op_name_configs={name: None for name in names if "spectral" in name},
+            op_name_configs=dict.fromkeys(kept),
         )
         return cto.linear_quantize_weights(model, config)
 

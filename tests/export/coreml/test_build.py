@@ -150,6 +150,30 @@ def test_int8_without_a_table_rounds_weights_alone_and_says_so(model: LoweredMod
     assert "quantize" not in result.census and any("weights only" in note for note in result.notes)
 
 
+class SharedZeros(nn.Module):
+    """The bias of a convolution is zero, like that of a normalisation: coremltools stores both as one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(3, 128, 1, bias=False)
+        self.folded, self.alone = nn.BatchNorm2d(128), nn.BatchNorm2d(128)
+        self.leave = nn.Conv2d(128, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = torch.relu(self.folded(self.enter(x)))
+        result: Tensor = x + self.leave(self.alone(torch.fft.fft2(f).real / 16))
+        return result
+
+
+def test_int8_of_a_constant_that_other_layers_read_too(tmp_path: Path) -> None:
+    model = lower_model(SharedZeros().eval(), (16, 16), profile="coreml")
+    artifact = build_artifact(model, "coreml", "int8", tmp_path / "int8")
+    (name, x), (result, _) = (next(iter(entry.items())) for entry in artifact.golden())
+    with open_session(artifact) as session:
+        got = session.run({name: x})[result]
+    assert np.abs(got - model.reference(x)).max() < 2e-2
+
+
 @pytest.mark.parametrize(
     ("name", "plain"),
     [

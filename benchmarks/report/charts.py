@@ -83,6 +83,8 @@ def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [step * i for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+LONGEST_MS = 1e15
+"""Beyond it a report of somebody else's holds no time, and an axis would leave the range of a float."""
 _FACTORS = ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5), (1, 2, 5), (1,))
 """What powers of ten are multiplied by for the ticks of a logarithmic axis, the densest choice first."""
 
@@ -116,7 +118,8 @@ class Axis:
     def part(self, value: float) -> float:
         """Return where a value lies: 0 at the low end, 1 at the high end."""
         if self.logarithmic:
-            return math.log(value / self.low) / math.log(self.high / self.low)
+            low = math.log(self.low)  # a quotient could leave the range of a float
+            return (math.log(value) - low) / (math.log(self.high) - low)
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self, wanted: int = 4) -> list[float]:
@@ -136,7 +139,7 @@ def latency(samples: Sequence[float], percentiles: Sequence[tuple[str, float]]) 
         ``None`` where there is nothing to draw.
     """
     values = [*samples, *(value for _, value in percentiles)]
-    if not values or min(values) < 0:
+    if not values or min(values) < 0 or max(values) > LONGEST_MS:
         return None
     axis = Axis.over(values)
 

@@ -24,6 +24,14 @@ def test_all_samples_are_in_the_histogram() -> None:
     assert len(heights) == 1, "the height of a bar is not proportional to its count"
 
 
+@given(st.lists(st.floats(0, 1.7e308, allow_subnormal=True), min_size=1, max_size=8))
+def test_any_time_that_a_report_may_hold_is_drawn_or_not(samples: list[float]) -> None:
+    chart = charts.latency(samples, [("p50", samples[0])])
+    assert (chart is None) == (max(samples) > charts.LONGEST_MS)
+    if chart is not None:
+        assert sum(int(bar.text.split()[0]) for bar in chart.bars) == len(samples)
+
+
 def test_bars_of_bands_are_comparable() -> None:
     axis = charts.decibel_axis([-131.0, -98.0])
     assert axis == (-160, 0)

@@ -31,6 +31,7 @@ _HINTS = {
 }
 
 _PROBE_BYTES = 1 << 16
+_ASIDE = ".aside"
 _PARTIAL = re.compile(r"\.partial-[0-9a-f]{8}-([0-9]{1,10})\.([0-9]{1,20})-[0-9a-f]{16}(\.[^/]*)?")
 _SWEPT: set[Path] = set()
 
@@ -155,19 +156,21 @@ def move_folder(folder: Path, dest: Path) -> None:
     if not dest.exists():
         folder.rename(dest)
         return
-    # A folder cannot be renamed onto one that is not empty: the old one steps aside first.
-    old = make_folder_beside(dest)
+    # A folder cannot be renamed onto one that is not empty: the old one steps aside first. Between the two
+    # renames it is nowhere else, so `remove_litter` puts it back if this process dies there.
+    aside = _beside(dest, _ASIDE)
+    aside.mkdir()
     moved = False
     try:
-        dest.rename(old / "old")
+        dest.rename(aside / dest.name)
         try:
             folder.rename(dest)
             moved = True
         finally:
             if not moved:
-                (old / "old").rename(dest)
+                (aside / dest.name).rename(dest)
     finally:
-        remove_folder(old)
+        remove_folder(aside)
 
 
 def _beside(path: Path, suffix: str) -> Path:
@@ -179,6 +182,8 @@ def _beside(path: Path, suffix: str) -> Path:
 
 def remove_litter(folder: Path) -> None:
     """Remove what dead processes of this machine left half written in ``folder``, once for each process.
+
+    A folder that one of them was about to replace, and that is nowhere else, is put back.
 
     Names hold the machine, the process and when that began. What a living process writes, and what another
     machine writes into a shared folder, stays.
@@ -192,10 +197,19 @@ def remove_litter(folder: Path) -> None:
             if match is None or _lives(int(match[1]), match[2]):
                 continue
             if entry.is_dir() and not entry.is_symlink():
+                if entry.suffix == _ASIDE:
+                    _put_back(entry, folder)
                 shutil.rmtree(entry, ignore_errors=True)
             else:
                 with contextlib.suppress(OSError):
                     entry.unlink()
+
+
+def _put_back(aside: Path, folder: Path) -> None:
+    """Rename what had stepped aside for a folder that never came."""
+    for old in aside.iterdir():
+        if not os.path.lexists(folder / old.name):
+            old.rename(folder / old.name)
 
 
 @functools.lru_cache(maxsize=1)

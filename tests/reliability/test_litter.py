@@ -54,6 +54,41 @@ def test_litter_of_a_killed_process_is_removed(tmp_path: Path) -> None:
     assert (tmp_path / "other").read_bytes() == b"whole"
 
 
+_REPLACER = """
+import sys, time
+from pathlib import Path
+from fdikp_edge.runtime.files import make_folder_beside, move_folder
+dest = Path(sys.argv[1])
+new = make_folder_beside(dest)
+(new / "model.onnx").write_bytes(b"new")
+rename = Path.rename
+def wait(path, target):
+    if path == new:
+        print("between", flush=True)
+        time.sleep(60)
+    return rename(path, target)
+Path.rename = wait
+move_folder(new, dest)
+"""
+
+
+def test_a_folder_is_put_back_whose_replacement_was_killed(tmp_path: Path) -> None:
+    dest = tmp_path / "a"
+    dest.mkdir()
+    (dest / "model.onnx").write_bytes(b"old")
+    replacer = subprocess.Popen(
+        [sys.executable, "-c", _REPLACER, str(dest)], stdout=subprocess.PIPE, text=True
+    )
+    assert replacer.stdout is not None and replacer.stdout.readline() == "between\n"
+    replacer.kill()
+    replacer.wait()
+    assert not dest.exists()
+    files._SWEPT.clear()
+    with replacing(tmp_path / "other") as beside:
+        beside.write_bytes(b"whole")
+    assert (dest / "model.onnx").read_bytes() == b"old" and partials(tmp_path) == []
+
+
 def test_the_number_of_a_dead_process_may_be_used_again(tmp_path: Path) -> None:
     ours = make_folder_beside(tmp_path / "a")
     match = files._PARTIAL.fullmatch(ours.name)

@@ -20,7 +20,10 @@ def passport(artifact: Path) -> dict[str, Any]:
     return loaded
 
 
-def test_each_check_and_timing_is_listed(cli: Any, make_artifact: Callable[..., Path]) -> None:
+def test_each_check_and_timing_is_listed(
+    cli: Any, make_artifact: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # names of machines differ in length, and cells wrap
     artifact = make_artifact(golden=0.5)
     for _ in range(2):
         assert cli("verify", artifact, "--golden").returncode == 0

@@ -155,9 +155,11 @@ class SharedZeros(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.enter = nn.Conv2d(3, 128, 1, bias=False)
-        self.folded, self.alone = nn.BatchNorm2d(128), nn.BatchNorm2d(128)
-        self.leave = nn.Conv2d(128, 3, 1)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.enter = nn.Conv2d(3, 128, 1, bias=False)
+            self.folded, self.alone = nn.BatchNorm2d(128), nn.BatchNorm2d(128)
+            self.leave = nn.Conv2d(128, 3, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         f = torch.relu(self.folded(self.enter(x)))
@@ -171,7 +173,8 @@ def test_int8_of_a_constant_that_other_layers_read_too(tmp_path: Path) -> None:
     (name, x), (result, _) = (next(iter(entry.items())) for entry in artifact.golden())
     with open_session(artifact) as session:
         got = session.run({name: x})[result]
-    assert np.abs(got - model.reference(x)).max() < 2e-2
+    wanted = model.reference(x)
+    assert np.abs(got - wanted).max() < 0.05 * np.abs(wanted).max()
 
 
 @pytest.mark.parametrize(

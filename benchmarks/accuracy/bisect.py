@@ -83,7 +83,7 @@ def bisect(
         budget or budget_for(passport.precision, c.dtype, "image" if c.has_colors else "tensor")
         for c in passport.outputs
     ]
-    rights = None if other is not None else [eager(arrays) for _, arrays in inputs]
+    references = None if other is not None else [eager(arrays) for _, arrays in inputs]
     worst, reason = None, None
     for index, contract in enumerate(passport.outputs):
         try:
@@ -95,7 +95,7 @@ def bisect(
         for number, (name, arrays) in enumerate(inputs):
             say(0, 1, f"running {name}")
             x = dict(zip(partition.inputs, arrays, strict=True))
-            right = search.believed(x) if rights is None else rights[number][index]
+            right = search.believed(x) if references is None else references[number][index]
             expected = as_result(right, contract, "the reference")
             whole = search.whole(x, expected)
             spent = search.budget.spent(whole.max_abs, whole.psnr_db)

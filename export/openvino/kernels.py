@@ -1,8 +1,8 @@
 """Computed kernels of grouped convolutions, one reshape for each reader.
 
-OpenVINO 2026.4.1 draws a factor behind a grouped convolution (a sign, a subtraction, a normalisation) into
+OpenVINO 2026.4.1 moves a factor behind a grouped convolution (a sign, a subtraction, a normalisation) into
 the weights. Where these are computed at run time and several layers read them through one ``Reshape``, all
-the others then get the changed weights too, and compute something else without a word. Equal reshapes are
+the others then read the changed weights too, and return wrong results without a warning. Equal reshapes are
 merged before that, so each reader gets one that spells the same shape in another way.
 """
 

@@ -94,6 +94,42 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
 
 
+def write_new(path: Path, data: bytes, mode: int) -> None:
+    """Write a file that may not exist yet, whole or not at all, with ``mode`` from its first byte on.
+
+    Raises:
+        OutputError: something is there, which is never replaced; or the file cannot be written.
+    """
+    check_new(path)
+    with making_folder(path.parent):
+        temporary = _beside(path, path.suffix)
+        try:
+            # A link is made only where nothing is, in one step; a rename would replace.
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(data)
+            os.link(temporary, path)
+        except OSError as error:
+            raise output_error(path, error) from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def check_new(path: Path) -> None:
+    """Say before a file is written with :func:`write_new` that something is there.
+
+    Raises:
+        OutputError: so it is, or the name cannot be looked up.
+    """
+    try:
+        if not os.path.lexists(path):
+            return
+    except ValueError as error:  # a NUL in the name
+        raise OutputError(f"{path}: cannot be written: {error}") from error
+    raise OutputError(f"{path}: exists already, and is never replaced; choose another name")
+
+
 def check_place(path: Path, *, overwrite: bool = False) -> None:
     """Say before long work, not after it, that its result could not be written to ``path``; makes nothing.
 

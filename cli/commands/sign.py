@@ -26,7 +26,7 @@ def sign(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace signatures of other keys.")] = False,
     json: JsonOption = False,
 ) -> int:
-    """Sign artifacts, so that devices accept only what your team built.
+    """Sign artifacts and bundles, for devices that require it.
 
     The signature covers all files and everything that the passport says about the build; evidence can still
     be added. A bundle gets a file beside it.

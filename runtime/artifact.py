@@ -28,6 +28,7 @@ from .files import (
     move_folder,
     output_error,
     remove_folder,
+    remove_litter,
     replacing,
     sha256_of,
     write_problem,
@@ -240,6 +241,7 @@ class ArtifactWriter:
         return Artifact(self.dest.resolve(), passport)
 
     def _check_dest(self) -> None:
+        remove_litter(self.dest.parent)  # which puts back what a killed process was about to replace
         try:
             if not os.path.lexists(self.dest):
                 return

@@ -32,6 +32,8 @@ _HINTS = {
 
 _PROBE_BYTES = 1 << 16
 _ASIDE = ".aside"
+REPLACED = ".replaced"
+"""Name of a folder in a temporary one that holds what steps aside, under the names it goes back to."""
 _PARTIAL = re.compile(r"\.partial-[0-9a-f]{8}-([0-9]{1,10})\.([0-9]{1,20})-[0-9a-f]{16}(\.[^/]*)?")
 _SWEPT: set[Path] = set()
 
@@ -233,8 +235,9 @@ def remove_litter(folder: Path) -> None:
             if match is None or _lives(int(match[1]), match[2]):
                 continue
             if entry.is_dir() and not entry.is_symlink():
-                if entry.suffix == _ASIDE:
-                    _put_back(entry, folder)
+                for aside in (entry,) if entry.suffix == _ASIDE else (entry / REPLACED,):
+                    if aside.is_dir():
+                        _put_back(aside, folder)
                 shutil.rmtree(entry, ignore_errors=True)
             else:
                 with contextlib.suppress(OSError):

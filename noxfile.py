@@ -45,7 +45,7 @@ def oldest() -> dict[str, str]:
 
 
 def newest() -> dict[str, list[str]]:
-    """Return package -> the versions in constraints.txt; of some an older one stands there for Python 3.10."""
+    """Return package -> the versions in constraints.txt; some have an older one there for Python 3.10."""
     versions: dict[str, list[str]] = {}
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
         name, equals, rest = line.partition("==")
@@ -83,8 +83,7 @@ else:
     def oldest_versions(session: Any) -> None:
         """Run the tests of runtime and sessions with the oldest versions."""
         lowest = (version if "." in version else f"{version}.0" for version in oldest().values())
-
-    _check(session, *map("{}=={}.*".format, oldest(), lowest), *TOOLS)
+        _check(session, *map("{}=={}.*".format, oldest(), lowest), *TOOLS)
 
     @nox.session(python=list(PYTHONS), name="newest")
     def newest_versions(session: Any) -> None:

@@ -267,31 +267,35 @@ def test_weak_typing_needs_the_ranges(
     assert not (tmp_path / "engine").exists()
 
 
-def test_a_builder_without_memory_leaves_nothing(
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        (
+            "[virtualMemoryBuffer.cpp] Error Code 2: OutOfMemory (Requested size was 7 GB.)",
+            "ran out of memory",
+        ),
+        ("Could not find any implementation for node x", "gave up: Could not find any implementation"),
+    ],
+)
+def test_a_builder_that_fails_after_40_000_messages_tells_why_and_leaves_its_log_alone(
+    problem: str,
+    expected: str,
     classic: Callable[[str], Any],
     artifacts: dict[str, Artifact],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trt = classic("10.3.0")
-
-    def fails(self: Any, network: Any, config: Any) -> None:
-        config._log.log(1, "[virtualMemoryBuffer.cpp] Error Code 2: OutOfMemory (Requested size was 7 GB.)")
-
-    def keeps(self: Any, logger: Any) -> None:
-        object.__setattr__(self, "_log", logger)
-
-    def config(self: Any) -> Any:
-        config = trt.IBuilderConfig()
-        config._log = self._log
-        return config
-
-    monkeypatch.setattr(trt.Builder, "__init__", keeps)
-    monkeypatch.setattr(trt.Builder, "create_builder_config", config)
-    monkeypatch.setattr(trt.Builder, "build_serialized_network", fails)
-    with pytest.raises(CheckFailedError, match="ran out of memory"):
+    classic("10.3.0")
+    monkeypatch.setenv("FAKE_TENSORRT_FAILS", problem)
+    with pytest.raises(CheckFailedError, match=expected) as failed:
         build_artifact(artifacts["fp32"], tmp_path / "engine")
-    assert list(tmp_path.iterdir()) == []
+    log = tmp_path / "engine.build.log"
+    assert list(tmp_path.iterdir()) == [log] and str(log) in str(failed.value)
+    lines = log.read_text(encoding="utf-8").splitlines()
+    assert lines[-1] == f"[E] {problem}" and len(lines) < 5000
+    with pytest.raises(CheckFailedError, match=expected):
+        build_artifact(artifacts["fp32"], tmp_path / "engine", Settings(log=tmp_path / "all.log"))
+    assert len((tmp_path / "all.log").read_text(encoding="utf-8").splitlines()) == 40_001
 
 
 def flags(line: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import shlex
 import struct
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -314,6 +315,38 @@ def test_trtexec_of_10_is_told_to_take_types_from_the_file(
     assert run["--loadEngine"] == build["--saveEngine"] and run["--iterations"] == "1024"
 
 
+@pytest.mark.parametrize("version", ["10.3", "11.4"])
+def test_trtexec_computes_in_float32_and_keeps_a_timing_cache_of_its_own(
+    version: str, artifacts: dict[str, Artifact]
+) -> None:
+    build, _ = map(flags, trtexec.lines(artifacts["fp32"], features_of("tensorrt", version), Path("out")))
+    assert "--noTF32" in build
+    assert build["--timingCacheFile"] == "out/trtexec.cache", "ours has a digest before the timings"
+
+
+def test_the_printed_lines_run_as_they_are(artifacts: dict[str, Artifact], tmp_path: Path) -> None:
+    """By a trtexec that is not on PATH and makes no folder, as the real one, in a shell that stops at errors."""
+    tool = tmp_path / "bin" / "trtexec"
+    tool.parent.mkdir()
+    tool.write_text(
+        "#!/bin/sh\nset -e\nfor word; do case $word in\n"
+        '--saveEngine=*) : > "${word#*=}";;\n--timingCacheFile=*) : > "${word#*=}";;\n'
+        '--loadEngine=*) : < "${word#*=}";;\nesac; done\n'
+    )
+    tool.chmod(0o755)
+    out = tmp_path / "my engines"
+    script = "\n".join(trtexec.for_versions([artifacts["fp32"]], out, places=(str(tool.parent),)))
+    done = subprocess.run(
+        ["sh", "-e", "-c", script],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin"},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.name for file in out.iterdir()) == ["half-onnx-fp32.engine", "trtexec.cache"]
+
+
 def test_trtexec_of_11_knows_no_precision_flags(artifacts: dict[str, Artifact]) -> None:
     for weak in (None, "int8"):
         lines = trtexec.lines(artifacts["int8"], features_of("tensorrt", "11.4"), Path("out"), weak=weak)
@@ -335,7 +368,9 @@ def test_trtexec_of_10_by_flags(weak_artifact: Artifact) -> None:
 
 def test_where_there_are_no_flags_a_comment_says_so(weak_artifact: Artifact) -> None:
     *ten, last = trtexec.for_versions([weak_artifact], Path("o"), weak="int8")
-    assert "--int8" in ten[1] and last.startswith("# TensorRT 11 chooses no types by flags")
+    assert any("--int8" in line for line in ten) and last.startswith(
+        "# TensorRT 11 chooses no types by flags"
+    )
 
 
 def test_paths_with_spaces_stay_one_word(artifacts: dict[str, Artifact]) -> None:

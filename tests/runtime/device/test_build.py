@@ -325,7 +325,7 @@ def test_trtexec_computes_in_float32_and_keeps_a_timing_cache_of_its_own(
 
 
 def test_the_printed_lines_run_as_they_are(artifacts: dict[str, Artifact], tmp_path: Path) -> None:
-    """By a trtexec that is not on PATH and makes no folder, as the real one, in a shell that stops at errors."""
+    """By a trtexec that is not on PATH and makes no folder, like the real one; the shell stops at errors."""
     tool = tmp_path / "bin" / "trtexec"
     tool.parent.mkdir()
     tool.write_text(

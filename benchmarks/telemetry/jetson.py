@@ -130,6 +130,7 @@ def power_mode_without_root(root: Path = Path("/")) -> dict[str, Any]:
         )
     except BadInputError as error:
         return {"problem": str(error)}
+    modes = parse_power_modes(conf)
     match = re.search(r"pmode:(\d{1,6})", status)
     if match is None or int(match[1]) not in modes:
         return {"problem": f"/{_STATUS} names no mode of /{_CONF}"}
@@ -159,8 +160,8 @@ def parse_jetson_clocks(text: str) -> dict[str, Any]:
     """Return what ``jetson_clocks --show`` says of each unit, and whether the clocks that count are held.
 
     ``{"machine": …, "locked": false, "units": {"cpu0": {"MinFreq": "729600", …}}}``. Processors and the GPU
-    are held where their lowest and highest clock are the same, memory (``EMC``) where its clock is overridden:
-    its limits stay apart. Other units, such as DLA, do not count: they show a lowest clock of 0.
+    are held where their lowest and highest clock are the same, memory (``EMC``) where its clock is
+    overridden: its limits stay apart. Other units, such as DLA, do not count: they show a lowest clock of 0.
     """
     units: dict[str, dict[str, str]] = {}
     fields: dict[str, Any] = {"units": units}

@@ -133,7 +133,7 @@ def test_held_clocks(entry: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpu", "emc", "locked"),
+    ("gpu", "override", "locked"),
     [
         (
             "MinFreq=1020000000 MaxFreq=1020000000",
@@ -157,7 +157,8 @@ def test_memory_is_held_by_its_override_and_other_units_do_not_count(
 ) -> None:
     text = (
         "cpu0:  Online=1 Governor=schedutil MinFreq=1984000 MaxFreq=1984000 CurrentFreq=1984000\n"
-        f"GPU {gpu} CurrentFreq=1020000000\nEMC {emc}\n"
+        f"GPU MinFreq={gpu} MaxFreq=1020000000 CurrentFreq=1020000000\n"
+        f"EMC MinFreq=204000000 MaxFreq=3199000000 CurrentFreq=3199000000 FreqOverride={override}\n"
         "DLA0_CORE:   Online=1 MinFreq=0 MaxFreq=614400000 CurrentFreq=0\n"
     )
     assert parse_jetson_clocks(text)["locked"] is locked

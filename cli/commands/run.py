@@ -12,6 +12,7 @@ from ...runtime.errors import BadInputError, OutputError
 from .. import show
 from ..guard import complain
 from ..options import JsonOption, OverwriteOption, ThreadsOption
+from ..signature import checks_signatures
 
 if TYPE_CHECKING:
     from ...runtime.deblur import FileResult, Progress
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_QUALITY = 95
 
 
+@checks_signatures
 def run(
     images: Annotated[
         list[Path],

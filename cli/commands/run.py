@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -16,6 +16,8 @@ from ..signature import checks_signatures
 
 if TYPE_CHECKING:
     from ...runtime.deblur import FileResult, Progress
+
+DEFAULT_QUALITY = 95
 
 
 @checks_signatures
@@ -52,7 +54,12 @@ def run(
             show_default="an eighth of the tile size",
         ),
     ] = None,
-    quality: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="JPEG and WebP quality.")] = 95,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=100, help="JPEG and WebP quality.", show_default=str(DEFAULT_QUALITY)
+        ),
+    ] = None,
     megapixels: Annotated[
         int | None,
         typer.Option(
@@ -76,6 +83,9 @@ def run(
     goes through the size that takes the least work, and each array through the size it has.
     """
     if arrays := _arrays(images, artifact, recursive):
+        _refuse_beside_arrays(
+            {"--suffix": suffix, "--halo": halo, "--quality": quality, "--max-megapixels": megapixels}
+        )
         return _run_arrays(arrays, artifact, out, overwrite, threads, json)
     with show.working("opening the artifact") as step:
         from ...runtime.buckets.buckets import Buckets
@@ -92,7 +102,7 @@ def run(
                 recursive=recursive,
                 suffix=suffix,
                 halo=halo,
-                quality=quality,
+                quality=DEFAULT_QUALITY if quality is None else quality,
                 max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
                 progress=lambda event: step(event.tile, event.tiles, _now(event)),
             )
@@ -115,6 +125,14 @@ def run(
             [_row(result, several) for result in results],
         )
     return max((result.error.exit_code for result in results if result.error is not None), default=0)
+
+
+def _refuse_beside_arrays(options: Mapping[str, object]) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise BadInputError(
+            f"{', '.join(given)}: for photos only; arrays go through whole and are written as .npz"
+        )
 
 
 def _now(event: Progress) -> str:

@@ -12,11 +12,13 @@ from ...runtime.errors import BadInputError, OutputError
 from .. import show
 from ..guard import complain
 from ..options import JsonOption, OverwriteOption, ThreadsOption
+from ..signature import checks_signatures
 
 if TYPE_CHECKING:
     from ...runtime.deblur import FileResult, Progress
 
 
+@checks_signatures
 def run(
     images: Annotated[
         list[Path],

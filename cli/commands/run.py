@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ...runtime.errors import BadInputError, OutputError
-from .. import show
+from .. import album, show
 from ..guard import complain
 from ..options import JsonOption, OverwriteOption, ThreadsOption
 
@@ -64,6 +65,18 @@ def run(
     ] = None,
     overwrite: OverwriteOption = False,
     threads: ThreadsOption = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            max=256,
+            help="Sessions that run at the same time; each takes its share of the threads.",
+            show_default="1",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Run photos or arrays through an artifact.
@@ -72,9 +85,35 @@ def run(
     super-resolution network enlarges it. A .npz file holds an array for each input by name, a .npy file the
     only input; the results are written as .npz. In a folder that was built with several --size, each photo
     goes through the size that takes the least work, and each array through the size it has.
+
+    What becomes of the photos of a folder is recorded in results.jsonl in the output folder. The same command
+    goes on where an earlier one ended: it skips what is finished, if neither photo nor artifact has changed.
     """
     if arrays := _arrays(images, artifact, recursive):
+        if jobs is not None:
+            raise BadInputError("--jobs is for photos; arrays go through one after the other")
         return _run_arrays(arrays, artifact, out, overwrite, threads, json)
+    if jobs is not None or any(path.is_dir() for path in images):
+        from ...runtime.albums.album import run_album
+        from ...runtime.buckets.buckets import Buckets
+        from ...runtime.photo import DEFAULT_MAX_PIXELS
+
+        with show.working("opening the artifact") as step:
+            result = run_album(
+                images,
+                Buckets.open(artifact),
+                out,
+                jobs=jobs or 1,
+                threads=threads,
+                overwrite=overwrite,
+                recursive=recursive,
+                suffix=suffix,
+                halo=halo,
+                quality=quality,
+                max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
+                progress=album.told(step, every=0.2 if sys.stderr.isatty() else album.LINE_SECONDS),
+            )
+        return album.finish(result, artifact, json)
     with show.working("opening the artifact") as step:
         from ...runtime.buckets.buckets import Buckets
         from ...runtime.buckets.opened import OpenBuckets

@@ -1,0 +1,353 @@
+"""Folders of photos through a network: several sessions at once, resumed where an earlier run ended."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ..batch import Deblurrers
+from ..buckets.buckets import Buckets
+from ..buckets.opened import OpenBuckets
+from ..deblurrer import Progress
+from ..errors import (
+    ArtifactError,
+    BadInputError,
+    FdikpEdgeError,
+    ImageError,
+    OutputError,
+    TargetUnavailableError,
+)
+from ..files import making_folder
+from ..images import read_photo, write_photo
+from ..photo import DEFAULT_MAX_PIXELS, Photo
+from ..sessions import available_threads
+from .manifest import Manifest, Record, Stamp, artifact_digest
+from .pipeline import Stopped, overlapped
+from .plan import Jobs, refuse_existing, settle
+
+MAX_JOBS = 256
+SHOWN = 20
+"""Reasons and notes that a summary holds; all are in the manifest."""
+
+
+@dataclasses.dataclass
+class Album:
+    """What became of a folder of photos.
+
+    Attributes:
+        photos: how many there are.
+        done, failed: how many this run finished, and how many it could not.
+        skipped: how many an earlier run had finished, with the same photo, artifact and settings.
+        failed_before: how many an earlier run had refused, and would be refused again.
+        passed_over: other files in the folders, by suffix.
+        buckets: photos done by bucket, where there are several.
+        pixels: of the photos done.
+        seconds: of this run, without opening the artifact.
+        failures: source, reason and exit code of the first photos that failed.
+        exit_code: the largest of all failures; 0 if there are none.
+        notes: the first notes on photos.
+        manifest: ``results.jsonl``.
+        session: what ran, as :meth:`..sessions.base.Session.describe` says it.
+        remark: what is wrong with the arithmetic here, if anything.
+    """
+
+    photos: int = 0
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    failed_before: int = 0
+    passed_over: Counter[str] = dataclasses.field(default_factory=Counter)
+    buckets: Counter[str] = dataclasses.field(default_factory=Counter)
+    pixels: int = 0
+    seconds: float = 0.0
+    failures: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    exit_code: int = 0
+    notes: list[str] = dataclasses.field(default_factory=list)
+    manifest: Path = Path()
+    session: dict[str, Any] = dataclasses.field(default_factory=dict)
+    remark: str = ""
+
+    @property
+    def finished(self) -> int:
+        """Photos whose fate is known."""
+        return self.done + self.failed + self.skipped + self.failed_before
+
+    @property
+    def rate(self) -> float:
+        """Photos per second of this run."""
+        return (self.done + self.failed) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """At this rate; infinite before the first photo is done."""
+        return (self.photos - self.finished) / self.rate if self.rate else math.inf
+
+    def add_failure(self, source: str, reason: str, code: int) -> None:
+        """Keep a reason, if there is room."""
+        self.exit_code = max(self.exit_code, code)
+        if len(self.failures) < SHOWN:
+            self.failures.append((source, reason))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Piece:
+    """A photo on its way; ``error`` ends it."""
+
+    source: Path
+    output: Path
+    photo: Photo | None = None
+    stamp: Stamp | None = None
+    error: FdikpEdgeError | None = None
+    seconds: float = 0.0
+    artifact: str = ""
+    bucket: str = ""
+    tiles: int = 0
+    size: tuple[int, int] = (0, 0)
+    notes: tuple[str, ...] = ()
+
+
+def run_album(
+    inputs: Iterable[str | Path],
+    buckets: Buckets,
+    out: str | Path,
+    *,
+    jobs: int = 1,
+    threads: int | None = None,
+    overwrite: bool = False,
+    recursive: bool = False,
+    suffix: str | None = None,
+    halo: int | None = None,
+    quality: int = 95,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: Callable[[Album], None] | None = None,
+) -> Album:
+    """Run folders of photos through a network; what an earlier run into ``out`` finished is skipped.
+
+    A result is finished if the photo, the artifact and the settings are those that it was made with, and
+    nobody has changed it. If only it is unchanged, it is replaced. See :mod:`.manifest` for the record.
+
+    Args:
+        inputs: photos and folders of photos.
+        buckets: the artifact, or several sizes of it.
+        out: the output folder.
+        jobs: sessions that run at the same time. Photos are decoded and written beside them.
+        threads: of each session; when ``None``, an equal share of the processors.
+        overwrite: do everything again, and replace files that exist.
+        recursive, suffix, halo, quality, max_pixels: as :func:`fdikp_edge.runtime.batch.deblur_files`.
+        progress: called at the beginning and after each photo.
+
+    Raises:
+        BadInputError: no photos, a wrong number, or a network that does not map photos to photos.
+        OutputError: two photos would have one result, a result would replace a file that no run wrote, or
+            the manifest cannot be used. Nothing was written.
+        ArtifactError, TargetUnavailableError: the artifact or a bucket cannot be opened.
+    """
+    out = Path(out)
+    if not 1 <= jobs <= MAX_JOBS:
+        raise BadInputError(f"jobs: expected 1 to {MAX_JOBS}, got {jobs}")
+    if not 1 <= quality <= 100:
+        raise BadInputError(f"quality {quality}: expected 1 to 100")
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file, not a folder")
+    planned, passed_over = settle(inputs, out, overwrite=overwrite, recursive=recursive, suffix=suffix)
+    buckets.for_photo(1, 1, halo)  # refuses a wrong network or halo before anything is opened
+    settings = {"halo": halo, "quality": quality}
+    digests = {artifact.path: artifact_digest(artifact) for artifact in buckets.artifacts}
+    threads = threads or max(1, available_threads() // jobs)
+    album = Album(photos=len(planned), passed_over=passed_over)
+    with making_folder(out), Manifest(out) as manifest, contextlib.ExitStack() as stack:
+        album.manifest = manifest.path
+        work = _remaining(
+            planned, out, manifest, set(digests.values()), settings, max_pixels, album, overwrite
+        )
+        if progress is not None:
+            progress(album)
+        if not work:
+            return album
+        # No more sessions than photos: each holds a model.
+        opened = [
+            stack.enter_context(OpenBuckets(buckets, threads=threads)) for _ in range(min(jobs, len(work)))
+        ]
+        stop = threading.Event()
+        workers = [_Worker(one, halo, digests, stop) for one in opened]
+        writer = _Writer(out, manifest, settings, max_pixels, quality)
+        began = time.perf_counter()
+        for piece in overlapped(work, _Reader(max_pixels), workers, writer, stop):
+            album.seconds = time.perf_counter() - began
+            _count(album, piece)
+            if progress is not None:
+                progress(album)
+        session = opened[0].any_session()
+        album.session, album.remark = session.describe(), session.remark
+    return album
+
+
+def _count(album: Album, piece: _Piece) -> None:
+    if piece.error is not None:
+        album.failed += 1
+        album.add_failure(str(piece.source), str(piece.error), piece.error.exit_code)
+        return
+    album.done += 1
+    album.pixels += piece.size[0] * piece.size[1]
+    if piece.bucket:
+        album.buckets[piece.bucket] += 1
+    album.notes += [f"{piece.source}: {note}" for note in piece.notes][: SHOWN - len(album.notes)]
+
+
+def _is_final(error: FdikpEdgeError | None) -> bool:
+    """Say whether a photo itself is at fault, not this machine: its memory, its disk, what is installed."""
+    cause = error.__cause__ if error is not None else None
+    machine = isinstance(cause, MemoryError | ModuleNotFoundError) or bool(getattr(cause, "errno", None))
+    return isinstance(error, ImageError) and not machine
+
+
+def _key(output: Path, out: Path) -> str:
+    return output.relative_to(out).as_posix()
+
+
+def _remaining(
+    planned: Jobs,
+    out: Path,
+    manifest: Manifest,
+    artifacts: set[str],
+    settings: dict[str, Any],
+    max_pixels: int,
+    album: Album,
+    overwrite: bool,
+) -> Jobs:
+    """Return what is to be done, and count what is not; raises :class:`OutputError` before any work."""
+    remaining: Jobs = []
+    for source, output in planned:
+        key = _key(output, out)
+        last = None if overwrite else manifest.last(key)
+        if last is not None and last.stamp is not None and last.stamp.fits(source):
+            if last.result is None:
+                if last.final and last.settings == {**settings, "max_pixels": max_pixels}:
+                    album.failed_before += 1
+                    album.add_failure(str(source), last.reason, ImageError.exit_code)
+                    continue
+            elif last.settings == settings and last.artifact in artifacts and last.result.fits(output):
+                album.skipped += 1
+                continue
+        if not overwrite and not manifest.wrote(key, output):
+            refuse_existing(output)
+        remaining.append((source, output))
+    return remaining
+
+
+class _Reader:
+    """The first stage: a photo and what tells it from another."""
+
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+
+    def __call__(self, job: tuple[Path, Path]) -> _Piece:
+        began = time.perf_counter()
+        source, output = job
+        stamp = photo = error = None
+        try:
+            photo = read_photo(source, max_pixels=self._max_pixels)
+        except FdikpEdgeError as problem:
+            error = problem
+        with contextlib.suppress(OSError, ValueError):
+            if source.is_file():  # never a pipe
+                stamp = Stamp.of(source)
+        return _Piece(source, output, photo, stamp, error, time.perf_counter() - began)
+
+
+class _Worker:
+    """The second stage: one session, or one of each bucket."""
+
+    def __init__(
+        self, opened: OpenBuckets, halo: int | None, digests: dict[Path, str], stop: threading.Event
+    ) -> None:
+        self._deblurrers = Deblurrers(opened, halo)
+        self._digests = digests
+        self._stop = stop
+
+    def __call__(self, piece: _Piece) -> _Piece:
+        if piece.photo is None:
+            return piece
+        began = time.perf_counter()
+        error, photo, tiles, artifact, bucket = None, piece.photo, 0, "", ""
+        try:
+            deblurrer, bucket = self._deblurrers.for_size(photo.height, photo.width)
+            artifact = self._digests[deblurrer.session.artifact.path]
+            tiles = deblurrer.grid(photo.height, photo.width).tiles
+            deblurrer.progress = self._leave
+            photo = deblurrer.photo(photo)
+        except (ArtifactError, TargetUnavailableError):
+            raise  # a bucket that cannot be opened: the next photo would not fare better
+        except FdikpEdgeError as problem:
+            error = problem
+        return dataclasses.replace(
+            piece,
+            photo=photo,
+            error=error,
+            seconds=piece.seconds + time.perf_counter() - began,
+            artifact=artifact,
+            bucket=bucket,
+            tiles=tiles,
+            size=(piece.photo.height, piece.photo.width),
+        )
+
+    def _leave(self, _: Progress) -> None:
+        if self._stop.is_set():
+            raise Stopped
+
+
+class _Writer:
+    """The third stage: the result, and the line that records it."""
+
+    def __init__(
+        self, out: Path, manifest: Manifest, settings: dict[str, Any], max_pixels: int, quality: int
+    ) -> None:
+        self._out, self._manifest = out, manifest
+        self._settings, self._max_pixels, self._quality = settings, max_pixels, quality
+
+    def __call__(self, piece: _Piece) -> _Piece:
+        began = time.perf_counter()
+
+        def record(temporary: Path, notes: list[str]) -> None:
+            nonlocal piece
+            assert piece.photo is not None
+            seconds = piece.seconds + time.perf_counter() - began
+            piece = dataclasses.replace(piece, notes=(*piece.photo.notes, *notes), seconds=seconds)
+            self._manifest.append(self._record(piece, Stamp.of(temporary)))
+
+        if piece.error is None and piece.photo is not None:
+            try:
+                write_photo(piece.output, piece.photo, quality=self._quality, before_rename=record)
+            except FdikpEdgeError as problem:
+                piece = dataclasses.replace(piece, error=problem)
+        if piece.error is not None:
+            self._manifest.append(self._record(piece, None))
+        return dataclasses.replace(piece, photo=None)
+
+    def _record(self, piece: _Piece, result: Stamp | None) -> Record:
+        settings = self._settings if result else {**self._settings, "max_pixels": self._max_pixels}
+        return Record(
+            output=_key(piece.output, self._out),
+            source=str(piece.source),
+            stamp=piece.stamp,
+            artifact=piece.artifact,
+            settings=settings,
+            result=result,
+            reason=str(piece.error or ""),
+            final=_is_final(piece.error),
+            seconds=round(piece.seconds, 3),
+            details={
+                **({"bucket": piece.bucket} if piece.bucket else {}),
+                "height": piece.size[0],
+                "width": piece.size[1],
+                "tiles": piece.tiles,
+                "notes": list(piece.notes),
+            },
+        )

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from .albums.plan import files_below, plan_files
 from .artifact import Artifact
-from .buckets.buckets import Buckets
+from .buckets.buckets import Buckets, Measured
+from .buckets.fastest import measure
 from .buckets.opened import OpenBuckets
 from .deblurrer import Deblurrer, Progress, ProgressCallback
 from .errors import ArtifactError, FdikpEdgeError, TargetUnavailableError
@@ -50,6 +51,7 @@ def deblur_files(
     halo: int | None = None,
     quality: int = 95,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    tile: str = "passport",
     progress: ProgressCallback | None = None,
 ) -> list[FileResult]:
     """Run files and folders of photos through a network, such as one that deblurs.
@@ -66,6 +68,7 @@ def deblur_files(
         halo: see :class:`~fdikp_edge.runtime.deblurrer.Deblurrer`.
         quality: of JPEG and WebP.
         max_pixels: refuse larger photos.
+        tile: ``auto`` chooses among buckets by times measured now; see :func:`.buckets.fastest.measure`.
         progress: called before the first and after each tile.
 
     Returns:
@@ -80,7 +83,8 @@ def deblur_files(
     with contextlib.ExitStack() as stack:
         if not isinstance(session, Session | OpenBuckets):
             session = stack.enter_context(_open(session))
-        deblurrers = Deblurrers(session, halo)
+        measured = measure(session, halo) if tile == "auto" and isinstance(session, OpenBuckets) else None
+        deblurrers = Deblurrers(session, halo, measured)
         results = []
         for number, (source, output) in enumerate(jobs):
             told = None if progress is None else _numbered(progress, number, len(jobs), source)
@@ -97,8 +101,11 @@ def _open(artifact: Artifact | str | Path) -> OpenBuckets:
 class Deblurrers:
     """The deblurrer for each photo: of the only session, or of the bucket that fits best."""
 
-    def __init__(self, session: Session | OpenBuckets, halo: int | None) -> None:
+    def __init__(
+        self, session: Session | OpenBuckets, halo: int | None, measured: Measured | None = None
+    ) -> None:
         """Open an artifact alone; of several buckets, check only that they take photos and this halo."""
+        self._measured = measured
         self._halo = halo
         self._open = session
         self._kept: dict[Path, Deblurrer] = {}
@@ -110,12 +117,15 @@ class Deblurrers:
         """Return the deblurrer for a photo, and the name of its bucket if there are several."""
         opened, bucket = self._open, ""
         if isinstance(opened, OpenBuckets):
-            artifact = opened.buckets.for_photo(height, width, self._halo)
+            artifact = opened.buckets.for_photo(height, width, self._halo, self._measured)
             bucket = opened.buckets.name_of(artifact)
             opened = opened.session(artifact)
         place = opened.artifact.path
         if place not in self._kept:
-            self._kept[place] = Deblurrer(opened, halo=self._halo)
+            halo = self._halo
+            if self._measured is not None:
+                halo = self._measured.halo(opened.input.size, halo)
+            self._kept[place] = Deblurrer(opened, halo=halo)
         return self._kept[place], bucket
 
 

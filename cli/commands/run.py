@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -16,6 +17,13 @@ from ..options import JsonOption, OverwriteOption, ThreadsOption
 
 if TYPE_CHECKING:
     from ...runtime.deblur import FileResult, Progress
+
+
+class Tile(str, Enum):
+    """How the size of tiles is chosen, as typed on the command line."""
+
+    PASSPORT = "passport"
+    AUTO = "auto"
 
 
 def run(
@@ -51,6 +59,14 @@ def run(
             show_default="an eighth of the tile size",
         ),
     ] = None,
+    tile: Annotated[
+        Tile,
+        typer.Option(
+            metavar="NAME",
+            help="How a size is chosen where there are several: passport (measured when built), or auto "
+            "(measured now, and with a halo of at most 16).",
+        ),
+    ] = Tile.PASSPORT,
     quality: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="JPEG and WebP quality.")] = 95,
     megapixels: Annotated[
         int | None,
@@ -99,7 +115,7 @@ def run(
         from ...runtime.photo import DEFAULT_MAX_PIXELS
 
         with show.working("opening the artifact") as step:
-            result = run_album(
+            ran_album = run_album(
                 images,
                 Buckets.open(artifact),
                 out,
@@ -111,9 +127,10 @@ def run(
                 halo=halo,
                 quality=quality,
                 max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
+                tile=tile.value,
                 progress=album.told(step, every=0.2 if sys.stderr.isatty() else album.LINE_SECONDS),
             )
-        return album.finish(result, artifact, json)
+        return album.finish(ran_album, artifact, json)
     with show.working("opening the artifact") as step:
         from ...runtime.buckets.buckets import Buckets
         from ...runtime.buckets.opened import OpenBuckets
@@ -131,6 +148,7 @@ def run(
                 halo=halo,
                 quality=quality,
                 max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
+                tile=tile.value,
                 progress=lambda event: step(event.tile, event.tiles, _now(event)),
             )
             session = opened.any_session()

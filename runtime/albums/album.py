@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..batch import Deblurrers
-from ..buckets.buckets import Buckets
+from ..buckets.buckets import Buckets, Measured
+from ..buckets.fastest import measure
 from ..buckets.opened import OpenBuckets
 from ..deblurrer import Progress
 from ..errors import (
@@ -126,6 +127,7 @@ def run_album(
     halo: int | None = None,
     quality: int = 95,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    tile: str = "passport",
     progress: Callable[[Album], None] | None = None,
 ) -> Album:
     """Run folders of photos through a network; what an earlier run into ``out`` finished is skipped.
@@ -140,7 +142,7 @@ def run_album(
         jobs: sessions that run at the same time. Photos are decoded and written beside them.
         threads: of each session; when ``None``, an equal share of the processors.
         overwrite: do everything again, and replace files that exist.
-        recursive, suffix, halo, quality, max_pixels: as :func:`fdikp_edge.runtime.batch.deblur_files`.
+        recursive, suffix, halo, quality, max_pixels, tile: as :func:`fdikp_edge.runtime.batch.deblur_files`.
         progress: called at the beginning and after each photo.
 
     Raises:
@@ -158,7 +160,9 @@ def run_album(
         raise OutputError(f"{out}: is a file, not a folder")
     planned, passed_over = settle(inputs, out, overwrite=overwrite, recursive=recursive, suffix=suffix)
     buckets.for_photo(1, 1, halo)  # refuses a wrong network or halo before anything is opened
-    settings = {"halo": halo, "quality": quality}
+    settings: dict[str, Any] = {"halo": halo, "quality": quality}
+    if tile == "auto":
+        settings["tile"] = tile
     digests = {artifact.path: artifact_digest(artifact) for artifact in buckets.artifacts}
     threads = threads or max(1, available_threads() // jobs)
     album = Album(photos=len(planned), passed_over=passed_over)
@@ -176,7 +180,8 @@ def run_album(
             stack.enter_context(OpenBuckets(buckets, threads=threads)) for _ in range(min(jobs, len(work)))
         ]
         stop = threading.Event()
-        workers = [_Worker(one, halo, digests, stop) for one in opened]
+        measured = measure(opened[0], halo) if tile == "auto" else None
+        workers = [_Worker(one, halo, measured, digests, stop) for one in opened]
         writer = _Writer(out, manifest, settings, max_pixels, quality)
         began = time.perf_counter()
         for piece in overlapped(work, _Reader(max_pixels), workers, writer, stop):
@@ -266,9 +271,14 @@ class _Worker:
     """The second stage: one session, or one of each bucket."""
 
     def __init__(
-        self, opened: OpenBuckets, halo: int | None, digests: dict[Path, str], stop: threading.Event
+        self,
+        opened: OpenBuckets,
+        halo: int | None,
+        measured: Measured | None,
+        digests: dict[Path, str],
+        stop: threading.Event,
     ) -> None:
-        self._deblurrers = Deblurrers(opened, halo)
+        self._deblurrers = Deblurrers(opened, halo, measured)
         self._digests = digests
         self._stop = stop
 

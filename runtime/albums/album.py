@@ -32,6 +32,7 @@ from ..sessions import available_threads
 from .manifest import Manifest, Record, Stamp, artifact_digest
 from .pipeline import Stopped, overlapped
 from .plan import Jobs, refuse_existing, settle
+from .record import is_final
 
 MAX_JOBS = 256
 SHOWN = 20
@@ -206,13 +207,6 @@ def _count(album: Album, piece: _Piece) -> None:
     album.notes += [f"{piece.source}: {note}" for note in piece.notes][: SHOWN - len(album.notes)]
 
 
-def _is_final(error: FdikpEdgeError | None) -> bool:
-    """Say whether a photo itself is at fault, not this machine: its memory, its disk, what is installed."""
-    cause = error.__cause__ if error is not None else None
-    machine = isinstance(cause, MemoryError | ModuleNotFoundError) or bool(getattr(cause, "errno", None))
-    return isinstance(error, ImageError) and not machine
-
-
 def _key(output: Path, out: Path) -> str:
     return output.relative_to(out).as_posix()
 
@@ -351,7 +345,7 @@ class _Writer:
             settings=settings,
             result=result,
             reason=str(piece.error or ""),
-            final=_is_final(piece.error),
+            final=is_final(piece.error),
             seconds=round(piece.seconds, 3),
             details={
                 **({"bucket": piece.bucket} if piece.bucket else {}),

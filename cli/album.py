@@ -67,7 +67,7 @@ def finish(album: Album, artifact: object, json: bool) -> int:
     if json:
         show.as_json({"session": album.session or None, "summary": summary(album)})
         return album.exit_code
-    title = "Nothing left to do"
+    title = "Nothing left to do" if not album.done + album.failed else "Run on a cluster"
     if album.session:
         title = "Run with {runtime} {version}, {threads} threads, {arithmetic}".format(**album.session)
     rows = [("results", str(album.done))]

@@ -27,8 +27,8 @@ class Tile(str, Enum):
 
 
 def run(
-    images: Annotated[
-        list[Path],
+    given: Annotated[
+        list[str],
         typer.Argument(
             metavar="INPUT",
             help="Photos or folders of photos; .npz or .npy files for a network that takes other tensors.",
@@ -81,6 +81,16 @@ def run(
     ] = None,
     overwrite: OverwriteOption = False,
     threads: ThreadsOption = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Run on a Ray cluster: host:port, ray://host:port, auto, or local. INPUT is "
+            "one folder or its address (s3://...), --out a folder that all nodes share.",
+            show_default="this machine alone",
+        ),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -105,6 +115,11 @@ def run(
     What becomes of the photos of a folder is recorded in results.jsonl in the output folder. The same command
     goes on where an earlier one ended: it skips what is finished, if neither photo nor artifact has changed.
     """
+    if ray is not None:
+        return _run_on_cluster(
+            given, artifact, out, ray, jobs, threads, overwrite, suffix, halo, quality, megapixels, tile, json
+        )
+    images = [Path(one) for one in given]
     if arrays := _arrays(images, artifact, recursive):
         if jobs is not None:
             raise BadInputError("--jobs is for photos; arrays go through one after the other")
@@ -170,6 +185,47 @@ def run(
             [_row(result, several) for result in results],
         )
     return max((result.error.exit_code for result in results if result.error is not None), default=0)
+
+
+def _run_on_cluster(
+    given: list[str],
+    artifact: Path,
+    out: Path,
+    address: str,
+    jobs: int | None,
+    threads: int | None,
+    overwrite: bool,
+    suffix: str | None,
+    halo: int | None,
+    quality: int,
+    megapixels: int | None,
+    tile: Tile,
+    json: bool,
+) -> int:
+    from ...runtime.albums.cluster.run import run_on_cluster
+    from ...runtime.buckets.buckets import Buckets
+    from ...runtime.photo import DEFAULT_MAX_PIXELS
+
+    if len(given) != 1:
+        raise BadInputError(f"--ray takes one folder, or the address of one; {len(given)} were given")
+    if tile is not Tile.PASSPORT:
+        raise BadInputError("--ray and --tile auto exclude each other: nodes would measure different times")
+    with show.working("connecting to the cluster") as step:
+        ran_album = run_on_cluster(
+            given[0],
+            Buckets.open(artifact),
+            str(out),
+            address=address,
+            jobs=jobs,
+            threads=threads or 1,
+            overwrite=overwrite,
+            suffix=suffix,
+            halo=halo,
+            quality=quality,
+            max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
+            progress=album.told(step, every=0.2 if sys.stderr.isatty() else album.LINE_SECONDS),
+        )
+    return album.finish(ran_album, artifact, json)
 
 
 def _now(event: Progress) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,12 +31,29 @@ PHOTOS, BAD = 40, 4
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without processors and three nodes with one each."""
+    os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")  # a busy machine starts slowly
+    from ray._private import services
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    get_node = services.get_node
+
+    def patient(*args: Any, **kwargs: Any) -> Any:
+        deadline = time.monotonic() + 240
+        while True:
+            try:
+                return get_node(*args, **kwargs)
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(services, "get_node", patient)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     cluster.nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     yield cluster
+    monkeypatch.undo()
     ray.shutdown()
     cluster.shutdown()
 

@@ -8,7 +8,7 @@ ROOMS := package runtime models calibration export benchmarks cli
 OUT := demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test judge soak lint types docs clean
+.PHONY: help venv demo test judge soak lint types docs sbom audit clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -64,6 +64,25 @@ docs:  ## build the documentation site into build/site; a broken link fails
 	    && .venv-docs/bin/python -m pip install --disable-pip-version-check -q -r docs/requirements.txt; }
 	.venv-docs/bin/python docs/build_site.py
 
+SUPPLY := .venv-supply/.installed
+
+$(SUPPLY): tests/supply/requirements.txt
+	$(PYTHON) -m venv .venv-supply
+	.venv-supply/bin/python -m pip install --disable-pip-version-check -q -r tests/supply/requirements.txt
+	@touch $@
+
+# The wheel's bill of materials, in CycloneDX's form, is that of the environment it is tested in. The one that each
+# report holds is checked against CycloneDX's schema.
+sbom: $(STAMP) $(SUPPLY)  ## write dist/fdikp-edge.cdx.json, the software bill of materials
+	@mkdir -p dist
+	.venv-supply/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate \
+	    -o dist/fdikp-edge.cdx.json $(BIN)/python
+	$(BIN)/python -c "import json; from fdikp_edge.runtime.installed.bill import bill; \
+	    print(json.dumps(bill('2026-01-01T00:00:00+00:00')))" | .venv-supply/bin/python tests/supply/schema.py
+
+audit: $(SUPPLY)  ## look the pinned packages up among known vulnerabilities
+	.venv-supply/bin/python tests/supply/audit.py
+
 clean:  ## remove .venv and everything made here
-	rm -rf .venv .venv-docs .lint build dist $(OUT) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-docs .venv-supply .lint build dist $(OUT) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -19,6 +19,7 @@ import numpy as np
 from ..runtime.artifact import Artifact
 from ..runtime.buckets.folders import shown_name
 from ..runtime.errors import TargetUnavailableError
+from ..runtime.installed.bill import bill
 from ..runtime.photo import Array
 from ..runtime.pixels import picture
 from ..runtime.progress import Progress
@@ -121,9 +122,10 @@ def report(
     """Return rows of :func:`profile` in the form of ``report.json``."""
     passports = [artifact.passport for artifact in artifacts]
     first = passports[0]
+    created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     return {
         "version": importlib.metadata.version("fdikp-edge"),
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "created": created,
         "model": first.model,
         "model_details": {
             "name": first.model,
@@ -134,6 +136,7 @@ def report(
             "notes": list(dict.fromkeys(note for passport in passports for note in passport.notes)),
         },
         "machine": machine_info(),
+        "sbom": bill(created),
         "photo": "golden input",
         "command": list(command),
         "notes": [],

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..runtime.buckets.folders import holds_only_sizes
 from ..runtime.errors import OutputError, OutputExistsError
 from ..runtime.fields import PASSPORT_NAME
-from ..runtime.files import make_folder_beside, output_error, remove_folder
+from ..runtime.files import REPLACED, make_folder_beside, output_error, remove_folder
 
 
 class Stage:
@@ -45,7 +45,7 @@ class Stage:
         Raises:
             OutputError: ``out`` cannot be written.
         """
-        old = self.folder / ".replaced"
+        old = self.folder / REPLACED
         with contextlib.ExitStack() as undo:
             try:
                 old.mkdir()

@@ -95,6 +95,7 @@ def _build(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--workspace", type=_COUNT, metavar="MIB", help="memory limit for one layer")
     command.add_argument("--overwrite", action="store_true", help="replace existing engines")
+    command.add_argument("--log", type=Path, metavar="FILE", help="new file for all builder messages")
 
 
 def _bench(command: argparse.ArgumentParser) -> None:

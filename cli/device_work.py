@@ -71,7 +71,14 @@ def build(bundle: Bundle, options: Options) -> bool:
         for line in trtexec.for_versions(artifacts, out, weak=options.weak):
             _line(line)
         return True
-    settings = Settings(weak=options.weak, workspace_mib=options.workspace, timing_cache=out / "timing.cache")
+    if options.log is not None:
+        check_place(options.log, overwrite=False)
+    settings = Settings(
+        weak=options.weak,
+        workspace_mib=options.workspace,
+        timing_cache=out / "timing.cache",
+        log=options.log,
+    )
     rows = []
     for artifact in artifacts:
         _say(f"building {artifact.path.name}")

@@ -21,10 +21,12 @@ from .commands.doctor import doctor
 from .commands.export import export
 from .commands.gate import gate
 from .commands.inspect import inspect
+from .commands.keygen import keygen
 from .commands.lower import lower
 from .commands.profile import profile
 from .commands.report import merge
 from .commands.run import run as run_artifact
+from .commands.sign import sign
 from .commands.verify import verify
 from .config import read_config
 from .guard import complain, exit_on_terminate, guarded
@@ -226,6 +228,22 @@ Examples:
 
 \b
 Hashes are checked first: a modified artifact or bundle is rejected.""",
+    keygen: """\b
+Examples:
+  fdikp-edge keygen --out team.key
+  fdikp-edge sign build --key team.key
+  fdikp-edge run photo.jpg --artifact build/tiny-onnx-fp32-256x256 --require-signature team.key.pub
+
+\b
+What a signature covers, and what it cannot do: docs/threat-model.md.""",
+    sign: """\b
+Examples:
+  fdikp-edge sign build/tiny-onnx-fp32-256x256 --key team.key
+  fdikp-edge sign build --key team.key --json
+  fdikp-edge sign model.bundle --key team.key
+
+\b
+An artifact that is built again must be signed again.""",
     doctor: """\b
 Examples:
   fdikp-edge doctor

@@ -27,7 +27,8 @@ ModelOption = Annotated[
         "-m",
         metavar="NAME",
         help="Network: tiny, small, base or a weights file of FDIKP; net.py:Net or package.module:Net (a "
-        "class, a function or an object of your own); spandrel:FILE; net.pt2; net.onnx.",
+        "class, a function or an object of your own); hf:ORG/NAME[@REV] (weights of FDIKP); "
+        "spandrel:FILE; net.pt2; net.onnx.",
     ),
 ]
 ArtifactModelOption = Annotated[
@@ -53,7 +54,8 @@ NetworkWeightsOption = Annotated[
     typer.Option(
         "--weights",
         metavar="PATH",
-        help="Weights to load into the network: .safetensors, .pth, or a folder with model.safetensors.",
+        help="Weights to load into the network: .safetensors, .pth, a folder with model.safetensors, or "
+        "hf:ORG/NAME[@REV].",
         show_default="as --model creates it",
     ),
 ]

@@ -24,7 +24,7 @@ from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as serialise_safetensors
 from torch import Tensor
 
-from ..runtime.errors import CheckpointError, OutputError, OutputExistsError
+from ..runtime.errors import CheckpointError, FdikpEdgeError, OutputError, OutputExistsError
 from ..runtime.files import replacing
 from ..runtime.outside.files import read_bounded
 from .pickle_bounds import check_pickle
@@ -97,25 +97,46 @@ def read_tensors(
     return _from_pickle(path, data, limit, wrappers)
 
 
+def choose_weights(names: Sequence[str], where: object, error: type[FdikpEdgeError] = CheckpointError) -> str:
+    """Return which of the files of a folder or repository holds the weights.
+
+    ``model.safetensors`` if there is one; else the only .safetensors file; else the only .pth or .pt file.
+
+    Raises:
+        FdikpEdgeError: of the type ``error``: there is none, or there are several; names ``where`` it looked.
+    """
+    usual = "model.safetensors"
+    if usual in names:
+        return usual
+    for suffixes in (SUFFIXES[:1], SUFFIXES[1:]):
+        files = sorted(name for name in names if name.lower().endswith(suffixes))
+        if len(files) == 1:
+            return files[0]
+        if files:
+            listed = ", ".join(file[:80] for file in files[:4])
+            raise error(f"{where}: holds several files of weights ({listed}); name one of them")
+    raise error(f"{where}: a folder without weights; expected {usual}")
+
+
 def _weights_in(folder: Path) -> Path:
     """Return the file of weights in a folder that was copied or downloaded as a whole.
+
+    In the folder that ``huggingface_hub`` keeps for a repository, it is that of the revision ``main``.
 
     Raises:
         CheckpointError: there is none, or the weights are in several files.
     """
-    usual = folder / "model.safetensors"
-    if usual.is_file():
-        return usual
     try:
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+        if (folder / "snapshots").is_dir() and (folder / "refs").is_dir():
+            main = folder / "refs" / "main"
+            commit = read_bounded(main, 100, CheckpointError).decode(errors="replace").strip()
+            if not re.fullmatch("[0-9a-f]{40}", commit):
+                raise CheckpointError(f"{main}: holds no commit")
+            folder = folder / "snapshots" / commit
+        names = [file.name for file in folder.iterdir() if file.is_file()]
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be read: {error.strerror}") from error
-    if len(files) == 1:
-        return files[0]
-    if files:
-        names = ", ".join(file.name for file in files[:4])
-        raise CheckpointError(f"{folder}: holds several files of weights ({names}); name one of them")
-    raise CheckpointError(f"{folder}: a folder without weights; expected {usual.name}")
+    return folder / choose_weights(names, folder)
 
 
 def write_checkpoint(

@@ -28,6 +28,7 @@ from .files import (
     move_folder,
     output_error,
     remove_folder,
+    remove_litter,
     replacing,
     sha256_of,
     write_problem,
@@ -36,6 +37,7 @@ from .outside.files import open_regular, read_bounded
 from .outside.npy import read_npy
 from .passport import MAX_FILE_BYTES, MAX_FILES, MAX_PASSPORT_BYTES, Passport, TensorContract
 from .strict_json import printable
+from .trust import signature
 
 MAX_GOLDEN_BYTES = 1024**3
 """Largest golden input or output that :meth:`Artifact.golden` reads into memory."""
@@ -59,8 +61,9 @@ class Artifact:
         """Open and check an artifact folder.
 
         Raises:
-            ArtifactError: not an artifact, incomplete, altered, from another format version, or unsafe. The
-                message names the folder and the file.
+            ArtifactError: not an artifact, incomplete, altered, from another format version, unsafe, or
+                without the signature that :func:`.trust.signature.required` asks for. The message names the
+                folder and the file.
         """
         folder = Path(path)
         try:
@@ -68,6 +71,7 @@ class Artifact:
             if not resolved.is_dir():
                 raise ArtifactError("is a file; give the artifact's folder")
             passport = Passport.from_json(_read_passport(resolved))
+            signature.check_artifact(resolved, passport)
             _check_files(resolved, passport)
         except ArtifactError as error:
             raise ArtifactError(f"{folder}: {error}") from error
@@ -237,6 +241,7 @@ class ArtifactWriter:
         return Artifact(self.dest.resolve(), passport)
 
     def _check_dest(self) -> None:
+        remove_litter(self.dest.parent)  # which puts back what a killed process was about to replace
         try:
             if not os.path.lexists(self.dest):
                 return
@@ -300,7 +305,7 @@ def _check_files(folder: Path, passport: Passport) -> None:
 
 
 def _walk(folder: Path) -> dict[str, int]:
-    """Return path inside the folder -> bytes of every file but the passport.
+    """Return path inside the folder -> bytes of every file but the passport and its signature.
 
     Raises:
         ArtifactError: a link, a device, a pipe, or more than ``MAX_FILES`` entries.
@@ -321,7 +326,7 @@ def _walk(folder: Path) -> dict[str, int]:
                     waiting.append((Path(entry.path), name + "/"))
                 elif not stat.S_ISREG(mode.st_mode):
                     raise ArtifactError(f"{printable(name)}: links and special files are not accepted")
-                elif name != PASSPORT_NAME and not _is_dropping(name):
+                elif name not in (PASSPORT_NAME, signature.SIGNATURE_NAME) and not _is_dropping(name):
                     sizes[name] = mode.st_size
     return sizes
 

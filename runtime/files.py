@@ -32,6 +32,8 @@ _HINTS = {
 
 _PROBE_BYTES = 1 << 16
 _ASIDE = ".aside"
+REPLACED = ".replaced"
+"""Name of a folder in a temporary one that holds what steps aside, under the names it goes back to."""
 _PARTIAL = re.compile(r"\.partial-[0-9a-f]{8}-([0-9]{1,10})\.([0-9]{1,20})-[0-9a-f]{16}(\.[^/]*)?")
 _SWEPT: set[Path] = set()
 
@@ -92,6 +94,42 @@ def replacing(path: Path) -> Iterator[Path]:
             if isinstance(error, OSError):
                 raise output_error(path, error) from error
             raise
+
+
+def write_new(path: Path, data: bytes, mode: int) -> None:
+    """Write a file that may not exist yet, whole or not at all, with ``mode`` from its first byte on.
+
+    Raises:
+        OutputError: something is there, which is never replaced; or the file cannot be written.
+    """
+    check_new(path)
+    with making_folder(path.parent):
+        temporary = _beside(path, path.suffix)
+        try:
+            # A link is made only where nothing is, in one step; a rename would replace.
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(data)
+            os.link(temporary, path)
+        except OSError as error:
+            raise output_error(path, error) from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def check_new(path: Path) -> None:
+    """Say before a file is written with :func:`write_new` that something is there.
+
+    Raises:
+        OutputError: so it is, or the name cannot be looked up.
+    """
+    try:
+        if not os.path.lexists(path):
+            return
+    except ValueError as error:  # a NUL in the name
+        raise OutputError(f"{path}: cannot be written: {error}") from error
+    raise OutputError(f"{path}: exists already, and is never replaced; choose another name")
 
 
 def check_place(path: Path, *, overwrite: bool = False) -> None:
@@ -197,8 +235,9 @@ def remove_litter(folder: Path) -> None:
             if match is None or _lives(int(match[1]), match[2]):
                 continue
             if entry.is_dir() and not entry.is_symlink():
-                if entry.suffix == _ASIDE:
-                    _put_back(entry, folder)
+                for aside in (entry,) if entry.suffix == _ASIDE else (entry / REPLACED,):
+                    if aside.is_dir():
+                        _put_back(aside, folder)
                 shutil.rmtree(entry, ignore_errors=True)
             else:
                 with contextlib.suppress(OSError):

@@ -21,6 +21,7 @@ from ...runtime.artifact import Artifact, ArtifactWriter
 from ...runtime.errors import BaselineError, FieldError, ReportError
 from ...runtime.files import remove_folder, replacing
 from ...runtime.strict_json import printable
+from ...runtime.trust.signature import SIGNATURE_NAME
 from ..report.read import number, read_json
 
 FORMAT_VERSION = 1
@@ -243,7 +244,8 @@ def _copy(artifact: Artifact, dest: Path) -> None:
     if dest.resolve() == artifact.path:
         return
     with ArtifactWriter(dest, overwrite=True) as writer:
-        for name in artifact.passport.files:
+        signature = [SIGNATURE_NAME] if (artifact.path / SIGNATURE_NAME).is_file() else []
+        for name in (*artifact.passport.files, *signature):
             (writer.folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(artifact.path / name, writer.folder / name)
         writer.commit(artifact.passport)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ...runtime.errors import BadInputError, OutputError, ReportError
 from ...runtime.files import check_place, output_error, replacing
+from ...runtime.installed.bill import bill
 from ...runtime.strict_json import printable
 from .files import pictures_of
 from .model import REPORT_HTML, REPORT_JSON
@@ -78,14 +79,16 @@ def merge(paths: Sequence[Path], names: Sequence[str] = ()) -> Merged:
     notes = list(dict.fromkeys(noted))
     if len(weights) > 1:
         notes.insert(0, "the reports are of different weights, so their figures are not comparable")
+    created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     report = {
         "version": importlib.metadata.version("fdikp-edge"),
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "created": created,
         "model": ", ".join(models) or "unknown",
         "machine": {
             "device": "; ".join(dict.fromkeys(devices)),
             "devices": {d: r.get("machine") for d, r in zip(devices, reports, strict=True)},
         },
+        "sbom": bill(created),  # of this merger; each device's stays in its own report
         "command": ["fdikp-edge", "report", "merge", *(path.name for path in paths), "--out", "DIR"],
         "notes": notes,
         "comparison": _comparison(rows),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...runtime.artifact import Artifact
+from ...runtime.installed.bill import bill
 from ...runtime.strict_json import printable
 from ..accuracy.parity import Parity
 from ..timing.latency import Latency, unstable, with_stability
@@ -159,7 +160,7 @@ class Report:
         "state", "reason", "reason_code", "parity": {"max_abs", "mean_abs", "psnr_db", "ssim",
         "within_budget", …}, "latency_ms": {"p50", "p90", "p99", "min", "n", "eager_p50", …}, …}], …}``;
         ``parity`` and ``latency_ms`` are ``null`` where they were not measured, and ``path`` where nothing
-        was built.
+        was built. ``sbom`` is a CycloneDX document: the packages that made the report.
         """
         return {
             "version": importlib.metadata.version("fdikp-edge"),
@@ -167,6 +168,7 @@ class Report:
             "model": self.model["name"],
             "model_details": self.model,
             "machine": self.machine,
+            "sbom": bill(self.created),
             "photo": None if self.photo is None else self.photo.name,
             "before": self.before,
             "pictures": dict(self.pictures),

@@ -7,9 +7,11 @@ import re
 import shutil
 import subprocess
 import threading
+from pathlib import Path
 from typing import Any
 
-from ...runtime.errors import TargetUnavailableError
+from ...runtime.errors import BadInputError, TargetUnavailableError
+from ...runtime.outside.files import read_bounded
 from . import tegrastats
 from .reading import Reading
 
@@ -19,6 +21,11 @@ PLACES = ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/home/nvidia")
 _MODE = re.compile(r"NV Power Mode:\s*(.+)")
 _FAN = re.compile(r"NV Fan Mode:\s*(.+)")
 _PAIR = re.compile(r"(\w+)=(\S+)")
+_NAMED = re.compile(r"^\s*<\s*POWER_MODEL\s+ID=(\d{1,6})\s+NAME=([^\s>]+)", re.MULTILINE)
+_STATUS, _CONF = "var/lib/nvpmodel/status", "etc/nvpmodel.conf"
+_MAX_CONF_BYTES = 1 << 20
+_HELD = re.compile(r"cpu\d+|GPU", re.IGNORECASE)
+_MEMORY = "EMC"
 _TIMEOUT_S = 10.0
 
 
@@ -96,10 +103,38 @@ def power_mode() -> dict[str, Any]:
 
     ``{"nvpmodel": {"power_mode": "MAXN", "power_mode_id": 0, …}, "jetson_clocks": {"locked": …}}``.
     """
+    mode = _asked("nvpmodel", ["-q"], parse_nvpmodel)
+    if "power_mode" not in mode:
+        without = power_mode_without_root()
+        mode = mode if "problem" in without else without
     return {
-        "nvpmodel": _asked("nvpmodel", ["-q"], parse_nvpmodel),
+        "nvpmodel": mode,
         "jetson_clocks": _asked("jetson_clocks", ["--show"], parse_jetson_clocks),
     }
+
+
+def parse_power_modes(conf: str) -> dict[int, str]:
+    """Return number -> name of the modes in ``nvpmodel.conf``; numbers differ by board, names tell."""
+    return {int(number): name for number, name in _NAMED.findall(conf)}
+
+
+def power_mode_without_root(root: Path = Path("/")) -> dict[str, Any]:
+    """Return the power mode as ``nvpmodel`` left it for its next start, which everybody may read.
+
+    ``{"power_mode": "MAXN_SUPER", "power_mode_id": 2, "from": "/var/lib/nvpmodel/status"}``, or the problem.
+    """
+    try:
+        status = read_bounded(root / _STATUS, 4096).decode("ascii", errors="replace")
+        modes = parse_power_modes(
+            read_bounded(root / _CONF, _MAX_CONF_BYTES).decode("utf-8", errors="replace")
+        )
+    except BadInputError as error:
+        return {"problem": str(error)}
+    modes = parse_power_modes(conf)
+    match = re.search(r"pmode:(\d{1,6})", status)
+    if match is None or int(match[1]) not in modes:
+        return {"problem": f"/{_STATUS} names no mode of /{_CONF}"}
+    return {"power_mode": modes[int(match[1])], "power_mode_id": int(match[1]), "from": f"/{_STATUS}"}
 
 
 def parse_nvpmodel(text: str) -> dict[str, Any]:
@@ -122,9 +157,11 @@ def parse_nvpmodel(text: str) -> dict[str, Any]:
 
 
 def parse_jetson_clocks(text: str) -> dict[str, Any]:
-    """Return what ``jetson_clocks --show`` says of each unit, and whether all are held at one clock.
+    """Return what ``jetson_clocks --show`` says of each unit, and whether the clocks that count are held.
 
-    ``{"machine": …, "locked": false, "units": {"cpu0": {"MinFreq": "729600", …}}}``.
+    ``{"machine": …, "locked": false, "units": {"cpu0": {"MinFreq": "729600", …}}}``. Processors and the GPU
+    are held where their lowest and highest clock are the same, memory (``EMC``) where its clock is
+    overridden: its limits stay apart. Other units, such as DLA, do not count: they show a lowest clock of 0.
     """
     units: dict[str, dict[str, str]] = {}
     fields: dict[str, Any] = {"units": units}
@@ -136,10 +173,16 @@ def parse_jetson_clocks(text: str) -> dict[str, Any]:
             fields["power_mode"] = line.partition(":")[2].strip()
         elif pairs := dict(_PAIR.findall(rest)):
             units[name.rstrip(":")] = pairs
-    scaled = [unit for unit in units.values() if "MinFreq" in unit and "MaxFreq" in unit]
-    if not scaled:
+    held = [
+        unit["MinFreq"] == unit["MaxFreq"]
+        for name, unit in units.items()
+        if _HELD.fullmatch(name) and "MinFreq" in unit and "MaxFreq" in unit
+    ]
+    if not held:
         return {"problem": "jetson_clocks reported no clocks"}
-    fields["locked"] = all(unit["MinFreq"] == unit["MaxFreq"] for unit in scaled)
+    if "FreqOverride" in (memory := units.get(_MEMORY, {})):
+        held.append(memory["FreqOverride"] == "1")
+    fields["locked"] = all(held)
     return fields
 
 

@@ -11,11 +11,14 @@ from .reading import Reading
 TOTAL_RAILS = ("VDD_IN", "VIN", "POM_5V_IN", "Power TOT", "TOT", "tot")
 """Rails through which all power of a module (VIN on Thor: of the whole board) goes, the best first."""
 
+BEHIND: Mapping[str, str] = {"VDDQ_VDD2_1V8AO": "VIN_SYS_5V0"}
+"""Rail -> the rail that its power is part of, on AGX Orin: both in one sum count the memory twice."""
+
 CLOCK_FELL = 0.9
 """A unit counts as throttled when its clock falls below this share of its initial value."""
 
 BUSY_PERCENT = 50.0
-"""A clock counts only while its unit is at least this busy, where the load is known: idle units slow down."""
+"""A clock counts only while its unit is known to be at least this busy: idle units slow down."""
 
 CLOSE_C = 1.0
 """How far under its limit a zone counts as having reached it."""
@@ -35,6 +38,7 @@ def power(during: Sequence[Reading], idle: Sequence[Reading]) -> dict[str, Any] 
     for name in TOTAL_RAILS:
         if name in rails:
             return {"rails": rails, "total": {**rails[name], "of": name}}
+    names = [name for name in names if BEHIND.get(name) not in names]
     sums = [_sum(reading, names) for reading in during]
     before = [Reading(power_mw={"": total}) for r in idle if (total := _sum(r, names)) is not None]
     return {"rails": rails, "total": {**_rail(sums, "", before), "of": "sum of " + ", ".join(names)}}
@@ -105,6 +109,6 @@ def _busy_clocks(during: Sequence[Reading]) -> dict[str, list[float]]:
     clocks: dict[str, list[float]] = {}
     for reading in during:
         for name, clock in reading.clock_mhz.items():
-            if reading.load_percent.get(name, 100.0) >= BUSY_PERCENT:
+            if reading.load_percent.get(name, 0.0) >= BUSY_PERCENT:
                 clocks.setdefault(name, []).append(clock)
     return clocks

@@ -17,6 +17,8 @@ from ...runtime.errors import TargetUnavailableError
 from .reading import Reading
 
 _UNSUMMED = "sum of shunt voltages"
+_WARNS = "-alert"
+"""Ends the kind of a cooling device that tells people of heat and slows nothing down (on Orin, at 70 C)."""
 _FANS = ("fan", "powerclamp", "tcc offset")  # cooling that takes no speed away, or shows -1 when idle
 
 
@@ -60,13 +62,19 @@ class SysfsSource:
         """Nothing to do."""
 
     def limits_c(self) -> dict[str, float]:
-        """Return from which temperature each zone slows the machine down (its first passive trip point)."""
+        """Return from which temperature each zone slows the machine down.
+
+        That is its first passive trip point; where the zone tells which cooling devices its trip points are
+        bound to, the first with one that takes speed away.
+        """
         limits = {}
         for zone in self._glob("sys/class/thermal/thermal_zone*"):
+            bound = _bound_trips(zone)
             trips = [
                 value / 1000
                 for kind in sorted(zone.glob("trip_point_*_type"))
                 if text_of(kind) in ("passive", "hot")
+                and (bound is None or kind.name.split("_")[2] in bound)
                 and (value := number_of(kind.with_name(kind.name.replace("_type", "_temp")))) is not None
                 and value > 0
             ]
@@ -147,8 +155,27 @@ class SysfsSource:
         for device in self._glob("sys/class/thermal/cooling_device*"):
             kind = text_of(device / "type") or device.name
             value = number_of(device / "cur_state")
-            if value is not None and not any(word in kind.lower() for word in _FANS):
+            if value is not None and _slows(kind):
                 yield f"cooling {kind} ({device.name.removeprefix('cooling_device')})", value
+
+
+def _slows(kind: str) -> bool:
+    """Whether a cooling device of this kind takes speed away."""
+    return not kind.lower().endswith(_WARNS) and not any(word in kind.lower() for word in _FANS)
+
+
+def _bound_trips(zone: Path) -> set[str] | None:
+    """Return the numbers of the trip points at which a cooling device slows something down; ``None``: the
+    zone does not tell."""
+    points = sorted(zone.glob("cdev*_trip_point"))
+    if not points:
+        return None
+    return {
+        number
+        for point in points
+        if _slows(text_of(zone / point.name.removesuffix("_trip_point") / "type") or "")
+        and (number := text_of(point)) is not None
+    }
 
 
 def zone_name(zone: Path) -> str:

@@ -17,6 +17,7 @@ from ..evidence import record
 from ..groups import spread
 from ..guard import complain
 from ..options import ArtifactsArgument, JsonOption, ReferenceOptions, SaveOption, ThreadsOption
+from ..signature import checks_signatures
 
 if TYPE_CHECKING:
     from ...export.reference import Reference
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ...runtime.sessions import Session
 
 
+@checks_signatures
 @spread
 def bench(
     *,

@@ -10,8 +10,10 @@ import typer
 from .. import show
 from ..artifacts import folders_of
 from ..options import NONE, ArtifactsArgument, JsonOption, OverwriteOption
+from ..signature import checks_signatures
 
 
+@checks_signatures
 def bundle(
     artifacts: ArtifactsArgument,
     device: Annotated[

@@ -14,11 +14,13 @@ from ...runtime.strict_json import printable
 from .. import show
 from ..guard import complain
 from ..options import JsonOption, ThreadsOption
+from ..signature import checks_signatures
 
 if TYPE_CHECKING:
     from ...benchmarks.gate.gate import Verdict
 
 
+@checks_signatures
 def gate(
     report: Annotated[
         Path, typer.Argument(metavar="REPORT", help="report.json written by deploy, or its folder.")

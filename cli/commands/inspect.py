@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import show
 from ..options import ArtifactArgument, JsonOption
+from ..signature import checks_signatures
 
 if TYPE_CHECKING:
     from ...runtime.buckets.buckets import Buckets
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ...runtime.passport import Passport, TensorContract
 
 
+@checks_signatures
 def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
     """Show the passport of an artifact.
 
@@ -23,6 +25,7 @@ def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
     are listed.
     """
     from ...runtime.buckets.buckets import Buckets
+    from ...runtime.trust.signature import SIGNATURE_NAME
 
     if artifact.is_file():  # no artifact is a file: only the bundle's reader can tell what is wrong with it
         return _bundle(artifact, json)
@@ -34,7 +37,7 @@ def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
     if json:
         show.as_json({"path": str(opened.path), "passport": passport.to_dict()})
         return 0
-    show.facts(str(opened.path), _facts(passport))
+    show.facts(str(opened.path), [*_facts(passport), *_signature(opened.path / SIGNATURE_NAME)])
     if passport.evidence:
         _evidence(passport.evidence)
     if passport.plan:
@@ -82,7 +85,9 @@ def _sizes(buckets: Buckets, json: bool) -> int:
 def _bundle(path: Path, json: bool) -> int:
     from ...runtime.device.bundle import check_bundle
     from ...runtime.files import sha256_of
+    from ...runtime.trust import signature
 
+    signature.check_bundle(path)
     manifest = check_bundle(path)
     digest = sha256_of(path)
     if json:
@@ -93,10 +98,20 @@ def _bundle(path: Path, json: bool) -> int:
         ("sha256", digest),
         ("built with", _figures(manifest["made_with"])),
         ("artifacts", ", ".join(manifest["artifacts"])),
+        *_signature(signature.bundle_signature(path)),
     ]
     show.facts(str(path), rows)
     _files(manifest["files"])
     return 0
+
+
+def _signature(file: Path) -> list[tuple[str, str]]:
+    """Return which key a signature names, which proves nothing unless that key was required."""
+    from ...runtime.trust.signature import is_required, signer
+
+    named = signer(file)
+    checked = "checked" if is_required() else "not checked; see --require-signature"
+    return [] if named is None else [("signature", f"by key {named} ({checked})")]
 
 
 def _evidence(evidence: Sequence[Evidence]) -> None:

@@ -12,6 +12,7 @@ from ...benchmarks.timing.protocol import SETTINGS, Protocol
 from .. import show
 from ..artifacts import open_artifacts
 from ..options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOption
+from ..signature import checks_signatures
 
 _USUAL = Protocol()
 
@@ -30,6 +31,7 @@ def _setting(name: str, *, alias: bool = False) -> Any:
     )
 
 
+@checks_signatures
 def profile(
     artifacts: ArtifactsArgument,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Output JSON file.")] = Path(

@@ -14,6 +14,7 @@ from ...runtime.errors import BadInputError, OutputError
 from .. import album, show
 from ..guard import complain
 from ..options import JsonOption, OverwriteOption, ThreadsOption
+from ..signature import checks_signatures
 
 if TYPE_CHECKING:
     from ...runtime.deblur import FileResult, Progress
@@ -26,6 +27,7 @@ class Tile(str, Enum):
     AUTO = "auto"
 
 
+@checks_signatures
 def run(
     given: Annotated[
         list[str],

@@ -27,6 +27,7 @@ from ..options import (
     ThreadsOption,
 )
 from ..parsing import check_photos
+from ..signature import checks_signatures
 
 if TYPE_CHECKING:
     from ...benchmarks.accuracy.parity import Parity
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _AGAINST = {"eager": "PyTorch eager", "golden": "golden only"}
 
 
+@checks_signatures
 @spread
 def verify(
     *,

@@ -31,6 +31,7 @@ from ...runtime.fields import PASSPORT_NAME
 from ...runtime.files import check_place, replacing
 from ...runtime.images import read_photo
 from ...runtime.tensorrt.engines import ONNX_FILE
+from ...runtime.trust.signature import SIGNATURE_NAME
 from ..onnx.build import serialise
 from ..targets import all_targets, get_target
 from ..tensorrt.weak_typing import legacy_files
@@ -104,7 +105,8 @@ def _write(
 ) -> Bundled:
     files: dict[str, bytes | Path] = {}
     for artifact in opened:
-        for name in (PASSPORT_NAME, *artifact.passport.files):
+        signature = [SIGNATURE_NAME] if (artifact.path / SIGNATURE_NAME).is_file() else []
+        for name in (PASSPORT_NAME, *artifact.passport.files, *signature):
             files[f"artifacts/{_name(artifact)}/{name}"] = artifact.path / name
     files.update({f"calibration/{table.sha256[:16]}.json": file for table, file in tables})
     files[PHOTO] = _photo()

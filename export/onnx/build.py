@@ -25,6 +25,7 @@ from ..storage import describe
 from ..target import BuildResult
 from . import checks
 from .functions import define, inlined, translations
+from .gelu import order_gelu
 from .quantise import census as layers_census
 from .quantise import describe_weights
 from .source.program import OnnxProgram
@@ -129,6 +130,7 @@ def convert(
         exported = _exported(program, names)
         sources = checks.provenance(exported)
         model = _simplified(exported, notes, fold_weights=not as_calibrated)
+        order_gelu(model)
         checks.strip(model, sources)
         checks.check(model, notes, FORBIDDEN)
         done[as_calibrated, names] = (model, tuple(notes))

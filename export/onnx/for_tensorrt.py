@@ -1,9 +1,11 @@
-"""What a device with TensorRT takes in place of the file for ONNX Runtime: plain constants, signed bytes."""
+"""What a device with TensorRT takes in place of the file for ONNX Runtime: plain constants, casts at
+the ports, signed 8-bit values."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .byte_ports import floats_inside
 from .signed_weights import signed
 from .storage import restore
 
@@ -19,6 +21,8 @@ def change(model: onnx.ModelProto, precision: str) -> list[str]:
             f"{restored} compressed constants of the artifact are stored uncompressed here, because "
             "TensorRT releases differ in how they handle such nodes"
         )
+    if floats_inside(model):
+        notes.append("only casts touch bytes at the ports, because TensorRT computes on no unsigned bytes")
     if precision.startswith("int8"):
         signed(model)
         notes.append("8-bit values are stored signed, as TensorRT requires; they represent the same numbers")

@@ -60,3 +60,16 @@ def compute(node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
     args, kwargs = pytree.tree_map_only(fx.Node, lambda n: values[n], (node.args, node.kwargs))
     operator: Any = node.target
     return operator(*args, **kwargs)
+
+
+def insert(
+    graph: fx.Graph, target: Any, args: Any, like: fx.Node, kwargs: Mapping[str, Any] | None = None
+) -> fx.Node:
+    """Add a call at the graph's point of insertion: with the place that ``like`` has in the network, and with
+    its own shape and dtype."""
+    node = graph.call_function(target, args, dict(kwargs or {}))
+    node.meta = dict(like.meta)
+    fake = fx.map_arg(args, lambda n: n.meta["val"])
+    with like.meta["val"].fake_mode:
+        node.meta["val"] = target(*fake, **(kwargs or {}))
+    return node

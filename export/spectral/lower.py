@@ -26,6 +26,7 @@ from .passes.drop_zeros import drop_zeros
 from .passes.expand import expand
 from .passes.fold_constants import constant_values
 from .passes.limit_rank import reduce_ranks
+from .passes.place_parts import place_parts
 from .passes.prune import Pruned, prune
 from .passes.tidy import drop_aliases, restore_modules, without_unused
 from .planner import Plan, choose, make_plan, profile, read_override
@@ -159,7 +160,7 @@ def lower_traced(
         drop_aliases(program)
         program = without_unused(program)
         restore_modules(program)
-        program = reduce_ranks(program)
+        program = reduce_ranks(place_parts(program))
         check = check_program(program, traced.module, traced.inputs, lowered)
     names, left_out = name_outputs(exported)
     notes = (*traced.widened, *_complex_ends(exported), *left_out, *traced.baked, *check.notes)

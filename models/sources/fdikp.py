@@ -50,6 +50,6 @@ def unknown(spec: str) -> UnknownNameError:
 
     return UnknownNameError(
         f"no network is called {spec!r}. Give a variant of FDIKP ({', '.join(VARIANTS)}), a weights file "
-        "of one (.safetensors, .pth), your own code (net.py:Net or package.module:Net), spandrel:FILE, "
-        "or a file written by torch.export (.pt2) or by an ONNX exporter (.onnx)"
+        "of one (.safetensors, .pth, hf:ORG/NAME), your own code (net.py:Net or package.module:Net), "
+        "spandrel:FILE, or a file written by torch.export (.pt2) or by an ONNX exporter (.onnx)"
     )

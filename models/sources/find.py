@@ -4,6 +4,7 @@ One row of :data:`KINDS` per kind of spec, one file per row, tried from the top:
 
 =============================  ==========================================================================
 ``spandrel:FILE``              a file that spandrel knows (:mod:`.spandrel_file`)
+``hf:ORG/NAME``                weights of FDIKP on a Hugging Face server (:mod:`.hugging_face`)
 ``PREFIX:...``                 what an installed package adds, by an entry point ``fdikp_edge.sources``
 ``net.onnx``                   another exporter's file (:mod:`.onnx_file`)
 ``net.pt2``                    a file of ``torch.export.save`` (:mod:`.pt2.read`)
@@ -52,6 +53,7 @@ def _ends(*suffixes: str) -> Callable[[str], bool]:
 
 KINDS = (
     Kind(lambda spec: spec.startswith("spandrel:"), "spandrel_file"),
+    Kind(lambda spec: spec.startswith("hf:"), "hugging_face"),
     Kind(is_onnx, "onnx_file"),
     Kind(_ends(".pt2"), "pt2.read"),
     Kind(lambda spec: ":" in spec or spec.lower().endswith(".py"), "module"),
@@ -74,7 +76,8 @@ def find(
     Args:
         spec: the text after ``--model``; see the module.
         arguments: for the class or factory that ``spec`` names.
-        weights: a file of weights for the network, .safetensors or .pth.
+        weights: a file of weights for the network, .safetensors or .pth, or ``hf:ORG/NAME``; see
+            :mod:`.hugging_face`.
         inputs: descriptions of tensors that replace the source's own; see :func:`.declared.parse_input`.
         samples: a folder of real inputs; see :func:`.samples.read_samples`.
         seed: for initial weights; 0 when ``None``.
@@ -88,8 +91,16 @@ def find(
         OnnxModelError: an ONNX file, which has no network for PyTorch; see :mod:`.onnx_file`.
         ExtensionError: an installed package adds the prefix and cannot be used.
     """
+    origin = ""
+    if weights is not None and weights.as_posix().startswith("hf:"):
+        from .hugging_face import fetch
+
+        weights, origin = fetch(weights.as_posix())
     request = Request(spec, dict(arguments or {}), weights, tuple(inputs), seed)
-    return with_extras(_resolver(spec)(request), samples, metric)
+    source = _resolver(spec)(request)
+    if origin:
+        source = dataclasses.replace(source, note=f"{source.note}, from {origin}")
+    return with_extras(source, samples, metric)
 
 
 def with_extras(source: NetworkSource, samples: Path | None, metric: str | Metric | None) -> NetworkSource:
@@ -113,7 +124,7 @@ def with_extras(source: NetworkSource, samples: Path | None, metric: str | Metri
 def _resolver(spec: str) -> Resolver:
     prefix, colon, _ = spec.partition(":")
     builtin = next(kind for kind in KINDS if kind.accepts(spec))
-    if not colon or builtin is KINDS[0] or prefix not in entry_points.names(entry_points.SOURCES):
+    if not colon or builtin in KINDS[:2] or prefix not in entry_points.names(entry_points.SOURCES):
         return builtin.resolver()
     resolver = entry_points.load(entry_points.SOURCES, prefix)
     if not callable(resolver):

@@ -1,4 +1,7 @@
-"""Import the code that a user named, by module or by file, and leave the search path as it was."""
+"""Import the code that a user named, by module or by file, and leave the search path as it was.
+
+What the code puts on the search path stays its own: it is there whenever code of that folder runs.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ from .users_code import users_code
 
 MAX_FILE_BYTES = 16 * 2**20
 _SIBLINGS: dict[str, dict[str, ModuleType]] = {}
-"""Folder -> the modules that its files imported from it, by name: those of two folders may share names."""
+"""Folder -> the modules that its files imported from it and from the folders in :data:`_ADDED`, by name:
+those of two folders may share names."""
+_ADDED: dict[str, tuple[list[str], list[str]]] = {}
+"""Folder -> what its files put on the search path themselves, before the folder and behind it."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +126,20 @@ def _searching(folder: Path, *, first: bool) -> Iterator[None]:
     sys.modules.update(own)
     known = set(sys.modules)
     path = list(sys.path)
-    sys.path.insert(0 if first else len(sys.path), text)
+    before, behind = _ADDED.get(text, ([], []))
+    sys.path[:] = [*before, text, *path, *behind] if first else [*before, *path, text, *behind]
     importlib.invalidate_caches()
     try:
         yield
     finally:
+        place = sys.path.index(text) if text in sys.path else 0
+        before = [entry for entry in dict.fromkeys(sys.path[:place]) if entry not in path]
+        behind = [entry for entry in dict.fromkeys(sys.path[place + 1 :]) if entry not in (*path, text)]
+        _ADDED[text] = (before, behind)
         sys.path[:] = path
+        folders = [folder, *(Path(entry).absolute() for entry in (*before, *behind) if entry)]
         for name in set(sys.modules) - known:
             module = sys.modules[name]
             file = getattr(module, "__file__", None)
-            if file and Path(file).is_relative_to(folder) and "site-packages" not in file:
+            if file and "site-packages" not in file and any(map(Path(file).is_relative_to, folders)):
                 own[name] = module

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import OutputError, OutputExistsError
-from ..files import make_folder_beside, making_folder, move_folder, output_error, remove_folder
+from ..files import make_folder_beside, making_folder, move_folder, output_error, remove_folder, remove_litter
 from .folders import holds_only_sizes
 
 
 def _check_dest(dest: Path, overwrite: bool) -> None:
+    remove_litter(dest.parent)  # which puts back what a killed process was about to replace
     try:
         if not os.path.lexists(dest):
             return

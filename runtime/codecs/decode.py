@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..photo import MIN_SIDE, Photo
-from . import metadata
+from . import libtiff, metadata
 from .headers import BYTES_PER_PIXEL, FREE_BYTES, BoundedHeader, unsupported_tiff
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _undisturbed() -> Iterator[list[warnings.WarningMessage]]:
     """
     from PIL import Image
 
-    with _limit_lock, warnings.catch_warnings(record=True) as warned:
+    with _limit_lock, libtiff.silent(), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None

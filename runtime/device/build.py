@@ -7,15 +7,17 @@ types instead, for a file in float32 with a calibration cache and a list of laye
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from .. import strict_json
 from ..artifact import Artifact, ArtifactWriter
-from ..errors import ArtifactError, CheckFailedError, DeviceError, TargetUnavailableError
+from ..errors import ArtifactError, CheckFailedError, DeviceError, OutputError, TargetUnavailableError
+from ..files import replacing
 from ..onnx_nodes import OnnxNode, onnx_nodes
 from ..sessions.onnx_guard import check_external_data
 from ..strict_json import printable
@@ -32,6 +34,7 @@ from ..tensorrt.engines import (
     refusals,
 )
 from ..tensorrt.features import Features, features_of_module, product_of
+from .build_log import WARNING, BuildLog, kept_by
 from .missing import problems, tensorrt_module
 
 CACHE_FILE = "calibration.cache"
@@ -42,8 +45,6 @@ _FORMER_NAME = "wide.json"
 MAX_LAYERS_BYTES = 1 << 24
 
 TARGET = "tensorrt"
-MAX_LOG_LINES = 20_000
-_WARNING = 2  # ILogger.Severity: internal error 0, error 1, warning 2, info 3, verbose 4
 _MEMORY = re.compile(r"out of memory|outofmemory|cuda error 2\b", re.IGNORECASE)
 """What TensorRT writes into its log when memory runs out; it reports that in no other way."""
 
@@ -54,13 +55,15 @@ class Settings:
 
     ``weak`` is the precision that builder flags ask for; ``None`` takes types from the file.
     ``workspace_mib`` bounds what one layer may use (TensorRT's own choice when ``None``); ``capability`` is
-    what a TensorRT that builds ahead of time builds for, and others take the device they run on.
+    what a TensorRT that builds ahead of time builds for, and others take the device they run on. ``log`` is a
+    file that every message of the builder is appended to.
     """
 
     weak: Literal["fp16", "int8"] | None = None
     workspace_mib: int | None = None
     timing_cache: Path | None = None
     capability: Capability | None = None
+    log: Path | None = None
 
 
 @dataclass
@@ -75,7 +78,7 @@ class Built:
         """Return the builder's warnings and errors, each with the modules it names."""
         texts = []
         for severity, text in self.log:
-            if severity <= _WARNING:
+            if severity <= WARNING:
                 places = name_places(text, nodes)
                 texts.append(text + (f" (in {', '.join(places)})" if places else ""))
         return list(dict.fromkeys(texts))
@@ -86,7 +89,8 @@ def build_artifact(
 ) -> Artifact:
     """Build an artifact's ONNX file into an engine for this device, and write that as an artifact.
 
-    It keeps the golden input and output, and is ``unverified`` until ``verify`` has run.
+    It keeps the golden input and output, and is ``unverified`` until ``verify`` has run. Where the builder
+    fails, what it logged is in ``DEST.build.log``, unless ``settings`` name a file for all of it.
 
     Raises:
         TargetUnavailableError: TensorRT, its libraries, a driver or a GPU is missing; says each.
@@ -104,7 +108,9 @@ def build_artifact(
     nodes = onnx_nodes(onnx)
     with ArtifactWriter(dest, overwrite=overwrite) as writer:
         known = None if settings.timing_cache is None else read_cache(settings.timing_cache)
-        built = build(trt, features, onnx, source, settings, known)
+        log = BuildLog()
+        with log.all_into(settings.log), _log_left(log, settings.log, dest):
+            built = build(trt, features, onnx, source, settings, known, log)
         if settings.timing_cache is not None and built.timing_cache is not None:
             write_cache(settings.timing_cache, built.timing_cache)
         facts = EngineFacts(
@@ -116,8 +122,7 @@ def build_artifact(
         (writer.folder / ENGINE_FILE).write_bytes(built.engine)
         (writer.folder / ONNX_FILE).write_bytes(onnx)
         (writer.folder / FACTS_FILE).write_bytes(facts.to_json())
-        log = "\n".join(printable(text) for _, text in built.log)
-        (writer.folder / LOG_FILE).write_text(log + "\n", encoding="utf-8")
+        (writer.folder / LOG_FILE).write_text(log.text(), encoding="utf-8")
         for name in source.passport.golden_files:
             (writer.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (writer.folder / name).write_bytes(source.read(name, 1 << 31))
@@ -146,6 +151,7 @@ def build(
     source: Artifact,
     settings: Settings,
     timing: bytes | None = None,
+    log: BuildLog | None = None,
 ) -> Built:
     """Parse and build with a given TensorRT module; see :func:`build_artifact`."""
     if settings.weak and not features.has_weak_typing:
@@ -158,8 +164,8 @@ def build(
             f"{source.path}: has no {CACHE_FILE}, which --weak needs: make the bundle from a float32 "
             "artifact with --table, or build without --weak"
         )
-    log: list[tuple[int, str]] = []
-    logger = _logger(trt, log)
+    log = BuildLog() if log is None else log
+    logger = kept_by(trt, log)
     builder = trt.Builder(logger)
     flags = 0
     if not settings.weak and features.has_strong_typing_flag:
@@ -181,10 +187,10 @@ def build(
     except DeviceError as error:
         raise _gave_up(source, [(1, str(error))], memory=error.code == OUT_OF_MEMORY) from error
     if engine is None:
-        raise _gave_up(source, log)
+        raise _gave_up(source, log.entries())
     del keep
     learnt = config.get_timing_cache() if features.has_timing_cache else None
-    return Built(bytes(engine), None if learnt is None else bytes(learnt.serialize()), log)
+    return Built(bytes(engine), None if learnt is None else bytes(learnt.serialize()), log.entries())
 
 
 def _configure(
@@ -254,30 +260,28 @@ def cached_calibrator(trt: Any, cache: bytes) -> Any:
     return Cached()
 
 
-def _logger(trt: Any, lines: list[tuple[int, str]]) -> Any:
-    """Return a logger of the module's own kind that keeps every message in ``lines``."""
-
-    class Kept(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
-        def log(self, severity: Any, text: str) -> None:
-            if len(lines) < MAX_LOG_LINES:
-                lines.append((int(severity), str(text)))
-
-    return Kept()
+@contextlib.contextmanager
+def _log_left(log: BuildLog, file: Path | None, dest: Path) -> Iterator[None]:
+    """Where a build fails, leave its log beside ``dest``, or in ``file`` where it is already; say where."""
+    try:
+        yield
+    except (ArtifactError, CheckFailedError) as error:
+        place = file or dest.with_name(f"{dest.name}.{LOG_FILE}")
+        if file is None:
+            try:
+                with replacing(place) as temporary:
+                    temporary.write_text(log.text(), encoding="utf-8")
+            except OutputError:  # the disk is full, perhaps; the first problem is the one to tell
+                raise error from error.__cause__
+        raise type(error)(f"{error}; log: {place}") from error
 
 
 def _gave_up(source: Artifact, log: list[tuple[int, str]], *, memory: bool | None = None) -> CheckFailedError:
     """Return the error for a failed build; without ``memory`` the log tells whether memory ran out."""
-    errors = [text for severity, text in log if severity < _WARNING]
+    errors = [text for severity, text in log if severity < WARNING]
     if memory is None:
         memory = any(_MEMORY.search(text) for text in errors)
-    advice = (
-        "close other programs, or limit it with --workspace"
-        if memory
-        else "run the command of --trtexec for the full log"
-    )
+    advice = "; close other programs, or limit it with --workspace" if memory else ""
     first = printable(errors[0])[:300] if errors else "the builder gave no reason"
     what = "ran out of memory" if memory else "gave up"
-    return CheckFailedError(f"{source.path}: TensorRT {what}: {first}; {advice}")
+    return CheckFailedError(f"{source.path}: TensorRT {what}: {first}{advice}")

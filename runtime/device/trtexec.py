@@ -26,6 +26,13 @@ VERSIONS = ("10.3", "11.4")
 """What lines are shown for where no TensorRT is at hand: JetPack 6's, and the newest known."""
 
 
+PLACES = ("/usr/src/tensorrt/bin",)
+"""Where the program is on Jetson Linux and in NVIDIA's packages, beside the search path."""
+TIMING_CACHE = "trtexec.cache"
+"""Beside the engines. The program reads and writes the bare timings; those of :mod:`..tensorrt.caches` have a
+digest before them, so they are in a file of another name."""
+
+
 def lines(
     artifact: Artifact,
     features: Features,
@@ -47,9 +54,10 @@ def lines(
     words = [
         f"--onnx={artifact.model_path}",
         f"--saveEngine={engine}",
-        f"--timingCacheFile={out / 'timing.cache'}",
+        f"--timingCacheFile={out / TIMING_CACHE}",
         "--profilingVerbosity=detailed",
         "--skipInference",
+        "--noTF32",  # ten bits of mantissa are not float32
     ]
     if workspace_mib is not None:
         words.append(f"--memPoolSize=workspace:{workspace_mib}")
@@ -69,9 +77,17 @@ def lines(
     return _line(words), _line([*run, "--useSpinWait", "--useCudaGraph"])
 
 
-def for_versions(artifacts: Sequence[Artifact], out: Path, *, weak: str | None = None) -> list[str]:
-    """Return the lines of every artifact for :data:`VERSIONS`, with a comment before each."""
-    script = []
+def for_versions(
+    artifacts: Sequence[Artifact], out: Path, *, weak: str | None = None, places: Sequence[str] = PLACES
+) -> list[str]:
+    """Return a shell script: what the lines need, then those of every artifact for :data:`VERSIONS`.
+
+    The program does not make the folder it writes to, and is found where it is not on the search path.
+    """
+    script = [
+        f"mkdir -p {shlex.quote(str(out))}",
+        f'PATH="$PATH:{":".join(places)}"',
+    ]
     for version in VERSIONS:
         features = features_of("tensorrt", version)
         major = version.partition(".")[0]

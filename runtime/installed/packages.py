@@ -77,8 +77,9 @@ ONNXSCRIPT = Requirement("onnxscript", "onnxscript", "0.5", extra="export", use=
 ONNXSIM = Requirement("onnxsim", "onnxsim", extra="export", use="simplifying the ONNX graph")
 SAFETENSORS = Requirement("safetensors", "safetensors", extra="export", use="reading weights")
 JINJA2 = Requirement("jinja2", "jinja2", extra="report", use="report.html")
+CRYPTOGRAPHY = Requirement("cryptography", "cryptography", "42", extra="sign", use="signatures of artifacts")
 
-SHARED = (NUMPY, PILLOW, ONNXRUNTIME, TORCH, ONNX, ONNXSCRIPT, ONNXSIM, SAFETENSORS, JINJA2)
+SHARED = (NUMPY, PILLOW, ONNXRUNTIME, TORCH, ONNX, ONNXSCRIPT, ONNXSIM, SAFETENSORS, JINJA2, CRYPTOGRAPHY)
 """All of them, in the order tables list them."""
 
 

@@ -211,8 +211,8 @@ class TensorRtSession(Session):
             "version": self._features.version,
             "device": f"{self._device.name}, compute capability {capability}",
             "threads": self.threads,
-            "arithmetic": self._arithmetic(
-                "float32" if self.artifact.passport.precision == "fp32" else "float16 and float32"
+            "arithmetic": arithmetic(
+                self.artifact.passport.precision, self.artifact.passport.precision_census
             ),
             "cuda_graph": int(self._graph_wanted),
         }
@@ -221,6 +221,13 @@ class TensorRtSession(Session):
         """Free the engine and all memory, in the opposite order of their making."""
         self._graph = None
         self._stack.close()
+
+
+def arithmetic(precision: str, census: Mapping[str, int]) -> str:
+    """Name the types that an engine computes in; ``census`` counts the values of its file by type."""
+    half = precision == "fp16" or (precision == "int8" and census.get("float16", 0) > 0)
+    floats = "float16 and float32" if half else "float32"
+    return f"int8 and {floats}" if precision == "int8" else floats
 
 
 class _Log:

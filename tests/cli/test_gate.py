@@ -202,3 +202,20 @@ def test_reports_are_merged(report: Path, tmp_path: Path, cli: Cli) -> None:
     assert done.returncode == 2 and "--overwrite" in done.stderr
     done = cli("report", "merge", report, report, "--out", "both", "--overwrite", "--json")
     assert len(json.loads(done.stdout)["comparison"][0]["devices"]) == 2
+
+
+def test_signatures_are_asked_of_the_new_and_of_the_kept_artifact(
+    report: Path, whole: Path, tmp_path: Path, cli: Cli
+) -> None:
+    pytest.importorskip("cryptography", reason="signatures need cryptography")
+    assert cli("keygen", "--out", "k").returncode == 0
+    asked = ("gate", report, "-b", tmp_path / "b.json", "--require-signature", "k.pub")
+    update = (*asked, "--update", "--reason", "first", "--no-memory")
+    done = cli(*update)
+    assert done.returncode == 2 and "is not signed" in done.stderr and not (tmp_path / "b.json").exists()
+    assert cli("sign", report, "--key", "k").returncode == 0
+    assert cli(*update).returncode == 0
+    assert cli(*asked, *QUICK).returncode == 0
+    (tmp_path / "b" / "half" / "signature.json").unlink()
+    done = cli(*asked, *QUICK)
+    assert done.returncode == 2 and "is not signed" in done.stderr

@@ -5,16 +5,18 @@
 A command runs once alone, which says how long it takes and what it leaves. Then it runs again and again in
 new folders, and SIGINT, SIGTERM or SIGKILL comes at a moment drawn between its start and its end. After each,
 what stands in the folder is opened with the product's own readers; the command runs again, and must leave
-exactly what the first run left.
+exactly what the first run left. That run says anew how long the command takes, on a machine that may be busy.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,12 +34,15 @@ import small_bundle
 import typed
 from fdikp_edge.benchmarks.report.read import read_report
 from fdikp_edge.calibration.table import read_table
+from fdikp_edge.models.checkpoint import read_checkpoint
 from fdikp_edge.runtime.albums.manifest import MANIFEST_NAME, read_manifest
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.device.bundle import check_bundle
 from fdikp_edge.runtime.images import Photo, read_photo, write_photo
 
 SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
+MOMENTS = (0.25, 0.95)
+"""Of a command's time; before that Python has hardly begun."""
 CODES = {signal.SIGINT: {0, 130, -2}, signal.SIGTERM: {0, 143, -15}, signal.SIGKILL: {0, -9}}
 
 
@@ -48,11 +53,14 @@ class Job:
     words: tuple[str, ...]
     check: Callable[[Path], object]
     """Opens the folder or file that the command leaves; raises where it is half written."""
+    share: int
+    """Of 200 kills: fewer for what takes long."""
+    module: str = "fdikp_edge"
 
     def run(self, folder: Path) -> subprocess.Popen[str]:
         """Start it with ``folder`` as its working folder, ``OUT`` a name in it."""
         return subprocess.Popen(
-            [sys.executable, "-m", "fdikp_edge", *self.words],
+            [sys.executable, "-m", self.module, *self.words],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -85,6 +93,22 @@ def _deployed(path: Path) -> None:
         Artifact.open(path)
 
 
+def _trained(path: Path) -> None:
+    if path.suffix == ".safetensors":
+        read_checkpoint(path)
+    elif path.suffix == ".png":
+        read_photo(path)
+    elif path.suffix == ".json":
+        json.loads(path.read_text())
+
+
+def _merged(path: Path) -> None:
+    if path.suffix == ".json":
+        read_report(path)
+    elif path.suffix == ".html" and not path.read_text().rstrip().endswith("</html>"):
+        raise ValueError(f"{path} has no end")
+
+
 def jobs(shared: Path) -> dict[str, Job]:
     """Make what the commands read below ``shared``, and return the commands by name."""
     artifact = small_bundle.make(shared / "small")
@@ -93,27 +117,64 @@ def jobs(shared: Path) -> dict[str, Job]:
         pixels = rng.integers(0, 256, (400, 400, 3), dtype=np.uint8)
         write_photo(shared / "album" / f"{number}.png", Photo(pixels=pixels))
     album = str(shared / "album")
+    for number in range(3):  # training reduces what it is given
+        pixels = rng.integers(0, 256, (640, 640, 3), dtype=np.uint8)
+        write_photo(shared / "large" / f"{number}.png", Photo(pixels=pixels))
     (shared / "net.py").write_text(typed.NET)
     (shared / "samples").mkdir()
     seeds.npy(shared / "samples")
+    reports = [shared / name for name in ("one", "other")]
+    for folder in reports:
+        folder.mkdir()
+        seeds.report(folder)
     network = ("--model", f"{shared / 'net.py'}:Net", "--input", "x=1x3x8x8", "--overwrite")
     samples = ("--samples", str(shared / "samples"))
     return {
         "run": Job(
-            ("run", album, "--artifact", str(artifact), "--out", "OUT", "--overwrite"), each(read_photo)
+            ("run", album, "--artifact", str(artifact), "--out", "OUT", "--overwrite"),
+            each(read_photo),
+            42,
         ),
         "bundle": Job(
             ("bundle", str(artifact), "--out", "OUT/a.bundle", "--overwrite"),
             each(check_bundle),
+            42,
         ),
-        "export": Job(("export", "--target", "onnx", *network, "--out", "OUT"), each(Artifact.open)),
+        "export": Job(("export", "--target", "onnx", *network, "--out", "OUT"), each(Artifact.open), 22),
         "deploy": Job(
             ("deploy", "--target", "onnx", "--precision", "fp32", *network, *samples, "--out", "OUT"),
             each(_deployed),
+            20,
         ),
         "calibrate": Job(
             ("calibrate", *network, *samples, "--out", "OUT/t.json"),
             each(read_table),
+            20,
+        ),
+        "training": Job(
+            (
+                *(
+                    "--photos",
+                    str(shared / "large"),
+                    "--out",
+                    "OUT",
+                    "--steps",
+                    "3",
+                    "--batch",
+                    "1",
+                    "--device",
+                    "cpu",
+                ),
+                *("--radius", "4", "--save-every", "1", "--validate-every", "3", "--threads", "1"),
+            ),
+            each(_trained),
+            12,
+            "fdikp_edge.models.training",
+        ),
+        "report": Job(
+            ("report", "merge", *(str(path) for path in reports), "--out", "OUT", "--overwrite"),
+            each(_merged),
+            42,
         ),
     }
 
@@ -130,17 +191,18 @@ def torment(job: Job, kills: int, rng: random.Random, folder: Path) -> Counter[s
     began = time.monotonic()
     output, code = _complete(job, folder / "whole")
     if code:
-        raise RuntimeError(f"{job.words[0]}: exit {code}: {output}")
-    length = time.monotonic() - began
+        raise RuntimeError(f"{' '.join(job.words)}: exit {code}: {output}")
+    lengths = [time.monotonic() - began]
     expected = files_of(folder / "whole")
     for number in range(kills):
         place = folder / str(number)
         place.mkdir()
         chosen = SIGNALS[number % len(SIGNALS)]
         with job.run(place) as process:
-            time.sleep(length * rng.uniform(0.3, 1.0))
+            # The median, since a busy machine makes a few runs much longer than the others.
+            time.sleep(statistics.median(lengths) * rng.uniform(*MOMENTS))
             process.send_signal(chosen)
-            output, _ = process.communicate(timeout=120 + 10 * length)
+            output, _ = process.communicate(timeout=120 + 10 * max(lengths))
         faults: dict[str, str] = {}
         if process.returncode not in CODES[chosen]:
             faults["code"] = f"exit {process.returncode} after {chosen.name}"
@@ -150,7 +212,9 @@ def torment(job: Job, kills: int, rng: random.Random, folder: Path) -> Counter[s
             job.check(place / "OUT")
         except Exception as error:
             faults["half"] = repr(error)
+        began = time.monotonic()
         again, code = _complete(job, place)
+        lengths = [*lengths[-8:], time.monotonic() - began]
         left = files_of(place)
         if any(".partial-" in name for name in left):
             faults["litter"] = f"{left}"
@@ -181,9 +245,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="kills") as name:
         folder = Path(name)
         chosen = {key: job for key, job in jobs(folder).items() if not options.job or key in options.job}
-        for index, (key, job) in enumerate(chosen.items()):
+        for key, job in chosen.items():
             (folder / key).mkdir()
-            share = options.kills // len(chosen) + (index < options.kills % len(chosen))
+            share = max(1, round(options.kills * job.share / sum(job.share for job in chosen.values())))
             counts = torment(job, share, random.Random(f"{options.seed} {key}"), folder / key)
             print(f"{key}: {dict(counts)}", flush=True)
             total += counts

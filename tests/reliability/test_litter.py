@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fdikp_edge.cli import guard
 from fdikp_edge.runtime import files
+from fdikp_edge.runtime.artifact import ArtifactWriter
+from fdikp_edge.runtime.buckets.write import writing_buckets
+from fdikp_edge.runtime.errors import OutputError
 from fdikp_edge.runtime.files import make_folder_beside, replacing
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="processes cannot be asked after here")
@@ -71,21 +76,65 @@ move_folder(new, dest)
 """
 
 
+def kill_between_renames(dest: Path, program: str) -> None:
+    """Run a program that replaces ``dest``, and kill it where the old is away and the new not there yet."""
+    replacer = subprocess.Popen([sys.executable, "-c", program, str(dest)], stdout=subprocess.PIPE, text=True)
+    assert replacer.stdout is not None and replacer.stdout.readline() == "between\n"
+    replacer.kill()
+    replacer.wait()
+    files._SWEPT.clear()
+
+
 def test_a_folder_is_put_back_whose_replacement_was_killed(tmp_path: Path) -> None:
     dest = tmp_path / "a"
     dest.mkdir()
     (dest / "model.onnx").write_bytes(b"old")
-    replacer = subprocess.Popen(
-        [sys.executable, "-c", _REPLACER, str(dest)], stdout=subprocess.PIPE, text=True
-    )
-    assert replacer.stdout is not None and replacer.stdout.readline() == "between\n"
-    replacer.kill()
-    replacer.wait()
+    kill_between_renames(dest, _REPLACER)
     assert not dest.exists()
-    files._SWEPT.clear()
     with replacing(tmp_path / "other") as beside:
         beside.write_bytes(b"whole")
     assert (dest / "model.onnx").read_bytes() == b"old" and partials(tmp_path) == []
+
+
+@pytest.mark.parametrize("writer", [ArtifactWriter, writing_buckets])
+def test_what_is_put_back_is_not_replaced_unasked(
+    tmp_path: Path, writer: Callable[[Path], contextlib.AbstractContextManager[object]]
+) -> None:
+    dest = tmp_path / "a"
+    (dest / "32x32").mkdir(parents=True)
+    (dest / "passport.json").write_text("{}")
+    (dest / "32x32" / "passport.json").write_text("{}")
+    kill_between_renames(dest, _REPLACER)
+    with pytest.raises(OutputError), writer(dest):
+        pass
+    assert (dest / "passport.json").exists() and partials(tmp_path) == []
+
+
+_PUBLISHER = """
+import sys, time
+from pathlib import Path
+from fdikp_edge.benchmarks.staging import staged
+dest = Path(sys.argv[1])
+rename = Path.rename
+def wait(path, target):
+    if path.parent.name.startswith(".partial-"):
+        print("between", flush=True)
+        time.sleep(60)
+    return rename(path, target)
+with staged(dest.parent, overwrite=True) as stage:
+    (stage.folder / dest.name).write_bytes(b"new")
+    Path.rename = wait
+    stage.publish()
+"""
+
+
+def test_what_a_killed_deploy_was_about_to_replace_is_put_back(tmp_path: Path) -> None:
+    dest = tmp_path / "report.json"
+    dest.write_bytes(b"old")
+    kill_between_renames(dest, _PUBLISHER)
+    assert not dest.exists()
+    files.remove_litter(tmp_path)
+    assert dest.read_bytes() == b"old" and partials(tmp_path) == []
 
 
 def test_the_number_of_a_dead_process_may_be_used_again(tmp_path: Path) -> None:

@@ -240,3 +240,21 @@ def test_the_new_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     write_photo(tmp_path / "p.png", Photo(pixels=NOISE))
     assert (tmp_path / "p.png").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Pillow hides its libtiff there")
+def test_libtiff_prints_nothing_about_a_damaged_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.tif"
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file, compression="tiff_adobe_deflate")
+    data = bytearray(file.read_bytes())
+    data[200] ^= 8  # in the compressed rows
+    file.write_bytes(data)
+    with pytest.raises(ImageError):
+        read_photo(file)
+    assert capfd.readouterr().err == ""
+    with pytest.raises(OSError):
+        Image.open(file).load()
+    assert "ZIPDecode" in capfd.readouterr().err  # for everybody else it is as before

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.errors import ArtifactError, BadInputError, DeviceError, TargetUnavailableError
-from fdikp_edge.runtime.sessions import open_session, open_stand_in
+from fdikp_edge.runtime.sessions import open_session, open_stand_in, tensorrt_session
 from fdikp_edge.runtime.tensorrt import cuda_library
 from fdikp_edge.runtime.tensorrt.caches import cache_folder, read_cache, write_cache
 from fdikp_edge.runtime.tensorrt.cuda import open_cuda
@@ -261,3 +261,16 @@ class TestCaches:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
         assert cache_folder("kernels") is None
         write_cache(tmp_path / "file" / "a", b"x")
+
+
+@pytest.mark.parametrize(
+    ("precision", "census", "arithmetic"),
+    [
+        ("fp32", {"float32": 3}, "float32"),
+        ("fp16", {"float16": 3, "float32": 1}, "float16 and float32"),
+        ("int8", {"float32": 3, "int8 layers": 2}, "int8 and float32"),
+        ("int8", {"float16": 3, "float32": 1}, "int8 and float16 and float32"),
+    ],
+)
+def test_the_arithmetic_is_that_of_the_file(precision: str, census: dict[str, int], arithmetic: str) -> None:
+    assert tensorrt_session.arithmetic(precision, census) == arithmetic

@@ -17,6 +17,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from ...aten import base_name
+from ..graph import insert
 
 LARGEST_RANK = 5
 aten = torch.ops.aten
@@ -112,7 +113,7 @@ def _permute(graph: fx.Graph, node: fx.Node) -> fx.Node:
     shape = _shape(source)
     by_position = sorted(groups)
     merged = _reshape(graph, source, [math.prod(shape[a] for a in group) for group in by_position], node)
-    return _emit(graph, aten.permute.default, (merged, [by_position.index(group) for group in groups]), node)
+    return insert(graph, aten.permute.default, (merged, [by_position.index(group) for group in groups]), node)
 
 
 def _select(graph: fx.Graph, node: fx.Node) -> fx.Node:
@@ -120,7 +121,7 @@ def _select(graph: fx.Graph, node: fx.Node) -> fx.Node:
     source, shape = _source(node), _shape(_source(node))
     dim = _ints([node.args[1]])[0] % len(shape)
     merged = _reshape(graph, source, [math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])], node)
-    return _emit(graph, aten.select.int, (merged, 1, node.args[2]), node)
+    return insert(graph, aten.select.int, (merged, 1, node.args[2]), node)
 
 
 def _unbind(graph: fx.Graph, node: fx.Node) -> None:
@@ -128,7 +129,7 @@ def _unbind(graph: fx.Graph, node: fx.Node) -> None:
     dim = node.args[1] if len(node.args) > 1 else 0
     for taken in list(node.users):
         with graph.inserting_before(taken):
-            part = _emit(graph, aten.select.int, (_source(node), dim, taken.args[1]), taken)
+            part = insert(graph, aten.select.int, (_source(node), dim, taken.args[1]), taken)
             merged = _select(graph, part)
             taken.replace_all_uses_with(_reshape(graph, merged, _shape(taken), taken))
 
@@ -138,7 +139,7 @@ def _slice(graph: fx.Graph, node: fx.Node) -> fx.Node:
     source, shape = _source(node), _shape(_source(node))
     dim = _ints([node.args[1] if len(node.args) > 1 else 0])[0] % len(shape)
     merged = _reshape(graph, source, [math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])], node)
-    return _emit(graph, aten.slice.Tensor, (merged, 1, *node.args[2:]), node)
+    return insert(graph, aten.slice.Tensor, (merged, 1, *node.args[2:]), node)
 
 
 def _join(graph: fx.Graph, node: fx.Node) -> fx.Node:
@@ -151,7 +152,7 @@ def _join(graph: fx.Graph, node: fx.Node) -> fx.Node:
         shape = _shape(part)
         middle, after = (1, shape[dim:]) if new else (shape[dim], shape[dim + 1 :])
         flat.append(_reshape(graph, part, [math.prod(shape[:dim]), middle, math.prod(after)], node))
-    return _emit(graph, aten.cat.default, (flat, 1), node)
+    return insert(graph, aten.cat.default, (flat, 1), node)
 
 
 def _reduce(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
@@ -163,7 +164,7 @@ def _reduce(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
         return None
     before, middle, after = shape[: dims[0]], shape[dims[0] : dims[-1] + 1], shape[dims[-1] + 1 :]
     merged = _reshape(graph, source, [math.prod(before), math.prod(middle), math.prod(after)], node)
-    return _emit(graph, node.target, (merged, [1]), node)
+    return insert(graph, node.target, (merged, [1]), node)
 
 
 def _matmul(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
@@ -182,7 +183,7 @@ def _matmul(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
     first: Any = node.args[0]
     if first is not operands[0]:
         merged.reverse()
-    return _emit(graph, aten.matmul.default, tuple(merged), node)
+    return insert(graph, aten.matmul.default, tuple(merged), node)
 
 
 def _einsum(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
@@ -211,7 +212,7 @@ def _einsum(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
     for group in groups:
         written = [term.replace(group, group[0]) for term in written]
     shorter = f"{','.join(written[:-1])}->{written[-1]}"
-    return _emit(graph, aten.einsum.default, (shorter, merged), node)
+    return insert(graph, aten.einsum.default, (shorter, merged), node)
 
 
 def _elementwise(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
@@ -235,7 +236,7 @@ def _elementwise(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
         if _rank(source) > 0
     }
     args = fx.map_arg(node.args, lambda n: merged.get(n, n))
-    return _emit(graph, node.target, args, node, dict(node.kwargs))
+    return insert(graph, node.target, args, node, dict(node.kwargs))
 
 
 def _reshape_stored(program: ExportedProgram) -> None:
@@ -266,18 +267,7 @@ def _reshape(graph: fx.Graph, source: Any, shape: Sequence[int], like: fx.Node) 
     assert isinstance(source, fx.Node)
     if _shape(source) == list(shape):
         return source
-    return _emit(graph, aten.reshape.default, (source, list(shape)), like)
-
-
-def _emit(
-    graph: fx.Graph, target: Any, args: Any, like: fx.Node, kwargs: dict[str, Any] | None = None
-) -> fx.Node:
-    node = graph.call_function(target, args, kwargs or {})
-    node.meta = dict(like.meta)
-    fake = fx.map_arg(args, lambda n: n.meta["val"])
-    with like.meta["val"].fake_mode:
-        node.meta["val"] = target(*fake, **(kwargs or {}))
-    return node
+    return insert(graph, aten.reshape.default, (source, list(shape)), like)
 
 
 def _name(node: fx.Node) -> str:

@@ -26,7 +26,7 @@ def drop_aliases(program: ExportedProgram) -> None:
             source = node.args[0]
             returned = any(user.op == "output" for user in node.users)
             if isinstance(source, fx.Node) and not (returned and source.op == "placeholder"):
-                _rename_output(program, node.name, source.name)
+                rename_output(program, node.name, source.name)
                 node.replace_all_uses_with(source)
                 program.graph.erase_node(node)
 
@@ -52,7 +52,8 @@ def without_unused(program: ExportedProgram) -> ExportedProgram:
     return program
 
 
-def _rename_output(program: ExportedProgram, old: str, new: str) -> None:
+def rename_output(program: ExportedProgram, old: str, new: str) -> None:
+    """Say in the signature that a result is what node ``new`` makes, if it was what ``old`` makes."""
     for spec in program.graph_signature.output_specs:
         if getattr(spec.arg, "name", None) == old:
             spec.arg.name = new

@@ -15,7 +15,9 @@ from fdikp_edge.benchmarks.telemetry.jetson import (
     TegrastatsSource,
     parse_jetson_clocks,
     parse_nvpmodel,
+    parse_power_modes,
     power_mode,
+    power_mode_without_root,
 )
 from fdikp_edge.benchmarks.telemetry.jtop import JtopSource
 from fdikp_edge.benchmarks.telemetry.jtop import parse as parse_jtop
@@ -130,6 +132,59 @@ def test_held_clocks(entry: dict[str, Any]) -> None:
     assert list(parsed["units"]) == entry["units"]
 
 
+@pytest.mark.parametrize(
+    ("gpu", "override", "locked"),
+    [
+        (
+            "MinFreq=1020000000 MaxFreq=1020000000",
+            "MinFreq=204000000 MaxFreq=3199000000 FreqOverride=1",
+            True,
+        ),
+        (
+            "MinFreq=1020000000 MaxFreq=1020000000",
+            "MinFreq=204000000 MaxFreq=3199000000 FreqOverride=0",
+            False,
+        ),
+        (
+            "MinFreq=306000000 MaxFreq=1020000000",
+            "MinFreq=204000000 MaxFreq=3199000000 FreqOverride=1",
+            False,
+        ),
+    ],
+)
+def test_memory_is_held_by_its_override_and_other_units_do_not_count(
+    gpu: str, emc: str, locked: bool
+) -> None:
+    text = (
+        "cpu0:  Online=1 Governor=schedutil MinFreq=1984000 MaxFreq=1984000 CurrentFreq=1984000\n"
+        f"GPU MinFreq={gpu} MaxFreq=1020000000 CurrentFreq=1020000000\n"
+        f"EMC MinFreq=204000000 MaxFreq=3199000000 CurrentFreq=3199000000 FreqOverride={override}\n"
+        "DLA0_CORE:   Online=1 MinFreq=0 MaxFreq=614400000 CurrentFreq=0\n"
+    )
+    assert parse_jetson_clocks(text)["locked"] is locked
+
+
+CONF = """# < POWER_MODEL ID=id_num NAME=mode_name >
+< POWER_MODEL ID=0 NAME=15W >
+CPU_ONLINE CORE_0 1
+< POWER_MODEL ID=1 NAME=25W >
+< POWER_MODEL ID=2 NAME=MAXN_SUPER >
+< PM_CONFIG DEFAULT=1 >
+"""
+
+
+def test_the_power_mode_without_root_is_in_two_files(tmp_path: Path) -> None:
+    assert parse_power_modes(CONF) == {0: "15W", 1: "25W", 2: "MAXN_SUPER"}
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "nvpmodel.conf").write_text(CONF, encoding="ascii")
+    assert "problem" in power_mode_without_root(tmp_path)
+    status = tmp_path / "var" / "lib" / "nvpmodel" / "status"
+    status.parent.mkdir(parents=True)
+    status.write_text("pmode:0002", encoding="ascii")
+    expected = {"power_mode": "MAXN_SUPER", "power_mode_id": 2, "from": "/var/lib/nvpmodel/status"}
+    assert power_mode_without_root(tmp_path) == expected
+
+
 def test_programs_that_say_nothing_are_a_problem_in_words() -> None:
     assert "no power mode" in parse_nvpmodel("")["problem"]
     assert "no clocks" in parse_jetson_clocks("Error: Run this script as a root user")["problem"]
@@ -195,6 +250,24 @@ def test_sysfs_of_a_jetson(machine: Path) -> None:
     assert summary.held_back([reading], source.limits_c()) == [
         "cpu (0) reached 86.5 C, and slows down from 87.0 C"
     ]
+
+
+def test_a_trip_point_that_only_warns_is_no_limit(machine: Path) -> None:
+    """As on Orin: 70 C is bound to an alert alone, and throttling begins near 99 C."""
+    thermal = "sys/class/thermal"
+    zone = f"{thermal}/thermal_zone0"
+    write(machine, **{f"{zone}/trip_point_2_type": "passive\n", f"{zone}/trip_point_2_temp": "70000\n"})
+    write(machine, **{f"{zone}/trip_point_1_temp": "99000\n"})
+    coolers = ("hot-surface-alert", "2"), ("cpu-throttle", "1"), ("pwm-fan", "2"), ("devfreq", "-1")
+    for number, (kind, trip) in enumerate(coolers):
+        device = f"{thermal}/cooling_device{number + 5}"
+        write(machine, **{f"{device}/type": kind + "\n", f"{device}/cur_state": "1\n"})
+        (machine / zone / f"cdev{number}").symlink_to(machine / device)
+        write(machine, **{f"{zone}/cdev{number}_trip_point": trip + "\n"})
+    source = SysfsSource(machine)
+    assert source.limits_c() == {"cpu (0)": 99.0}
+    assert not [name for name in source.read().throttle if "alert" in name]
+    assert [name for name in source.read().throttle if "cpu-throttle" in name]
 
 
 def test_rapl_gives_power_from_two_looks(tmp_path: Path) -> None:
@@ -346,6 +419,16 @@ def test_power_is_that_of_the_rail_for_all_of_it() -> None:
     assert summary.power([Reading()], idle) is None
 
 
+def test_a_rail_behind_another_is_not_counted_twice() -> None:
+    rails = {"VDD_GPU_SOC": 4000.0, "VDD_CPU_CV": 2000.0, "VIN_SYS_5V0": 3000.0, "VDDQ_VDD2_1V8AO": 800.0}
+    power = summary.power([Reading(power_mw=rails)], [])
+    assert power is not None and power["total"]["mean_mw"] == 9000
+    assert power["total"]["of"] == "sum of VDD_GPU_SOC, VDD_CPU_CV, VIN_SYS_5V0"
+    assert power["rails"]["VDDQ_VDD2_1V8AO"]["mean_mw"] == 800
+    alone = summary.power([Reading(power_mw={"VDDQ_VDD2_1V8AO": 800.0})], [])
+    assert alone is not None and alone["total"]["mean_mw"] == 800
+
+
 def test_a_falling_clock_is_throttling_only_while_its_unit_works() -> None:
     def run(load: float) -> list[Reading]:
         clocks = [1300.0] * 4 + [900.0] * 4
@@ -353,6 +436,8 @@ def test_a_falling_clock_is_throttling_only_while_its_unit_works() -> None:
 
     assert summary.held_back(run(99), {}) == ["clock GR3D fell from 1300 to 900 MHz"]
     assert summary.held_back(run(5), {}) == []
+    unknown = [dataclasses.replace(reading, load_percent={}) for reading in run(99)]
+    assert summary.held_back(unknown, {}) == [], "a unit without a known load may be idle"
 
 
 def test_counters_count_from_the_start_of_the_run_and_flags_as_they_are() -> None:

@@ -170,6 +170,27 @@ def test_a_file_imports_its_neighbours_and_leaves_the_search_path_alone(tmp_path
     assert sys.path == before
 
 
+@pytest.mark.parametrize("put", ["sys.path.insert(0, {!r})", "sys.path.append({!r})"])
+def test_a_folder_that_a_file_adds_to_the_search_path_is_there_when_its_factory_runs(
+    tmp_path: Path, put: str
+) -> None:
+    before = list(sys.path)
+    for folder, width in (("a", 3), ("b", 4)):
+        elsewhere = tmp_path / f"{folder}-clone"
+        (elsewhere / "my_models").mkdir(parents=True)
+        (tmp_path / folder).mkdir()
+        write(elsewhere / "my_models", f"WIDTH = {width}", "parts.py")
+        write(
+            tmp_path / folder,
+            f"import sys\n{put.format(str(elsewhere))}\nfrom torch import nn\ndef make():\n"
+            " from my_models.parts import WIDTH\n return nn.Conv2d(WIDTH, WIDTH, 1)",
+        )
+    for folder, width in (("a", 3), ("b", 4), ("a", 3)):
+        network: Any = find(f"{tmp_path / folder / 'net.py'}:make").load()
+        assert network.in_channels == width
+    assert sys.path == before
+
+
 def test_modules_are_found_installed_or_in_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

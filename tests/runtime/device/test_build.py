@@ -9,6 +9,7 @@ import importlib.util
 import json
 import shlex
 import struct
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -267,31 +268,35 @@ def test_weak_typing_needs_the_ranges(
     assert not (tmp_path / "engine").exists()
 
 
-def test_a_builder_without_memory_leaves_nothing(
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        (
+            "[virtualMemoryBuffer.cpp] Error Code 2: OutOfMemory (Requested size was 7 GB.)",
+            "ran out of memory",
+        ),
+        ("Could not find any implementation for node x", "gave up: Could not find any implementation"),
+    ],
+)
+def test_a_builder_that_fails_after_40_000_messages_tells_why_and_leaves_its_log_alone(
+    problem: str,
+    expected: str,
     classic: Callable[[str], Any],
     artifacts: dict[str, Artifact],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trt = classic("10.3.0")
-
-    def fails(self: Any, network: Any, config: Any) -> None:
-        config._log.log(1, "[virtualMemoryBuffer.cpp] Error Code 2: OutOfMemory (Requested size was 7 GB.)")
-
-    def keeps(self: Any, logger: Any) -> None:
-        object.__setattr__(self, "_log", logger)
-
-    def config(self: Any) -> Any:
-        config = trt.IBuilderConfig()
-        config._log = self._log
-        return config
-
-    monkeypatch.setattr(trt.Builder, "__init__", keeps)
-    monkeypatch.setattr(trt.Builder, "create_builder_config", config)
-    monkeypatch.setattr(trt.Builder, "build_serialized_network", fails)
-    with pytest.raises(CheckFailedError, match="ran out of memory"):
+    classic("10.3.0")
+    monkeypatch.setenv("FAKE_TENSORRT_FAILS", problem)
+    with pytest.raises(CheckFailedError, match=expected) as failed:
         build_artifact(artifacts["fp32"], tmp_path / "engine")
-    assert list(tmp_path.iterdir()) == []
+    log = tmp_path / "engine.build.log"
+    assert list(tmp_path.iterdir()) == [log] and str(log) in str(failed.value)
+    lines = log.read_text(encoding="utf-8").splitlines()
+    assert lines[-1] == f"[E] {problem}" and len(lines) < 5000
+    with pytest.raises(CheckFailedError, match=expected):
+        build_artifact(artifacts["fp32"], tmp_path / "engine", Settings(log=tmp_path / "all.log"))
+    assert len((tmp_path / "all.log").read_text(encoding="utf-8").splitlines()) == 40_001
 
 
 def flags(line: str) -> dict[str, str]:
@@ -308,6 +313,38 @@ def test_trtexec_of_10_is_told_to_take_types_from_the_file(
     assert "--stronglyTyped" in build and not {"--fp16", "--int8", "--calib"} & set(build)
     assert {"--useSpinWait", "--useCudaGraph"} <= set(run) and "--includeDataTransfers" not in run
     assert run["--loadEngine"] == build["--saveEngine"] and run["--iterations"] == "1024"
+
+
+@pytest.mark.parametrize("version", ["10.3", "11.4"])
+def test_trtexec_computes_in_float32_and_keeps_a_timing_cache_of_its_own(
+    version: str, artifacts: dict[str, Artifact]
+) -> None:
+    build, _ = map(flags, trtexec.lines(artifacts["fp32"], features_of("tensorrt", version), Path("out")))
+    assert "--noTF32" in build
+    assert build["--timingCacheFile"] == "out/trtexec.cache", "ours has a digest before the timings"
+
+
+def test_the_printed_lines_run_as_they_are(artifacts: dict[str, Artifact], tmp_path: Path) -> None:
+    """By a trtexec that is not on PATH and makes no folder, like the real one; the shell stops at errors."""
+    tool = tmp_path / "bin" / "trtexec"
+    tool.parent.mkdir()
+    tool.write_text(
+        "#!/bin/sh\nset -e\nfor word; do case $word in\n"
+        '--saveEngine=*) : > "${word#*=}";;\n--timingCacheFile=*) : > "${word#*=}";;\n'
+        '--loadEngine=*) : < "${word#*=}";;\nesac; done\n'
+    )
+    tool.chmod(0o755)
+    out = tmp_path / "my engines"
+    script = "\n".join(trtexec.for_versions([artifacts["fp32"]], out, places=(str(tool.parent),)))
+    done = subprocess.run(
+        ["sh", "-e", "-c", script],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin"},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.name for file in out.iterdir()) == ["half-onnx-fp32.engine", "trtexec.cache"]
 
 
 def test_trtexec_of_11_knows_no_precision_flags(artifacts: dict[str, Artifact]) -> None:
@@ -331,7 +368,9 @@ def test_trtexec_of_10_by_flags(weak_artifact: Artifact) -> None:
 
 def test_where_there_are_no_flags_a_comment_says_so(weak_artifact: Artifact) -> None:
     *ten, last = trtexec.for_versions([weak_artifact], Path("o"), weak="int8")
-    assert "--int8" in ten[1] and last.startswith("# TensorRT 11 chooses no types by flags")
+    assert any("--int8" in line for line in ten) and last.startswith(
+        "# TensorRT 11 chooses no types by flags"
+    )
 
 
 def test_paths_with_spaces_stay_one_word(artifacts: dict[str, Artifact]) -> None:

@@ -1,6 +1,7 @@
 """A module with exactly the names that one release of TensorRT has, for code to be run against.
 
-``FAKE_TENSORRT`` names the file of ``tensorrt_api/`` to be. A name that is not recorded there raises
+``FAKE_TENSORRT`` names the file of ``tensorrt_api/`` to be; with ``FAKE_TENSORRT_FAILS`` each build logs as
+much as a real one and then fails with that text. A name that is not recorded there raises
 ``AttributeError``, as in the release. An "engine" is a note of what was asked for, with the ONNX file behind
 it; running one runs that file in ONNX Runtime, on the memory whose addresses it was given. Test use only.
 """
@@ -195,7 +196,8 @@ class IBuilderConfig(_Only):
 
 
 class Builder(_Only):
-    def __init__(self, logger: Any) -> None: ...
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
 
     def create_network(self, flags: int = 0) -> INetworkDefinition:
         return INetworkDefinition(flags)
@@ -206,7 +208,12 @@ class Builder(_Only):
     def create_optimization_profile(self) -> IOptimizationProfile:
         return IOptimizationProfile()
 
-    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> bytes:
+    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> Any:
+        if problem := os.environ.get("FAKE_TENSORRT_FAILS"):
+            for number in range(40_000):
+                self._logger.log(ILogger.VERBOSE, f"Tactic 0x{number:016x} Time: 0.1")
+            self._logger.log(ILogger.ERROR, problem)
+            return None
         calibrator = config._calibrator
         note = {
             "version": __version__,

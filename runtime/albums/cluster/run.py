@@ -15,8 +15,8 @@ from typing import Any
 from ...buckets.buckets import Buckets
 from ...errors import BadInputError, ImageError, OutputError, OutputExistsError, TargetUnavailableError
 from ...photo import DEFAULT_MAX_PIXELS, FORMATS, READ_ONLY
-from ..album import Album
 from ..manifest import Manifest, Record, artifact_digest
+from ..summary import Album
 from .actor import Files, Order, PhotoActor, node_problem, read_files
 
 INSTALL = 'pip install "fdikp-edge[ray]"'

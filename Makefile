@@ -36,9 +36,10 @@ judge: $(STAMP)  ## hold the lowering against all of PyTorch's operator samples
 	    tests/export/spectral/test_operators.py
 
 # About 20 minutes on two cores: docs/reliability.md shows what it prints. `make test` runs a few cases of each.
-soak: $(STAMP)  ## damaged files, kills at random moments, and a long run
+soak: $(STAMP)  ## damaged files, kills, full disks, and a long run
 	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/harness.py --cases 600
 	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/kills.py --kills 60
+	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/places.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/long_run.py
 
 lint: $(STAMP)  ## ruff check, ruff format --check, mypy --strict over every room

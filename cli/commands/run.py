@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -18,6 +18,8 @@ from ..signature import checks_signatures
 
 if TYPE_CHECKING:
     from ...runtime.deblur import FileResult, Progress
+
+DEFAULT_QUALITY = 95
 
 
 VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".avi")
@@ -74,7 +76,12 @@ def run(
             "(measured now, and with a halo of at most 16).",
         ),
     ] = Tile.PASSPORT,
-    quality: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="JPEG and WebP quality.")] = 95,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=100, help="JPEG and WebP quality.", show_default=str(DEFAULT_QUALITY)
+        ),
+    ] = None,
     megapixels: Annotated[
         int | None,
         typer.Option(
@@ -159,8 +166,16 @@ def run(
         raise BadInputError("give photos, folders of photos, arrays or a video; see fdikp-edge run --help")
     images = [Path(one) for one in given]
     if arrays := _arrays(images, artifact, recursive):
-        if jobs is not None:
-            raise BadInputError("--jobs is for photos; arrays go through one after the other")
+        _refuse_beside_arrays(
+            {
+                "--suffix": suffix,
+                "--halo": halo,
+                "--quality": quality,
+                "--max-megapixels": megapixels,
+                "--jobs": jobs,
+                "--tile": None if tile is Tile.PASSPORT else tile,
+            }
+        )
         return _run_arrays(arrays, artifact, out, overwrite, threads, json)
     if jobs is not None or any(path.is_dir() for path in images):
         from ...runtime.albums.album import run_album
@@ -178,7 +193,7 @@ def run(
                 recursive=recursive,
                 suffix=suffix,
                 halo=halo,
-                quality=quality,
+                quality=DEFAULT_QUALITY if quality is None else quality,
                 max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
                 tile=tile.value,
                 progress=album.told(step, every=0.2 if sys.stderr.isatty() else album.LINE_SECONDS),
@@ -199,7 +214,7 @@ def run(
                 recursive=recursive,
                 suffix=suffix,
                 halo=halo,
-                quality=quality,
+                quality=DEFAULT_QUALITY if quality is None else quality,
                 max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
                 tile=tile.value,
                 progress=lambda event: step(event.tile, event.tiles, _now(event)),
@@ -225,6 +240,14 @@ def run(
     return max((result.error.exit_code for result in results if result.error is not None), default=0)
 
 
+def _refuse_beside_arrays(options: Mapping[str, object]) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise BadInputError(
+            f"{', '.join(given)}: for photos only; arrays go through whole and are written as .npz"
+        )
+
+
 def _run_on_cluster(
     given: list[str],
     artifact: Path,
@@ -235,7 +258,7 @@ def _run_on_cluster(
     overwrite: bool,
     suffix: str | None,
     halo: int | None,
-    quality: int,
+    quality: int | None,
     megapixels: int | None,
     tile: Tile,
     json: bool,
@@ -259,7 +282,7 @@ def _run_on_cluster(
             overwrite=overwrite,
             suffix=suffix,
             halo=halo,
-            quality=quality,
+            quality=DEFAULT_QUALITY if quality is None else quality,
             max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
             progress=album.told(step, every=0.2 if sys.stderr.isatty() else album.LINE_SECONDS),
         )

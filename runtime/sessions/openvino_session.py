@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from ..artifact import Artifact
 from ..errors import ArtifactError
 from ..outside.files import read_bounded
+from ..tensors import TensorContract
 from .base import Arrays, Port, Session, check_ports, check_suffix, import_runtime, refused
 
 _DTYPES = {"f32": "float32", "u8": "uint8", "i32": "int32", "i64": "int64", "boolean": "bool"}
@@ -38,7 +40,8 @@ class OpenVinoSession(Session):
             core = ov.Core()
             # Both files are named, so that nothing else is looked for.
             model = core.read_model(model=str(artifact.model_path), weights=str(weights))
-            check_ports(artifact, _ports(model.inputs), _ports(model.outputs))
+            ends = artifact.passport
+            check_ports(artifact, _ports(model.inputs, ends.inputs), _ports(model.outputs, ends.outputs))
             self._compiled: Any = core.compile_model(model, "CPU", compile_config(threads))
             self._request: Any = self._compiled.create_infer_request()
             self._one_at_a_time = threading.Lock()
@@ -100,9 +103,11 @@ def _check_xml(artifact: Artifact) -> None:
         )
 
 
-def _ports(ports: Any) -> list[Port]:
+def _ports(ports: Any, wanted: Sequence[TensorContract]) -> list[Port]:
+    """Return what the model's ports are. An input that is also an output has the names of both."""
     result = []
     for port in ports:
+        name = next((end.name for end in wanted if end.name in port.names), port.any_name)
         shape = list(port.shape) if not port.partial_shape.is_dynamic else [str(port.partial_shape)]
-        result.append((port.any_name, shape, _DTYPES.get(kind := port.element_type.get_type_name(), kind)))
+        result.append((name, shape, _DTYPES.get(kind := port.element_type.get_type_name(), kind)))
     return result

@@ -1,0 +1,172 @@
+"""Run commands where something is missing: room, rights, a home, memory, a reader of their output.
+
+    python tests/reliability/places.py
+
+Each command of kills.py runs at each place. It must end with a message or with its result, never with a
+traceback; what stands in its folder is whole, and after a failed run nothing is left there. Places that need
+`mount` are skipped, with the reason, where this process may not mount.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import kills
+
+SECONDS = 600
+GOOD = frozenset({0})
+REFUSED = frozenset({2})
+EITHER = GOOD | REFUSED
+UNFIT = frozenset({"training"})
+"""Writes as it goes: what a failed run leaves is whole, and the next run continues it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where and how a command runs."""
+
+    codes: frozenset[int]
+    shell: str = 'exec "$@"'
+    """What runs the command, which is ``"$@"``."""
+    env: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    """What is set, or with ``None`` unset."""
+    mounted: str = ""
+    """Options of a tmpfs for the folder that the command writes to; empty for an ordinary folder."""
+    scratch: str = ""
+    """The same of a folder that ``env`` names as ``SCRATCH``."""
+    says: str = ""
+    """Part of the message where the command is refused."""
+
+
+PLACES: dict[str, Place] = {
+    "full disk": Place(REFUSED, mounted="size=16k", says="the disk is full"),
+    "read-only folder": Place(REFUSED, mounted="ro", says="read-only"),
+    "no room in TMPDIR": Place(EITHER, env={"TMPDIR": "SCRATCH"}, scratch="size=4k"),
+    "TMPDIR that does not exist": Place(GOOD, env={"TMPDIR": "/nowhere"}),
+    "no HOME": Place(GOOD, env={"HOME": None, "XDG_CACHE_HOME": None}),
+    "HOME that does not exist": Place(GOOD, env={"HOME": "/nowhere"}),
+    "read-only HOME": Place(GOOD, env={"HOME": "SCRATCH"}, scratch="ro"),
+    "LANG=C": Place(GOOD, env={"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+    "closed stdout": Place(GOOD, 'exec "$@" >&-'),
+    "closed stdin, stdout and stderr": Place(GOOD, 'exec "$@" <&- >&- 2>&-'),
+    "| head -1": Place(GOOD, 'set -o pipefail; "$@" | head -1'),
+    "| true": Place(GOOD, 'set -o pipefail; "$@" | true'),
+    "full stdout": Place(EITHER, 'exec "$@" >/dev/full'),
+    "ulimit -v 1.5 GB": Place(EITHER, 'ulimit -v 1500000; exec "$@"'),
+    "ulimit -f 0": Place(REFUSED, 'ulimit -f 0; exec "$@"'),
+    "twice at once": Place(
+        EITHER, '"$@" & one=$!; "$@"; two=$?; wait $one; one=$?; exit $((one > two ? two : one))'
+    ),
+}
+QUICK = ("full disk", "read-only folder", "no HOME", "closed stdout", "| head -1", "twice at once")
+
+
+def may_mount() -> str:
+    """Return why a tmpfs cannot be mounted here; empty where it can."""
+    if shutil.which("mount") is None or not hasattr(os, "geteuid"):
+        return "there is no mount here"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with mount(Path(folder), "size=4k"):
+                return ""
+        except subprocess.CalledProcessError as error:
+            return f"may not mount a tmpfs: {error.stderr.strip()}"
+
+
+@contextlib.contextmanager
+def mount(folder: Path, options: str) -> Iterator[None]:
+    """Mount a tmpfs on a folder for the block; ``ro`` as the options makes an empty read-only one."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True, capture_output=True)
+
+
+def attempt(job: kills.Job, place: Place, folder: Path) -> tuple[int, str]:
+    """Run a job at a place, in ``folder``; return its exit code and what it printed."""
+    scratch = folder.parent / "scratch"
+    scratch.mkdir(exist_ok=True)
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for name, value in place.env.items():
+        env.pop(name, None)
+        if value is not None:
+            env[name] = value.replace("SCRATCH", str(scratch))
+    with contextlib.ExitStack() as mounts:
+        if place.scratch:
+            mounts.enter_context(mount(scratch, place.scratch))
+        command = [sys.executable, "-m", job.module, *job.words]
+        done = subprocess.run(
+            ["bash", "-c", place.shell, "bash", *command],
+            cwd=folder, env=env, timeout=SECONDS, text=True, errors="replace",
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+def judge(key: str, job: kills.Job, place: Place, folder: Path) -> list[str]:
+    """Run a job at a place and return what is wrong with how it ended."""
+    folder.mkdir(parents=True)
+    with contextlib.ExitStack() as mounts:
+        if place.mounted:
+            mounts.enter_context(mount(folder, place.mounted))
+        code, output = attempt(job, place, folder)
+        faults = []
+        if code not in place.codes:
+            faults.append(f"exit {code}: {output[-800:]}")
+        if "Traceback" in output or "Exception ignored" in output:
+            faults.append(output[-2000:])
+        if code and place.says and place.says not in output:
+            faults.append(f"does not say {place.says!r}: {output[-500:]}")
+        try:
+            job.check(folder / "OUT")
+        except Exception as error:
+            faults.append(f"half written: {error!r}")
+        left = kills.files_of(folder)
+        if any(".partial-" in name for name in left) or (code and left and key not in UNFIT):
+            faults.append(f"leaves {left}")
+        return faults
+
+
+def main() -> int:
+    """Print a line for each place; exit 1 where a fault was seen."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--job", action="append", help="only this command; repeatable")
+    parser.add_argument("--place", action="append", choices=PLACES, help="only this place; repeatable")
+    options = parser.parse_args()
+    failed = 0
+    reason = may_mount()
+    with tempfile.TemporaryDirectory(prefix="places") as name:
+        jobs = kills.jobs(Path(name) / "shared")
+        jobs = {key: job for key, job in jobs.items() if not options.job or key in options.job}
+        for title in options.place or PLACES:
+            place = PLACES[title]
+            if reason and (place.mounted or place.scratch):
+                print(f"{title}: skipped: {reason}", flush=True)
+                continue
+            faults = {}
+            for key, job in jobs.items():
+                folder = Path(name) / f"{random.randrange(1 << 30):x}" / "work"
+                if wrong := judge(key, job, place, folder):
+                    faults[key] = wrong
+            failed += bool(faults)
+            print(f"{title}: {len(jobs)} commands, {len(faults)} faults", flush=True)
+            for key, wrong in faults.items():
+                print(f"  {key}: " + "\n  ".join(wrong), file=sys.stderr, flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

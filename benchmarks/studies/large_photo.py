@@ -50,7 +50,7 @@ def split(session: Session, halo: int | None, source: Path) -> dict[str, Any]:
     deblurrer = Deblurrer(session, halo=halo)
     run = session.run
     session.run = _timed(run, "network", spent)  # type: ignore[method-assign]
-    deblurrer._run = _timed(
+    deblurrer._run = _timed(  # type: ignore[assignment]
         deblurrer._run, "tile", spent, tile=deblurrer._run.tile, scale=deblurrer._run.scale
     )
     began, clock = time.process_time(), time.perf_counter()

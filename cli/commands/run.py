@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ...runtime.errors import BadInputError, OutputError
-from .. import album, show
+from .. import album, show, video
 from ..guard import complain
 from ..options import JsonOption, OverwriteOption, ThreadsOption
 from ..signature import checks_signatures
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ...runtime.deblur import FileResult, Progress
 
 DEFAULT_QUALITY = 95
+
+
+VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".avi")
 
 
 class Tile(str, Enum):
@@ -31,13 +34,15 @@ class Tile(str, Enum):
 
 @checks_signatures
 def run(
+    *,
     given: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="INPUT",
-            help="Photos or folders of photos; .npz or .npy files for a network that takes other tensors.",
+            help="Photos, folders of photos, or a video; .npz or .npy files for a network that takes other "
+            "tensors.",
         ),
-    ],
+    ] = None,
     artifact: Annotated[
         Path,
         typer.Option(
@@ -100,6 +105,20 @@ def run(
             show_default="this machine alone",
         ),
     ] = None,
+    camera: Annotated[
+        int | None,
+        typer.Option("--camera", metavar="N", min=0, max=63, help="Camera to run; needs --frames."),
+    ] = None,
+    every: Annotated[
+        int, typer.Option("--every", metavar="N", min=1, help="Of a video, run each N-th picture only.")
+    ] = 1,
+    frames: Annotated[
+        int | None,
+        typer.Option("--frames", metavar="N", min=1, help="Stop a video or camera after N pictures."),
+    ] = None,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Put a video's own picture to the left of the result.")
+    ] = False,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -124,10 +143,27 @@ def run(
     What becomes of the photos of a folder is recorded in results.jsonl in the output folder. The same command
     goes on where an earlier one ended: it skips what is finished, if neither photo nor artifact has changed.
     """
+    given = given or []
     if ray is not None:
         return _run_on_cluster(
             given, artifact, out, ray, jobs, threads, overwrite, suffix, halo, quality, megapixels, tile, json
         )
+    if camera is not None or any(one.lower().endswith(VIDEOS) for one in given):
+        return video.run(
+            given,
+            camera,
+            artifact,
+            out,
+            every=every,
+            side_by_side=side_by_side,
+            frames=frames,
+            halo=halo,
+            threads=threads,
+            overwrite=overwrite,
+            json=json,
+        )
+    if not given:
+        raise BadInputError("give photos, folders of photos, arrays or a video; see fdikp-edge run --help")
     images = [Path(one) for one in given]
     if arrays := _arrays(images, artifact, recursive):
         _refuse_beside_arrays(

@@ -20,6 +20,7 @@ from typing import Any
 from ..artifact import Artifact
 from ..errors import OutputError
 from ..files import output_error, sha256_of
+from ..strict_json import digest
 
 MANIFEST_NAME = "results.jsonl"
 MAX_LINE = 1 << 16
@@ -129,7 +130,7 @@ def artifact_digest(artifact: Artifact) -> str:
     passport = artifact.passport
     facts = [
         *(passport.program_sha256, passport.weights_sha256, passport.target, passport.precision),
-        *(repr(contract) for contract in (*passport.inputs, *passport.outputs)),
+        *(digest(contract.to_dict()) for contract in (*passport.inputs, *passport.outputs)),
         *(f"{name} {entry['sha256']}" for name, entry in sorted(passport.files.items())),
     ]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

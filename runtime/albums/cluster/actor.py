@@ -71,7 +71,8 @@ class PhotoActor:
         """Run one photo and return its record; whatever is wrong with it is the record's reason."""
         order, began = self._order, time.perf_counter()
         settings: dict[str, Any] = {"halo": order.halo, "quality": order.quality}
-        stamp, artifact, details = None, "", {}
+        stamp, artifact = None, ""
+        details: dict[str, Any] = {}
         try:
             data, stamp = self._read(source)
             photo = self._decode(io.BytesIO(data), Path(source), order.max_pixels)

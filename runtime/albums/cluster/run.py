@@ -15,7 +15,7 @@ from typing import Any
 from ...buckets.buckets import Buckets
 from ...errors import BadInputError, ImageError, OutputError, OutputExistsError, TargetUnavailableError
 from ...photo import DEFAULT_MAX_PIXELS, FORMATS, READ_ONLY
-from ..manifest import Manifest, Record, artifact_digest
+from ..manifest import Manifest, Record, Stamp, artifact_digest
 from ..summary import Album
 from .actor import Files, Order, PhotoActor, node_problem, read_files
 
@@ -167,25 +167,24 @@ def _remaining(
     work = []
     for info, output in planned:
         place, last = Path(order.out) / output, None if overwrite else manifest.last(output)
-        same = last is not None and last.stamp is not None
-        if same and (last.stamp.bytes, last.stamp.modified_ns) == (info.size, info.mtime_ns or 0):
-            if last.result is None and last.final:
-                if last.settings == {**settings, "max_pixels": order.max_pixels}:
+        if last is not None and last.stamp is not None and _same(last.stamp, info):
+            if last.result is None:
+                if last.final and last.settings == {**settings, "max_pixels": order.max_pixels}:
                     album.failed_before += 1
                     album.add_failure(info.path, last.reason, ImageError.exit_code)
                     continue
-            elif (
-                last.result is not None
-                and last.settings == settings
-                and last.artifact in artifacts
-                and last.result.fits(place)
-            ):
+            elif last.settings == settings and last.artifact in artifacts and last.result.fits(place):
                 album.skipped += 1
                 continue
         if place.exists() and not (overwrite or again or manifest.wrote(output, place)):
             raise OutputExistsError(f"{place}: exists already; choose another place, or ask to overwrite")
         work.append({"source": info.path, "output": output})
     return work
+
+
+def _same(stamp: Stamp, info: Any) -> bool:
+    """Say whether a file system tells the size and time of the photo that was stamped."""
+    return (stamp.bytes, stamp.modified_ns) == (info.size, info.mtime_ns or 0)
 
 
 @contextlib.contextmanager

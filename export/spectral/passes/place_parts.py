@@ -76,12 +76,14 @@ def _uncopied(node: Any) -> fx.Node:
 
 def _parts(node: fx.Node) -> Sequence[fx.Node] | None:
     """What ``node`` puts side by side on an axis of its own; ``None`` if it is no stack."""
-    name, given = base_name(node.target), node.args[0] if node.args else None
-    if name not in ("stack", "cat") or not isinstance(given, Sequence):
+    name = base_name(node.target)
+    if name not in ("stack", "cat"):
         return None
+    given: Any = node.args[0]
     if name == "stack":
         return given
-    axis, sources = _axis(node), []
+    axis = _axis(node)
+    sources: list[fx.Node] = []
     for part in given:
         if base_name(part.target) != "unsqueeze" or part.args[1] % _rank(part) != axis:
             return None
@@ -102,7 +104,8 @@ def _order(permute: fx.Node) -> list[int]:
         dims: Any = permute.args[1]
         return [int(d) % rank for d in dims]
     order = list(range(rank))
-    a, b = (int(d) % rank for d in permute.args[1:3])  # type: ignore[arg-type]
+    swapped: Any = permute.args[1:3]
+    a, b = (int(d) % rank for d in swapped)
     order[a], order[b] = order[b], order[a]
     return order
 

@@ -81,7 +81,7 @@ def _parts(node: fx.Node) -> Sequence[fx.Node] | None:
         return None
     given: Any = node.args[0]
     if name == "stack":
-        return given
+        return list(given)
     axis = _axis(node)
     sources: list[fx.Node] = []
     for part in given:

@@ -99,7 +99,8 @@ def make_bundle(
     read = _tables(tables, opened, device)
     with tempfile.TemporaryDirectory(prefix="fdikp-edge-bundle-") as scratch:
         only_tables = [table for table, _ in read]
-        taken, steps = [], len(opened) + 1
+        taken: list[Artifact] = []
+        steps = len(opened) + 1
         for number, artifact in enumerate(opened):
             progress(number, steps, f"preparing {artifact.path.name}")
             taken.append(_for_device(artifact, device, Path(scratch), only_tables))

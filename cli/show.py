@@ -89,19 +89,19 @@ def _print(grid: Table) -> None:
 
 
 @contextlib.contextmanager
-def working(what: str) -> Iterator[Step]:
+def working(what: str, *, slow: bool = False) -> Iterator[Step]:
     """Show a progress bar on stderr while the block runs, and keep stdout for the result.
 
     The block is handed a :data:`Step` to report with. Libraries print to stdout as they please, also from
-    C++; inside the block all of that goes to stderr. Without a terminal, each new step is one plain line, the
-    first one at once.
+    C++; inside the block all of that goes to stderr. Without a terminal, each new step is one plain line;
+    with ``slow``, where seconds pass before the first step, ``what`` is printed at once.
     """
     with _stdout_to_stderr():
         if sys.stderr.isatty():
             with _bar(what) as step:
                 yield _logged(step)
         else:
-            yield _logged(_lines(what))
+            yield _logged(_lines(what if slow else ""))
 
 
 def _logged(step: Step) -> Step:
@@ -159,7 +159,8 @@ def _lines(what: str) -> Step:
             last = now
             say(f"[{done}/{total}] {printable(now)}")
 
-    say(what)  # seconds can pass before the first step: libraries are imported, weights read
+    if what:
+        say(what)
     return step
 
 

@@ -67,7 +67,7 @@ def bisect(
     opened = Artifact.open(artifact)
     believed = None if against is None else Artifact.open(against)
     check_photos(photo)
-    with show.working("reading the network") as step:
+    with show.working("reading the network", slow=True) as step:
         from ...benchmarks.accuracy.bisect import bisect as run
         from ...benchmarks.accuracy.budgets import Budget
 

@@ -83,7 +83,7 @@ def calibrate(
         )
     check_place(out, overwrite=overwrite)
     unmixed: list[str] = []
-    with show.working("reading the network") as step:
+    with show.working("reading the network", slow=True) as step:
         from ...calibration.defocus import in_turn
         from ...export.calibrate import calibrate as run
         from ...export.calibrate import default_radii

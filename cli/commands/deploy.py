@@ -72,7 +72,7 @@ def deploy(
     chosen = select(target, precision)  # a wrong name is said now, not after seconds of loading torch
     if bounds is not None and not any(p == "int8" for _, p in chosen):
         raise BadInputError("--max-drop-db and --min-speedup apply to int8: add --precision int8")
-    with show.working("reading the network") as step:
+    with show.working("reading the network", slow=True) as step:
         from ...benchmarks.deploy import deploy as run
         from ...calibration.table import read_table
 

@@ -60,7 +60,7 @@ def export(
         raise TargetUnavailableError(
             "; ".join(f"{r['target']} {r['precision']}: {r['reason']}" for r in rows[:: len(sizes)])
         )
-    with show.working("reading the network") as step, making_folder(out):
+    with show.working("reading the network", slow=True) as step, making_folder(out):
         from ...calibration.table import read_table
         from ...export.build import build_artifact
         from ...export.lowered import lower_model

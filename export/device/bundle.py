@@ -95,14 +95,13 @@ def make_bundle(
         raise UnknownNameError(f"unknown device type {device!r}; expected one of: {', '.join(DEVICES)}")
     path = Path(out)
     check_place(path, overwrite=overwrite)
-    steps = len(artifacts) + 2
-    progress(0, steps, "reading the artifacts")
     opened = _open(artifacts, [row.name for row in all_targets().values() if device in row.devices])
     read = _tables(tables, opened, device)
     with tempfile.TemporaryDirectory(prefix="fdikp-edge-bundle-") as scratch:
         only_tables = [table for table, _ in read]
-        taken = []
-        for number, artifact in enumerate(opened, start=1):
+        taken: list[Artifact] = []
+        steps = len(opened) + 1
+        for number, artifact in enumerate(opened):
             progress(number, steps, f"preparing {artifact.path.name}")
             taken.append(_for_device(artifact, device, Path(scratch), only_tables))
         progress(steps - 1, steps, f"writing {path.name}")

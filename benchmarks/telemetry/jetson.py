@@ -125,9 +125,7 @@ def power_mode_without_root(root: Path = Path("/")) -> dict[str, Any]:
     """
     try:
         status = read_bounded(root / _STATUS, 4096).decode("ascii", errors="replace")
-        modes = parse_power_modes(
-            read_bounded(root / _CONF, _MAX_CONF_BYTES).decode("utf-8", errors="replace")
-        )
+        conf = read_bounded(root / _CONF, _MAX_CONF_BYTES).decode("utf-8", errors="replace")
     except BadInputError as error:
         return {"problem": str(error)}
     match = re.search(r"pmode:(\d{1,6})", status)

@@ -134,23 +134,7 @@ def test_held_clocks(entry: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("gpu", "override", "locked"),
-    [
-        (
-            "MinFreq=1020000000 MaxFreq=1020000000",
-            "MinFreq=204000000 MaxFreq=3199000000 FreqOverride=1",
-            True,
-        ),
-        (
-            "MinFreq=1020000000 MaxFreq=1020000000",
-            "MinFreq=204000000 MaxFreq=3199000000 FreqOverride=0",
-            False,
-        ),
-        (
-            "MinFreq=306000000 MaxFreq=1020000000",
-            "MinFreq=204000000 MaxFreq=3199000000 FreqOverride=1",
-            False,
-        ),
-    ],
+    [(1020000000, 1, True), (1020000000, 0, False), (306000000, 1, False)],
 )
 def test_memory_is_held_by_its_override_and_other_units_do_not_count(
     gpu: int, override: int, locked: bool

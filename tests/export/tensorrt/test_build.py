@@ -272,7 +272,7 @@ class TestClassic:
     ) -> None:
         with pytest.raises(TargetUnavailableError, match=r"tensorrt 11\.4\.0 has no weak typing"):
             self.build(
-                monkeypatch, "11.4.0", "tensorrt:typing=weak", lowered, "int8", table, tmp_path / "out"
+                monkeypatch, "11.4.1", "tensorrt:typing=weak", lowered, "int8", table, tmp_path / "out"
             )
 
     def test_transforms_stay_where_tensorrt_has_them(
@@ -284,12 +284,12 @@ class TestClassic:
     ) -> None:
         spec = "tensorrt:transforms=native"
         assert get_target(spec).profile == "tensorrt-native"
-        _, model = self.build(monkeypatch, "11.4.0", spec, transforms, "fp32", table, tmp_path / "out")
+        _, model = self.build(monkeypatch, "11.4.1", spec, transforms, "fp32", table, tmp_path / "out")
         assert "DFT" in {node.op_type for node in model.graph.node}
         with pytest.raises(TargetUnavailableError, match=r"tensorrt 10\.3\.0 has no transform of its own"):
             self.build(monkeypatch, "10.3.0", spec, transforms, "fp32", table, tmp_path / "old")
         with pytest.raises(LoweringError, match="DFT"):
-            self.build(monkeypatch, "11.4.0", "tensorrt", transforms, "fp32", table, tmp_path / "products")
+            self.build(monkeypatch, "11.4.1", "tensorrt", transforms, "fp32", table, tmp_path / "products")
 
     def test_without_a_gpu_nothing_is_built(
         self, lowered: LoweredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

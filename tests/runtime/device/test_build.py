@@ -160,7 +160,7 @@ def classic(
     open_cuda.cache_clear()
 
 
-@pytest.mark.parametrize("release", ["10.3.0", "10.13.3", "11.4.0"])
+@pytest.mark.parametrize("release", ["10.3.0", "10.13.3", "11.4.1"])
 def test_the_classic_builder_by_the_names_of_three_releases(
     release: str, classic: Callable[[str], Any], artifacts: dict[str, Artifact], tmp_path: Path
 ) -> None:

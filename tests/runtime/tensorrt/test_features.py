@@ -23,7 +23,7 @@ EXPECTED = {
     # What the releases are documented to do, written down apart from the table that is tested.
     "10.3.0": {"has_weak_typing", "has_strong_typing_flag", "has_timing_cache"},
     "10.13.3": {"has_weak_typing", "has_strong_typing_flag", "has_timing_cache", "has_quick_plugins"},
-    "11.4.0": {"has_strong_typing_flag", "has_timing_cache", "has_quick_plugins", "has_native_dft"},
+    "11.4.1": {"has_strong_typing_flag", "has_timing_cache", "has_quick_plugins", "has_native_dft"},
 }
 
 
@@ -102,3 +102,11 @@ def test_the_installed_tensorrt_rtx_is_as_the_table_says() -> None:
 @pytest.mark.parametrize(("text", "numbers"), [("10.3.0.30", (10, 3, 0, 30)), ("11.4+x", (11, 4)), ("?", ())])
 def test_versions_are_numbers(text: str, numbers: tuple[int, ...]) -> None:
     assert parse_version(text) == numbers
+
+
+def test_the_recordings_are_of_releases_that_jetpack_has() -> None:
+    """11.4.1 is the first 11 that supports JetPack, and 10.3 has no runtime configuration yet."""
+    recorded = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in SHAPES}
+    assert "11.4.0" not in recorded and recorded["11.4.1"]["version"] == "11.4.1"
+    assert "IRuntimeConfig" not in recorded["10.3.0"]["attributes"]
+    assert "IRuntimeConfig" in recorded["11.4.1"]["attributes"]

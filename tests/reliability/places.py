@@ -46,7 +46,7 @@ class Place:
     scratch: str = ""
     """The same of a folder that ``env`` names as ``SCRATCH``."""
     keeps: bool = False
-    """Whether a command that fails may leave its whole result: only what it prints is lost, or another ran."""
+    """Whether a command that fails may leave its whole result: what it prints is lost, or another ran."""
     says: str = ""
     """Part of the message where the command is refused."""
 

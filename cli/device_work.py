@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..benchmarks.accuracy.parity import GOLDEN_ONLY, verify_golden
+from ..benchmarks.accuracy.parity import GOLDEN_ONLY, Parity, verify_golden
 from ..benchmarks.device_profile import profile, report, summary_lines
 from ..benchmarks.timing.latency import measure, shown_percentiles
 from ..benchmarks.timing.machine import machine_info
@@ -116,11 +116,17 @@ def verify(bundle: Bundle, options: Options) -> bool:
                     )
                 )
             if not options.json:
-                figures = f"max abs {parity.max_abs:.2e}, PSNR {parity.psnr_db:.1f} dB"
+                figures = figures_of(parity)
                 _line(f"{artifact.path.name}: {state} on {_runs_on(session)}: {figures} ({reason})")
     if options.json:
         _json({"machine": machine_info(), "artifacts": rows})
     return all(row["state"] == "verified" for row in rows)
+
+
+def figures_of(parity: Parity) -> str:
+    """Return the two main figures in words; those of a tensor are relative to its largest magnitude."""
+    distance, ratio = ("max rel", "SNR") if parity.measure == "tensor" else ("max abs", "PSNR")
+    return f"{distance} {parity.max_abs:.2e}, {ratio} {parity.psnr_db:.1f} dB"
 
 
 def bench(bundle: Bundle, options: Options) -> bool:

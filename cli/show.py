@@ -93,14 +93,15 @@ def working(what: str) -> Iterator[Step]:
     """Show a progress bar on stderr while the block runs, and keep stdout for the result.
 
     The block is handed a :data:`Step` to report with. Libraries print to stdout as they please, also from
-    C++; inside the block all of that goes to stderr. Without a terminal, each new step is one plain line.
+    C++; inside the block all of that goes to stderr. Without a terminal, each new step is one plain line, the
+    first one at once.
     """
     with _stdout_to_stderr():
         if sys.stderr.isatty():
             with _bar(what) as step:
                 yield _logged(step)
         else:
-            yield _logged(_lines())
+            yield _logged(_lines(what))
 
 
 def _logged(step: Step) -> Step:
@@ -145,16 +146,20 @@ def _bar(what: str) -> Iterator[Step]:
         yield step
 
 
-def _lines() -> Step:
-    last = ""
+def _lines(what: str) -> Step:
+    last = what
+
+    def say(text: str) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            print(text, file=sys.stderr, flush=True)
 
     def step(done: int, total: int, now: str) -> None:
         nonlocal last
         if now and now != last:
             last = now
-            with contextlib.suppress(BrokenPipeError):
-                print(f"[{done}/{total}] {printable(now)}", file=sys.stderr, flush=True)
+            say(f"[{done}/{total}] {printable(now)}")
 
+    say(what)  # seconds can pass before the first step: libraries are imported, weights read
     return step
 
 

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import sys
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
+from .albums.plan import files_below, plan_files
 from .artifact import Artifact
-from .buckets.buckets import Buckets
+from .buckets.buckets import Buckets, Measured
+from .buckets.fastest import measure
 from .buckets.opened import OpenBuckets
 from .deblurrer import Deblurrer, Progress, ProgressCallback
-from .errors import (
-    ArtifactError,
-    BadInputError,
-    FdikpEdgeError,
-    ImageError,
-    OutputError,
-    OutputExistsError,
-    TargetUnavailableError,
-)
+from .errors import ArtifactError, FdikpEdgeError, TargetUnavailableError
 from .images import read_photo, write_photo
-from .photo import DEFAULT_MAX_PIXELS, FORMATS
+from .photo import DEFAULT_MAX_PIXELS
 from .sessions.base import Session
+
+__all__ = ["Deblurrers", "FileResult", "deblur_files", "files_below", "plan_files"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +51,7 @@ def deblur_files(
     halo: int | None = None,
     quality: int = 95,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    tile: str = "passport",
     progress: ProgressCallback | None = None,
 ) -> list[FileResult]:
     """Run files and folders of photos through a network, such as one that deblurs.
@@ -73,6 +68,7 @@ def deblur_files(
         halo: see :class:`~fdikp_edge.runtime.deblurrer.Deblurrer`.
         quality: of JPEG and WebP.
         max_pixels: refuse larger photos.
+        tile: ``auto`` chooses among buckets by times measured now; see :func:`.buckets.fastest.measure`.
         progress: called before the first and after each tile.
 
     Returns:
@@ -87,7 +83,8 @@ def deblur_files(
     with contextlib.ExitStack() as stack:
         if not isinstance(session, Session | OpenBuckets):
             session = stack.enter_context(_open(session))
-        deblurrers = _Deblurrers(session, halo)
+        measured = measure(session, halo) if tile == "auto" and isinstance(session, OpenBuckets) else None
+        deblurrers = Deblurrers(session, halo, measured)
         results = []
         for number, (source, output) in enumerate(jobs):
             told = None if progress is None else _numbered(progress, number, len(jobs), source)
@@ -101,11 +98,14 @@ def _open(artifact: Artifact | str | Path) -> OpenBuckets:
     return OpenBuckets(Buckets.open(artifact))
 
 
-class _Deblurrers:
+class Deblurrers:
     """The deblurrer for each photo: of the only session, or of the bucket that fits best."""
 
-    def __init__(self, session: Session | OpenBuckets, halo: int | None) -> None:
+    def __init__(
+        self, session: Session | OpenBuckets, halo: int | None, measured: Measured | None = None
+    ) -> None:
         """Open an artifact alone; of several buckets, check only that they take photos and this halo."""
+        self._measured = measured
         self._halo = halo
         self._open = session
         self._kept: dict[Path, Deblurrer] = {}
@@ -117,141 +117,20 @@ class _Deblurrers:
         """Return the deblurrer for a photo, and the name of its bucket if there are several."""
         opened, bucket = self._open, ""
         if isinstance(opened, OpenBuckets):
-            artifact = opened.buckets.for_photo(height, width, self._halo)
+            artifact = opened.buckets.for_photo(height, width, self._halo, self._measured)
             bucket = opened.buckets.name_of(artifact)
             opened = opened.session(artifact)
         place = opened.artifact.path
         if place not in self._kept:
-            self._kept[place] = Deblurrer(opened, halo=self._halo)
+            halo = self._halo
+            if self._measured is not None:
+                halo = self._measured.halo(opened.input.size, halo)
+            self._kept[place] = Deblurrer(opened, halo=halo)
         return self._kept[place], bucket
 
 
-def plan_files(
-    inputs: Iterable[str | Path],
-    out: Path,
-    *,
-    overwrite: bool = False,
-    recursive: bool = False,
-    suffix: str | None = None,
-) -> list[tuple[Path, Path]]:
-    """Settle the (source, output) of each photo, in order, or refuse; see :func:`deblur_files`."""
-    given = [Path(path) for path in inputs]
-    if suffix is not None and suffix.lower() not in FORMATS:
-        raise OutputError(f"suffix {suffix!r}: expected one of {', '.join(FORMATS)}")
-    if len(given) == 1 and not given[0].is_dir() and out.suffix and not out.is_dir():
-        if out.suffix.lower() not in FORMATS:
-            raise OutputError(f"{out}: cannot tell the format; end the name in {', '.join(FORMATS)}")
-        if suffix is not None and FORMATS[suffix.lower()] != FORMATS[out.suffix.lower()]:
-            raise OutputError(f"{out}: does not end in the suffix {suffix} asked for")
-        jobs = [(given[0], out)]
-    else:
-        if out.exists() and not out.is_dir():
-            raise OutputError(f"{out}: is a file, not a folder")
-        jobs = _below(given, out, recursive, suffix)
-    if not jobs:
-        raise BadInputError(
-            f"no photos in {', '.join(map(str, given)) or 'an empty list'} ({', '.join(FORMATS)})"
-            + ("" if recursive else "; to look into folders of folders, ask for it (--recursive)")
-        )
-    _refuse_collisions(jobs, overwrite)
-    return jobs
-
-
-def _below(given: list[Path], out: Path, recursive: bool, suffix: str | None) -> list[tuple[Path, Path]]:
-    jobs: dict[Path, tuple[Path, Path]] = {}
-    for path in given:
-        photos = files_below(path, FORMATS, recursive=recursive, leave_out=out) if path.is_dir() else [path]
-        for source in photos:
-            name = source.relative_to(path) if path.is_dir() else Path(source.name)
-            jobs.setdefault(_resolved(source), (source, out / name.with_suffix(suffix or source.suffix)))
-    return list(jobs.values())
-
-
-def files_below(
-    folder: Path, kinds: Collection[str], *, recursive: bool, leave_out: Path | None = None
-) -> list[Path]:
-    """List the files of a folder whose suffix is one of ``kinds``, without hidden ones, in order.
-
-    ``leave_out`` is a folder that is not looked into: what an earlier run left.
-
-    Raises:
-        ImageError: a folder cannot be read.
-    """
-    paths: list[Path] = []
-    waiting = [folder]
-    try:
-        while waiting:  # no recursion (os.walk has it before Python 3.12): folders may nest a thousand deep
-            here = waiting.pop()
-            with os.scandir(here) as listing:
-                entries = sorted((entry for entry in listing if entry.name[0] != "."), key=lambda e: e.name)
-            folders = [Path(entry.path) for entry in entries if recursive and _is_folder(entry)]
-            waiting += [
-                place for place in reversed(folders) if leave_out is None or not _same(place, leave_out)
-            ]
-            paths += [Path(entry.path) for entry in entries if not _is_dir(entry)]
-    except OSError as error:
-        raise ImageError(f"{folder}: cannot be read: {error}") from error
-    return [path for path in paths if path.suffix.lower() in kinds]
-
-
-def _is_dir(entry: os.DirEntry[str]) -> bool:
-    """Say whether an entry is a folder or a link to one; a link that leads nowhere is none."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Say whether to look into an entry: links to folders could lead round in a circle."""
-    return _is_dir(entry) and not entry.is_symlink()
-
-
-def _resolved(path: Path) -> Path:
-    """Return where a path leads; the path itself where links go round in a circle, which reading it tells."""
-    try:
-        return path.resolve()
-    except (OSError, ValueError, RuntimeError):
-        return path.absolute()
-
-
-def _refuse_collisions(jobs: list[tuple[Path, Path]], overwrite: bool) -> None:
-    taken: dict[str, Path] = {}
-    for source, output in jobs:
-        key = os.path.abspath(output)  # noqa: PTH100 - a link at the output is replaced, not followed
-        key = key.casefold() if sys.platform in ("win32", "darwin") else key
-        if key in taken:
-            raise OutputError(f"{taken[key]} and {source} would both become {output}; use two folders")
-        taken[key] = source
-    sources = {identity: source for source, _ in jobs if (identity := _identity(source))}
-    for source, output in jobs:
-        victim = sources.get(_identity(output) or (-1, -1))
-        if victim is not None and victim != source:
-            raise OutputError(f"{output}: the result of {source} would replace the input {victim}")
-        if victim is not None and not overwrite:
-            raise OutputExistsError(
-                f"{output}: is the input itself; choose another place, or ask to overwrite"
-            )
-        if os.path.lexists(output) and not overwrite:
-            raise OutputExistsError(f"{output}: exists already; choose another place, or ask to overwrite")
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what names a file whatever links lead to it, or ``None`` where there is none."""
-    try:
-        info = path.stat()
-    except (OSError, ValueError):
-        return None
-    return info.st_dev, info.st_ino
-
-
-def _same(left: Path, right: Path) -> bool:
-    identity = _identity(left)
-    return identity is not None and identity == _identity(right)
-
-
 def _one(
-    deblurrers: _Deblurrers,
+    deblurrers: Deblurrers,
     progress: ProgressCallback | None,
     source: Path,
     output: Path,

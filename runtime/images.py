@@ -1,14 +1,16 @@
 """Read and write photos without losing what a photographer cares about.
 
-Read: JPEG, PNG, TIFF and WebP with 8 or 16 bits; grey, palette and transparent ones; upright by the EXIF
-orientation. Kept: bit depth, transparency, grey, colour profile, EXIF, resolution. Not kept: XMP and IPTC,
-the EXIF thumbnail (it shows the photo before), the palette, the exact compression. Refused, with an
-:class:`~fdikp_edge.runtime.errors.ImageError` naming the file and what to do: anything damaged, too large,
-animated or of several pages, CMYK, or with samples other than 8 or 16 bit integers.
+Read: JPEG, PNG, TIFF and WebP with 8 or 16 bits; BMP and GIF, which are not written; grey, palette and
+transparent ones; upright by the EXIF orientation. Kept: bit depth, transparency, grey, colour profile, EXIF,
+resolution. Not kept: XMP and IPTC, the EXIF thumbnail (it shows the photo before), the palette, the exact
+compression. Refused, with an :class:`~fdikp_edge.runtime.errors.ImageError` naming the file and what to do:
+anything damaged, too large, animated or of several pages, CMYK, or with samples other than 8 or 16 bit
+integers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import BadInputError, ImageError, OutputError
@@ -36,7 +38,13 @@ def read_photo(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pho
         return decode(stream, file, max_pixels)
 
 
-def write_photo(path: str | Path, photo: Photo, *, quality: int = 95) -> list[str]:
+def write_photo(
+    path: str | Path,
+    photo: Photo,
+    *,
+    quality: int = 95,
+    before_rename: Callable[[Path, list[str]], None] | None = None,
+) -> list[str]:
     """Write a photo in the format of the suffix, whole or not at all, over an existing file if there is one.
 
     JPEG (4:4:4) and WebP hold 8 bits, so 16 are rounded to 8 for them. PNG and TIFF lose nothing.
@@ -45,6 +53,8 @@ def write_photo(path: str | Path, photo: Photo, *, quality: int = 95) -> list[st
         path: where to write; its folder is made where missing.
         photo: what to write.
         quality: of JPEG and WebP, from 1 to 100.
+        before_rename: called with the complete temporary file and what will be returned, before the file
+            takes its name.
 
     Returns:
         What the format could not hold, in words.
@@ -55,6 +65,19 @@ def write_photo(path: str | Path, photo: Photo, *, quality: int = 95) -> list[st
             written. Nothing is left behind.
     """
     file = Path(path)
+    check_writable(file, photo, quality)
+    from .codecs.encode import encode
+
+    with replacing(file) as temporary:
+        with temporary.open("wb") as stream:
+            notes = encode(stream, photo, output_format(file), quality)
+        if before_rename is not None:
+            before_rename(temporary, notes)
+    return notes
+
+
+def check_writable(file: Path, photo: Photo, quality: int) -> None:
+    """Refuse what :func:`write_photo` cannot write: see there for the errors."""
     form = output_format(file)
     if not 1 <= quality <= 100:
         raise BadInputError(f"quality {quality}: expected 1 to 100")
@@ -63,10 +86,6 @@ def write_photo(path: str | Path, photo: Photo, *, quality: int = 95) -> list[st
     limit = {"JPEG": 65500, "WEBP": 16383}.get(form, 2**31 - 1)
     if max(photo.height, photo.width) > limit:
         raise OutputError(f"{file}: {form} holds at most {limit} pixels a side; write .png or .tif")
-    from .codecs.encode import encode
-
-    with replacing(file) as temporary, temporary.open("wb") as stream:
-        return encode(stream, photo, form, quality)
 
 
 def output_format(path: Path) -> str:

@@ -29,6 +29,9 @@ FORMATS = {
 }
 """Suffix in lower case -> format written for it. Files are read by their content, whatever the suffix."""
 
+READ_ONLY = {".bmp": ".png", ".gif": ".png"}
+"""Suffix in lower case of what is read and not written -> suffix of its result, which loses nothing."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Photo:
@@ -42,7 +45,8 @@ class Photo:
         icc: colour profile, as stored.
         exif: EXIF block, beginning ``Exif\\0\\0``, with the orientation set to upright and no thumbnail.
         dpi: resolution in dots per inch, horizontal and vertical.
-        source_format: ``JPEG``, ``PNG``, ``TIFF`` or ``WEBP``; ``""`` for a photo that was not read.
+        source_format: ``JPEG``, ``PNG``, ``TIFF``, ``WEBP``, ``BMP`` or ``GIF``; ``""`` for a photo
+            that was not read.
         source_mode: how the file stored its pixels, in Pillow's words (``RGB``, ``P``, ``RGB;16B``).
         source: the file, where there was one.
         notes: what could not be carried over from the file.

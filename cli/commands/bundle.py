@@ -40,10 +40,11 @@ def bundle(
     run `python model.bundle build` there, then verify, bench, profile or deblur. The device needs only NumPy
     and TensorRT or ONNX Runtime.
     """
-    from ...export.device.bundle import make_bundle
+    with show.working("opening the artifacts") as step:
+        from ...export.device.bundle import make_bundle
 
-    with show.working("packing"):
-        written = make_bundle(folders_of(artifacts), out, device=device, tables=table, overwrite=overwrite)
+        folders = folders_of(artifacts)
+        written = make_bundle(folders, out, device=device, tables=table, overwrite=overwrite, progress=step)
     if json:
         show.as_json(
             {

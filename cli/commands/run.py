@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import sys
+from collections.abc import Collection, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from ...runtime.errors import BadInputError, OutputError
-from .. import show
+from .. import album, show, video
 from ..guard import complain
 from ..options import JsonOption, OverwriteOption, ThreadsOption
 from ..signature import checks_signatures
@@ -17,16 +19,30 @@ from ..signature import checks_signatures
 if TYPE_CHECKING:
     from ...runtime.deblur import FileResult, Progress
 
+DEFAULT_QUALITY = 95
+
+
+VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".avi")
+
+
+class Tile(str, Enum):
+    """How the size of tiles is chosen, as typed on the command line."""
+
+    PASSPORT = "passport"
+    AUTO = "auto"
+
 
 @checks_signatures
 def run(
-    images: Annotated[
-        list[Path],
+    *,
+    given: Annotated[
+        list[str] | None,
         typer.Argument(
             metavar="INPUT",
-            help="Photos or folders of photos; .npz or .npy files for a network that takes other tensors.",
+            help="Photos, folders of photos, or a video; .npz or .npy files for a network that takes other "
+            "tensors.",
         ),
-    ],
+    ] = None,
     artifact: Annotated[
         Path,
         typer.Option(
@@ -52,7 +68,20 @@ def run(
             show_default="an eighth of the tile size",
         ),
     ] = None,
-    quality: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="JPEG and WebP quality.")] = 95,
+    tile: Annotated[
+        Tile,
+        typer.Option(
+            metavar="NAME",
+            help="How a size is chosen where there are several: passport (measured when built), or auto "
+            "(measured now, and with a halo of at most 16).",
+        ),
+    ] = Tile.PASSPORT,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=100, help="JPEG and WebP quality.", show_default=str(DEFAULT_QUALITY)
+        ),
+    ] = None,
     megapixels: Annotated[
         int | None,
         typer.Option(
@@ -66,6 +95,42 @@ def run(
     ] = None,
     overwrite: OverwriteOption = False,
     threads: ThreadsOption = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Run on a Ray cluster: host:port, ray://host:port, auto, or local. INPUT is "
+            "one folder or its address (s3://...), --out a folder that all nodes share.",
+            show_default="this machine alone",
+        ),
+    ] = None,
+    camera: Annotated[
+        int | None,
+        typer.Option("--camera", metavar="N", min=0, max=63, help="Camera to run; needs --frames."),
+    ] = None,
+    every: Annotated[
+        int, typer.Option("--every", metavar="N", min=1, help="Of a video, run each N-th picture only.")
+    ] = 1,
+    frames: Annotated[
+        int | None,
+        typer.Option("--frames", metavar="N", min=1, help="Stop a video or camera after N pictures."),
+    ] = None,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Put a video's own picture to the left of the result.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            max=256,
+            help="Sessions that run at the same time; each takes its share of the threads.",
+            show_default="1",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Run photos or arrays through an artifact.
@@ -74,9 +139,66 @@ def run(
     super-resolution network enlarges it. A .npz file holds an array for each input by name, a .npy file the
     only input; the results are written as .npz. In a folder that was built with several --size, each photo
     goes through the size that takes the least work, and each array through the size it has.
+
+    What becomes of the photos of a folder is recorded in results.jsonl in the output folder. The same command
+    goes on where an earlier one ended: it skips what is finished, if neither photo nor artifact has changed.
     """
+    given = given or []
+    if ray is not None:
+        return _run_on_cluster(
+            given, artifact, out, ray, jobs, threads, overwrite, suffix, halo, quality, megapixels, tile, json
+        )
+    if camera is not None or any(one.lower().endswith(VIDEOS) for one in given):
+        return video.run(
+            given,
+            camera,
+            artifact,
+            out,
+            every=every,
+            side_by_side=side_by_side,
+            frames=frames,
+            halo=halo,
+            threads=threads,
+            overwrite=overwrite,
+            json=json,
+        )
+    if not given:
+        raise BadInputError("give photos, folders of photos, arrays or a video; see fdikp-edge run --help")
+    images = [Path(one) for one in given]
     if arrays := _arrays(images, artifact, recursive):
+        _refuse_beside_arrays(
+            {
+                "--suffix": suffix,
+                "--halo": halo,
+                "--quality": quality,
+                "--max-megapixels": megapixels,
+                "--jobs": jobs,
+                "--tile": None if tile is Tile.PASSPORT else tile,
+            }
+        )
         return _run_arrays(arrays, artifact, out, overwrite, threads, json)
+    if jobs is not None or any(path.is_dir() for path in images):
+        from ...runtime.albums.album import run_album
+        from ...runtime.buckets.buckets import Buckets
+        from ...runtime.photo import DEFAULT_MAX_PIXELS
+
+        with show.working("opening the artifact") as step:
+            ran_album = run_album(
+                images,
+                Buckets.open(artifact),
+                out,
+                jobs=jobs or 1,
+                threads=threads,
+                overwrite=overwrite,
+                recursive=recursive,
+                suffix=suffix,
+                halo=halo,
+                quality=DEFAULT_QUALITY if quality is None else quality,
+                max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
+                tile=tile.value,
+                progress=album.told(step, every=0.2 if sys.stderr.isatty() else album.LINE_SECONDS),
+            )
+        return album.finish(ran_album, artifact, json)
     with show.working("opening the artifact") as step:
         from ...runtime.buckets.buckets import Buckets
         from ...runtime.buckets.opened import OpenBuckets
@@ -92,8 +214,9 @@ def run(
                 recursive=recursive,
                 suffix=suffix,
                 halo=halo,
-                quality=quality,
+                quality=DEFAULT_QUALITY if quality is None else quality,
                 max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
+                tile=tile.value,
                 progress=lambda event: step(event.tile, event.tiles, _now(event)),
             )
             session = opened.any_session()
@@ -115,6 +238,55 @@ def run(
             [_row(result, several) for result in results],
         )
     return max((result.error.exit_code for result in results if result.error is not None), default=0)
+
+
+def _refuse_beside_arrays(options: Mapping[str, object]) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise BadInputError(
+            f"{', '.join(given)}: for photos only; arrays go through whole and are written as .npz"
+        )
+
+
+def _run_on_cluster(
+    given: list[str],
+    artifact: Path,
+    out: Path,
+    address: str,
+    jobs: int | None,
+    threads: int | None,
+    overwrite: bool,
+    suffix: str | None,
+    halo: int | None,
+    quality: int | None,
+    megapixels: int | None,
+    tile: Tile,
+    json: bool,
+) -> int:
+    from ...runtime.albums.cluster.run import run_on_cluster
+    from ...runtime.buckets.buckets import Buckets
+    from ...runtime.photo import DEFAULT_MAX_PIXELS
+
+    if len(given) != 1:
+        raise BadInputError(f"--ray takes one folder, or the address of one; {len(given)} were given")
+    if tile is not Tile.PASSPORT:
+        raise BadInputError("--ray and --tile auto exclude each other: nodes would measure different times")
+    with show.working("connecting to the cluster") as step:
+        ran_album = run_on_cluster(
+            given[0],
+            Buckets.open(artifact),
+            str(out),
+            address=address,
+            jobs=jobs,
+            threads=threads or 1,
+            overwrite=overwrite,
+            suffix=suffix,
+            halo=halo,
+            quality=DEFAULT_QUALITY if quality is None else quality,
+            max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
+            progress=album.told(step, every=0.2 if sys.stderr.isatty() else album.LINE_SECONDS),
+        )
+    return album.finish(ran_album, artifact, json)
 
 
 def _now(event: Progress) -> str:

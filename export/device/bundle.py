@@ -30,6 +30,7 @@ from ...runtime.errors import BadInputError, BundleError, LoweringError, Unknown
 from ...runtime.fields import PASSPORT_NAME
 from ...runtime.files import check_place, replacing
 from ...runtime.images import read_photo
+from ...runtime.progress import Progress
 from ...runtime.tensorrt.engines import ONNX_FILE
 from ...runtime.trust.signature import SIGNATURE_NAME
 from ..onnx.build import serialise
@@ -67,6 +68,7 @@ def make_bundle(
     device: str = "jetson",
     tables: Sequence[str | Path] = (),
     overwrite: bool = False,
+    progress: Progress = lambda done, total, now: None,
 ) -> Bundled:
     """Write a bundle, whole or not at all.
 
@@ -79,6 +81,7 @@ def make_bundle(
             program for TensorRT or for its target. A float32 artifact gets from it what weakly typed builds
             take (see :mod:`..tensorrt.weak_typing`).
         overwrite: replace ``out``.
+        progress: called with (done, total, what is being done).
 
     Raises:
         UnknownNameError: no such device.
@@ -92,11 +95,17 @@ def make_bundle(
         raise UnknownNameError(f"unknown device type {device!r}; expected one of: {', '.join(DEVICES)}")
     path = Path(out)
     check_place(path, overwrite=overwrite)
+    steps = len(artifacts) + 2
+    progress(0, steps, "reading the artifacts")
     opened = _open(artifacts, [row.name for row in all_targets().values() if device in row.devices])
     read = _tables(tables, opened, device)
     with tempfile.TemporaryDirectory(prefix="fdikp-edge-bundle-") as scratch:
         only_tables = [table for table, _ in read]
-        taken = [_for_device(artifact, device, Path(scratch), only_tables) for artifact in opened]
+        taken = []
+        for number, artifact in enumerate(opened, start=1):
+            progress(number, steps, f"preparing {artifact.path.name}")
+            taken.append(_for_device(artifact, device, Path(scratch), only_tables))
+        progress(steps - 1, steps, f"writing {path.name}")
         return _write(path, device, taken, read)
 
 

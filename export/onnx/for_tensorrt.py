@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .byte_ports import floats_inside
+from .floats_between import floats_between_layers
 from .signed_weights import signed
 from .storage import restore
 
@@ -24,6 +25,12 @@ def change(model: onnx.ModelProto, precision: str) -> list[str]:
     if floats_inside(model):
         notes.append("only casts touch bytes at the ports, because TensorRT computes on no unsigned bytes")
     if precision.startswith("int8"):
+        readers, layers = floats_between_layers(model)
+        if readers or layers:
+            notes.append(
+                f"int8 as TensorRT takes it: {readers} readers get unrounded values, {layers} layers of few "
+                "channels per group, or beside shifted parts, compute in floats"
+            )
         signed(model)
         notes.append("8-bit values are stored signed, as TensorRT requires; they represent the same numbers")
     return notes

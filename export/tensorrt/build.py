@@ -23,6 +23,7 @@ from ...runtime.device.build import CACHE_FILE, FLOAT32_LAYERS_FILE
 from ...runtime.errors import BadInputError, LoweringError, TargetUnavailableError
 from ...runtime.files import write_problem
 from ...runtime.onnx_nodes import onnx_nodes
+from ...runtime.passport import QUANTISED_LAYERS
 from ...runtime.tensorrt.caches import cache_folder
 from ...runtime.tensorrt.cuda import open_cuda
 from ...runtime.tensorrt.engines import (
@@ -162,6 +163,7 @@ def _build(
     notes.append(f"{title}: {answer.layers} layers, compute capability {capabilities}, TF32 off")
     if request.weak:
         notes.append(f"{title}: weakly typed, {precision} by flags of the builder; {ONNX_FILE} is float32")
+    outcomes: list[layer_report.LayerOutcome] = []
     if layers and table is not None:
         section = table.section(lowered.key)
         outcomes = layer_report.census(layers, model, section, precision)
@@ -174,6 +176,8 @@ def _build(
         request.product: answer.version,
     }
     counts = {**onnx_checks.precisions(model), **layers_census(table, lowered.key, precision)}
+    if precision == "int8" and layer_report.all_in_float(outcomes):
+        counts[QUANTISED_LAYERS] = 0  # the file asks for them, and TensorRT took none
     return BuildResult(ENGINE_FILE, versions, onnx_checks.census(model), counts, notes)
 
 

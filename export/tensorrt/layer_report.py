@@ -137,6 +137,11 @@ def describe(outcomes: Sequence[LayerOutcome], precision: str) -> list[str]:
     return notes
 
 
+def all_in_float(outcomes: Sequence[LayerOutcome]) -> bool:
+    """Whether the types of all layers are known, and none computes in few bits."""
+    return bool(outcomes) and all(outcome.types and not outcome.narrow for outcome in outcomes)
+
+
 def to_json(outcomes: Sequence[LayerOutcome]) -> bytes:
     """Return the bytes of :data:`LAYERS_FILE`: what became of each layer."""
     return strict_json.canonical({"layers": [asdict(outcome) for outcome in outcomes]}) + b"\n"

@@ -24,6 +24,25 @@ from .folders import is_artifact, size_folders
 MAX_BUCKETS = 64
 
 
+AUTO_HALO = 16
+"""Most halo that tiles chosen by measurement blend with, unless the caller asks for more.
+
+Against the network run on the whole picture at once, more of it did not lower the error of tiles of 256 and
+512 pixels (``python -m fdikp_edge.benchmarks.studies.large_photo``)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The time of a tile of each bucket on this machine, in milliseconds, by the artifact's folder."""
+
+    milliseconds: Mapping[Path, float]
+
+    @staticmethod
+    def halo(tile: tuple[int, int], halo: int | None) -> int:
+        """Return the halo of a tile: as asked for, else an eighth of it, at most :data:`AUTO_HALO`."""
+        return min(min(tile) // 8, AUTO_HALO) if halo is None else halo
+
+
 @dataclasses.dataclass(frozen=True)
 class Buckets:
     """Artifacts of one network for one target at one precision, each of another size; or one artifact alone.
@@ -73,7 +92,13 @@ class Buckets:
         """Return the folder name of one of several buckets; empty for an artifact alone."""
         return artifact.path.name if len(self.artifacts) > 1 else ""
 
-    def for_photo(self, height: int, width: int, halo: int | None = None) -> Artifact:
+    def for_photo(
+        self,
+        height: int,
+        width: int,
+        halo: int | None = None,
+        measured: Measured | None = None,
+    ) -> Artifact:
         """Return the bucket that a photo of ``height`` x ``width`` pixels goes through soonest.
 
         That is the one with the least number of tiles times the measured time of a tile if all buckets were
@@ -85,6 +110,7 @@ class Buckets:
             width: of the photo, in pixels.
             halo: as :class:`~fdikp_edge.runtime.deblurrer.Deblurrer` takes it; buckets that it is too large
                 for are left out.
+            measured: times to use instead of the passports'; tiles then have its halo.
 
         Raises:
             BadInputError: the network does not map photos to photos, or the halo is too large for all.
@@ -93,12 +119,15 @@ class Buckets:
         if len(scales) > 1:
             raise BadInputError(f"{self.path}: the buckets enlarge a photo by different factors")
         times = _times(self.artifacts)
+        if measured is not None:
+            times = [measured.milliseconds.get(artifact.path, math.inf) for artifact in self.artifacts]
         costs: list[tuple[float, int, int]] = []
         problem: BadInputError | None = None
         for index, artifact in enumerate(self.artifacts):
             tile = artifact.passport.input.size
             try:
-                tiles = Tiling.of(tile, halo).grid(height, width).tiles
+                wanted = halo if measured is None else measured.halo(tile, halo)
+                tiles = Tiling.of(tile, wanted).grid(height, width).tiles
             except BadInputError as error:
                 problem = error
                 continue

@@ -29,8 +29,8 @@ _MAGIC = (
     ("PNG", rb"\x89PNG\r\n\x1a\n"),
     ("TIFF", rb"II\*\0|MM\0\*|II\+\0|MM\0\+"),
     ("WEBP", rb"RIFF....WEBP"),
-    ("a GIF", rb"GIF8"),
-    ("a BMP", rb"BM"),
+    ("GIF", rb"GIF8[79]a"),
+    ("BMP", rb"BM"),
     ("a HEIC or AVIF photo", rb"....ftyp(heic|heix|mif1|msf1|heim|hevc|avif|avis)"),
     ("a video", rb"....ftyp|\x1aE\xdf\xa3"),
     ("a JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL "),
@@ -41,7 +41,7 @@ _MAGIC = (
     ("a web page", rb"\s*<(!doctype|html)"),
     ("an archive", rb"PK\x03\x04|\x1f\x8b|7z\xbc"),
 )
-_READABLE = ("JPEG", "PNG", "TIFF", "WEBP")
+_READABLE = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF")
 _DEEP_GREY = {"I;16", "I;16B", "I;16L", "I;16N"}
 _DEEP_COLOR = re.compile(r"(RGB|RGBX|RGBA);16[BLN]")
 _DEEP_GREY_ALPHA = "LA;16B"
@@ -127,6 +127,14 @@ def _open(stream: IO[bytes], form: str) -> ImageFile.ImageFile:
         from PIL.TiffImagePlugin import TiffImageFile
 
         return TiffImageFile(stream)
+    if form == "BMP":
+        from PIL.BmpImagePlugin import BmpImageFile
+
+        return BmpImageFile(stream)
+    if form == "GIF":
+        from PIL.GifImagePlugin import GifImageFile
+
+        return GifImageFile(stream)
     from PIL.WebPImagePlugin import WebPImageFile
 
     return WebPImageFile(stream)
@@ -160,7 +168,7 @@ def _check(image: ImageFile.ImageFile, path: Path, max_pixels: int) -> None:
         )
     if min(width, height) < MIN_SIDE:
         raise ImageError(f"{path}: {width}x{height} pixels is too small for a photo")
-    if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
+    if image.format in ("PNG", "WEBP", "GIF") and getattr(image, "is_animated", False):
         raise ImageError(f"{path}: is animated; save one frame as a photo of its own")
     if image.format == "TIFF" and _pages(image) > 1:
         raise ImageError(f"{path}: holds several pages; save each as a photo of its own")

@@ -139,6 +139,8 @@ class Session(ABC):
         nothing is known to be."""
         passport = self.artifact.passport
         census = passport.precision_census
+        if census.get(QUANTISED_LAYERS) == 0:
+            return "no layer computes in 8 bits here, so its figures are those of floating point"
         wide = census.get(QUANTISED_LAYERS, 0) - census.get(REDUCED_WEIGHTS, 0)
         if not self.sums_in_16_bits or wide <= 0 or not processor.saturates():
             return ""

@@ -16,6 +16,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from concurrent import futures
 
 import numpy as np
 
@@ -206,11 +207,16 @@ def blend(
     rows, columns = given.rows, given.columns
     band = np.zeros((pixels.shape[2], rows.tile, columns.length), np.float32)
     across = [columns.weights(index) for index in range(len(columns.starts))]
+
+    def results() -> Iterator[Array]:
+        for top, left in itertools.product(taken.rows.starts, taken.columns.starts):
+            yield process(_cut(pixels, top, left, taken.rows.tile, taken.columns.tile))
+
+    ahead = one_ahead(results())
     for index, top in enumerate(rows.starts):
         down = rows.weights(index)
-        for place, left, weight in zip(taken.columns.starts, columns.starts, across, strict=True):
-            tile = _cut(pixels, taken.rows.starts[index], place, taken.rows.tile, taken.columns.tile)
-            result = process(tile)
+        for left, weight in zip(columns.starts, across, strict=True):
+            result = next(ahead)
             begin, end = max(left, 0), min(left + columns.tile, columns.length)
             own = slice(begin - left, end - left)
             band[:, :, begin:end] += result[:, :, own] * (down[:, None] * weight[own])
@@ -220,6 +226,18 @@ def blend(
             yield first, band[:, first - top : last - top]
         band[:, : rows.tile - done] = band[:, done:]
         band[:, rows.tile - done :] = 0
+
+
+def one_ahead(results: Iterator[Array]) -> Iterator[Array]:
+    """Yield ``results``, each while the next is computed in another thread.
+
+    An exception of that thread is raised here. It has ended when the iteration is over, or is given up.
+    """
+    with futures.ThreadPoolExecutor(1, "tile") as thread:
+        coming = thread.submit(next, results, None)
+        while (result := coming.result()) is not None:
+            coming = thread.submit(next, results, None)
+            yield result
 
 
 def _cut(pixels: Array, top: int, left: int, height: int, width: int) -> Array:

@@ -158,6 +158,10 @@ def test_run_takes_arrays(deployed: Path, run_cli: Cli, tmp_path: Path) -> None:
             np.testing.assert_allclose(results[name], expected, atol=1e-5)
     again = run_cli("run", tmp_path / "one.npz", "-a", ARTIFACT, "-o", tmp_path / "r.npz", cwd=deployed)
     assert again.returncode == 2 and "--overwrite" in again.stderr
+    for option in (["--suffix", ".png"], ["--halo", 8], ["--quality", 95], ["--max-megapixels", 3]):
+        options = ["-a", ARTIFACT, "-o", tmp_path / "x", *option]
+        refused = run_cli("run", tmp_path / "one.npz", *options, cwd=deployed)
+        assert refused.returncode == 2 and f"{option[0]}: for photos only" in refused.stderr
     np.savez(tmp_path / "less.npz", picture=inputs["picture"])
     less = run_cli("run", tmp_path / "less.npz", "-a", ARTIFACT, "-o", tmp_path / "x", cwd=deployed)
     assert less.returncode == 2 and "sigma" in less.stderr and not (tmp_path / "x").exists()

@@ -28,14 +28,17 @@ def test_each_photo_goes_through_a_bucket_of_its_own(cli: Any, buckets: Path, tm
         write_photo(tmp_path / "in" / f"{name}.png", Photo(pixels=np.zeros((*size, 3), np.uint8)))
     done = cli("run", "in", "-a", buckets, "--json")
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["summary"]["buckets"] == {"64x64": 1, "128x192": 1}
+    photos = ("in/small.png", "in/large.png")
+    done = cli("run", *photos, "-a", buckets, "--json", "--overwrite")
     rows = {Path(row["source"]).stem: row for row in json.loads(done.stdout)["photos"]}
     assert {name: (row["bucket"], row["tiles"]) for name, row in rows.items()} == {
         "small": ("64x64", 1),
         "large": ("128x192", 1),
     }
-    shown = cli("run", "in", "-a", buckets, "--overwrite").stdout
-    assert "bucket" in shown and "128x192" in shown
-    alone = cli("run", "in", "-a", buckets / "64x64", "--overwrite", "--json")
+    for words in (photos, ("in",)):
+        assert "128x192" in cli("run", *words, "-a", buckets, "--overwrite").stdout
+    alone = cli("run", *photos, "-a", buckets / "64x64", "--overwrite", "--json")
     assert "bucket" not in json.loads(alone.stdout)["photos"][0]
 
 

@@ -35,6 +35,7 @@ import typed
 from fdikp_edge.benchmarks.report.read import read_report
 from fdikp_edge.calibration.table import read_table
 from fdikp_edge.models.checkpoint import read_checkpoint
+from fdikp_edge.runtime.albums.manifest import MANIFEST_NAME, read_manifest
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.device.bundle import check_bundle
 from fdikp_edge.runtime.images import Photo, read_photo, write_photo
@@ -77,7 +78,9 @@ def each(read: Callable[[Path], object]) -> Callable[[Path], object]:
 
     def check(out: Path) -> None:
         for path in out.iterdir() if out.is_dir() else ():
-            if not path.name.startswith(".partial-"):
+            if path.name == MANIFEST_NAME:
+                list(read_manifest(path))
+            elif not path.name.startswith(".partial-"):
                 read(path)
 
     return check

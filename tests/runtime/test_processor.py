@@ -60,4 +60,5 @@ def test_a_session_remarks_that_its_sums_saturate_here(
     assert "VNNI" in remark(full, SATURATING)
     assert remark(full, EXACT) == ""
     assert remark(reduced, SATURATING) == ""
+    assert "no layer computes in 8 bits" in remark({"int8 layers": 0}, EXACT)
     assert remark({"float": 3}, SATURATING) == ""  # nothing in it computes in 8 bits

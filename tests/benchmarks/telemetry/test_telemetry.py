@@ -153,7 +153,7 @@ def test_held_clocks(entry: dict[str, Any]) -> None:
     ],
 )
 def test_memory_is_held_by_its_override_and_other_units_do_not_count(
-    gpu: str, emc: str, locked: bool
+    gpu: int, override: int, locked: bool
 ) -> None:
     text = (
         "cpu0:  Online=1 Governor=schedutil MinFreq=1984000 MaxFreq=1984000 CurrentFreq=1984000\n"

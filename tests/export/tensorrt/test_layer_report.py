@@ -12,7 +12,14 @@ from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.lowered import LoweredModel, lower_model
 from fdikp_edge.export.onnx import build as target
 from fdikp_edge.export.targets import BuildResult, get_target
-from fdikp_edge.export.tensorrt.layer_report import EngineLayer, census, describe, engine_layers
+from fdikp_edge.export.tensorrt.layer_report import (
+    EngineLayer,
+    LayerOutcome,
+    all_in_float,
+    census,
+    describe,
+    engine_layers,
+)
 from torch import Tensor, nn
 
 SIZE = (64, 64)
@@ -141,3 +148,13 @@ Name: w_myl0_9, LayerType: wait, Inputs: [], Constants: [], Outputs: [], TacticN
         EngineLayer("node_c_myl0_8", "correlation", "Int8", ("node_c", "q")),
     ]
     assert engine_layers([]) == []
+
+
+def test_an_engine_that_quantised_nothing_is_known_as_such() -> None:
+    def outcome(*types: str, narrow: bool = False) -> LayerOutcome:
+        return LayerOutcome("n", "m", "int8", types, True, narrow, "")
+
+    assert all_in_float([outcome("Float"), outcome("Half")])
+    assert not all_in_float([outcome("Float"), outcome("Int8", narrow=True)])
+    assert not all_in_float([outcome("Float"), outcome()]), "one was not found, so it may be in 8 bits"
+    assert not all_in_float([])

@@ -1,0 +1,1 @@
+"""Folders of photos: what is to be done, what was done, and the work itself."""

@@ -1,0 +1,1 @@
+"""Folders of photos on a Ray cluster; needs the extra ``ray``."""

@@ -1,0 +1,1 @@
+"""Videos and cameras, frame by frame through a network; needs the extra ``video`` (PyAV)."""

@@ -1,0 +1,169 @@
+"""A video or a camera through a network: pictures are decoded, run and encoded, all else is copied.
+
+Audio packets go into the result as they are, and each picture keeps its time stamp and time base.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..deblurrer import Deblurrer
+from ..errors import BadInputError, ImageError, OutputError, TargetUnavailableError
+from ..files import replacing
+from ..photo import DEFAULT_MAX_PIXELS, Array, Photo
+from ..tiles.runner import photo_scale
+
+INSTALL = 'pip install "fdikp-edge[video]"'
+SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
+CODEC = "libx264"
+CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+
+
+@dataclasses.dataclass
+class Video:
+    """What a run did: ``frames`` written, of which ``ran`` went through the network, and how long it took."""
+
+    frames: int = 0
+    ran: int = 0
+    audio_packets: int = 0
+    seconds: float = 0.0
+    size: tuple[int, int] = (0, 0)
+
+    @property
+    def rate(self) -> float:
+        """Frames that went through the network per second."""
+        return self.ran / self.seconds if self.seconds > 0 else 0.0
+
+
+def run_video(
+    source: str | Path,
+    deblurrer: Deblurrer,
+    out: Path,
+    *,
+    camera_format: str | None = None,
+    every: int = 1,
+    side_by_side: bool = False,
+    frames: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: Callable[[Video], None] | None = None,
+) -> Video:
+    """Run the pictures of a video through a network and write a video.
+
+    Args:
+        source: a video file, or the name of a camera if ``camera_format`` is given.
+        deblurrer: of a network that keeps the size of its picture.
+        out: the file to write, whole or not at all; H.264, with the audio of the source as it is.
+        camera_format: the system's camera interface in FFmpeg (:data:`CAMERA_FORMATS`).
+        every: run each ``every``-th picture and leave the others out; time stamps stay.
+        side_by_side: put the source's picture to the left of the result.
+        frames: stop after so many pictures of the result.
+        max_pixels: refuse larger pictures.
+        progress: called after each picture.
+
+    Raises:
+        TargetUnavailableError: PyAV is not installed.
+        ImageError: the source cannot be read, holds no video, or larger pictures.
+        OutputError: the result cannot be written.
+        BadInputError: a wrong number, or a network that enlarges.
+    """
+    if every < 1 or (frames is not None and frames < 1):
+        raise BadInputError("every and frames: expected 1 or more")
+    if photo_scale(deblurrer.session.artifact) != 1:
+        raise BadInputError("a video goes through networks that keep the size of a picture")
+    if out.suffix.lower() not in SUFFIXES:
+        raise OutputError(f"{out}: cannot tell the format; end the name in {', '.join(SUFFIXES)}")
+    av = _av()
+    try:
+        taken = av.open(str(source), format=camera_format)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise ImageError(f"{source}: cannot be read as a video: {error}") from error
+    video = Video()
+    with taken, replacing(out) as temporary:
+        if not taken.streams.video:
+            raise ImageError(f"{source}: holds no video")
+        try:
+            with av.open(str(temporary), "w") as given:
+                options = (every, side_by_side, frames, max_pixels)
+                for _ in _frames(av, taken, given, deblurrer, video, *options):
+                    if progress is not None:
+                        progress(video)
+        except av.FFmpegError as error:
+            raise ImageError(
+                f"{source}: damaged, or its kind cannot be copied to {out.suffix}: {error}"
+            ) from error
+        if not video.frames:
+            raise ImageError(f"{source}: holds no pictures")
+    return video
+
+
+def _av() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise TargetUnavailableError(f"videos need PyAV, which is not installed here: {INSTALL}") from error
+    return av
+
+
+def _frames(
+    av: Any,
+    taken: Any,
+    given: Any,
+    deblurrer: Deblurrer,
+    video: Video,
+    every: int,
+    side_by_side: bool,
+    most: int | None,
+    max_pixels: int,
+) -> Iterator[None]:
+    """Copy, run and encode; yields after each picture."""
+    source = taken.streams.video[0]
+    width, height = source.codec_context.width, source.codec_context.height
+    if width * height > max_pixels:
+        raise ImageError(f"{width}x{height} is more than the {max_pixels} pixels allowed")
+    rate = source.average_rate or 25
+    result = given.add_stream(CODEC, rate=rate)
+    # H.264 with colours at half resolution takes even sides only.
+    result.width, result.height = (2 * width if side_by_side else width) // 2 * 2, height // 2 * 2
+    result.pix_fmt = "yuv420p"
+    result.options = {"crf": "16", "preset": "veryfast"}
+    result.codec_context.time_base = source.time_base
+    video.size = (result.height, result.width)
+    audio = {stream.index: given.add_stream_from_template(stream) for stream in taken.streams.audio}
+    counter = itertools.count()
+    began = time.perf_counter()
+    for packet in taken.demux(source, *taken.streams.audio):
+        if packet.stream.index in audio:
+            if packet.dts is not None:
+                packet.stream = audio[packet.stream.index]
+                given.mux(packet)
+                video.audio_packets += 1
+            continue
+        for frame in packet.decode():
+            if next(counter) % every:
+                continue
+            picture = _run(deblurrer, frame.to_ndarray(format="rgb24"), side_by_side)
+            shown = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(picture[: result.height, : result.width]), format="rgb24"
+            )
+            shown.pts, shown.time_base = frame.pts, frame.time_base
+            given.mux(result.encode(shown))
+            video.frames += 1
+            video.ran += 1
+            video.seconds = time.perf_counter() - began
+            yield
+            if video.frames == most:
+                given.mux(result.encode(None))
+                return
+    given.mux(result.encode(None))
+
+
+def _run(deblurrer: Deblurrer, pixels: Array, side_by_side: bool) -> Array:
+    result = deblurrer.photo(Photo(pixels)).pixels
+    return np.concatenate([pixels, result], axis=1) if side_by_side else result

@@ -1,0 +1,62 @@
+"""What a node of a cluster does with a photo: the bytes and the record of one machine. Needs no cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fdikp_edge.runtime.albums.album import run_album
+from fdikp_edge.runtime.albums.cluster.actor import Order, PhotoActor, node_problem, read_files
+from fdikp_edge.runtime.albums.manifest import MANIFEST_NAME, Record, read_manifest
+from fdikp_edge.runtime.artifact import Artifact
+from fdikp_edge.runtime.buckets.buckets import Buckets
+from fdikp_edge.runtime.images import Photo, write_photo
+from fdikp_edge.runtime.photo import DEFAULT_MAX_PIXELS
+
+fs = pytest.importorskip("pyarrow.fs", reason="pyarrow is not installed (extra `ray`)")
+
+
+def test_an_actor_writes_the_bytes_of_one_machine(
+    make_artifact: Callable[..., Artifact], tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
+    for name in ("a.png", "b.jpg", "sub/c.webp"):
+        write_photo(tmp_path / "in" / name, Photo(pixels))
+    (tmp_path / "in" / "bad.png").write_bytes(b"no photo")
+    artifact = make_artifact("half")
+    buckets = Buckets(artifact.path, (artifact,))
+    run_album([tmp_path / "in"], buckets, tmp_path / "alone", recursive=True, threads=1)
+    local = fs.LocalFileSystem()
+    order = Order(local, local, str(tmp_path / "out"), 1, None, 95, DEFAULT_MAX_PIXELS)
+    actor = PhotoActor(read_files(buckets), order)
+    records = list(read_manifest(tmp_path / "alone" / MANIFEST_NAME))
+    assert len(records) == 4
+    for expected in records:
+        source = str(tmp_path / "in" / expected.output)
+        record = Record.parse(actor({"source": source, "output": expected.output})["line"])
+        assert (record.stamp, record.artifact, record.final) == (
+            expected.stamp,
+            expected.artifact,
+            expected.final,
+        )
+        assert record.settings == expected.settings and record.details == (
+            expected.details if record.result else {}
+        )
+        if expected.result is None:
+            assert record.reason == expected.reason and not (tmp_path / "out" / record.output).exists()
+            continue
+        assert record.result is not None and record.result.fits(tmp_path / "out" / record.output)
+        assert record.result.sha256 == expected.result.sha256
+    assert not list((tmp_path / "out").rglob(".partial-*"))
+
+
+def test_a_node_tells_what_it_lacks(tmp_path: Path) -> None:
+    probe = tmp_path / "probe"
+    local = fs.LocalFileSystem()
+    assert "output folder" in node_problem(local, str(probe), b"token", [])
+    probe.write_bytes(b"token")
+    assert node_problem(local, str(probe), b"token", ["numpy"]) == ""
+    assert "output folder" in node_problem(local, str(probe), b"other", [])
+    assert "no_such_runtime" in node_problem(local, str(probe), b"token", ["numpy", "no_such_runtime"])

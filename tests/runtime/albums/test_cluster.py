@@ -1,0 +1,144 @@
+"""Photos over a Ray cluster of several nodes on this machine, one of which is killed half-way."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fdikp_edge.runtime.albums.album import Album, run_album
+from fdikp_edge.runtime.albums.manifest import MANIFEST_NAME, read_manifest
+from fdikp_edge.runtime.artifact import Artifact
+from fdikp_edge.runtime.buckets.buckets import Buckets
+from fdikp_edge.runtime.errors import BadInputError, FdikpEdgeError, OutputError, TargetUnavailableError
+from fdikp_edge.runtime.images import Photo, write_photo
+
+ray = pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
+from fdikp_edge.runtime.albums.cluster import run as cluster_run  # noqa: E402
+from fdikp_edge.runtime.albums.cluster.run import run_on_cluster  # noqa: E402
+
+PHOTOS, BAD = 40, 4
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head without processors and three nodes with one each."""
+    os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")  # a busy machine starts slowly
+    from ray._private import services
+    from ray.cluster_utils import Cluster
+
+    get_node = services.get_node
+
+    def patient(*args: Any, **kwargs: Any) -> Any:
+        deadline = time.monotonic() + 240
+        while True:
+            try:
+                return get_node(*args, **kwargs)
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(services, "get_node", patient)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster.nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    yield cluster
+    monkeypatch.undo()
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for number in range(PHOTOS):
+        path = tmp_path / "in" / f"{number:03}.png"
+        write_photo(path, Photo(pixels=rng.integers(0, 256, (200, 300, 3), dtype=np.uint8)))
+        if number % (PHOTOS // BAD) == 5:
+            path.write_bytes(b"no photo")
+    return tmp_path / "in"
+
+
+def test_a_node_that_dies_half_way_loses_nothing_and_repeats_nothing(
+    cluster: Any, make_artifact: Callable[..., Artifact], album: Path, tmp_path: Path
+) -> None:
+    artifact = make_artifact("half")
+    buckets = Buckets(artifact.path, (artifact,))
+    killed = threading.Event()
+
+    def kill(now: Album) -> None:
+        if now.finished >= PHOTOS // 2 and not killed.is_set():
+            killed.set()
+            cluster.remove_node(cluster.nodes[0], allow_graceful=False)
+
+    done = run_on_cluster(str(album), buckets, str(tmp_path / "out"), jobs=3, progress=kill)
+    assert killed.is_set()
+    assert (done.done, done.failed) == (PHOTOS - BAD, BAD)
+    records = list(read_manifest(tmp_path / "out" / MANIFEST_NAME))
+    assert max(Counter(record.output for record in records).values()) == 1 and len(records) == PHOTOS
+    assert sum(bool(record.reason) for record in records) == BAD
+    run_album([album], buckets, tmp_path / "alone", threads=1)
+    names = {path.name for path in (tmp_path / "alone").iterdir()}
+    assert names == {path.name for path in (tmp_path / "out").iterdir()}
+    for name in names - {MANIFEST_NAME}:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    again = run_on_cluster(str(album), buckets, str(tmp_path / "out"))
+    assert (again.done, again.skipped, again.failed_before) == (0, PHOTOS - BAD, BAD)
+    here = run_album([album], buckets, tmp_path / "out", threads=1)
+    assert (here.done, here.skipped) == (0, PHOTOS - BAD), "one machine goes on where a cluster ended"
+
+
+def test_a_folder_that_is_not_shared_and_a_node_without_a_package(
+    cluster: Any, make_artifact: Callable[..., Artifact], album: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    artifact = make_artifact("half")
+    buckets = Buckets(artifact.path, (artifact,))
+
+    def refused(kind: type[FdikpEdgeError], words: str) -> None:
+        with pytest.raises(kind, match=words):
+            run_on_cluster(str(album), buckets, str(tmp_path / "out"))
+
+    monkeypatch.setitem(cluster_run.MODULES, "onnx", "no_such_runtime")
+    refused(TargetUnavailableError, "has no no_such_runtime; install")
+    monkeypatch.undo()
+    # The nodes look into another file system than this process does, as where nothing is mounted.
+    from pyarrow import fs
+
+    (tmp_path / "elsewhere").mkdir()
+    other = fs.SubTreeFileSystem(str(tmp_path / "elsewhere"), fs.LocalFileSystem())
+    real = cluster_run._filesystem
+    monkeypatch.setattr(
+        cluster_run,
+        "_filesystem",
+        lambda place: (other, real(place)[1]) if place.endswith("out") else real(place),
+    )
+    refused(OutputError, "does not see the output folder")
+
+
+def test_a_cluster_that_cannot_be_reached(
+    make_artifact: Callable[..., Artifact], album: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    artifact = make_artifact("half")
+    buckets = Buckets(artifact.path, (artifact,))
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"  # nobody listens there
+        for form in (address, f"ray://{address}"):
+            with pytest.raises(TargetUnavailableError, match="cannot be reached"):
+                run_on_cluster(str(album), buckets, str(tmp_path / "out"), address=form)
+    with pytest.raises(BadInputError, match="expected host:port"):
+        run_on_cluster(str(album), buckets, str(tmp_path / "out"), address="nonsense")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(TargetUnavailableError, match=r"fdikp-edge\[ray\]"):
+        run_on_cluster(str(album), buckets, str(tmp_path / "out"))

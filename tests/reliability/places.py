@@ -45,6 +45,8 @@ class Place:
     """Options of a tmpfs for the folder that the command writes to; empty for an ordinary folder."""
     scratch: str = ""
     """The same of a folder that ``env`` names as ``SCRATCH``."""
+    keeps: bool = False
+    """Whether a command that fails may leave its whole result: what it prints is lost, or another ran."""
     says: str = ""
     """Part of the message where the command is refused."""
 
@@ -62,11 +64,13 @@ PLACES: dict[str, Place] = {
     "closed stdin, stdout and stderr": Place(GOOD, 'exec "$@" <&- >&- 2>&-'),
     "| head -1": Place(GOOD, 'set -o pipefail; "$@" | head -1'),
     "| true": Place(GOOD, 'set -o pipefail; "$@" | true'),
-    "full stdout": Place(EITHER, 'exec "$@" >/dev/full'),
+    "full stdout": Place(EITHER, 'exec "$@" >/dev/full', keeps=True),
     "ulimit -v 1.5 GB": Place(EITHER, 'ulimit -v 1500000; exec "$@"'),
     "ulimit -f 0": Place(REFUSED, 'ulimit -f 0; exec "$@"'),
     "twice at once": Place(
-        EITHER, '"$@" & one=$!; "$@"; two=$?; wait $one; one=$?; exit $((one > two ? two : one))'
+        EITHER,
+        keeps=True,
+        shell='"$@" & one=$!; "$@"; two=$?; wait $one; one=$?; exit $((one > two ? two : one))',
     ),
 }
 QUICK = ("full disk", "read-only folder", "no HOME", "closed stdout", "| head -1", "twice at once")
@@ -135,7 +139,9 @@ def judge(key: str, job: kills.Job, place: Place, folder: Path) -> list[str]:
         except Exception as error:
             faults.append(f"half written: {error!r}")
         left = kills.files_of(folder)
-        if any(".partial-" in name for name in left) or (code and left and key not in UNFIT):
+        if any(".partial-" in name for name in left) or (
+            code and left and not place.keeps and key not in UNFIT
+        ):
             faults.append(f"leaves {left}")
         return faults
 

@@ -128,6 +128,7 @@ def power_mode_without_root(root: Path = Path("/")) -> dict[str, Any]:
         conf = read_bounded(root / _CONF, _MAX_CONF_BYTES).decode("utf-8", errors="replace")
     except BadInputError as error:
         return {"problem": str(error)}
+    modes = parse_power_modes(conf)
     match = re.search(r"pmode:(\d{1,6})", status)
     if match is None or int(match[1]) not in modes:
         return {"problem": f"/{_STATUS} names no mode of /{_CONF}"}

@@ -270,7 +270,7 @@ class TestClassic:
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        with pytest.raises(TargetUnavailableError, match=r"tensorrt 11\.4\.0 has no weak typing"):
+        with pytest.raises(TargetUnavailableError, match=r"tensorrt 11\.4\.1 has no weak typing"):
             self.build(
                 monkeypatch, "11.4.1", "tensorrt:typing=weak", lowered, "int8", table, tmp_path / "out"
             )

@@ -9,6 +9,7 @@ import typer
 
 from .. import show
 from ..artifacts import folders_of
+from ..guard import complain
 from ..options import NONE, ArtifactsArgument, JsonOption, OverwriteOption
 from ..signature import checks_signatures
 
@@ -38,12 +39,17 @@ def bundle(
 
     The file contains the models, their golden inputs and outputs, a photo, and the program for the device:
     run `python model.bundle build` there, then verify, bench, profile or deblur. The device needs only NumPy
-    and TensorRT or ONNX Runtime.
+    and TensorRT or ONNX Runtime. Of a folder of artifacts, those for other devices are left out.
     """
     with show.working("opening the artifacts") as step:
-        from ...export.device.bundle import make_bundle
+        from ...export.device.bundle import make_bundle, taken_by
 
         folders = folders_of(artifacts)
+        taken, others = taken_by(device, folders)
+        if taken:  # without any, the error names what a bundle takes
+            folders = taken
+            for path, target in others.items():
+                complain(f"{path}: is for target {target}, which is not for {device}; skipped", kind="note")
         written = make_bundle(folders, out, device=device, tables=table, overwrite=overwrite, progress=step)
     if json:
         show.as_json(

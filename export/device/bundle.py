@@ -91,11 +91,10 @@ def make_bundle(
         CalibrationError: a file that is no table.
         OutputError: ``out`` exists or cannot be written.
     """
-    if device not in DEVICES:
-        raise UnknownNameError(f"unknown device type {device!r}; expected one of: {', '.join(DEVICES)}")
+    targets = _targets_for(device)
     path = Path(out)
     check_place(path, overwrite=overwrite)
-    opened = _open(artifacts, [row.name for row in all_targets().values() if device in row.devices])
+    opened = _open(artifacts, targets)
     read = _tables(tables, opened, device)
     with tempfile.TemporaryDirectory(prefix="fdikp-edge-bundle-") as scratch:
         only_tables = [table for table, _ in read]
@@ -106,6 +105,25 @@ def make_bundle(
             taken.append(_for_device(artifact, device, Path(scratch), only_tables))
         progress(steps - 1, steps, f"writing {path.name}")
         return _write(path, device, taken, read)
+
+
+def taken_by(device: str, artifacts: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
+    """Return the artifacts that a bundle for a device takes, and those that it does not with their target.
+
+    Raises:
+        UnknownNameError: no such device.
+        ArtifactError: a folder that is no sound artifact.
+    """
+    targets = _targets_for(device)
+    built_for = {path: Artifact.open(path).passport.target for path in artifacts}
+    others = {path: target for path, target in built_for.items() if target not in targets}
+    return [path for path in artifacts if path not in others], others
+
+
+def _targets_for(device: str) -> list[str]:
+    if device not in DEVICES:
+        raise UnknownNameError(f"unknown device type {device!r}; expected one of: {', '.join(DEVICES)}")
+    return [row.name for row in all_targets().values() if device in row.devices]
 
 
 def _write(

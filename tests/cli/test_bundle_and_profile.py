@@ -30,6 +30,18 @@ def test_bundle(cli: Any, half: Path, tmp_path: Path) -> None:
     )
 
 
+def test_artifacts_for_other_devices_are_left_out_of_a_folder(cli: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "build"
+    maker.make(folder)
+    other = maker.make(folder, target="coreml")
+    done = cli("bundle", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["artifacts"] == ["half-onnx-fp32"]
+    assert "half-coreml-fp32: is for target coreml, which is not for jetson; skipped" in done.stderr
+    alone = cli("bundle", other, "--overwrite")
+    assert alone.returncode == 2 and "takes artifacts for onnx" in alone.stderr
+
+
 def test_a_bundle_is_inspected_without_running_it(cli: Any, half: Path, tmp_path: Path) -> None:
     summary = json.loads(cli("bundle", half, "--json").stdout)
     inspected = json.loads(cli("inspect", "model.bundle", "--json").stdout)

@@ -13,7 +13,15 @@ from ..installed import entry_points
 from ..tensors import check_memory
 from .base import Session, available_threads
 
-__all__ = ["SESSIONS", "STAND_INS", "Session", "available_threads", "open_session", "open_stand_in"]
+__all__ = [
+    "MODULES",
+    "SESSIONS",
+    "STAND_INS",
+    "Session",
+    "available_threads",
+    "open_session",
+    "open_stand_in",
+]
 
 SESSIONS = {
     "onnx": ".onnxruntime_session:OnnxRuntimeSession",
@@ -26,6 +34,9 @@ SESSIONS = {
 
 For a target that is not here, the class is read from the row that another installed package provides
 (:mod:`..installed.entry_points`)."""
+
+MODULES = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""Target name -> the Python module that runs it, where pip installs one."""
 
 STAND_INS = {
     "tensorrt-rtx": ".stand_in:OnnxStandIn",

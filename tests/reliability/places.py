@@ -23,6 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import kills
+from fdikp_edge.runtime.albums.manifest import MANIFEST_NAME
 
 SECONDS = 600
 GOOD = frozenset({0})
@@ -138,7 +139,8 @@ def judge(key: str, job: kills.Job, place: Place, folder: Path) -> list[str]:
             job.check(folder / "OUT")
         except Exception as error:
             faults.append(f"half written: {error!r}")
-        left = kills.files_of(folder)
+        # A folder run keeps its record, which says why each photo failed.
+        left = [name for name in kills.files_of(folder) if not name.endswith(f"/{MANIFEST_NAME}")]
         if any(".partial-" in name for name in left) or (
             code and left and not place.keeps and key not in UNFIT
         ):

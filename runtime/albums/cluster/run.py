@@ -15,6 +15,7 @@ from typing import Any
 from ...buckets.buckets import Buckets
 from ...errors import BadInputError, ImageError, OutputError, OutputExistsError, TargetUnavailableError
 from ...photo import DEFAULT_MAX_PIXELS, FORMATS, READ_ONLY
+from ...sessions import MODULES
 from ..manifest import Manifest, Record, Stamp, artifact_digest
 from ..summary import Album
 from .actor import Files, Order, PhotoActor, node_problem, read_files
@@ -24,8 +25,6 @@ CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 120.0
 MARK = ".fdikp-edge-ray"
 """A file in the output folder while a run lasts: results without a line are then an earlier attempt's."""
-MODULES = {"onnx": "onnxruntime", "openvino": "openvino"}
-"""Target -> the module that runs it, where a pip package does."""
 
 
 def run_on_cluster(

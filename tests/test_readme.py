@@ -145,7 +145,7 @@ def test_each_extra_has_a_row_with_its_size() -> None:
 
 def test_the_route_without_make_is_that_of_the_demo_and_of_the_workflow() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    route = readme.split("**Without `make`**")[1].split("```")[1]
+    route = readme.split("**Instead of `make`**")[1].split("```")[1]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
     workflow = (ROOT / ".github" / "workflows" / "systems.yml").read_text(encoding="utf-8")
     photo = "runtime/samples/astronaut-defocused.jpg"

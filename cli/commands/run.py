@@ -144,11 +144,28 @@ def run(
     goes on where an earlier one ended: it skips what is finished, if neither photo nor artifact has changed.
     """
     given = given or []
+    for_photos = {
+        "--suffix": suffix,
+        "--quality": quality,
+        "--max-megapixels": megapixels,
+        "--jobs": jobs,
+        "--tile": None if tile is Tile.PASSPORT else tile,
+    }
+    for_videos = {
+        "--every": None if every == 1 else every,
+        "--frames": frames,
+        "--side-by-side": side_by_side or None,
+    }
+    is_video = camera is not None or any(one.lower().endswith(VIDEOS) for one in given)
+    if not is_video:
+        _refuse(for_videos, "for a video or a camera only")
+    elif ray is None:
+        _refuse(for_photos, "for photos only; the name of --out decides the format of a video")
     if ray is not None:
         return _run_on_cluster(
             given, artifact, out, ray, jobs, threads, overwrite, suffix, halo, quality, megapixels, tile, json
         )
-    if camera is not None or any(one.lower().endswith(VIDEOS) for one in given):
+    if is_video:
         return video.run(
             given,
             camera,
@@ -166,15 +183,9 @@ def run(
         raise BadInputError("give photos, folders of photos, arrays or a video; see fdikp-edge run --help")
     images = [Path(one) for one in given]
     if arrays := _arrays(images, artifact, recursive):
-        _refuse_beside_arrays(
-            {
-                "--suffix": suffix,
-                "--halo": halo,
-                "--quality": quality,
-                "--max-megapixels": megapixels,
-                "--jobs": jobs,
-                "--tile": None if tile is Tile.PASSPORT else tile,
-            }
+        _refuse(
+            {**for_photos, "--halo": halo},
+            "for photos only; arrays go through whole and are written as .npz",
         )
         return _run_arrays(arrays, artifact, out, overwrite, threads, json)
     if jobs is not None or any(path.is_dir() for path in images):
@@ -240,12 +251,11 @@ def run(
     return max((result.error.exit_code for result in results if result.error is not None), default=0)
 
 
-def _refuse_beside_arrays(options: Mapping[str, object]) -> None:
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    """Refuse those of the options that were given, since they mean nothing for these inputs."""
     given = [name for name, value in options.items() if value is not None]
     if given:
-        raise BadInputError(
-            f"{', '.join(given)}: for photos only; arrays go through whole and are written as .npz"
-        )
+        raise BadInputError(f"{', '.join(given)}: {why}")
 
 
 def _run_on_cluster(
@@ -267,6 +277,8 @@ def _run_on_cluster(
     from ...runtime.buckets.buckets import Buckets
     from ...runtime.photo import DEFAULT_MAX_PIXELS
 
+    if any(one.lower().endswith(VIDEOS) for one in given):
+        raise BadInputError("--ray takes photos; run a video on one machine")
     if len(given) != 1:
         raise BadInputError(f"--ray takes one folder, or the address of one; {len(given)} were given")
     if tile is not Tile.PASSPORT:

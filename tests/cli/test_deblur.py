@@ -102,3 +102,21 @@ def test_the_limit_on_megapixels(cli: Any, artifact: Path, tmp_path: Path) -> No
     done = cli("deblur", "large.png", "--artifact", artifact, "--max-megapixels", 1)
     assert done.returncode == 2 and "1000000 pixels allowed" in done.stderr
     assert cli("deblur", "large.png", "--artifact", artifact, "--max-megapixels", 2).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "reason"),
+    [
+        (["photo.png", "--every", "2"], "--every", "for a video or a camera only"),
+        (["photo.png", "--side-by-side"], "--side-by-side", "for a video or a camera only"),
+        (["clip.mp4", "--jobs", "2"], "--jobs", "for photos only"),
+        (["--camera", "0", "--tile", "auto"], "--tile", "for photos only"),
+        (["clip.mp4", "--ray", "local"], "--ray", "run a video on one machine"),
+    ],
+)
+def test_options_that_mean_nothing_for_an_input_are_refused(
+    words: list[str], option: str, reason: str, cli: Any, tmp_path: Path
+) -> None:
+    done = cli("run", *words, "--artifact", "nothing", "--out", "out.mp4")
+    assert done.returncode == 2 and option in done.stderr and reason in done.stderr
+    assert not (tmp_path / "out.mp4").exists()

@@ -191,7 +191,6 @@ def run(
     if jobs is not None or any(path.is_dir() for path in images):
         from ...runtime.albums.album import run_album
         from ...runtime.buckets.buckets import Buckets
-        from ...runtime.photo import DEFAULT_MAX_PIXELS
 
         with show.working("opening the artifact") as step:
             ran_album = run_album(
@@ -204,8 +203,8 @@ def run(
                 recursive=recursive,
                 suffix=suffix,
                 halo=halo,
-                quality=DEFAULT_QUALITY if quality is None else quality,
-                max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
+                quality=quality or DEFAULT_QUALITY,
+                max_pixels=_max_pixels(megapixels),
                 tile=tile.value,
                 progress=album.told(step, every=0.2 if sys.stderr.isatty() else album.LINE_SECONDS),
             )
@@ -214,7 +213,6 @@ def run(
         from ...runtime.buckets.buckets import Buckets
         from ...runtime.buckets.opened import OpenBuckets
         from ...runtime.deblur import deblur_files
-        from ...runtime.photo import DEFAULT_MAX_PIXELS
 
         with OpenBuckets(Buckets.open(artifact), threads=threads) as opened:
             results = deblur_files(
@@ -225,8 +223,8 @@ def run(
                 recursive=recursive,
                 suffix=suffix,
                 halo=halo,
-                quality=DEFAULT_QUALITY if quality is None else quality,
-                max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
+                quality=quality or DEFAULT_QUALITY,
+                max_pixels=_max_pixels(megapixels),
                 tile=tile.value,
                 progress=lambda event: step(event.tile, event.tiles, _now(event)),
             )
@@ -249,6 +247,12 @@ def run(
             [_row(result, several) for result in results],
         )
     return max((result.error.exit_code for result in results if result.error is not None), default=0)
+
+
+def _max_pixels(megapixels: int | None) -> int:
+    from ...runtime.photo import DEFAULT_MAX_PIXELS
+
+    return DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
@@ -275,7 +279,6 @@ def _run_on_cluster(
 ) -> int:
     from ...runtime.albums.cluster.run import run_on_cluster
     from ...runtime.buckets.buckets import Buckets
-    from ...runtime.photo import DEFAULT_MAX_PIXELS
 
     if any(one.lower().endswith(VIDEOS) for one in given):
         raise BadInputError("--ray takes photos; run a video on one machine")
@@ -294,8 +297,8 @@ def _run_on_cluster(
             overwrite=overwrite,
             suffix=suffix,
             halo=halo,
-            quality=DEFAULT_QUALITY if quality is None else quality,
-            max_pixels=DEFAULT_MAX_PIXELS if megapixels is None else megapixels * 1_000_000,
+            quality=quality or DEFAULT_QUALITY,
+            max_pixels=_max_pixels(megapixels),
             progress=album.told(step, every=0.2 if sys.stderr.isatty() else album.LINE_SECONDS),
         )
     return album.finish(ran_album, artifact, json)

@@ -6,6 +6,7 @@ The files are those of other tools (PKCS #8 and SubjectPublicKeyInfo), so ``open
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,12 +107,7 @@ def read_public(path: Path) -> PublicKey:
             f"{path}: is a private key; give the public one ({public_path(path).name}), and keep this one "
             "off devices"
         )
-    try:
-        key = load_pem_public_key(data)
-    except Exception as error:  # ValueError, UnsupportedAlgorithm, and what OpenSSL raises for damaged bytes
-        raise BadInputError(f"{path}: no public key in PEM form, as keygen writes it") from error
-    if not isinstance(key, kind):
-        raise BadInputError(f"{path}: is a public key of another kind; an Ed25519 key is needed")
+    key = _parsed(lambda: load_pem_public_key(data), kind, path, "public")
     return PublicKey(bytes(key.public_bytes_raw()), path)
 
 
@@ -130,13 +126,19 @@ def read_private(path: Path) -> PrivateKey:
         raise BadInputError(
             f"{path}: is protected by a password, which is not read; `openssl pkey` removes it"
         )
-    try:
-        key = load_pem_private_key(data, password=None)
-    except Exception as error:  # as above
-        raise BadInputError(f"{path}: no private key in PEM form, as keygen writes it") from error
-    if not isinstance(key, kind):
-        raise BadInputError(f"{path}: is a private key of another kind; an Ed25519 key is needed")
+    key = _parsed(lambda: load_pem_private_key(data, password=None), kind, path, "private")
     return PrivateKey(key, PublicKey(bytes(key.public_key().public_bytes_raw()), path))
+
+
+def _parsed(load: Callable[[], Any], kind: type[Any], path: Path, half: str) -> Any:
+    """Return the key that ``load`` reads, if it is of this kind; ``half`` is ``public`` or ``private``."""
+    try:
+        key = load()
+    except Exception as error:  # ValueError, UnsupportedAlgorithm, and what OpenSSL raises for damaged bytes
+        raise BadInputError(f"{path}: no {half} key in PEM form, as keygen writes it") from error
+    if not isinstance(key, kind):
+        raise BadInputError(f"{path}: is a {half} key of another kind; an Ed25519 key is needed")
+    return key
 
 
 def _ed25519() -> ModuleType:

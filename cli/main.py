@@ -294,7 +294,7 @@ def run() -> None:
 def _refuse(error: Any) -> None:
     """Print what is wrong with the words typed, in one line; the whole help where there were none."""
     path = error.ctx.command_path if error.ctx else "fdikp-edge"
-    message = str(error.format_message()).strip()
+    message = str(error.format_message()).strip().replace(": Value error, ", ": ")  # Typer's prefix
     if "\n" in message:
         error.show()
     else:

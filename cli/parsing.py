@@ -113,5 +113,5 @@ def check_model(model: str, size: tuple[int, int]) -> None:
     from ..models.fdikp.variants import VARIANTS, get_variant
 
     path = Path(model)
-    if model in VARIANTS or not (path.suffix or path.exists() or path.name != model):
+    if model in VARIANTS or not (":" in model or path.suffix or path.exists() or path.name != model):
         get_variant(model).size.check(*size)

@@ -120,3 +120,14 @@ def test_options_that_mean_nothing_for_an_input_are_refused(
     done = cli("run", *words, "--artifact", "nothing", "--out", "out.mp4")
     assert done.returncode == 2 and option in done.stderr and reason in done.stderr
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_choice_that_does_not_exist_is_told_without_the_librarys_words(program: Any) -> None:
+    done = program("run", "photo.png", "--artifact", "nothing", "--tile", "automatic")
+    assert done.returncode == 2 and "'automatic' is not one of 'passport', 'auto'" in done.stderr
+    assert "Value error" not in done.stderr
+
+
+def test_a_repository_without_its_owner_is_no_variant(cli: Any) -> None:
+    done = cli("deploy", "--model", "hf:nobody", "--target", "onnx")
+    assert done.returncode == 2 and "write hf:ORG/NAME" in done.stderr

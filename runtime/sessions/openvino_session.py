@@ -11,7 +11,7 @@ from ..artifact import Artifact
 from ..errors import ArtifactError
 from ..outside.files import read_bounded
 from ..tensors import TensorContract
-from .base import Arrays, Port, Session, check_ports, check_suffix, import_runtime, refused
+from .base import Arrays, Port, Session, available_threads, check_ports, check_suffix, import_runtime, refused
 
 _DTYPES = {"f32": "float32", "u8": "uint8", "i32": "int32", "i64": "int64", "boolean": "bool"}
 MAX_XML_BYTES = 256 * 1024**2
@@ -75,9 +75,12 @@ class OpenVinoSession(Session):
         self._request = self._compiled = None
 
 
-def compile_config(threads: int) -> dict[str, str | int]:
+def compile_config(threads: int) -> dict[str, str | int | bool]:
     """Return what a session compiles its model with."""
     return {
+        # OpenVINO binds the threads of every model to the first processors. Sessions that run at the same
+        # time, in one process or several, would share those and leave the others idle.
+        "ENABLE_CPU_PINNING": threads >= available_threads(),
         "INFERENCE_PRECISION_HINT": "f32",  # a CPU with bfloat16 would otherwise use it unasked
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,6 +64,28 @@ def test_wrong_inputs_are_refused_by_name(make_artifact: Maker, target: str) -> 
         for wrong in (picture("float")[:, :, 1:], picture("float")[0], picture("float").astype(np.float64)):
             with pytest.raises(BadInputError, match=r"image: expected float32\[1, 3, 32, 32\] \(NCHW\), got"):
                 session.run(wrong)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or available_threads() < 2, reason="reads /proc; two processors")
+@pytest.mark.parametrize("target", TARGETS)
+def test_sessions_of_one_thread_are_not_bound_to_one_processor(make_artifact: Maker, target: str) -> None:
+    # Bound, two of them would share a processor while the others are idle.
+    stop = threading.Event()
+    with open_session(make_artifact("half", target=target), threads=1) as session, ThreadPoolExecutor(1) as pool:
+
+        def keep_running() -> None:
+            while not stop.is_set():
+                session.run(picture("float"))
+
+        running = pool.submit(keep_running)
+        seen = set()
+        for _ in range(100):
+            for task in os.listdir("/proc/self/task"):
+                with contextlib.suppress(OSError):
+                    seen.add(len(os.sched_getaffinity(int(task))))
+        stop.set()
+        running.result()
+    assert min(seen) == available_threads()
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -71,7 +71,8 @@ def test_wrong_inputs_are_refused_by_name(make_artifact: Maker, target: str) -> 
 def test_sessions_of_one_thread_are_not_bound_to_one_processor(make_artifact: Maker, target: str) -> None:
     # Bound, two of them would share a processor while the others are idle.
     stop = threading.Event()
-    with open_session(make_artifact("half", target=target), threads=1) as session, ThreadPoolExecutor(1) as pool:
+    artifact = make_artifact("half", target=target)
+    with open_session(artifact, threads=1) as session, ThreadPoolExecutor(1) as pool:
 
         def keep_running() -> None:
             while not stop.is_set():
@@ -80,9 +81,9 @@ def test_sessions_of_one_thread_are_not_bound_to_one_processor(make_artifact: Ma
         running = pool.submit(keep_running)
         seen = set()
         for _ in range(100):
-            for task in os.listdir("/proc/self/task"):
+            for task in Path("/proc/self/task").iterdir():
                 with contextlib.suppress(OSError):
-                    seen.add(len(os.sched_getaffinity(int(task))))
+                    seen.add(len(os.sched_getaffinity(int(task.name))))
         stop.set()
         running.result()
     assert min(seen) == available_threads()

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import show
-from .guard import complain
+from ... import show
+from ...guard import complain
 
 if TYPE_CHECKING:
-    from ..runtime.albums.album import Album
+    from ....runtime.albums.album import Album
 
 LINE_SECONDS = 10.0
 """Between two lines of progress where there is no terminal."""

@@ -5,8 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ..runtime.errors import BadInputError
-from . import show
+from ....runtime.errors import BadInputError
+from ... import show
+
+VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".avi")
+
+
+def is_video(name: str) -> bool:
+    """Say whether a name on the command line is that of a video."""
+    return name.lower().endswith(VIDEOS)
 
 
 def run(
@@ -24,10 +31,10 @@ def run(
     json: bool,
 ) -> int:
     """Run one video or a camera, show frames per second, and return the exit code."""
-    from ..runtime.deblurrer import Deblurrer
-    from ..runtime.files import check_place
-    from ..runtime.sessions import open_session
-    from ..runtime.video.video import CAMERA_FORMATS, Video, run_video
+    from ....runtime.deblurrer import Deblurrer
+    from ....runtime.files import check_place
+    from ....runtime.sessions import open_session
+    from ....runtime.video.video import CAMERA_FORMATS, Video, run_video
 
     if len(given) + (camera is not None) != 1:
         raise BadInputError("one video, or --camera, goes through at a time")

@@ -63,7 +63,7 @@ def run(
         typer.Option(
             metavar="NAME",
             help="How a size is chosen where there are several: passport (measured when built), or auto "
-            "(measured now, and with a halo of at most 16).",
+            "(measured now, and with a halo of at most 16; also how many sessions).",
         ),
     ] = Tile.PASSPORT,
     quality: Annotated[
@@ -121,8 +121,9 @@ def run(
             metavar="N",
             min=1,
             max=256,
-            help="Sessions that run at the same time; each takes its share of the threads.",
-            show_default="1",
+            help="Sessions that run at the same time, on several photos or on the tiles of one; each takes "
+            "its share of the threads.",
+            show_default="1, or measured with --tile auto",
         ),
     ] = None,
     json: JsonOption = False,

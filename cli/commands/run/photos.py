@@ -49,7 +49,7 @@ class PhotoRun:
 
 def run(images: list[Path], asked: PhotoRun) -> int:
     """Run photos and folders of photos, and return the exit code."""
-    if asked.jobs is not None or any(path.is_dir() for path in images):
+    if (asked.jobs is not None and len(images) > 1) or any(path.is_dir() for path in images):
         return _run_album(images, asked)
     return _run_files(images, asked)
 
@@ -68,7 +68,7 @@ def _run_album(images: list[Path], asked: PhotoRun) -> int:
             images,
             Buckets.open(asked.artifact),
             asked.out,
-            jobs=asked.jobs or 1,
+            jobs=asked.jobs,
             threads=asked.threads,
             recursive=asked.recursive,
             tile=asked.tile,
@@ -81,10 +81,13 @@ def _run_album(images: list[Path], asked: PhotoRun) -> int:
 def _run_files(images: list[Path], asked: PhotoRun) -> int:
     with show.working("opening the artifact") as step:
         from ....runtime.buckets.buckets import Buckets
+        from ....runtime.buckets.fastest import jobs_for
         from ....runtime.buckets.opened import OpenBuckets
         from ....runtime.deblur import deblur_files
 
-        with OpenBuckets(Buckets.open(asked.artifact), threads=asked.threads) as opened:
+        buckets = Buckets.open(asked.artifact)
+        jobs = jobs_for(buckets, asked.jobs, asked.threads, asked.tile)
+        with OpenBuckets(buckets, threads=asked.threads, jobs=jobs) as opened:
             results = deblur_files(
                 images,
                 opened,
@@ -94,8 +97,7 @@ def _run_files(images: list[Path], asked: PhotoRun) -> int:
                 progress=lambda event: step(event.tile, event.tiles, _now(event)),
                 **asked.work_options(),
             )
-            session = opened.any_session()
-            ran, remark = session.describe(), session.remark
+            ran, remark = opened.describe(), opened.any_session().remark
     if remark:
         complain(f"{asked.artifact}: {remark}", kind="note")
     for result in results:
@@ -108,7 +110,7 @@ def _run_files(images: list[Path], asked: PhotoRun) -> int:
     else:
         several = any(result.bucket for result in results)
         show.table(
-            "Run with {runtime} {version}, {threads} threads, {arithmetic}".format(**ran),
+            album.ran_with(ran),
             ("photo", "result", "size#", *(("bucket#",) if several else ()), "tiles#", "seconds#"),
             [_row(result, several) for result in results],
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ....runtime.errors import BadInputError
 from ... import show
 from . import album
@@ -24,7 +26,7 @@ def run(given: list[str], address: str, asked: PhotoRun) -> int:
         ran = run_on_cluster(
             given[0],
             Buckets.open(asked.artifact),
-            str(asked.out),
+            _address(asked.out),
             address=address,
             jobs=asked.jobs,
             threads=asked.threads or 1,
@@ -32,3 +34,11 @@ def run(given: list[str], address: str, asked: PhotoRun) -> int:
             **asked.work_options(),
         )
     return album.finish(ran, asked.artifact, asked.json)
+
+
+def _address(out: Path) -> str:
+    """Return an output folder as it was typed: as a path, ``s3://bucket`` has lost a slash."""
+    scheme, colon, rest = out.as_posix().partition(":/")
+    if not colon or len(scheme) < 2 or "/" in scheme:  # one letter is a drive
+        return str(out)
+    return f"{scheme}:{'///' if scheme == 'file' else '//'}{rest.lstrip('/')}"

@@ -95,7 +95,7 @@ def run(
             "--ray",
             metavar="ADDRESS",
             help="Run on a Ray cluster: host:port, ray://host:port, auto, or local. INPUT is "
-            "one folder or its address (s3://...), --out a folder that all nodes share.",
+            "one folder or its address (s3://...), --out a folder that all nodes share, or an address.",
             show_default="this machine alone",
         ),
     ] = None,

@@ -122,7 +122,7 @@ def test_the_limit_on_megapixels(cli: Any, artifact: Path, tmp_path: Path) -> No
     [
         (["photo.png", "--every", "2"], "--every", "for a video or a camera only"),
         (["photo.png", "--side-by-side"], "--side-by-side", "for a video or a camera only"),
-        (["clip.mp4", "--jobs", "2"], "--jobs", "for photos only"),
+        (["clip.mp4", "--suffix", ".png"], "--suffix", "for photos only"),
         (["--camera", "0", "--tile", "auto"], "--tile", "for photos only"),
         (["clip.mp4", "--ray", "local"], "--ray", "run a video on one machine"),
     ],

@@ -121,8 +121,8 @@ def run(
             metavar="N",
             min=1,
             max=256,
-            help="Sessions that run at the same time, on several photos or on the tiles of one; each takes "
-            "its share of the threads.",
+            help="Sessions that run at the same time, on several photos or on the tiles of one picture; each "
+            "takes its share of the threads.",
             show_default="1, or measured with --tile auto",
         ),
     ] = None,
@@ -155,7 +155,8 @@ def run(
     if not runs_video:
         _refuse(for_videos, "for a video or a camera only")
     elif ray is None:
-        _refuse(for_photos, "for photos only; the name of --out decides the format of a video")
+        others = {name: value for name, value in for_photos.items() if name != "--jobs"}
+        _refuse(others, "for photos only; the name of --out decides the format of a video")
     asked = photos.PhotoRun(
         artifact=artifact,
         out=out,
@@ -183,6 +184,7 @@ def run(
             frames=frames,
             halo=halo,
             threads=threads,
+            jobs=jobs,
             overwrite=overwrite,
             json=json,
         )

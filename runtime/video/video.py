@@ -21,7 +21,8 @@ from ..photo import DEFAULT_MAX_PIXELS, Array, Photo
 from ..tiles.runner import photo_scale
 
 INSTALL = 'pip install "fdikp-edge[video]"'
-SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
+SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
+"""Of the result: containers that hold H.264, which WebM does not."""
 CODEC = "libx264"
 CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 

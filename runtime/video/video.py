@@ -154,6 +154,8 @@ def _frames(
 ) -> Iterator[None]:
     """Copy, run and encode; yields after each picture."""
     source = taken.streams.video[0]
+    if source.codec_context is None:
+        raise ImageError("its pictures are of a kind that this FFmpeg cannot decode")
     width, height = source.codec_context.width, source.codec_context.height
     if width * height > max_pixels:
         raise ImageError(f"{width}x{height} is more than the {max_pixels} pixels allowed")

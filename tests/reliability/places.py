@@ -58,6 +58,7 @@ class Place:
 
 
 PLACES: dict[str, Place] = {
+    "nothing missing": Place(GOOD),
     "full disk": Place(REFUSED, mounted="size=16k", says="the disk is full"),
     "read-only folder": Place(REFUSED, mounted="ro", says="read-only"),
     "no room in TMPDIR": Place(EITHER, env={"TMPDIR": "SCRATCH"}, scratch="size=4k"),

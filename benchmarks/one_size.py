@@ -190,7 +190,7 @@ class OneSize:
             return
         x = self.prepared.samples(lowered, self.photo)[0].arrays
         calls: dict[str, Callable[[], object]] = {
-            str(i): functools.partial(session.run, x) for i, (_, session) in working.items()
+            str(i): functools.partial(session.timed, x) for i, (_, session) in working.items()
         }
         calls["eager"] = functools.partial(lowered.reference, x)
         watch = Watch()

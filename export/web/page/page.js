@@ -8,6 +8,7 @@ const MOST_SIDE = 16384; // what canvases take
 const $ = (id) => document.getElementById(id);
 const engine = new Engine();
 let busy = false;
+let cancelled = false;
 let name = "photo";
 let sample = "";
 let scale = 1; // how many times as large as the photo the result is, along each side
@@ -75,6 +76,7 @@ async function bitmapOf(file) {
 async function work(file) {
   if (busy) return;
   busy = true;
+  cancelled = false;
   $("file").disabled = $("sample").disabled = true;
   $("save").disabled = true;
   tell(`Reading ${file.name}.`);
@@ -86,6 +88,7 @@ async function work(file) {
     tell("Loading the network.");
     const facts = await engine.ask("open", {});
     showFacts(facts);
+    if (cancelled) throw new Error("stopped");
     if (facts.problem) throw new Error(facts.problem);
     showBefore(bitmap);
     const began = performance.now();
@@ -97,7 +100,7 @@ async function work(file) {
     tell(`Done: ${tiles} ${tiles === 1 ? "tile" : "tiles"} in ${seconds.toFixed(1)} s.`);
     $("save").disabled = false;
   } catch (error) {
-    if (error.message === "stopped") tell("Cancelled. The rows that were finished are shown.");
+    if (error.message === "stopped") tell("Cancelled. Rows that were finished are shown.");
     else tell("", error.message);
   } finally {
     busy = false;
@@ -192,8 +195,13 @@ $("sample").addEventListener("click", async () => {
   const answer = await fetch(sample);
   work(new File([await answer.blob()], sample));
 });
-$("cancel").addEventListener("click", () => engine.stop());
-document.addEventListener("keydown", (event) => event.key === "Escape" && busy && engine.stop());
+function cancel() {
+  cancelled = true; // in case that the network is still being loaded
+  engine.stop();
+}
+
+$("cancel").addEventListener("click", cancel);
+document.addEventListener("keydown", (event) => event.key === "Escape" && busy && cancel());
 $("zoom").addEventListener("click", () => setZoom($("zoom").getAttribute("aria-pressed") !== "true"));
 $("save").addEventListener("click", save);
 $("slider").addEventListener("input", () => setDivider(Number($("slider").value)));

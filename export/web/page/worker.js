@@ -12,6 +12,7 @@ const ARRAYS = {
   int64: BigInt64Array,
   bool: Uint8Array,
 };
+const WASM = { provider: "wasm", adapter: "", software: false, why: "" };
 let opened = null; // {ort, session, passport, facts}
 let stopped = false;
 const channel = new MessageChannel();
@@ -55,19 +56,21 @@ async function open({ provider, threads } = {}) {
   );
   const model = new Uint8Array(await (await fetched(MODEL)).arrayBuffer());
   const checked = await checkHash(model, passport.files[MODEL].sha256);
-  const choice = await chooseProvider(provider ?? settings.provider, passport.precision);
-  const used = choice.provider === "wasm" ? threadCount(threads) : { threads: 1, why: "" };
-  const notes = [choice.why, used.why, checked].filter(Boolean);
-  const ort = await loadRuntime(choice.provider, used.threads);
-  const session = await ort.InferenceSession.create(model, {
-    executionProviders: [choice.provider],
-    graphOptimizationLevel: "all",
-    logSeverityLevel: 3,
-  });
+  const asked = provider ?? settings.provider;
+  let choice = await chooseProvider(asked, passport.precision);
+  let created;
+  try {
+    created = await create(choice, threads, model);
+  } catch (error) {
+    if (choice.provider === "wasm" || asked === "webgpu") throw error;
+    choice = { ...WASM, why: `WebGPU refused the model: ${error.message}` };
+    created = await create(choice, threads, model);
+  }
+  const { ort, session, used } = created;
   const facts = {
     ...choice,
     threads: used.threads,
-    notes,
+    notes: [choice.why, used.why, checked].filter(Boolean),
     version: ort.env.versions.web,
     precision: passport.precision,
     model: passport.model,
@@ -78,6 +81,17 @@ async function open({ provider, threads } = {}) {
   };
   opened = { ort, session, passport, facts };
   return facts;
+}
+
+async function create({ provider }, threads, model) {
+  const used = provider === "wasm" ? threadCount(threads) : { threads: 1, why: "" };
+  const ort = await loadRuntime(provider, used.threads);
+  const session = await ort.InferenceSession.create(model, {
+    executionProviders: [provider],
+    graphOptimizationLevel: "all",
+    logSeverityLevel: 3,
+  });
+  return { ort, session, used };
 }
 
 function port({ name, shape, type }) {
@@ -97,7 +111,7 @@ async function checkHash(bytes, expected) {
 
 /** WebGPU if a graphics processor is there; on a software adapter only if it is asked for by name. */
 async function chooseProvider(asked, precision) {
-  const wasm = (why) => ({ provider: "wasm", adapter: "", software: false, why });
+  const wasm = (why) => ({ ...WASM, why });
   if (asked === "wasm") return wasm("");
   if (asked !== "webgpu" && precision === "int8") {
     return wasm("8-bit convolutions run on the processor: WebGPU has no kernels for them.");

@@ -43,9 +43,7 @@ def test_a_folder_at_hand_is_used_and_checked(
     for place in (folder, folder.parent, tmp_path / "project"):
         assert files.runtime_files(str(place)) == web_files
     (folder / "ort.wasm.min.mjs").write_bytes(web_files["ort.wasm.min.mjs"] + b" ")
-    with pytest.raises(
-        BadInputError, match=r"ort\.wasm\.min\.mjs: is not the file of onnxruntime-web 1\.30\.0"
-    ):
+    with pytest.raises(BadInputError, match=r"ort\.wasm\.min\.mjs: is not the file of onnxruntime-web"):
         files.runtime_files(str(folder))
     (folder / "ort.wasm.min.mjs").unlink()
     with pytest.raises(BadInputError, match=r"holds no ort\.wasm\.min\.mjs"):

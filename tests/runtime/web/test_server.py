@@ -12,7 +12,7 @@ from fdikp_edge.runtime.errors import BadInputError
 from fdikp_edge.runtime.web.server import HEADERS, ArtifactServer
 from runtime_networks import passport
 
-FILES = {"index.html": b"<p>page</p>", "page.js": b"1", "ort/a.wasm": b"\0asm", "model.bin": b"model"}
+FILES = {"index.html": b"<p>page</p>", "page.js": b"1", "ort/a.wasm": b"\0asm", "model.onnx": b"model"}
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def ask(
         ("/index.html?x=1", "index.html", "text/html; charset=utf-8"),
         ("/page.js", "page.js", "text/javascript; charset=utf-8"),
         ("/ort/a.wasm", "ort/a.wasm", "application/wasm"),
-        ("/model.bin", "model.bin", "application/octet-stream"),
+        ("/model.onnx", "model.onnx", "application/octet-stream"),
     ],
 )
 def test_a_listed_file_comes_with_every_header(
@@ -92,9 +92,9 @@ def test_nothing_else_is_served(server: ArtifactServer, artifact: Artifact, path
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
 def test_other_names_for_this_machine_get_nothing(server: ArtifactServer, host: str) -> None:
-    status, _, data = ask(server, "/model.bin", host=host or " ")
+    status, _, data = ask(server, "/model.onnx", host=host or " ")
     assert status == 421
-    assert data != FILES["model.bin"]
+    assert data != FILES["model.onnx"]
 
 
 def test_other_methods_are_refused(server: ArtifactServer) -> None:
@@ -114,7 +114,7 @@ def test_a_taken_port_and_an_artifact_without_a_page_are_refused(
     with pytest.raises(BadInputError, match=rf"port {server.port}: cannot be listened on"):
         ArtifactServer(artifact, server.port)
     with ArtifactWriter(tmp_path / "other") as writer:
-        (writer.folder / "model.bin").write_bytes(b"model")
+        (writer.folder / "model.onnx").write_bytes(b"model")
         other = writer.commit(passport())
     with pytest.raises(BadInputError, match="target onnx and holds no page"):
         ArtifactServer(other)

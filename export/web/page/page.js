@@ -5,6 +5,7 @@ import { photoProblem, sizeOf } from "./pixels.js";
 
 const MOST_PIXELS = 64e6; // of the photo, and of the result: a browser holds several copies of each
 const MOST_SIDE = 16384; // what canvases take
+const LEAST_SIDE = 2; // as in Python
 const $ = (id) => document.getElementById(id);
 const engine = new Engine();
 let busy = false;
@@ -56,6 +57,9 @@ async function bitmapOf(file) {
   const address = URL.createObjectURL(file);
   try {
     const [width, height] = await measure(address);
+    if (Math.min(width, height) < LEAST_SIDE) {
+      throw new Error(`${file.name} has ${width} x ${height} pixels: too small for a photo.`);
+    }
     const pixels = width * height * scale * scale;
     if (pixels > MOST_PIXELS || Math.max(width, height) * scale > MOST_SIDE) {
       const result = scale > 1 ? `, and the result ${scale} times that along each side` : "";

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from ...runtime.artifact import Artifact
 from .. import show
 from ..options import ArtifactArgument
 from ..signature import checks_signatures
@@ -21,15 +20,16 @@ def serve(
         typer.Option(metavar="N", min=0, max=65535, help="Port to listen on; 0 takes any that is free."),
     ] = 8000,
 ) -> int:
-    """Serve the page of a web artifact to browsers on this machine, until Ctrl-C.
+    """Show the page of a web artifact on this machine.
 
-    The address is 127.0.0.1, which other machines cannot reach. The answers carry the headers that threads
-    of WebAssembly need; any other static server may serve the folder too.
+    Runs until Ctrl-C. The address is 127.0.0.1, which other machines cannot reach. The answers carry the
+    headers that threads of WebAssembly need. Any other static server may serve the folder too.
     """
+    from ...runtime.artifact import Artifact
     from ...runtime.web.server import ArtifactServer
 
     with ArtifactServer(Artifact.open(artifact), port) as server:
-        show.line(f"{server.url} shows {artifact}. Stop with Ctrl-C.")
+        show.line(f"{server.url} shows {artifact} (Ctrl-C stops it)")
         try:
             server.wait()
         except KeyboardInterrupt:  # how it is meant to end

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ...runtime.program import finish
 from .. import show
 from ..options import ArtifactArgument
 from ..signature import checks_signatures
@@ -30,6 +31,7 @@ def serve(
 
     with ArtifactServer(Artifact.open(artifact), port) as server:
         show.line(f"{server.url} shows {artifact} (Ctrl-C stops it)")
+        finish()  # a reader behind a pipe waits for the address
         try:
             server.wait()
         except KeyboardInterrupt:  # how it is meant to end

@@ -361,3 +361,14 @@ def test_a_wrong_size_among_several_is_told_before_the_others_are_built(tmp_path
         )
     assert not any("building" in step for step in steps)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lower_precision_that_gains_nothing_is_named() -> None:
+    def row(precision: str, ms: float | None, target: str = "onnx") -> Row:
+        latency = None if ms is None else Latency((ms, ms, ms), True)
+        return Row(target, precision, (8, 8), latency=latency)
+
+    rows = [row("fp32", 10), row("int8", 9.9), row("fp16", 8), row("fp16", None), row("int8", 50, "other")]
+    assert [_no_gain(each, rows) for each in rows] == [
+        *("", "no faster than fp32 here (9.9 and 10.0 ms)", "", "", ""),
+    ]

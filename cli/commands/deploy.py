@@ -178,5 +178,5 @@ def _row(row: Row, several: bool) -> tuple[str, ...]:
     seconds = f"{row.seconds['building']:.1f}" if "building" in row.seconds else ""
     return (
         *(*_name(row, several), row.state),
-        *(*parity, *took, faster, megabytes, seconds, row.reason),
+        *(*parity, *took, faster, megabytes, seconds, "; ".join(filter(None, (row.reason, row.no_gain)))),
     )

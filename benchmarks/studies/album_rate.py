@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -51,12 +52,10 @@ def rates(artifacts: Sequence[Path], count: int, megapixels: float, repeats: int
         for artifact in artifacts:
             buckets = Buckets.open(artifact)
             ways: dict[str, Callable[[Path], Any]] = {
-                "before": lambda out, artifact=artifact: deblur_files([photos], artifact, out)
+                "before": functools.partial(deblur_files, [photos], artifact)
             }
             for jobs in JOBS:
-                ways[f"--jobs {jobs}"] = lambda out, jobs=jobs, buckets=buckets: run_album(
-                    [photos], buckets, out, jobs=jobs
-                )
+                ways[f"--jobs {jobs}"] = functools.partial(run_album, [photos], buckets, jobs=jobs)
             best: dict[str, tuple[float, float]] = {}
             for repeat in range(repeats):
                 for way, run in ways.items():

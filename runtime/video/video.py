@@ -230,8 +230,9 @@ def _frames(
 
 
 def _upright(frame: Any) -> Array:
-    """Return the pixels of a frame as they are to be seen: phones store them lying, with a mark."""
-    return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+    """Return the pixels of a frame as they are to be seen: phones store them lying, with a mark, which
+    older PyAV does not tell."""
+    return np.rot90(frame.to_ndarray(format="rgb24"), round(getattr(frame, "rotation", 0) / 90))
 
 
 def _run(deblurrer: Deblurrer, pixels: Array, side_by_side: bool) -> Array:

@@ -23,7 +23,7 @@ def test_a_large_photo(sizes: Path, tmp_path: Path) -> None:
     result = large_photo.compare(sizes, 0.15, 2, tmp_path)
     before, auto = result["rows"]
     assert (before["tile"], before["halo"], before["sessions"]) == ("64x64", 8, 1)
-    assert auto["halo"] <= 16 and auto["overlap"] <= before["overlap"]
+    assert auto["tile"] in ("64x64", "128x128") and auto["halo"] <= 16
     for row in (before, auto):
         parts = [row[name] for name in ("decode", "network", "tiles", "blend", "encode")]
         assert all(part > 0 for part in parts) and sum(parts) == pytest.approx(row["total"])

@@ -56,7 +56,7 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
 def complain(message: str, *, kind: str = "error") -> None:
     """Print one message for people on stderr."""
     LOG.log(logging.ERROR if kind == "error" else logging.WARNING, "%s: %s", kind, message)
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):  # whoever reads has left, or a full disk
         print(f"fdikp-edge: {kind}: {_shortened(printable(message))}", file=sys.stderr, flush=True)
 
 

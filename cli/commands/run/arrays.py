@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ....runtime.errors import BadInputError, OutputError
 from ... import show
@@ -50,14 +50,13 @@ def run(
     files: list[Path], artifact: Path, out: Path, overwrite: bool, threads: int | None, json: bool
 ) -> int:
     """Run arrays, write a .npz file for each, and return the exit code."""
-    import numpy as np
-
     from ....models.sources.base import TensorSpec
     from ....models.sources.samples import ARRAYS, read_sample, sample_shapes
     from ....runtime.buckets.buckets import Buckets
     from ....runtime.buckets.opened import OpenBuckets
     from ....runtime.files import check_place, making_folder, replacing
     from ....runtime.images import FORMATS
+    from ....runtime.outside.zips import write_npz
 
     if strange := [path for path in files if path.suffix.lower() not in ARRAYS]:
         raise BadInputError(f"{strange[0]}: give photos or arrays ({', '.join(ARRAYS)}), not both in one run")
@@ -87,7 +86,7 @@ def run(
             ]
             results = session.run(read_sample(path, specs))
             with making_folder(place.parent), replacing(place) as beside, beside.open("wb") as stream:
-                np.savez(stream, **cast("dict[str, Any]", results))
+                write_npz(stream, results)
             shapes = {name: list(array.shape) for name, array in results.items()}
             which = {"bucket": buckets.name_of(bucket)} if several else {}
             rows.append({"source": str(path), "output": str(place), **which, "shapes": shapes})

@@ -198,6 +198,10 @@ class Manifest:
             whole += size
         if whole < os.fstat(self._file).st_size:
             os.truncate(self._file, whole)
+        elif whole:
+            os.lseek(self._file, -1, os.SEEK_END)
+            if os.read(self._file, 1) != b"\n":  # an editor took it away
+                os.write(self._file, b"\n")
 
     def _keep(self, record: Record) -> None:
         self._last[record.output] = dataclasses.replace(record, details={})  # a million photos fit in memory
@@ -259,14 +263,6 @@ def _is_torn(line: bytes) -> bool:
     """Say whether a last line without an end is one of ours that was cut off, and not other text."""
     if not (line.startswith(_BEGIN) or _BEGIN.startswith(line)):
         return False
-    try:
-        Record.parse(line)
-    except ValueError:
-        return _is_no_json(line)
-    return True  # cut off before its newline
-
-
-def _is_no_json(line: bytes) -> bool:
     try:
         json.loads(line)
     except (ValueError, RecursionError):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ....runtime.errors import BadInputError, OutputError
 from ... import show
+from ...guard import complain
+
+if TYPE_CHECKING:
+    from ....runtime.photo import Array
 
 
 def among(given: list[Path], artifact: Path, recursive: bool) -> list[Path]:
@@ -44,6 +48,14 @@ def _below(path: Path, kinds: Collection[str], recursive: bool) -> list[Path]:
     from ....runtime.batch import files_below
 
     return files_below(path, kinds, recursive=recursive) if path.is_dir() else []
+
+
+def _not_finite(arrays: Mapping[str, Array]) -> dict[str, int]:
+    """Return how many values of each array are NaN or infinite, of those that have some."""
+    import numpy as np
+
+    counts = {name: int(np.size(array) - np.isfinite(array).sum()) for name, array in arrays.items()}
+    return {name: count for name, count in counts.items() if count}
 
 
 def run(
@@ -85,12 +97,21 @@ def run(
                 for end in session.inputs
             ]
             results = session.run(read_sample(path, specs))
-            with making_folder(place.parent), replacing(place) as beside, beside.open("wb") as stream:
+            with (
+                making_folder(place.parent),
+                replacing(place, new=not overwrite) as beside,
+                beside.open("wb") as stream,
+            ):
                 write_npz(stream, results)
             shapes = {name: list(array.shape) for name, array in results.items()}
-            which = {"bucket": buckets.name_of(bucket)} if several else {}
-            rows.append({"source": str(path), "output": str(place), **which, "shapes": shapes})
+            row = {"source": str(path), "output": str(place), "shapes": shapes}
+            row |= {"bucket": buckets.name_of(bucket)} if several else {}
+            row |= {"not_finite": strange} if (strange := _not_finite(results)) else {}
+            rows.append(row)
         ran = opened.any_session().describe()
+    for row in rows:
+        for name, count in row.get("not_finite", {}).items():
+            complain(f"{row['output']}: {count} values of {name} are NaN or infinite", kind="note")
     if json:
         show.as_json({"session": ran, "arrays": rows})
         return 0

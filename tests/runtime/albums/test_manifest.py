@@ -31,7 +31,7 @@ def test_a_long_reason_is_cut() -> None:
 
 def test_a_torn_last_line_is_removed_wherever_it_is_cut(tmp_path: Path) -> None:
     lines = [record("a.png", result=STAMP).line(), record("b.png", reason="bad").line()]
-    for cut in range(len(lines[1])):
+    for cut in range(len(lines[1]) - 1):
         (tmp_path / MANIFEST_NAME).write_bytes(lines[0] + lines[1][:cut])
         assert [one.output for one in read_manifest(tmp_path / MANIFEST_NAME)] == ["a.png"]
         with Manifest(tmp_path) as manifest:
@@ -102,3 +102,11 @@ def test_details_are_not_kept_in_memory(tmp_path: Path) -> None:
         last = manifest.last("a.png")
         assert last is not None and last.details == {} and last.reason == "bad"
     assert next(read_manifest(tmp_path / MANIFEST_NAME)).details == {"notes": ["x" * 1000]}
+
+
+def test_a_last_line_whose_end_an_editor_took_away_counts(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST_NAME).write_bytes(record("a.png", result=STAMP).line().rstrip())
+    with Manifest(tmp_path) as manifest:
+        assert manifest.last("a.png") is not None
+        manifest.append(record("b.png", reason="bad"))
+    assert [one.output for one in read_manifest(tmp_path / MANIFEST_NAME)] == ["a.png", "b.png"]

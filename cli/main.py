@@ -25,7 +25,7 @@ from .commands.keygen import keygen
 from .commands.lower import lower
 from .commands.profile import profile
 from .commands.report import merge
-from .commands.run import run as run_artifact
+from .commands.run.command import run as run_artifact
 from .commands.sign import sign
 from .commands.verify import verify
 from .config import read_config

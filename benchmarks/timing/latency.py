@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +109,12 @@ def has_tail(figures: Mapping[str, Any]) -> bool:
     """Whether ``latency_ms`` of a report tells a 99th percentile from the slowest call."""
     n = figures.get("n")
     return not isinstance(n, int | float) or n >= TAIL_SAMPLES
+
+
+def tail_note(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return why the p99 of some of these figures is left out of a table, or nothing where none is."""
+    few = [figures["n"] for figures in rows if not has_tail(figures)]
+    return f"p99: left out for fewer than {TAIL_SAMPLES} timed calls ({min(few)} here)." if few else ""
 
 
 def shown_percentiles(figures: Mapping[str, Any]) -> tuple[str, ...]:

@@ -40,13 +40,17 @@ CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 
 @dataclasses.dataclass
 class Video:
-    """What a run did: ``frames`` written, of which ``ran`` went through the network, and how long it took."""
+    """What a run did: ``frames`` written, of which ``ran`` went through the network, and how long it took.
+
+    ``expected`` is how many there will be as the container tells it; 0 if it does not, as for a camera.
+    """
 
     frames: int = 0
     ran: int = 0
     audio_packets: int = 0
     seconds: float = 0.0
     size: tuple[int, int] = (0, 0)
+    expected: int = 0
 
     @property
     def rate(self) -> float:
@@ -170,6 +174,7 @@ def _frames(
     result.options = {"crf": "16", "preset": "veryfast"}
     result.codec_context.time_base = source.time_base
     video.size = (result.height, result.width)
+    video.expected = min(-(-source.frames // every), most or source.frames)
     audio = {stream.index: given.add_stream_from_template(stream) for stream in taken.streams.audio}
     counter = itertools.count()
     began = time.perf_counter()

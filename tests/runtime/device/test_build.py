@@ -147,8 +147,8 @@ def _raising(error: Exception) -> Any:
     return raiser
 
 
-@pytest.mark.parametrize("release", ["10.3.0", "10.13.3", "11.4.1"])
-def test_the_classic_builder_by_the_names_of_three_releases(
+@pytest.mark.parametrize("release", ["10.3.0", "10.13.3", "10.16.0", "11.4.1"])
+def test_the_classic_builder_by_the_names_of_four_releases(
     release: str, classic: Callable[[str], Any], artifacts: dict[str, Artifact], tmp_path: Path
 ) -> None:
     classic(release)
@@ -343,7 +343,7 @@ def flags(line: str) -> dict[str, str]:
     return dict(word.partition("=")[::2] for word in words)
 
 
-@pytest.mark.parametrize("version", ["10.3", "10.13"])
+@pytest.mark.parametrize("version", ["10.3", "10.13", "10.16"])
 def test_trtexec_of_10_is_told_to_take_types_from_the_file(
     version: str, artifacts: dict[str, Artifact]
 ) -> None:

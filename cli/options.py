@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..runtime.errors import BadInputError
-from .parsing import check_model, parse_bounds, parse_size
+from .parsing import check_model, parse_bounds, parse_size, photo_size
 from .source import source_of
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ SizeOption = Annotated[
         "--size",
         "-s",
         metavar="HxW",
-        help="Height x width in pixels; one number is a square. Repeatable for deploy and export.",
+        help="Height x width in pixels; one number is a square. Repeatable for deploy and export, where "
+        "for:HxW means up to three sizes for photos of that size.",
         show_default=SIZE,
     ),
 ]
@@ -217,10 +218,23 @@ class NetworkOptions:
             SizeError: one is no size, or not one that the variant takes.
             UnknownNameError: a bare word that names no network.
         """
-        sizes = list(dict.fromkeys(parse_size(size) for size in self.size))
+        given: list[tuple[int, int]] = []
+        for text in self.size:
+            photo = photo_size(text)
+            given += [parse_size(text)] if photo is None else self._sizes_for(photo)
+        sizes = list(dict.fromkeys(given))
         for size in sizes:
             check_model(self.model, size)
         return sizes
+
+    def _sizes_for(self, photo: tuple[int, int]) -> list[tuple[int, int]]:
+        """Return sizes of tiles for photos of that size; the network says which it takes."""
+        from ..models.fdikp.variants import VARIANTS
+        from ..runtime.buckets.suggest import suggest_sizes
+
+        check_model(self.model)
+        rule = VARIANTS[self.model].size if self.model in VARIANTS else self.source().sizes
+        return suggest_sizes(*photo, *(() if rule is None else (rule.accepts,)))
 
     def only_size(self, why: str) -> tuple[int, int]:
         """Return the only size; :class:`BadInputError` with ``why`` if there are several."""

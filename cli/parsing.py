@@ -31,6 +31,16 @@ def parse_size(text: str) -> tuple[int, int]:
     return height, width
 
 
+def photo_size(text: str) -> tuple[int, int] | None:
+    """Return (height, width) of the photos from ``for:4000x6000``, or ``None`` if it is a size itself.
+
+    Raises:
+        SizeError: as :func:`parse_size`.
+    """
+    prefix, colon, size = text.strip().partition(":")
+    return parse_size(size) if colon and prefix.lower() == "for" else None
+
+
 def parse_input_sizes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """Return name of an input -> its sizes, each from ``NAME=1x3x256x256``.
 
@@ -103,7 +113,7 @@ def check_photos(photos: Iterable[Path]) -> None:
         read_photo(path)
 
 
-def check_model(model: str, size: tuple[int, int]) -> None:
+def check_model(model: str, size: tuple[int, int] | None = None) -> None:
     """Catch a wrong name or size before torch is loaded; a weights file is left to the reader of those.
 
     Raises:
@@ -114,4 +124,6 @@ def check_model(model: str, size: tuple[int, int]) -> None:
 
     path = Path(model)
     if model in VARIANTS or not (":" in model or path.suffix or path.exists() or path.name != model):
-        get_variant(model).size.check(*size)
+        variant = get_variant(model)
+        if size is not None:
+            variant.size.check(*size)

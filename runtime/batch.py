@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .albums.plan import files_below, plan_files
@@ -18,6 +18,7 @@ from .errors import ArtifactError, FdikpEdgeError, TargetUnavailableError
 from .images import read_photo, write_photo
 from .photo import DEFAULT_MAX_PIXELS
 from .sessions.base import Session
+from .tiles.tiling import Tiling
 
 __all__ = ["Deblurrers", "FileResult", "deblur_files", "files_below", "plan_files"]
 
@@ -108,25 +109,34 @@ class Deblurrers:
         self._measured = measured
         self._halo = halo
         self._open = session
-        self._kept: dict[Path, Deblurrer] = {}
+        self._kept: dict[tuple[Path, int], Deblurrer] = {}
         self.for_size(1, 1) if isinstance(session, Session) else session.buckets.for_photo(1, 1, halo)
         if isinstance(session, OpenBuckets) and len(session.buckets.artifacts) == 1:
             self.for_size(1, 1)
 
     def for_size(self, height: int, width: int) -> tuple[Deblurrer, str]:
-        """Return the deblurrer for a photo, and the name of its bucket if there are several."""
-        opened, bucket = self._open, ""
-        if isinstance(opened, OpenBuckets):
-            artifact = opened.buckets.for_photo(height, width, self._halo, self._measured)
-            bucket = opened.buckets.name_of(artifact)
-            opened = opened.session(artifact)
-        place = opened.artifact.path
-        if place not in self._kept:
-            halo = self._halo
-            if self._measured is not None:
-                halo = self._measured.halo(opened.input.size, halo)
-            self._kept[place] = Deblurrer(opened, halo=halo)
-        return self._kept[place], bucket
+        """Return the deblurrer for a photo, and the name of its bucket if there are several.
+
+        Where several sessions are opened for one photo, it has all of them if the photo has enough tiles.
+        """
+        if isinstance(self._open, Session):
+            return self._kept_for([self._open]), ""
+        opened = self._open
+        artifact = opened.buckets.for_photo(height, width, self._halo, self._measured)
+        halo = self._halo_of(artifact.passport.input.size)
+        tiles = Tiling.of(artifact.passport.input.size, halo).grid(height, width).tiles
+        return self._kept_for(opened.sessions(artifact, tiles)), opened.buckets.name_of(artifact)
+
+    def _halo_of(self, tile: tuple[int, int]) -> int | None:
+        return self._halo if self._measured is None else self._measured.halo(tile, self._halo)
+
+    def _kept_for(self, sessions: Sequence[Session]) -> Deblurrer:
+        first, *beside = sessions
+        key = (first.artifact.path, len(sessions))
+        if key not in self._kept:
+            halo = self._halo_of(first.input.size)
+            self._kept[key] = Deblurrer(first, halo=halo, beside=beside)
+        return self._kept[key]
 
 
 def _one(

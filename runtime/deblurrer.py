@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from .errors import BadInputError
 from .photo import Array, Photo
 from .sessions.base import Session
 from .tiles.runner import TileRunner
@@ -27,7 +29,9 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
-"""Called before the first tile of a photo and after each; an exception it raises ends the run cleanly."""
+"""Called before the first tile of a photo and after each, by one thread at a time.
+
+An exception it raises ends the run cleanly."""
 
 
 class Deblurrer:
@@ -35,6 +39,7 @@ class Deblurrer:
 
     Attributes:
         session: the opened artifact, which stays the caller's to close.
+        sessions: all sessions, that one first.
         halo: half the width of the blend between two tiles, in pixels.
         border: how far tiles reach beyond the photo's edge, into its mirror image, in pixels.
         align: tiles begin at multiples of this many pixels.
@@ -48,11 +53,14 @@ class Deblurrer:
         border: int | None = None,
         align: int | None = None,
         progress: ProgressCallback | None = None,
+        beside: Sequence[Session] = (),
     ) -> None:
         """Take a session.
 
         Args:
             session: maps one picture to one of the same size, or a whole number of times as large.
+            beside: further sessions of the same artifact. The tiles of a photo then run on all of them at
+                once, with the same result.
             halo: an eighth of the tile when ``None``. More halo hides seams better and costs time: tiles
                 overlap by two of them.
             border: as the halo when ``None``. A photo that fits one tile has none.
@@ -61,30 +69,34 @@ class Deblurrer:
             progress: called before the first and after each tile.
 
         Raises:
-            BadInputError: the session does something else, or a halo of half a tile or more.
+            BadInputError: the session does something else, a session of another artifact, or a halo of half a
+                tile or more.
         """
-        self._run = TileRunner(session)
-        self.session = session
-        tiling = Tiling.of(self._run.tile, halo, border, align)
+        self.session, self.sessions = session, (session, *beside)
+        if any(one.artifact.path != session.artifact.path for one in beside):
+            raise BadInputError("the tiles of a photo go through sessions of one artifact")
+        self._runs = [TileRunner(one) for one in self.sessions]
+        self._tile, self._scale = self._runs[0].tile, self._runs[0].scale
+        tiling = Tiling.of(self._tile, halo, border, align)
         self.halo, self.border, self.align = tiling.halo, tiling.border, tiling.align
         self.progress = progress
         self.grid(1, 1)  # refuses a wrong halo here rather than at the first photo
 
     def grid(self, height: int, width: int) -> Grid:
         """Return how a photo of that size is cut."""
-        return Tiling(self._run.tile, self.halo, self.border, self.align).grid(height, width)
+        return Tiling(self._tile, self.halo, self.border, self.align).grid(height, width)
 
     def photo(self, photo: Photo) -> Photo:
         """Return the photo as the network makes it, with the same depth, transparency and metadata.
 
         A network with one channel makes a grey photo. Beside the photo and its result, only one row of tiles
-        is held in memory.
+        is held in memory, and two more tiles for each session.
 
         Raises:
             CheckFailedError: the network returned NaN or infinity.
         """
         grid = self.grid(photo.height, photo.width)
-        grey, scale = photo.grey or self.session.output.channels == 1, self._run.scale
+        grey, scale = photo.grey or self.session.output.channels == 1, self._scale
         height, width = photo.height * scale, photo.width * scale
         result = np.empty((height, width, 1 if grey else 3), photo.pixels.dtype)
         white = np.float32(photo.white)
@@ -101,31 +113,35 @@ class Deblurrer:
         """
         grid = self.grid(photo.height, photo.width)
         here, there = self._whole(photo, grid), self._whole(photo, grid.shifted())
-        return compare(here, there, grid.scaled(self._run.scale))
+        return compare(here, there, grid.scaled(self._scale))
 
     def _whole(self, photo: Photo, grid: Grid) -> Array:
-        scale = self._run.scale
+        scale = self._scale
         result = np.empty((photo.height * scale, photo.width * scale, 3), np.float32)
         for first, rows in blend(photo.pixels, grid, self._counting(grid, photo.source), scale):
             result[first : first + rows.shape[1]] = rows.transpose(1, 2, 0)
         return result
 
-    def _counting(self, grid: Grid, source: Path | None) -> Callable[[Array], Array]:
-        """Return the tile runner with the progress callback around it."""
+    def _counting(self, grid: Grid, source: Path | None) -> Sequence[Callable[[Array], Array]]:
+        """Return the tile runners with the progress callback around them."""
         progress = self.progress
         if progress is None:
-            return self._run
-        done = 0
+            return self._runs
+        done, one_at_a_time = 0, threading.Lock()
         progress(Progress(done, grid.tiles, source=source))
 
-        def run(tile: Array) -> Array:
-            nonlocal done
-            result = self._run(tile)
-            done += 1
-            progress(Progress(done, grid.tiles, source=source))
-            return result
+        def counting(run: TileRunner) -> Callable[[Array], Array]:
+            def counted(tile: Array) -> Array:
+                nonlocal done
+                result = run(tile)
+                with one_at_a_time:
+                    done += 1
+                    progress(Progress(done, grid.tiles, source=source))
+                return result
 
-        return run
+            return counted
+
+        return [counting(run) for run in self._runs]
 
 
 def _enlarged(photo: Photo, pixels: Array, scale: int) -> Photo:

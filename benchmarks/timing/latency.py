@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...runtime.progress import Progress
+from ...runtime.sessions import Milliseconds
 
 Call = Callable[[], object]
 
@@ -111,6 +112,12 @@ def has_tail(figures: Mapping[str, Any]) -> bool:
     return not isinstance(n, int | float) or n >= TAIL_SAMPLES
 
 
+def tail_note(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return why the p99 of some of these figures is left out of a table, or nothing where none is."""
+    few = [figures["n"] for figures in rows if not has_tail(figures)]
+    return f"p99: left out for fewer than {TAIL_SAMPLES} timed calls ({min(few)} here)." if few else ""
+
+
 def shown_percentiles(figures: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the keys of the percentiles that so many calls tell apart."""
     return ("p50", "p90", "p99") if has_tail(figures) else ("p50", "p90")
@@ -184,15 +191,20 @@ def measure_side_by_side(
             if settle:
                 call()
             for _ in range(BURST):
-                began = clock()
-                call()
-                samples[name].append((clock() - began) * 1e3)
+                samples[name].append(1e3 * seconds_of(call, clock))
         done = min(map(len, samples.values()))
         if progress is not None:
             progress(min(done, min_samples), min_samples, "")
         if done >= min_samples or clock() >= deadline:
             break
     return {name: Latency(tuple(times), len(times) >= min_samples) for name, times in samples.items()}
+
+
+def seconds_of(call: Call, clock: Callable[[], float]) -> float:
+    """Return how long one call takes: by ``clock``, or by the call's own where it returns that."""
+    began = clock()
+    result = call()
+    return result / 1e3 if isinstance(result, Milliseconds) else clock() - began
 
 
 def ratio(slower: Latency, faster: Latency) -> float:

@@ -61,7 +61,7 @@ def bench(
         refuse_unused(network.given(), "" if eager is None else "--no-eager")
     opened = open_artifacts(artifacts)
     rows: list[dict[str, Any]] = []
-    with show.working("warming up") as step:
+    with show.working("warming up", slow=True) as step:
         for artifact in opened:
             with open_session(artifact, threads=threads) as session:
                 if session.caveat:
@@ -101,7 +101,7 @@ def _measure(
     from ...benchmarks.timing.machine import Watch
 
     image, _ = session.artifact.golden()
-    calls: dict[str, Callable[[], object]] = {"artifact": lambda: session.run(image)}
+    calls: dict[str, Callable[[], object]] = {"artifact": lambda: session.timed(image)}
     if reference is not None:
         import torch
 
@@ -123,7 +123,7 @@ def _measure(
 
 
 def _print(rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
-    from ...benchmarks.timing.latency import has_tail
+    from ...benchmarks.timing.latency import has_tail, tail_note
 
     columns = (
         "artifact",
@@ -154,6 +154,8 @@ def _print(rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
             )
         )
     show.table(f"Milliseconds per tile on {machine['cpu']}", columns, cells)
+    if note := tail_note(row["latency_ms"] for row in rows):
+        show.line(note)
     for row in rows:
         if reasons := row["latency_ms"]["unstable_because"]:
             complain(

@@ -107,6 +107,8 @@ def deploy(
 
 
 def _print(report: Report) -> None:
+    from ...benchmarks.timing.latency import tail_note
+
     measures = {row.parity.measure for row in report.rows if row.parity is not None}
     tensors, mixed = measures == {"tensor"}, len(measures) > 1
     several = len({row.size for row in report.rows}) > 1
@@ -135,6 +137,8 @@ def _print(report: Report) -> None:
         else "max abs, PSNR: difference from PyTorch"
     )
     show.line(f"{figures}. vs eager: speed-up over PyTorch eager in the same run.")
+    if note := tail_note(row.latency.to_dict() for row in report.rows if row.latency is not None):
+        show.line(note)
     if mixed:
         show.line("of results that are no images: max abs relative to the largest magnitude, and SNR.")
     for row in report.rows:
@@ -174,5 +178,5 @@ def _row(row: Row, several: bool) -> tuple[str, ...]:
     seconds = f"{row.seconds['building']:.1f}" if "building" in row.seconds else ""
     return (
         *(*_name(row, several), row.state),
-        *(*parity, *took, faster, megabytes, seconds, row.reason),
+        *(*parity, *took, faster, megabytes, seconds, "; ".join(filter(None, (row.reason, row.no_gain)))),
     )

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...runtime.buckets import folders
 from .. import show
+from ..artifacts import open_artifacts
 from ..options import ArtifactArgument, JsonOption
 from ..signature import checks_signatures
 
 if TYPE_CHECKING:
+    from ...runtime.artifact import Artifact
     from ...runtime.buckets.buckets import Buckets
     from ...runtime.evidence import Evidence
     from ...runtime.passport import Passport, TensorContract
@@ -22,13 +25,15 @@ def inspect(artifact: ArtifactArgument, json: JsonOption = False) -> int:
 
     Shows origin, plan of the transforms, and measured parity and latency. A device bundle is checked without
     running anything in it, and its files are listed. Of a folder with an artifact for each size, the sizes
-    are listed.
+    are listed, and of the folder that deploy wrote, the artifacts.
     """
     from ...runtime.buckets.buckets import Buckets
     from ...runtime.trust.signature import SIGNATURE_NAME
 
     if artifact.is_file():  # no artifact is a file: only the bundle's reader can tell what is wrong with it
         return _bundle(artifact, json)
+    if not folders.is_artifact(artifact) and not folders.size_folders(artifact):
+        return _folder(artifact, json)
     buckets = Buckets.open(artifact)
     if len(buckets.artifacts) > 1:
         return _sizes(buckets, json)
@@ -69,17 +74,34 @@ def _sizes(buckets: Buckets, json: bool) -> int:
             ("shared", "nothing: each size has a model file of its own, with its own copy of the weights"),
         ],
     )
-    rows = []
-    for artifact in buckets.artifacts:
-        one = artifact.passport
-        latency = (one.latency_ms or {}).get("p50")
-        p50 = f"{latency:.1f}" if isinstance(latency, (int, float)) else ""
-        size = sum(entry["bytes"] for entry in one.files.values())
-        takes = ", ".join(contract_text(contract) for contract in one.inputs)
-        rows.append((artifact.path.name, takes, one.state, p50, f"{size:,}", one.reason))
-    show.table("Sizes", ("size#", "input", "state", "p50 ms#", "bytes#", "reason"), rows)
+    _artifacts("Sizes", "size#", [(artifact.path.name, artifact) for artifact in buckets.artifacts])
     show.line(f"The passport of one size: fdikp-edge inspect {buckets.artifacts[0].path}")
     return 0
+
+
+def _folder(path: Path, json: bool) -> int:
+    """Show the artifacts in the folder that ``deploy`` wrote."""
+    artifacts = open_artifacts([path])
+    if json:
+        entries = [{"path": str(one.path), "passport": one.passport.to_dict()} for one in artifacts]
+        show.as_json({"path": str(path), "artifacts": entries})
+        return 0
+    _artifacts(str(path), "artifact", [(folders.shown_name(one.path), one) for one in artifacts])
+    show.line(f"The passport of one artifact: fdikp-edge inspect {artifacts[0].path}")
+    return 0
+
+
+def _artifacts(title: str, first: str, artifacts: Sequence[tuple[str, Artifact]]) -> None:
+    """Print a row for each artifact."""
+    rows = []
+    for name, artifact in artifacts:
+        passport = artifact.passport
+        latency = (passport.latency_ms or {}).get("p50")
+        p50 = f"{latency:.1f}" if isinstance(latency, (int, float)) else ""
+        size = sum(entry["bytes"] for entry in passport.files.values())
+        takes = ", ".join(contract_text(contract) for contract in passport.inputs)
+        rows.append((name, takes, passport.state, p50, f"{size:,}", passport.reason))
+    show.table(title, (first, "input", "state", "p50 ms#", "bytes#", "reason"), rows)
 
 
 def _bundle(path: Path, json: bool) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..batch import Deblurrers
 from ..buckets.buckets import Buckets, Measured
-from ..buckets.fastest import measure
+from ..buckets.fastest import jobs_for, measure
 from ..buckets.opened import OpenBuckets
 from ..deblurrer import Progress
 from ..errors import (
@@ -60,7 +60,7 @@ def run_album(
     buckets: Buckets,
     out: str | Path,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
     threads: int | None = None,
     overwrite: bool = False,
     recursive: bool = False,
@@ -80,7 +80,9 @@ def run_album(
         inputs: photos and folders of photos.
         buckets: the artifact, or several sizes of it.
         out: the output folder.
-        jobs: sessions that run at the same time. Photos are decoded and written beside them.
+        jobs: sessions that run at the same time, one for each photo, and for the tiles of a photo if there
+            are fewer photos. Photos are decoded and written beside them. When ``None``, one; with ``tile``
+            ``auto`` measured.
         threads: of each session; when ``None``, an equal share of the processors.
         overwrite: do everything again, and replace files that exist.
         recursive, suffix, halo, quality, max_pixels, tile: as :func:`fdikp_edge.runtime.batch.deblur_files`.
@@ -93,7 +95,7 @@ def run_album(
         ArtifactError, TargetUnavailableError: the artifact or a bucket cannot be opened.
     """
     out = Path(out)
-    if not 1 <= jobs <= MAX_JOBS:
+    if jobs is not None and not 1 <= jobs <= MAX_JOBS:
         raise BadInputError(f"jobs: expected 1 to {MAX_JOBS}, got {jobs}")
     if not 1 <= quality <= 100:
         raise BadInputError(f"quality {quality}: expected 1 to 100")
@@ -105,7 +107,6 @@ def run_album(
     if tile == "auto":
         settings["tile"] = tile
     digests = {artifact.path: artifact_digest(artifact) for artifact in buckets.artifacts}
-    threads = threads or max(1, available_threads() // jobs)
     album = Album(photos=len(planned), passed_over=passed_over)
     with making_folder(out), Manifest(out) as manifest, contextlib.ExitStack() as stack:
         album.manifest = manifest.path
@@ -116,9 +117,12 @@ def run_album(
             progress(album)
         if not work:
             return album
-        # No more sessions than photos: each holds a model.
+        jobs = jobs_for(buckets, jobs, threads, tile)
+        threads = threads or max(1, available_threads() // jobs)
+        at_once = min(jobs, len(work))
         opened = [
-            stack.enter_context(OpenBuckets(buckets, threads=threads)) for _ in range(min(jobs, len(work)))
+            stack.enter_context(OpenBuckets(buckets, threads=threads, jobs=jobs // at_once))
+            for _ in range(at_once)
         ]
         stop = threading.Event()
         measured = measure(opened[0], halo) if tile == "auto" else None
@@ -130,8 +134,9 @@ def run_album(
             _count(album, piece)
             if progress is not None:
                 progress(album)
-        session = opened[0].any_session()
-        album.session, album.remark = session.describe(), session.remark
+        album.session, album.remark = opened[0].describe(), opened[0].any_session().remark
+        if at_once > 1:
+            album.session["sessions"] = jobs // at_once * at_once
     return album
 
 

@@ -197,9 +197,13 @@ class Manifest:
         """Return the newest record of a result."""
         return self._last.get(output)
 
+    def results(self, output: str) -> tuple[Stamp, ...]:
+        """Return the newest stamps of a result, two at most."""
+        return self._results.get(output, ())
+
     def wrote(self, output: str, file: Path) -> bool:
         """Say whether ``file`` is a result that some run wrote there, and nobody has changed."""
-        return any(stamp.fits(file) for stamp in self._results.get(output, ()))
+        return any(stamp.fits(file) for stamp in self.results(output))
 
     def append(self, record: Record) -> None:
         """Append a record in one write.

@@ -28,7 +28,7 @@ class Album:
         failures: source, reason and exit code of the first photos that failed.
         exit_code: the largest of all failures; 0 if there are none.
         notes: the first notes on photos.
-        manifest: ``results.jsonl``.
+        manifest: ``results.jsonl``, or its address.
         session: what ran, as :meth:`..sessions.base.Session.describe` says it.
         remark: what is wrong with the arithmetic here, if anything.
     """
@@ -45,7 +45,7 @@ class Album:
     failures: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     exit_code: int = 0
     notes: list[str] = dataclasses.field(default_factory=list)
-    manifest: Path = Path()
+    manifest: Path | str = ""
     session: dict[str, Any] = dataclasses.field(default_factory=dict)
     remark: str = ""
 

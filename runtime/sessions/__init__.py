@@ -13,12 +13,13 @@ from ..artifact import Artifact
 from ..errors import BadInputError, ExtensionError, TargetUnavailableError
 from ..installed import entry_points
 from ..tensors import check_memory
-from .base import Session, available_threads
+from .base import Milliseconds, Session, available_threads
 
 __all__ = [
     "MODULES",
     "SESSIONS",
     "STAND_INS",
+    "Milliseconds",
     "Session",
     "available_threads",
     "open_session",
@@ -31,13 +32,14 @@ SESSIONS = {
     "coreml": ".coreml_session:CoreMlSession",
     "tensorrt-rtx": ".tensorrt_session:TensorRtSession",
     "tensorrt": ".tensorrt_session:TensorRtSession",
+    "web": ".web_session:WebSession",
 }
 """Target name -> ``module:Class``, relative to this package.
 
 For a target that is not here, the class is read from the row that another installed package provides
 (:mod:`..installed.entry_points`)."""
 
-MODULES = {"onnx": "onnxruntime", "openvino": "openvino"}
+MODULES = {"onnx": "onnxruntime", "openvino": "openvino", "web": "playwright"}
 """Target name -> the Python module that runs it, where pip installs one."""
 
 STAND_INS = {

@@ -27,6 +27,11 @@ Port = tuple[str, list[Any], str]
 
 _Self = TypeVar("_Self", bound="Session")
 
+
+class Milliseconds(float):
+    """The time of a run by the runtime's own clock, where the caller's would count other work too."""
+
+
 MAX_REASON = 400
 """Characters of a runtime's message that an error repeats."""
 
@@ -132,6 +137,15 @@ class Session(ABC):
     @abstractmethod
     def _run(self, arrays: Arrays) -> Arrays:
         """Run C-contiguous inputs that fit the contracts."""
+
+    def timed(self, x: Array | Mapping[str, Array]) -> object:
+        """Run once for a measurement, as :meth:`run` does.
+
+        Returns:
+            :class:`Milliseconds` if the runtime keeps a clock that the caller's cannot replace, such as that
+            of a page in a browser; anything else otherwise.
+        """
+        return self.run(x)
 
     @property
     def remark(self) -> str:

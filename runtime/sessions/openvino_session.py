@@ -11,7 +11,16 @@ from ..artifact import Artifact
 from ..errors import ArtifactError
 from ..outside.files import read_bounded
 from ..tensors import TensorContract
-from .base import Arrays, Port, Session, check_ports, check_suffix, import_runtime, refused
+from .base import (
+    Arrays,
+    Port,
+    Session,
+    available_threads,
+    check_ports,
+    check_suffix,
+    import_runtime,
+    refused,
+)
 
 _DTYPES = {"f32": "float32", "u8": "uint8", "i32": "int32", "i64": "int64", "boolean": "bool"}
 MAX_XML_BYTES = 256 * 1024**2
@@ -75,13 +84,19 @@ class OpenVinoSession(Session):
         self._request = self._compiled = None
 
 
-def compile_config(threads: int) -> dict[str, str | int]:
-    """Return what a session compiles its model with."""
+def compile_config(threads: int) -> dict[str, str | int | bool]:
+    """Return what a session compiles its model with.
+
+    OpenVINO binds threads to processors by default, each model from the first processor on. Several sessions
+    of one process would then share one processor while others stay idle: two sessions of one thread on two
+    processors were no faster than one. So only a session that takes every processor is bound.
+    """
     return {
         "INFERENCE_PRECISION_HINT": "f32",  # a CPU with bfloat16 would otherwise use it unasked
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": threads >= available_threads(),
         "CACHE_DIR": "",  # a cache outlives the artifact it was made from
     }
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from concurrent import futures
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from ..errors import BadInputError
 from ..photo import Array
+from .ordered import in_order
 
 _STEPS = 4096
 
@@ -186,18 +186,19 @@ def _alignment(tile: tuple[int, int]) -> int:
 
 
 def blend(
-    pixels: Array, grid: Grid, process: Callable[[Array], Array], scale: int = 1
+    pixels: Array, grid: Grid, processes: Sequence[Callable[[Array], Array]], scale: int = 1
 ) -> Iterator[tuple[int, Array]]:
-    """Run ``process`` on every tile of ``pixels`` and yield the blended result from top to bottom.
+    """Run every tile of ``pixels`` through one of ``processes``; yield the blended result from top to bottom.
 
-    Only one row of tiles is held, whatever the height of the photo.
+    Only one row of tiles is held, whatever the height of the photo, and two more tiles for each process.
 
     Args:
         pixels: height x width x channels.
         grid: the cut, made for that height and width.
-        process: takes a tile of ``pixels`` (which it must not change) and returns its result as float32
-            channels x height x width, which a network gives and which blends faster; three channels.
-        scale: how many times as large as its tile the result of ``process`` is.
+        processes: do the same, each in a thread. One takes a tile of ``pixels`` (which it must not change)
+            and returns its result as float32 channels x height x width, which a network gives and which
+            blends faster; three channels. The result does not depend on which of them ran which tile.
+        scale: how many times as large as its tile the result of a process is.
 
     Yields:
         The first row and the rows themselves, float32 channels x rows x width, of each finished band. The
@@ -208,11 +209,11 @@ def blend(
     band = np.zeros((pixels.shape[2], rows.tile, columns.length), np.float32)
     across = [columns.weights(index) for index in range(len(columns.starts))]
 
-    def results() -> Iterator[Array]:
-        for top, left in itertools.product(taken.rows.starts, taken.columns.starts):
-            yield process(_cut(pixels, top, left, taken.rows.tile, taken.columns.tile))
+    def cutting(process: Callable[[Array], Array]) -> Callable[[tuple[int, int]], Array]:
+        return lambda corner: process(_cut(pixels, *corner, taken.rows.tile, taken.columns.tile))
 
-    ahead = one_ahead(results())
+    corners = itertools.product(taken.rows.starts, taken.columns.starts)
+    ahead = in_order(corners, [cutting(process) for process in processes])
     for index, top in enumerate(rows.starts):
         down = rows.weights(index)
         for left, weight in zip(columns.starts, across, strict=True):
@@ -226,18 +227,6 @@ def blend(
             yield first, band[:, first - top : last - top]
         band[:, : rows.tile - done] = band[:, done:]
         band[:, rows.tile - done :] = 0
-
-
-def one_ahead(results: Iterator[Array]) -> Iterator[Array]:
-    """Yield ``results``, each while the next is computed in another thread.
-
-    An exception of that thread is raised here. It has ended when the iteration is over, or is given up.
-    """
-    with futures.ThreadPoolExecutor(1, "tile") as thread:
-        coming = thread.submit(next, results, None)
-        while (result := coming.result()) is not None:
-            coming = thread.submit(next, results, None)
-            yield result
 
 
 def _cut(pixels: Array, top: int, left: int, height: int, width: int) -> Array:

@@ -66,6 +66,11 @@ def is_required() -> bool:
     return bool(_required)
 
 
+def required_keys() -> list[PublicKey]:
+    """Return the keys that are required now, for a process that has to require them too."""
+    return list(_required)
+
+
 def check_artifact(folder: Path, passport: Passport) -> None:
     """Check the signature of an artifact against each key that is required now.
 

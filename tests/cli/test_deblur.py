@@ -36,6 +36,19 @@ def test_json_and_the_default_folder(cli: Any, artifact: Path, photo: Path, tmp_
     assert (tmp_path / "results" / "coffee.jpg").exists()
 
 
+def test_the_tiles_of_one_photo_run_on_several_sessions(
+    cli: Any, artifact: Path, photo: Path, tmp_path: Path
+) -> None:
+    assert cli("run", photo, "-a", artifact, "--out", "alone.png").returncode == 0
+    done = cli("run", photo, "-a", artifact, "--out", "both.png", "--jobs", 2, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["session"]["sessions"] == 2
+    assert (tmp_path / "both.png").read_bytes() == (tmp_path / "alone.png").read_bytes()
+    shown = cli("run", photo, "-a", artifact, "--out", "both.png", "--jobs", 2, "--overwrite")
+    assert "in each of 2 sessions" in shown.stdout
+    assert not (tmp_path / "results.jsonl").exists()
+
+
 def test_a_bad_photo_does_not_stop_the_others(cli: Any, artifact: Path, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_text("this is not an image")
     done = cli("deblur", tmp_path / "bad.jpg", photo, "--artifact", artifact, "--out", "out")
@@ -109,7 +122,7 @@ def test_the_limit_on_megapixels(cli: Any, artifact: Path, tmp_path: Path) -> No
     [
         (["photo.png", "--every", "2"], "--every", "for a video or a camera only"),
         (["photo.png", "--side-by-side"], "--side-by-side", "for a video or a camera only"),
-        (["clip.mp4", "--jobs", "2"], "--jobs", "for photos only"),
+        (["clip.mp4", "--suffix", ".png"], "--suffix", "for photos only"),
         (["--camera", "0", "--tile", "auto"], "--tile", "for photos only"),
         (["clip.mp4", "--ray", "local"], "--ray", "run a video on one machine"),
     ],

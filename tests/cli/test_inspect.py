@@ -40,6 +40,22 @@ def test_altered_bytes_are_refused(cli: Any, artifact: Path, tmp_path: Path) -> 
     assert "model.onnx" in done.stderr and "altered" in done.stderr
 
 
+def test_a_folder_of_artifacts_is_listed(cli: Any, artifact: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "build"
+    for name in ("one", "two"):
+        shutil.copytree(artifact, folder / name)
+    (folder / "results").mkdir()
+    done = cli("inspect", folder)
+    assert done.returncode == 0, done.stderr
+    for text in ("one", "two", "unverified", "image: float32 1x3x64x64 NCHW, 0 to 1"):
+        assert text in done.stdout
+    assert f"fdikp-edge inspect {folder / 'one'}" in done.stdout
+    shown = json.loads(cli("inspect", folder, "--json").stdout)
+    passport = json.loads(cli("inspect", artifact, "--json").stdout)["passport"]
+    assert [entry["path"] for entry in shown["artifacts"]] == [str(folder / "one"), str(folder / "two")]
+    assert [entry["passport"] for entry in shown["artifacts"]] == [passport, passport]
+
+
 def test_what_is_no_artifact_is_refused(cli: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()

@@ -57,6 +57,8 @@ def test_few_calls_have_no_99th_percentile(cli: Any, make_artifact: Callable[...
     def columns(runs: int) -> list[str]:
         done = cli("bench", make_artifact(golden=0.5), "--no-eager", "--runs", runs)
         assert done.returncode == 0
+        assert done.stderr.startswith("warming up"), "the first seconds are not silent"
+        assert ("p99: left out" in done.stdout) is (runs < 100)
         (line,) = [line for line in done.stdout.splitlines() if line.startswith("│")]
         return [cell.strip() for cell in line.strip("│").split("│")]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fdikp_edge.runtime.buckets.suggest import suggest_sizes
 from fdikp_edge.runtime.images import Photo, write_photo
 
 SIZES = ((64, 64), (128, 192))
@@ -107,6 +108,19 @@ def test_export_builds_a_row_for_each_size(cli: Any, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out/Half-onnx-fp32").iterdir()) == ["16x16", "24x24"]
     alone = cli(*words[:-2], "--out", "one", "--json")
     assert [row["path"] for row in json.loads(alone.stdout)["artifacts"]] == ["one/Half-onnx-fp32-16x16"]
+
+
+def test_export_builds_sizes_for_a_photo(cli: Any, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "net.py").write_text(NETWORK)
+    words = ("export", "--model", "net.py:Half", "--target", "onnx", "--out", "out", "--json")
+    done = cli(*words, "--size", "for:1000x1500")
+    assert done.returncode == 0, done.stderr
+    sizes = [tuple(row["size"]) for row in json.loads(done.stdout)["artifacts"]]
+    assert len(sizes) == 3 and sizes == suggest_sizes(1000, 1500)
+    for words in (("export", "--size", "for:"), ("deploy", "--size", "for:0"), ("export", "--size", "4:3")):
+        done = cli(*words, "--model", "tiny")
+        assert done.returncode == 2 and "is not HEIGHTxWIDTH" in done.stderr
 
 
 def test_a_table_belongs_to_one_size(cli: Any, tmp_path: Path) -> None:

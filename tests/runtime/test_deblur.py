@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,6 +145,34 @@ def test_progress_counts_every_tile_and_may_stop_the_run(make_artifact: Maker) -
 
         with pytest.raises(KeyboardInterrupt):
             Deblurrer(session, progress=stop).photo(photo)
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_tiles_on_several_sessions_give_the_same_photo(make_artifact: Maker, target: str) -> None:
+    artifact, photo = make_artifact("blur", target=target), noise(300, 200, 16)
+    ran: dict[int, int] = {}
+    with (
+        open_session(artifact, threads=1) as one,
+        open_session(artifact, threads=1) as two,
+        open_session(make_artifact("blur", target=target)) as other,
+    ):
+        alone = Deblurrer(one).photo(photo)
+        for number, session in enumerate((one, two)):
+            run = session.run
+
+            def counted(x: Any, number: int = number, run: Any = run) -> Any:
+                ran[number] = ran.get(number, 0) + 1
+                return run(x)
+
+            session.run = counted  # type: ignore[method-assign]
+        events: list[Progress] = []
+        both = Deblurrer(one, beside=[two], progress=events.append)
+        assert np.array_equal(both.photo(photo).pixels, alone.pixels)
+        tiles = both.grid(300, 200).tiles
+        assert [event.tile for event in events] == list(range(tiles + 1))
+        assert sum(ran.values()) == tiles and min(ran.values()) > tiles // 8
+        with pytest.raises(BadInputError, match="one artifact"):
+            Deblurrer(one, beside=[other])
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -221,3 +223,24 @@ def test_a_session_in_two_threads_mixes_nothing_up(target: str, tmp_path: Path) 
             return all(np.array_equal(session.run(inputs[which]), expected[which]) for _ in range(300))
 
         assert all(pool.map(many, range(2)))
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity"), reason="this system does not tell where threads may run"
+)
+@pytest.mark.skipif(available_threads() < 2, reason="needs two processors")
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_session_with_few_threads_is_not_bound_to_the_first_processors(
+    make_artifact: Maker, target: str
+) -> None:
+    """Otherwise the sessions of `run --jobs` share one processor, and the others stay idle."""
+    artifact = make_artifact("blur", target=target, size=(512, 512))
+    x = np.zeros((1, 3, 512, 512), np.float32)
+    with open_session(artifact, threads=1) as session, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(lambda: [session.run(x) for _ in range(20)])
+        allowed = set()
+        while not running.done():
+            for task in Path("/proc/self/task").iterdir():
+                with contextlib.suppress(OSError):  # the thread has ended
+                    allowed.add(frozenset(os.sched_getaffinity(int(task.name))))
+    assert allowed == {frozenset(os.sched_getaffinity(0))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.util
@@ -18,7 +19,10 @@ from ...buckets.buckets import Buckets
 from ...buckets.opened import OpenBuckets
 from ...codecs.headers import BYTES_PER_PIXEL, FREE_BYTES
 from ...errors import ArtifactError, FdikpEdgeError, ImageError, TargetUnavailableError
+from ...fields import PASSPORT_NAME
 from ...images import check_writable, output_format
+from ...trust.keys import PublicKey
+from ...trust.signature import SIGNATURE_NAME, required
 from ..manifest import Record, Stamp, artifact_digest
 from ..record import is_final
 
@@ -40,6 +44,8 @@ class Order:
     halo: int | None
     quality: int
     max_pixels: int
+    keys: tuple[PublicKey, ...] = ()
+    """Whose signatures the artifact must have, as on the machine that sent it."""
 
 
 class PhotoActor:
@@ -58,7 +64,10 @@ class PhotoActor:
                 file = top / name / inside
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(data)
-        buckets = Buckets.open(top)
+        with contextlib.ExitStack() as stack:
+            for key in order.keys:
+                stack.enter_context(required(key))
+            buckets = Buckets.open(top)
         self._digests = {artifact.path: artifact_digest(artifact) for artifact in buckets.artifacts}
         self._opened = OpenBuckets(buckets, threads=order.threads)
         self._deblurrers = Deblurrers(self._opened, order.halo)
@@ -135,7 +144,9 @@ def read_files(buckets: Buckets) -> Files:
 
 
 def _contents(artifact: Artifact) -> dict[str, bytes]:
-    names = [*artifact.passport.files, "passport.json"]
+    names = [*artifact.passport.files, PASSPORT_NAME]
+    if (artifact.path / SIGNATURE_NAME).is_file():
+        names.append(SIGNATURE_NAME)
     return {name: (artifact.path / name).read_bytes() for name in names}
 
 
@@ -149,4 +160,4 @@ def node_problem(dest: Any, probe: str, token: bytes, modules: list[str]) -> str
             seen = stream.read(len(token))
     except OSError:
         seen = b""
-    return "" if seen == token else "does not see the output folder; give one that all nodes share to --out"
+    return "" if seen == token else "does not see the output folder; give one that all nodes reach to --out"

@@ -9,22 +9,31 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from ...buckets.buckets import Buckets
-from ...errors import BadInputError, ImageError, OutputError, OutputExistsError, TargetUnavailableError
+from ...errors import (
+    BadInputError,
+    ImageError,
+    OutputError,
+    OutputExistsError,
+    RunError,
+    TargetUnavailableError,
+)
+from ...installed.packages import CRYPTOGRAPHY
 from ...photo import DEFAULT_MAX_PIXELS, FORMATS, READ_ONLY
 from ...sessions import MODULES
-from ..manifest import Manifest, Record, Stamp, artifact_digest
+from ...sessions.base import reason
+from ...trust.signature import required_keys
+from ..manifest import Manifest, Record, artifact_digest
 from ..summary import Album
 from .actor import Files, Order, PhotoActor, node_problem, read_files
+from .places import Destination, is_stamped, open_place
 
 INSTALL = 'pip install "fdikp-edge[ray]"'
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 120.0
-MARK = ".fdikp-edge-ray"
-"""A file in the output folder while a run lasts: results without a line are then an earlier attempt's."""
 
 
 def run_on_cluster(
@@ -48,9 +57,10 @@ def run_on_cluster(
     the manifest, which this process writes.
 
     Args:
-        source: a folder, or the address of one (``s3://bucket/photos``) that all nodes can read.
+        source: a folder that all nodes can read, or the address of one (``s3://bucket/photos``).
         buckets: the artifact, or several sizes of it; sent to the nodes.
-        out: a local folder that all nodes see under the same path.
+        out: a local folder that all nodes see under the same path, or the address of one
+            (``s3://bucket/sharp``).
         address: of the cluster: ``host:port``, ``ray://host:port``, ``auto``; ``local`` starts one here.
         jobs: actors, each with a session; as many as the cluster has room for when ``None``.
         threads: processors of each actor.
@@ -66,32 +76,31 @@ def run_on_cluster(
     if suffix is not None and suffix.lower() not in FORMATS:
         raise OutputError(f"suffix {suffix!r}: expected one of {', '.join(FORMATS)}")
     buckets.for_photo(1, 1, halo)
-    filesystem, folder = _filesystem(source)
-    dest, place = _filesystem(out)
-    if not Path(place).is_absolute() or "://" in out:
-        raise OutputError(f"{out}: give a folder that all nodes share under one path to --out")
-    planned, passed_over = _plan(filesystem, folder, suffix)
+    filesystem, folder = open_place(source)
+    dest = Destination(out)
+    results = dest.folder if filesystem.equals(dest.filesystem) else None
+    planned, passed_over = _plan(filesystem, folder, suffix, results)
     album = Album(photos=len(planned), passed_over=passed_over)
-    Path(place).mkdir(parents=True, exist_ok=True)
-    order = Order(filesystem, dest, place, threads, halo, quality, max_pixels)
-    with Manifest(Path(place)) as manifest, _marked(Path(place)) as again:
-        album.manifest = manifest.path
-        work = _remaining(planned, order, manifest, buckets, album, overwrite, again)
+    keys = tuple(required_keys())
+    order = Order(filesystem, dest.filesystem, dest.folder, threads, halo, quality, max_pixels, keys)
+    with dest.record() as record, dest.marked() as again:
+        album.manifest = record.place
+        work = _remaining(planned, order, dest, record.manifest, buckets, album, overwrite, again)
         if progress is not None:
             progress(album)
         if not work:
             return album
         with _connected(ray, address):
-            target = buckets.passport.target
-            _check_nodes(ray, order, [MODULES[target]] if target in MODULES else [])
+            _check_nodes(ray, dest, _modules(buckets.passport.target, signed=bool(keys)))
             files = ray.put(read_files(buckets))
             room = max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
             began = time.perf_counter()
             for line in _lines(ray, files, order, work, min(jobs or room, len(work))):
-                record = Record.parse(line)
-                manifest.append(record)
+                done = Record.parse(line)
+                record.manifest.append(done)
+                record.save()
                 album.seconds = time.perf_counter() - began
-                _count(album, record)
+                _count(album, done)
                 if progress is not None:
                     progress(album)
     return album
@@ -106,27 +115,13 @@ def _ray() -> Any:
     return ray
 
 
-def _filesystem(address: str) -> tuple[Any, str]:
-    """Return pyarrow's file system for an address or path, else fsspec's, and the path in it."""
-    from pyarrow import fs
+def _plan(
+    filesystem: Any, folder: str, suffix: str | None, leave_out: str | None
+) -> tuple[list[tuple[Any, str]], Counter[str]]:
+    """Return file information and output of each photo below a folder, and other files by suffix.
 
-    if "://" not in address:
-        return fs.LocalFileSystem(), str(Path(address).absolute())
-    try:
-        filesystem, path = fs.FileSystem.from_uri(address)
-    except Exception as first:
-        try:
-            import fsspec
-
-            opened, path = fsspec.core.url_to_fs(address)
-            filesystem = fs.PyFileSystem(fs.FSSpecHandler(opened))
-        except Exception as error:
-            raise BadInputError(f"{address}: no file system for it: {error or first}") from error
-    return filesystem, path
-
-
-def _plan(filesystem: Any, folder: str, suffix: str | None) -> tuple[list[tuple[Any, str]], Counter[str]]:
-    """Return file information and output of each photo below a folder, and other files by suffix."""
+    ``leave_out`` is a folder that is not looked into: where results go.
+    """
     from pyarrow import fs
 
     try:
@@ -138,6 +133,8 @@ def _plan(filesystem: Any, folder: str, suffix: str | None) -> tuple[list[tuple[
     for info in sorted((one for one in infos if one.is_file), key=lambda one: one.path):
         inside = PurePosixPath(info.path).relative_to(folder)
         if any(part.startswith(".") for part in inside.parts):
+            continue
+        if leave_out is not None and leave_out != folder and info.path.startswith(f"{leave_out}/"):
             continue
         kind = inside.suffix.lower()
         if kind not in FORMATS and kind not in READ_ONLY:
@@ -155,6 +152,7 @@ def _plan(filesystem: Any, folder: str, suffix: str | None) -> tuple[list[tuple[
 def _remaining(
     planned: list[tuple[Any, str]],
     order: Order,
+    dest: Destination,
     manifest: Manifest,
     buckets: Buckets,
     album: Album,
@@ -165,40 +163,23 @@ def _remaining(
     settings = {"halo": order.halo, "quality": order.quality}
     work = []
     for info, output in planned:
-        place, last = Path(order.out) / output, None if overwrite else manifest.last(output)
-        if last is not None and last.stamp is not None and _same(last.stamp, info):
+        last = None if overwrite else manifest.last(output)
+        if last is not None and last.stamp is not None and is_stamped(order.source, info, last.stamp):
             if last.result is None:
                 if last.final and last.settings == {**settings, "max_pixels": order.max_pixels}:
                     album.failed_before += 1
                     album.add_failure(info.path, last.reason, ImageError.exit_code)
                     continue
-            elif last.settings == settings and last.artifact in artifacts and last.result.fits(place):
+            elif last.settings == settings and last.artifact in artifacts and dest.holds(output, last.result):
                 album.skipped += 1
                 continue
-        if place.exists() and not (overwrite or again or manifest.wrote(output, place)):
-            raise OutputExistsError(f"{place}: exists already; choose another place, or ask to overwrite")
+        mine = overwrite or again or any(dest.holds(output, stamp) for stamp in manifest.results(output))
+        if dest.exists(output) and not mine:
+            raise OutputExistsError(
+                f"{dest.name}/{output}: exists already; choose another place, or ask to overwrite"
+            )
         work.append({"source": info.path, "output": output})
     return work
-
-
-def _same(stamp: Stamp, info: Any) -> bool:
-    """Say whether a file system tells the size and time of the photo that was stamped."""
-    return (stamp.bytes, stamp.modified_ns) == (info.size, info.mtime_ns or 0)
-
-
-@contextlib.contextmanager
-def _marked(folder: Path) -> Iterator[bool]:
-    """Mark a run that lasts, and say whether an earlier one was cut off; kept if this one is."""
-    mark = folder / MARK
-    again = mark.exists()
-    mark.touch()
-    try:
-        yield again
-    except OutputExistsError:
-        if not again:
-            mark.unlink(missing_ok=True)
-        raise
-    mark.unlink(missing_ok=True)
 
 
 def _count(album: Album, record: Record) -> None:
@@ -243,7 +224,12 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _check_nodes(ray: Any, order: Order, modules: list[str]) -> None:
+def _modules(target: str, *, signed: bool) -> list[str]:
+    """Return the modules that a node needs beside this package and Ray."""
+    return [*([MODULES[target]] if target in MODULES else []), *([CRYPTOGRAPHY.module] if signed else [])]
+
+
+def _check_nodes(ray: Any, dest: Destination, modules: list[str]) -> None:
     """Ask each node whether it can take part.
 
     Raises:
@@ -252,15 +238,17 @@ def _check_nodes(ray: Any, order: Order, modules: list[str]) -> None:
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    token, probe = secrets.token_bytes(16), Path(order.out) / f".probe-{secrets.token_hex(8)}"
-    probe.write_bytes(token)
+    token, probe = secrets.token_bytes(16), f".probe-{secrets.token_hex(8)}"
+    dest.write(probe, token)
     try:
         task = ray.remote(num_cpus=0, max_retries=0)(node_problem)
         for node in ray.nodes():
             if not node["Alive"]:
                 continue
             place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            asked = task.options(scheduling_strategy=place).remote(order.dest, str(probe), token, modules)
+            asked = task.options(scheduling_strategy=place).remote(
+                dest.filesystem, dest.path(probe), token, modules
+            )
             name = node.get("NodeManagerHostname") or node["NodeManagerAddress"]
             try:
                 problem = str(ray.get(asked, timeout=PROBE_SECONDS))
@@ -271,7 +259,7 @@ def _check_nodes(ray: Any, order: Order, modules: list[str]) -> None:
                 kind = OutputError if "output folder" in problem else TargetUnavailableError
                 raise kind(f"node {name} {problem}")
     finally:
-        probe.unlink()
+        dest.remove(probe)
 
 
 def _lines(ray: Any, files: Any, order: Order, work: list[dict[str, str]], actors: int) -> Iterator[bytes]:
@@ -286,11 +274,14 @@ def _lines(ray: Any, files: Any, order: Order, work: list[dict[str, str]], actor
         num_cpus=order.threads,
     )
     seen: set[str] = set()
-    for row in dataset.iter_rows():
-        record = Record.parse(row["line"])
-        if record.output not in seen:
-            seen.add(record.output)
-            yield row["line"]
+    try:
+        for row in dataset.iter_rows():
+            record = Record.parse(row["line"])
+            if record.output not in seen:
+                seen.add(record.output)
+                yield row["line"]
+    except ray.exceptions.RayError as error:
+        raise RunError(f"the cluster gave up: {reason(error)}") from error
 
 
 class _Shared(PhotoActor):

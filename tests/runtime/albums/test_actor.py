@@ -12,8 +12,11 @@ from fdikp_edge.runtime.albums.cluster.actor import Order, PhotoActor, node_prob
 from fdikp_edge.runtime.albums.manifest import MANIFEST_NAME, Record, read_manifest
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.buckets.buckets import Buckets
+from fdikp_edge.runtime.errors import ArtifactError
 from fdikp_edge.runtime.images import Photo, write_photo
 from fdikp_edge.runtime.photo import DEFAULT_MAX_PIXELS
+from fdikp_edge.runtime.trust.keys import PublicKey, make_keys, read_private
+from fdikp_edge.runtime.trust.signature import sign_artifact
 
 fs = pytest.importorskip("pyarrow.fs", reason="pyarrow is not installed (extra `ray`)")
 
@@ -50,6 +53,43 @@ def test_an_actor_writes_the_bytes_of_one_machine(
         assert record.result is not None and record.result.fits(tmp_path / "out" / record.output)
         assert record.result.sha256 == expected.result.sha256
     assert not list((tmp_path / "out").rglob(".partial-*"))
+
+
+def test_results_in_another_file_system(make_artifact: Callable[..., Artifact], tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
+    write_photo(tmp_path / "in" / "a.png", Photo(pixels))
+    artifact = make_artifact("half")
+    buckets = Buckets(artifact.path, (artifact,))
+    run_album([tmp_path / "in"], buckets, tmp_path / "alone", threads=1)
+    memory = pytest.importorskip("fsspec", reason="fsspec is not installed").filesystem("memory")
+    memory.store.clear()
+    dest = fs.PyFileSystem(fs.FSSpecHandler(memory))
+    order = Order(fs.LocalFileSystem(), dest, "/sharp", 1, None, 95, DEFAULT_MAX_PIXELS)
+    actor = PhotoActor(read_files(buckets), order)
+    record = actor.record(str(tmp_path / "in" / "a.png"), "sub/a.png")
+    assert record.result is not None and list(memory.store) == ["/sharp/sub/a.png"]
+    assert memory.cat("/sharp/sub/a.png") == (tmp_path / "alone" / "a.png").read_bytes()
+    memory.store.clear()
+
+
+def test_a_node_checks_the_signature_too(make_artifact: Callable[..., Artifact], tmp_path: Path) -> None:
+    pytest.importorskip("cryptography", reason="signatures need cryptography (extra `sign`)")
+    artifact = make_artifact("half")
+    buckets = Buckets(artifact.path, (artifact,))
+    mine, other = (make_keys(tmp_path / name) for name in ("mine.key", "other.key"))
+    sign_artifact(artifact.path, artifact.passport, read_private(tmp_path / "mine.key"))
+    local = fs.LocalFileSystem()
+
+    def order(key: PublicKey) -> Order:
+        return Order(local, local, str(tmp_path / "out"), 1, None, 95, DEFAULT_MAX_PIXELS, (key,))
+
+    PhotoActor(read_files(buckets), order(mine))
+    with pytest.raises(ArtifactError, match="sign"):
+        PhotoActor(read_files(buckets), order(other))
+    files = read_files(buckets)
+    del files[""]["signature.json"]
+    with pytest.raises(ArtifactError, match="is not signed"):
+        PhotoActor(files, order(mine))
 
 
 def test_a_node_tells_what_it_lacks(tmp_path: Path) -> None:

@@ -75,6 +75,17 @@ def test_results_are_those_of_one_photo_at_a_time(make_artifact: Maker, album: P
     assert "not a photo" in records["bad.png"].reason and records["0.png"].seconds > 0
 
 
+def test_sessions_that_photos_leave_over_run_tiles(make_artifact: Maker, album: Path) -> None:
+    artifact = make_artifact("half")
+    for name in ("0", "1", "bad"):
+        (album / f"{name}.png").unlink()
+    done = run(album, artifact, jobs=5)  # two photos: two sessions for the tiles of each
+    assert counts(done) == (2, 0, 0, 0) and done.session["sessions"] == 4
+    deblur_files([album], artifact, album.parent / "alone")
+    for name in ("2.png", "3.png"):
+        assert (album.parent / "alone" / name).read_bytes() == (album.parent / "out" / name).read_bytes()
+
+
 def test_a_file_that_no_run_wrote_is_not_replaced(make_artifact: Maker, album: Path, tmp_path: Path) -> None:
     artifact = make_artifact("half")
     photo_at(tmp_path / "out" / "3.png", 7)

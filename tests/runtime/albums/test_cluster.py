@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -18,7 +20,13 @@ from fdikp_edge.runtime.albums.album import Album, run_album
 from fdikp_edge.runtime.albums.manifest import MANIFEST_NAME, read_manifest
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.buckets.buckets import Buckets
-from fdikp_edge.runtime.errors import BadInputError, FdikpEdgeError, OutputError, TargetUnavailableError
+from fdikp_edge.runtime.errors import (
+    BadInputError,
+    FdikpEdgeError,
+    OutputError,
+    OutputExistsError,
+    TargetUnavailableError,
+)
 from fdikp_edge.runtime.images import Photo, write_photo
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
@@ -111,18 +119,72 @@ def test_a_folder_that_is_not_shared_and_a_node_without_a_package(
     monkeypatch.setitem(cluster_run.MODULES, "onnx", "no_such_runtime")
     refused(TargetUnavailableError, "has no no_such_runtime; install")
     monkeypatch.undo()
-    # The nodes look into another file system than this process does, as where nothing is mounted.
+    with pytest.raises(OutputError, match="does not see the output folder"):
+        run_on_cluster(str(album), buckets, "memory://sharp")  # of this process alone
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """The address of an empty bucket of a local S3 server, with the keys in it."""
     from pyarrow import fs
 
-    (tmp_path / "elsewhere").mkdir()
-    other = fs.SubTreeFileSystem(str(tmp_path / "elsewhere"), fs.LocalFileSystem())
-    real = cluster_run._filesystem
-    monkeypatch.setattr(
-        cluster_run,
-        "_filesystem",
-        lambda place: (other, real(place)[1]) if place.endswith("out") else real(place),
-    )
-    refused(OutputError, "does not see the output folder")
+    program = shutil.which("moto_server")
+    if program is None:
+        pytest.skip("no S3 server is installed (moto_server)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen([program, "-H", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+        options = (
+            f"scheme=http&endpoint_override=127.0.0.1:{port}&region=us-east-1&allow_bucket_creation=true"
+        )
+        address = f"s3://key:secret@photos/{{}}?{options}"
+        store, _ = fs.FileSystem.from_uri(address.format("sharp"))
+        store.create_dir("photos")
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_photos_and_results_in_an_object_store(
+    cluster: Any, make_artifact: Callable[..., Artifact], album: Path, tmp_path: Path, bucket: str
+) -> None:
+    from pyarrow import fs
+
+    store, _ = fs.FileSystem.from_uri(bucket.format(""))
+    for photo in sorted(album.iterdir())[:12]:
+        with store.open_output_stream(f"photos/in/{photo.name}") as stream:
+            stream.write(photo.read_bytes())
+    artifact = make_artifact("half")
+    buckets = Buckets(artifact.path, (artifact,))
+    places = bucket.format("in"), bucket.format("sharp")
+    done = run_on_cluster(places[0], buckets, places[1])
+    assert (done.done, done.failed) == (11, 1)
+    assert done.manifest == f"s3://photos/sharp/{MANIFEST_NAME}" and "secret" not in str(done.failures)
+    run_album([album], buckets, tmp_path / "alone", threads=1)
+    infos = store.get_file_info(fs.FileSelector("photos/sharp", recursive=True))
+    names = {info.base_name for info in infos if info.is_file}
+    assert names == {f"{number:03}.png" for number in range(12) if number != 5} | {MANIFEST_NAME}
+    for name in names - {MANIFEST_NAME}:
+        with store.open_input_stream(f"photos/sharp/{name}") as stream:
+            assert stream.read() == (tmp_path / "alone" / name).read_bytes()
+    again = run_on_cluster(places[0], buckets, places[1])
+    assert (again.done, again.skipped, again.failed_before) == (0, 11, 1)
+    with store.open_output_stream("photos/sharp/001.png") as stream:
+        stream.write(b"edited")
+    with pytest.raises(OutputExistsError, match=r"s3://photos/sharp/001\.png: exists already"):
+        run_on_cluster(places[0], buckets, places[1])
 
 
 def test_a_cluster_that_cannot_be_reached(

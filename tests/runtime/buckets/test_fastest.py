@@ -13,6 +13,7 @@ from fdikp_edge.runtime.buckets import fastest
 from fdikp_edge.runtime.buckets.buckets import AUTO_HALO, Buckets, Measured
 from fdikp_edge.runtime.buckets.opened import OpenBuckets
 from fdikp_edge.runtime.images import Photo, write_photo
+from fdikp_edge.runtime.sessions import available_threads
 
 
 @pytest.fixture
@@ -42,6 +43,32 @@ def test_each_size_that_takes_the_halo_is_timed(sizes: Buckets) -> None:
         times = fastest.measure(opened, 40).milliseconds
         assert sizes.artifacts[0].path not in times and len(times) == 2
         assert all(time > 0 for time in times.values())
+
+
+def test_sessions_are_those_asked_for_or_measured(sizes: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fastest.jobs_for(sizes, None, None, "passport") == 1
+    assert fastest.jobs_for(sizes, 3, None, "auto") == 3
+    assert fastest.jobs_for(sizes, None, 1, "auto") == 1, "threads were given"
+    for processors, most in ((1, 1), (3, 3), (64, fastest.MAX_SESSIONS)):
+        monkeypatch.setattr(fastest, "available_threads", lambda count=processors: count)
+        assert fastest.jobs_for(sizes, None, None, "auto") in {1, most}
+        for choice in (1, most):
+            monkeypatch.setattr(
+                fastest, "_milliseconds", lambda opened, wanted=choice: 1.0 + (len(opened) != wanted)
+            )
+            assert fastest.jobs_for(sizes, None, None, "auto") == choice
+        monkeypatch.undo()
+
+
+def test_a_photo_of_few_tiles_has_one_session(sizes: Buckets) -> None:
+    first = sizes.artifacts[0]
+    with OpenBuckets(sizes, jobs=3) as opened:
+        assert len(opened.sessions(first, 2)) == 1
+        assert opened.describe()["threads"] == available_threads() and "sessions" not in opened.describe()
+        three = opened.sessions(first, 3)
+        assert len(set(three)) == 3 and opened.sessions(first, 50) == three
+        assert opened.describe()["sessions"] == 3
+        assert three[0].threads == max(1, available_threads() // 3)
 
 
 def test_auto_runs_the_size_that_measuring_chose(

@@ -90,7 +90,7 @@ def test_an_identity_gives_every_photo_back_bit_for_bit(
         assert part.shape == (*tile, 3)
         return (part / white).astype(np.float32).transpose(2, 0, 1)
 
-    for first, rows in blend(pixels, Grid.plan(size, tile, halo, border, align), process):
+    for first, rows in blend(pixels, Grid.plan(size, tile, halo, border, align), [process]):
         assert first == rows_seen
         rows_seen += rows.shape[1]
         result[first:rows_seen] = np.rint(rows * white).transpose(1, 2, 0)
@@ -106,7 +106,7 @@ def test_beyond_the_photo_lies_its_mirror_image() -> None:
         seen.append(part[..., 0])
         return part.astype(np.float32).transpose(2, 0, 1)
 
-    list(blend(pixels, Grid.plan((3, 4), (9, 8), 1), process))
+    list(blend(pixels, Grid.plan((3, 4), (9, 8), 1), [process]))
     assert np.array_equal(seen[0], np.pad(pixels[..., 0], ((3, 3), (2, 2)), "reflect"))
 
 

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import show
-from .guard import complain
+from ... import show
+from ...guard import complain
 
 if TYPE_CHECKING:
-    from ..runtime.albums.album import Album
+    from ....runtime.albums.album import Album
 
 LINE_SECONDS = 10.0
 """Between two lines of progress where there is no terminal."""
@@ -69,7 +69,7 @@ def finish(album: Album, artifact: object, json: bool) -> int:
         return album.exit_code
     title = "Nothing left to do" if not album.done + album.failed else "Run on a cluster"
     if album.session:
-        title = "Run with {runtime} {version}, {threads} threads, {arithmetic}".format(**album.session)
+        title = ran_with(album.session)
     rows = [("results", str(album.done))]
     rows += [(f"  with {name}", str(count)) for name, count in sorted(album.buckets.items())]
     if album.skipped:
@@ -83,6 +83,14 @@ def finish(album: Album, artifact: object, json: bool) -> int:
     show.line(title)
     show.facts("", rows)
     return album.exit_code
+
+
+def ran_with(session: dict[str, Any]) -> str:
+    """Return what ran, in words; of several sessions, with their number."""
+    several = f" in each of {session['sessions']} sessions" if "sessions" in session else ""
+    return "Run with {runtime} {version}, {threads} threads{several}, {arithmetic}".format(
+        several=several, **session
+    )
 
 
 def kinds(counts: Counter[str]) -> str:

@@ -1,0 +1,93 @@
+"""The output folder of a cluster run in another file system: its record, its mark, what is finished in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import pytest
+from fdikp_edge.runtime.albums.manifest import MANIFEST_NAME, Record, Stamp
+from fdikp_edge.runtime.errors import BadInputError, OutputError, OutputExistsError
+
+fs = pytest.importorskip("pyarrow.fs", reason="pyarrow is not installed (extra `ray`)")
+fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed (extra `ray`)")
+
+from fdikp_edge.runtime.albums.cluster import places  # noqa: E402
+from fdikp_edge.runtime.albums.cluster.places import MARK, Destination, open_place, shown  # noqa: E402
+
+OUT = "memory://sharp"
+
+
+@pytest.fixture
+def store() -> Iterator[dict[str, bytes]]:
+    """What fsspec's file system in memory holds."""
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    yield memory.store
+    memory.store.clear()
+
+
+def line(output: str, data: bytes) -> Record:
+    stamp = Stamp(hashlib.sha256(data).hexdigest(), len(data), 0)
+    return Record(output, f"in/{output}", stamp, "a", {}, stamp)
+
+
+def test_the_record_is_kept_where_nothing_can_be_appended(store: dict[str, bytes]) -> None:
+    for number, name in enumerate(("a.png", "b.png")):
+        dest = Destination(OUT)
+        with dest.record() as record, dest.marked() as again:
+            assert not again and record.place == f"{OUT}/{MANIFEST_NAME}"
+            assert (record.manifest.last("a.png") is not None) == bool(number)
+            assert f"/sharp/{MARK}" in store
+            record.manifest.append(line(name, b"one"))
+    dest = Destination(OUT)
+    assert dest.exists(MANIFEST_NAME) and not dest.exists(MARK)
+    with dest.record() as record:
+        assert record.manifest.last("b.png") == line("b.png", b"one")
+    assert sorted(store) == [f"/sharp/{MANIFEST_NAME}"]
+
+
+def test_the_record_is_saved_while_a_run_lasts(
+    store: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "SAVE_SECONDS", 0.0)
+    dest = Destination(OUT)
+    with pytest.raises(RuntimeError), dest.record() as record, dest.marked():
+        record.manifest.append(line("a.png", b"one"))
+        record.save()
+        record.save(now=True)
+        assert f"/sharp/{MANIFEST_NAME}" in store
+        raise RuntimeError
+    dest = Destination(OUT)
+    with dest.record() as record, dest.marked() as again:
+        assert again, "the run was cut off"
+        assert record.manifest.last("a.png") is not None
+    with pytest.raises(OutputExistsError), Destination(OUT).marked():
+        raise OutputExistsError("refused before any work")
+    assert not Destination(OUT).exists(MARK)
+
+
+def test_a_result_is_known_by_its_content_where_times_say_nothing(store: dict[str, bytes]) -> None:
+    Destination(OUT).write("a.png", b"one")
+    dest = Destination(OUT)
+    assert dest.exists("a.png") and not dest.exists("b.png")
+    assert dest.holds("a.png", line("a.png", b"one").stamp)  # type: ignore[arg-type]
+    for other in (b"two", b"longer"):
+        assert not dest.holds("a.png", line("a.png", other).stamp)  # type: ignore[arg-type]
+    assert not dest.holds("b.png", line("b.png", b"one").stamp)  # type: ignore[arg-type]
+
+
+def test_a_damaged_record_is_refused(store: dict[str, bytes]) -> None:
+    Destination(OUT).write(MANIFEST_NAME, b"no json\n{}\n")
+    with pytest.raises(OutputError, match="line 1 is damaged"), Destination(OUT).record():
+        pass
+
+
+def test_addresses() -> None:
+    assert isinstance(open_place("file:///tmp/x")[0], fs.LocalFileSystem)
+    assert open_place("memory://a/b/")[1] == "/a/b"
+    assert shown("s3://key:secret@bucket/in?token=1") == "s3://bucket/in"
+    assert shown("/a@b/c?d") == "/a@b/c?d"
+    with pytest.raises(BadInputError, match="nonsense://bucket: no file system") as caught:
+        open_place("nonsense://key:secret@bucket")
+    assert "secret" not in str(caught.value)

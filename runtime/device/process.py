@@ -119,7 +119,7 @@ def how_it_ended(returncode: int, *, killed_for_memory: bool | None = None) -> s
 
     Args:
         returncode: of :mod:`subprocess`: negative is a signal's number.
-        killed_for_memory: whether the kernel ended a process meanwhile to free memory; ``None``: unknown.
+        killed_for_memory: whether memory ran out and the kernel ended a process; ``None``: unknown.
     """
     if returncode >= 0:
         return f"ended with exit code {returncode} and left no result"

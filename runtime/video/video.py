@@ -69,6 +69,7 @@ def run_video(
     side_by_side: bool = False,
     frames: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    new: bool = False,
     progress: Callable[[Video], None] | None = None,
 ) -> Video:
     """Run the pictures of a video through a network and write a video.
@@ -82,6 +83,7 @@ def run_video(
         side_by_side: put the source's picture to the left of the result.
         frames: stop after so many pictures of the result.
         max_pixels: refuse larger pictures.
+        new: replace nothing, not even a file that comes into being at ``out`` meanwhile.
         progress: called after each picture.
 
     Raises:
@@ -98,7 +100,7 @@ def run_video(
         raise OutputError(f"{out}: cannot tell the format; end the name in {', '.join(SUFFIXES)}")
     av = _av()
     video = Video()
-    with _opened(av, source, camera_format) as taken, replacing(out) as temporary:
+    with _opened(av, source, camera_format) as taken, replacing(out, new=new) as temporary:
         if not taken.streams.video:
             raise ImageError(f"{source}: holds no video")
         try:

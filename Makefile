@@ -37,10 +37,7 @@ judge: $(STAMP)  ## hold the lowering against all of PyTorch's operator samples
 
 # About 20 minutes on two cores: docs/reliability.md shows what it prints. `make test` runs a few cases of each.
 soak: $(STAMP)  ## damaged files, kills, full disks, and a long run
-	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/harness.py --cases 600
-	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/kills.py --kills 60
-	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/places.py
-	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/long_run.py
+	$(BIN)/python tests/reliability/soak.py
 
 lint: $(STAMP)  ## ruff check, ruff format --check, mypy --strict over every room
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ import dataclasses
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,9 @@ def rates(artifacts: Sequence[Path], count: int, megapixels: float, repeats: int
         make_photos(photos, count, megapixels)
         for artifact in artifacts:
             buckets = Buckets.open(artifact)
-            ways: dict[str, Callable[[Path], Any]] = {
-                "before": lambda out, artifact=artifact: deblur_files([photos], artifact, out)
-            }
+            ways: dict[str, Callable[[Path], Any]] = {"before": partial(deblur_files, [photos], artifact)}
             for jobs in JOBS:
-                ways[f"--jobs {jobs}"] = lambda out, jobs=jobs, buckets=buckets: run_album(
-                    [photos], buckets, out, jobs=jobs
-                )
+                ways[f"--jobs {jobs}"] = partial(run_album, [photos], buckets, jobs=jobs)
             best: dict[str, tuple[float, float]] = {}
             for repeat in range(repeats):
                 for way, run in ways.items():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..artifact import Artifact
 from ..errors import BadInputError, ExtensionError, TargetUnavailableError
@@ -51,19 +53,21 @@ THREADS_PER_PROCESSOR = 4
 """More threads than this for each processor only wait for each other."""
 
 
-def open_session(artifact: Artifact | str | Path, *, threads: int | None = None, **options: bool) -> Session:
+def open_session(artifact: Artifact | str | Path, *, threads: int | None = None, **options: Any) -> Session:
     """Open an artifact with the runtime it was built for.
 
     Args:
         artifact: an opened artifact, or the folder of one (which is then checked first).
         threads: processor threads to use; all that this process may use when ``None``.
-        options: what the session's class takes besides, such as ``cuda_graph`` (TensorRT).
+        options: what the session's class takes besides, such as ``cuda_graph``, ``waiting`` and ``mapped``
+            (TensorRT).
 
     Raises:
         ArtifactError: the folder is not a sound artifact, or the runtime refuses its model.
         TargetUnavailableError: the runtime is not installed here, or nothing installed runs the target.
         ExtensionError: an installed package provides the target, and its session cannot be loaded.
-        BadInputError: ``threads`` is below one, or far above the number of processors.
+        BadInputError: ``threads`` is below one, or far above the number of processors; or the target's
+            session has no such option.
         SizeError: its declared inputs and outputs do not fit in this machine's memory.
     """
     if not isinstance(artifact, Artifact):
@@ -83,6 +87,11 @@ def open_session(artifact: Artifact | str | Path, *, threads: int | None = None,
         raise TargetUnavailableError(
             f"{artifact.path}: nothing installed here runs the target {artifact.passport.target!r}; "
             f"there are: {', '.join(known)}"
+        )
+    if unknown := sorted(set(options) - set(inspect.signature(opened.__init__).parameters)):
+        raise BadInputError(
+            f"{artifact.path}: {', '.join(unknown)}: target {artifact.passport.target} has no such option; "
+            "leave it out, or use a TensorRT engine"
         )
     return opened(artifact, threads or available_threads(), **options)
 

@@ -178,6 +178,11 @@ class Session(ABC):
         target = self.artifact.passport.target
         raise TargetUnavailableError(f"times per layer are not available for target {target}")
 
+    @property
+    def device_memory_bytes(self) -> int | None:
+        """What the opened model takes on a device of its own, in bytes; ``None`` where no runtime tells."""
+        return None
+
     @abstractmethod
     def describe(self) -> dict[str, str | int]:
         """Say what runs: ``runtime``, ``version``, ``device``, ``threads`` and ``arithmetic``."""

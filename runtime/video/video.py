@@ -5,8 +5,11 @@ Audio packets go into the result as they are, and each picture keeps its time st
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,13 +19,23 @@ import numpy as np
 
 from ..deblurrer import Deblurrer
 from ..errors import BadInputError, ImageError, OutputError, TargetUnavailableError
-from ..files import replacing
+from ..files import output_error, replacing
+from ..outside.files import open_regular
 from ..photo import DEFAULT_MAX_PIXELS, Array, Photo
+from ..sessions.base import reason
 from ..tiles.runner import photo_scale
 
 INSTALL = 'pip install "fdikp-edge[video]"'
-SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
+SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
+"""Of the result: containers that hold H.264, which WebM does not."""
 CODEC = "libx264"
+# FFmpeg goes by what a file holds, whatever its name. Among its many formats are lists of other files and of
+# addresses: only containers are read, and nothing that they refer to is opened.
+BOUNDS = {"format_whitelist": "mov,matroska,avi", "protocol_whitelist": "none"}
+_BUFFER = 1 << 20
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_UNEXPECTED = (ValueError, ArithmeticError, MemoryError, OSError)
+"""What PyAV raises beside FFmpeg's errors where a header holds what it does not expect."""
 CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 
 
@@ -84,12 +97,8 @@ def run_video(
     if out.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{out}: cannot tell the format; end the name in {', '.join(SUFFIXES)}")
     av = _av()
-    try:
-        taken = av.open(str(source), format=camera_format)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise ImageError(f"{source}: cannot be read as a video: {error}") from error
     video = Video()
-    with taken, replacing(out) as temporary:
+    with _opened(av, source, camera_format) as taken, replacing(out) as temporary:
         if not taken.streams.video:
             raise ImageError(f"{source}: holds no video")
         try:
@@ -98,13 +107,35 @@ def run_video(
                 for _ in _frames(av, taken, given, deblurrer, video, *options):
                     if progress is not None:
                         progress(video)
-        except av.FFmpegError as error:
+        except (av.FFmpegError, *_UNEXPECTED) as error:
+            code = getattr(error, "errno", None)
+            if code in _NO_ROOM:
+                raise output_error(out, OSError(code, os.strerror(code))) from error
             raise ImageError(
-                f"{source}: damaged, or its kind cannot be copied to {out.suffix}: {error}"
+                f"{source}: damaged, or its kind cannot be copied to {out.suffix}: {reason(error)}"
             ) from error
         if not video.frames:
             raise ImageError(f"{source}: holds no pictures")
     return video
+
+
+@contextlib.contextmanager
+def _opened(av: Any, source: str | Path, camera_format: str | None) -> Iterator[Any]:
+    """Open a camera, or a regular file of one of the formats of :data:`BOUNDS`.
+
+    Raises:
+        ImageError: it cannot be opened.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            if camera_format is not None:
+                taken = av.open(str(source), format=camera_format)
+            else:
+                file = stack.enter_context(open_regular(Path(source), ImageError))
+                taken = av.open(file, options=BOUNDS, metadata_errors="replace", buffer_size=_BUFFER)
+        except (av.FFmpegError, *_UNEXPECTED) as error:
+            raise ImageError(f"{source}: cannot be read as a video: {reason(error)}") from error
+        yield stack.enter_context(taken)
 
 
 def _av() -> Any:
@@ -128,9 +159,14 @@ def _frames(
 ) -> Iterator[None]:
     """Copy, run and encode; yields after each picture."""
     source = taken.streams.video[0]
+    if source.codec_context is None:
+        raise ImageError("its pictures are of a kind that this FFmpeg cannot decode")
     width, height = source.codec_context.width, source.codec_context.height
     if width * height > max_pixels:
         raise ImageError(f"{width}x{height} is more than the {max_pixels} pixels allowed")
+    if min(width, height) < 2:
+        raise ImageError(f"a picture of {width}x{height} pixels cannot be encoded")
+    source.codec_context.options = {"max_pixels": str(max_pixels)}
     rate = source.average_rate or 25
     result = given.add_stream(CODEC, rate=rate)
     # H.264 with colours at half resolution takes even sides only.
@@ -153,6 +189,10 @@ def _frames(
         for frame in packet.decode():
             if next(counter) % every:
                 continue
+            if (frame.width, frame.height) != (width, height):
+                raise ImageError(
+                    f"a picture of {frame.width}x{frame.height} pixels in a video of {width}x{height}"
+                )
             picture = _run(deblurrer, frame.to_ndarray(format="rgb24"), side_by_side)
             shown = av.VideoFrame.from_ndarray(
                 np.ascontiguousarray(picture[: result.height, : result.width]), format="rgb24"

@@ -45,6 +45,16 @@ MOMENTS = (0.25, 0.95)
 """Of a command's time; before that Python has hardly begun."""
 CODES = {signal.SIGINT: {0, 130, -2}, signal.SIGTERM: {0, 143, -15}, signal.SIGKILL: {0, -9}}
 
+COLUMNS = {
+    "kills": "kills",
+    "interrupted": "before the end",
+    "half": "half written",
+    "litter": "litter after the rerun",
+    "incomplete": "rerun incomplete",
+    "traceback": "tracebacks",
+    "code": "other exit codes",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -56,6 +66,8 @@ class Job:
     share: int
     """Of 200 kills: fewer for what takes long."""
     module: str = "fdikp_edge"
+    writes: bool = True
+    """Whether it needs a place to write to."""
 
     def run(self, folder: Path) -> subprocess.Popen[str]:
         """Start it with ``folder`` as its working folder, ``OUT`` a name in it."""
@@ -234,6 +246,10 @@ def _complete(job: Job, place: Path) -> tuple[str, int]:
     return output, process.returncode
 
 
+def _row(title: str, counts: Counter[str]) -> str:
+    return f"| {title} | " + " | ".join(str(counts[key]) for key in COLUMNS) + " |"
+
+
 def main() -> int:
     """Print one line for each command; exit 1 where a fault was seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -242,6 +258,7 @@ def main() -> int:
     parser.add_argument("--job", action="append", help="only this command; repeatable")
     options = parser.parse_args()
     total: Counter[str] = Counter()
+    print("| command | " + " | ".join(COLUMNS.values()) + " |\n|---|" + "---|" * len(COLUMNS), flush=True)
     with tempfile.TemporaryDirectory(prefix="kills") as name:
         folder = Path(name)
         chosen = {key: job for key, job in jobs(folder).items() if not options.job or key in options.job}
@@ -249,9 +266,9 @@ def main() -> int:
             (folder / key).mkdir()
             share = max(1, round(options.kills * job.share / sum(job.share for job in chosen.values())))
             counts = torment(job, share, random.Random(f"{options.seed} {key}"), folder / key)
-            print(f"{key}: {dict(counts)}", flush=True)
+            print(_row(key, counts), flush=True)
             total += counts
-    print(f"all: {dict(total)}")
+    print(_row("all", total))
     return 1 if total.keys() - {"kills", "interrupted"} else 0
 
 

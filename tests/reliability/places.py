@@ -2,9 +2,9 @@
 
     python tests/reliability/places.py
 
-Each command of kills.py runs at each place. It must end with a message or with its result, never with a
-traceback; what stands in its folder is whole, and after a failed run nothing is left there. Places that need
-`mount` are skipped, with the reason, where this process may not mount.
+The commands of kills.py, and others, run at each place. Each must end with a message or with its result, and
+never with a traceback; what stands in its folder is whole, and after a failed run nothing is left there.
+Places that need `mount` are skipped, with the reason, where this process may not mount.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import kills
+import typed
+from fdikp_edge.benchmarks.gate.baseline import read_baseline
 from fdikp_edge.runtime.albums.manifest import MANIFEST_NAME
+from fdikp_edge.runtime.sessions.onnx_guard import external_locations
+from fdikp_edge.runtime.trust import keys
 
 SECONDS = 600
 GOOD = frozenset({0})
@@ -53,6 +58,7 @@ class Place:
 
 
 PLACES: dict[str, Place] = {
+    "nothing missing": Place(GOOD),
     "full disk": Place(REFUSED, mounted="size=16k", says="the disk is full"),
     "read-only folder": Place(REFUSED, mounted="ro", says="read-only"),
     "no room in TMPDIR": Place(EITHER, env={"TMPDIR": "SCRATCH"}, scratch="size=4k"),
@@ -121,15 +127,58 @@ def attempt(job: kills.Job, place: Place, folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def judge(key: str, job: kills.Job, place: Place, folder: Path) -> list[str]:
-    """Run a job at a place and return what is wrong with how it ended."""
+def more_jobs(shared: Path) -> dict[str, kills.Job]:
+    """Make what other commands read below ``shared``, and return those commands by name.
+
+    Those that write into the artifact that they read are not at the place: only their surroundings are bad.
+    """
+    shared.mkdir()
+    arena = typed.arena(shared)
+    keys.make_keys(arena / "team.key")
+    network = ("--model", f"{arena / 'net.py'}:Net", "--input", "x=1x3x8x8")
+    samples = ("--samples", str(arena / "samples"))
+    artifact, built, report = str(arena / "art"), str(arena / "net"), str(arena / "report.json")
+    recording = ("--replay", str(arena / "x.log"), "--queries", "4", "--seconds", "0.1", "--threads", "1")
+    writing: dict[str, tuple[tuple[str, ...], Callable[[Path], object]]] = {
+        "lower": (
+            ("lower", str(arena / "x.onnx"), "--out", "OUT/y.onnx", "--overwrite"),
+            kills.each(external_locations),
+        ),
+        "gate --update": (
+            ("gate", report, "--baseline", "OUT/b.json", "--update", "--reason", "first", "--no-keep"),
+            kills.each(read_baseline),
+        ),
+        "keygen": (("keygen", "--out", "OUT/team.key"), kills.each(_key)),
+    }
+    reading = {
+        "inspect": ("inspect", artifact, "--json"),
+        "gate": ("gate", report, "--baseline", str(arena / "base.json"), "--no-latency", "--no-memory"),
+        "verify": ("verify", built, *network, *samples),
+        "bench": ("bench", artifact, "--no-eager", "--runs", "10", "--threads", "1"),
+        "profile": ("profile", artifact, *recording),
+        "bisect": ("bisect", built, *network, *samples),
+        "sign": ("sign", artifact, "--key", str(arena / "team.key")),
+        "doctor": ("doctor",),
+    }
+    return {
+        **{name: kills.Job(words, check, 0) for name, (words, check) in writing.items()},
+        **{name: kills.Job(words, kills.files_of, 0, writes=False) for name, words in reading.items()},
+    }
+
+
+def _key(path: Path) -> None:
+    keys.read_public(path) if path.suffix == ".pub" else keys.read_private(path)
+
+
+def judge(key: str, job: kills.Job, place: Place, folder: Path) -> tuple[int, list[str]]:
+    """Run a job at a place and return its exit code, and what is wrong with how it ended."""
     folder.mkdir(parents=True)
     with contextlib.ExitStack() as mounts:
         if place.mounted:
             mounts.enter_context(mount(folder, place.mounted))
         code, output = attempt(job, place, folder)
         faults = []
-        if code not in place.codes:
+        if code not in (place.codes if job.writes else place.codes | GOOD):
             faults.append(f"exit {code}: {output[-800:]}")
         if "Traceback" in output or "Exception ignored" in output:
             faults.append(output[-2000:])
@@ -145,7 +194,7 @@ def judge(key: str, job: kills.Job, place: Place, folder: Path) -> list[str]:
             code and left and not place.keeps and key not in UNFIT
         ):
             faults.append(f"leaves {left}")
-        return faults
+        return code, faults
 
 
 def main() -> int:
@@ -153,24 +202,34 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--job", action="append", help="only this command; repeatable")
     parser.add_argument("--place", action="append", choices=PLACES, help="only this place; repeatable")
+    parser.add_argument("--show", action="store_true", help="say which commands were refused")
     options = parser.parse_args()
     failed = 0
     reason = may_mount()
+    print("| place | commands | ended with the result | refused with a message | faults |")
+    print("|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory(prefix="places") as name:
-        jobs = kills.jobs(Path(name) / "shared")
+        jobs = kills.jobs(Path(name) / "shared") | more_jobs(Path(name) / "more")
         jobs = {key: job for key, job in jobs.items() if not options.job or key in options.job}
         for title in options.place or PLACES:
             place = PLACES[title]
             if reason and (place.mounted or place.scratch):
-                print(f"{title}: skipped: {reason}", flush=True)
+                print(f"| {title} | skipped: {reason} | | | |", flush=True)
                 continue
-            faults = {}
+            faults, refused = {}, []
             for key, job in jobs.items():
                 folder = Path(name) / f"{random.randrange(1 << 30):x}" / "work"
-                if wrong := judge(key, job, place, folder):
+                code, wrong = judge(key, job, place, folder)
+                shutil.rmtree(folder.parent)
+                if wrong:
                     faults[key] = wrong
+                elif code:
+                    refused.append(key)
             failed += bool(faults)
-            print(f"{title}: {len(jobs)} commands, {len(faults)} faults", flush=True)
+            columns = (len(jobs), len(jobs) - len(refused) - len(faults), len(refused), len(faults))
+            print(f"| {title.replace('|', chr(92) + '|')} | {' | '.join(map(str, columns))} |", flush=True)
+            if options.show:
+                print(f"  refused: {', '.join(refused)}", file=sys.stderr, flush=True)
             for key, wrong in faults.items():
                 print(f"  {key}: " + "\n  ".join(wrong), file=sys.stderr, flush=True)
     return 1 if failed else 0

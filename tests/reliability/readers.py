@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import random
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import mutate as m
 import reading as j
 import seeds as s
 import typed
+import videos as v
 
 Read = Callable[[Path], Any]
 Judge = Callable[[Path, Any], str]
@@ -38,6 +40,8 @@ class Reader:
     """Time of the processor that a case may take. The slowest that is right takes about one second."""
     writes: bool = False
     """It may write beside its files, where it is told to."""
+    share: float = 1.0
+    """Of the cases that are asked for: fewer where one takes long."""
 
     def make_case(self, case: Path, rng: random.Random) -> None:
         """Damage a copy of the seed in place."""
@@ -73,11 +77,21 @@ def _all(*mutators: m.Mutator, inner: str = "") -> tuple[tuple[str, m.Mutator], 
     return tuple((inner, mutator) for mutator in mutators)
 
 
+def _videos() -> list[Reader]:
+    """None where PyAV is not installed."""
+    if importlib.util.find_spec("av") is None:
+        return []
+    return [
+        Reader("video: MP4", v.seed(".mp4"), _all(v.number_in_index, *m.BYTES), v.run, v.judge),
+        Reader("video: Matroska", v.seed(".mkv"), _all(m.flip_early, *m.BYTES), v.run, v.judge),
+    ]
+
+
 def _words(commands: dict[str, str]) -> m.Mutator:
     return lambda rng, data: json.dumps(typed.changed(rng, commands)).encode()
 
 
-def _commands(name: str, commands: dict[str, str], cpu_s: float) -> Reader:
+def _commands(name: str, commands: dict[str, str], cpu_s: float, share: float = 1.0) -> Reader:
     return Reader(
         name,
         typed.arena,
@@ -87,6 +101,7 @@ def _commands(name: str, commands: dict[str, str], cpu_s: float) -> Reader:
         memory_mb=1000,
         cpu_s=cpu_s,
         writes=True,
+        share=share,
     )
 
 
@@ -170,7 +185,8 @@ def readers() -> dict[str, Reader]:
             Reader(f"photo: {name}", seed, _all(*extra, *m.BYTES), j.read_photo, j.judge_photo)
             for name, (seed, extra) in _PHOTOS.items()
         ),
+        *_videos(),
         _commands("command lines", typed.LIGHT, 10.0),
-        _commands("command lines, long", typed.HEAVY, 60.0),
+        _commands("command lines, long", typed.HEAVY, 60.0, share=0.25),
     ]
     return {reader.name: reader for reader in listed}

@@ -24,4 +24,5 @@ def test_a_command_at_a_bad_place(title: str, job: kills.Job, tmp_path: Path) ->
     place = places.PLACES[title]
     if place.mounted and (reason := places.may_mount()):
         pytest.skip(reason)
-    assert places.judge("run", job, place, tmp_path / "work") == []
+    code, faults = places.judge("run", job, place, tmp_path / "work")
+    assert faults == [] and code in place.codes

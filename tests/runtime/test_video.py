@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -92,13 +93,44 @@ def test_every_and_side_by_side(half: Deblurrer, clip: Path, tmp_path: Path) -> 
     assert np.abs(pixels[:, 96:] - before[2][0] / 2).mean() < 4
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nother.mp4\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile other.mp4\n",
+        ";FFMETADATA1\ntitle=x\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
+    ],
+    ids=["playlist", "list", "metadata", "address"],
+)
+def test_a_file_that_refers_to_others_is_no_video(
+    text: str, half: Deblurrer, clip: Path, tmp_path: Path
+) -> None:
+    clip.rename(tmp_path / "other.mp4")
+    (tmp_path / "x.mp4").write_text(text)
+    with pytest.raises(ImageError, match=r"x\.mp4"):
+        run_video(tmp_path / "x.mp4", half, tmp_path / "out.mp4")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_names_are_paths_and_only_regular_files_are_read(
+    half: Deblurrer, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.mp4")
+    for source in ("pipe.mp4", "concat:clip.mp4", "file:clip.mp4", "http://127.0.0.1:9/x.mp4", "."):
+        with pytest.raises(ImageError, match=r"regular file|no such file"):
+            run_video(source, half, tmp_path / "out.mp4")
+
+
 def test_what_is_no_video_leaves_nothing(half: Deblurrer, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(clip.read_bytes()[:300])
     for source in ("bad.mp4", "none.mp4"):
         with pytest.raises(ImageError, match=source):
             run_video(tmp_path / source, half, tmp_path / "out.mp4")
-    with pytest.raises(OutputError, match="cannot tell the format"):
-        run_video(clip, half, tmp_path / "out.gif")
+    for name in ("out.gif", "out.webm"):  # WebM holds no H.264
+        with pytest.raises(OutputError, match="cannot tell the format"):
+            run_video(clip, half, tmp_path / name)
     with pytest.raises(BadInputError):
         run_video(clip, half, tmp_path / "out.mp4", every=0)
     with pytest.raises(ImageError, match="pixels allowed"):

@@ -1,9 +1,10 @@
 """A module with exactly the names that one release of TensorRT has, for code to be run against.
 
 ``FAKE_TENSORRT`` names the file of ``tensorrt_api/`` to be; with ``FAKE_TENSORRT_FAILS`` each build logs as
-much as a real one and then fails with that text. A name that is not recorded there raises
-``AttributeError``, as in the release. An "engine" is a note of what was asked for, with the ONNX file behind
-it; running one runs that file in ONNX Runtime, on the memory whose addresses it was given. Test use only.
+much as a real one and then fails with that text, or ends its process by the signal of that name. A name that
+is not recorded there raises ``AttributeError``, as in the release. An "engine" is a note of what was asked
+for, with the ONNX file behind it; running one runs that file in ONNX Runtime, on the memory whose addresses
+it was given. Test use only.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import ctypes
 import enum
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -212,8 +214,14 @@ class Builder(_Only):
         if problem := os.environ.get("FAKE_TENSORRT_FAILS"):
             for number in range(40_000):
                 self._logger.log(ILogger.VERBOSE, f"Tactic 0x{number:016x} Time: 0.1")
+            if hasattr(signal, problem):
+                print("native code prints this", flush=True)
+                os.kill(os.getpid(), getattr(signal, problem))
             self._logger.log(ILogger.ERROR, problem)
             return None
+        if "FAKE_TENSORRT_LISTS" in os.environ:
+            where = sys.modules["fdikp_edge.runtime.device.build"].__file__
+            self._logger.log(ILogger.INFO, f"built by {where}")
         calibrator = config._calibrator
         note = {
             "version": __version__,
@@ -258,6 +266,7 @@ class ICudaEngine(_Only):
         self._ports = [*self._session.get_inputs(), *self._session.get_outputs()]
 
     num_io_tensors = 2
+    device_memory_size = device_memory_size_v2 = 12_345_678
 
     def get_tensor_name(self, index: int) -> str:
         return self._ports[index].name

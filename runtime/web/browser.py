@@ -21,6 +21,8 @@ PLACES = (
 """Where browsers lie that are not on the search path."""
 INSTALL = "playwright install chromium"
 SOFTWARE = ("--use-webgpu-adapter=swiftshader", "--enable-unsafe-swiftshader")
+LOCAL = ("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",)
+"""No address but this machine's own exists for the browser, whatever an artifact's scripts ask for."""
 WEBGPU = ("--enable-unsafe-webgpu", "--enable-features=Vulkan")
 
 
@@ -60,7 +62,7 @@ def launch(playwright: Any, *, webgpu: bool = False, software: bool = False) -> 
     Raises:
         TargetUnavailableError: none is installed, or it does not start.
     """
-    options = [*(WEBGPU if webgpu else ()), *(SOFTWARE if webgpu and software else ())]
+    options = [*LOCAL, *(WEBGPU if webgpu else ()), *(SOFTWARE if webgpu and software else ())]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         options.append("--no-sandbox")  # Chromium's sandbox refuses root; only files of the artifact are run
     try:

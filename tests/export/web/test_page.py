@@ -161,6 +161,14 @@ def test_the_page_asks_for_nothing_elsewhere(chromium: Any, address: str, tmp_pa
     assert refused == "refused"
 
 
+def test_the_browser_of_a_session_knows_no_other_address(chromium: Any) -> None:
+    page = chromium.new_page()
+    for address in ("http://192.0.2.1/", "http://localhost:8123/", "https://example.com/"):
+        with pytest.raises(Exception, match="ERR_NAME_NOT_RESOLVED"):
+            page.goto(address, timeout=20_000)
+    page.close()
+
+
 @pytest.fixture
 def any_server(built: Artifact, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A copy of the artifact on a plain static server, which sends no header of ours."""

@@ -139,6 +139,7 @@ def deployed(readme: Readme) -> Path:
 @pytest.fixture(scope="session")
 def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle for a Jetson of a network that halves its input, at float32 and at int8."""
+    pytest.importorskip("torch", reason="packing a bundle needs torch")
     import small_bundle
     from fdikp_edge.export.device.bundle import make_bundle
 

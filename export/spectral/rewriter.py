@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+import contextlib
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import torch
@@ -70,7 +71,7 @@ class Rewriter(fx.Interpreter):
         if n not in self._live:
             return None  # only folded constants needed it
         args, kwargs = self.fetch_args_kwargs_from_env(n)
-        with fx_traceback.annotate(self._provenance(n)):  # tracing copies it to every node made here
+        with _annotated(self._provenance(n)):
             result = self._checked_call(n, args, kwargs)
         if self.record is not None:
             self.record[n.name] = result
@@ -231,6 +232,24 @@ class LoweredModule(nn.Module):
         tensor = getattr(self.get_submodule(owner), leaf)
         assert isinstance(tensor, Tensor)
         return tensor
+
+
+@contextlib.contextmanager
+def _annotated(values: Mapping[str, str]) -> Iterator[None]:
+    """Have tracing write ``values`` into ``meta["custom"]`` of every node made in the block.
+
+    ``torch.fx.traceback.annotate`` does this, from PyTorch 2.10 on.
+    """
+    current = fx_traceback.current_meta
+    before = current.get("custom")
+    current["custom"] = {**(before or {}), **values}
+    try:
+        yield
+    finally:
+        if before is None:
+            del current["custom"]
+        else:
+            current["custom"] = before
 
 
 def _leaves_complex(node: fx.Node, kwargs: Mapping[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from ...runtime.images import FORMATS, read_photo
 from ...runtime.inputs import Sample
 from ...runtime.outside.files import open_regular
 from ...runtime.outside.npy import read_npy, read_shape
+from ...runtime.outside.zips import bounded_zip
 from ...runtime.photo import Array
 from ...runtime.pixels import middle
 from .base import Samples, TensorSpec
@@ -149,7 +150,7 @@ def _read_npz(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
 def _npz(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
     """Give the archive and its entries by name; whatever is wrong with it becomes a SourceError."""
     try:
-        with open_regular(path, SourceError) as stream, zipfile.ZipFile(stream) as archive:
+        with open_regular(path, SourceError) as stream, bounded_zip(stream) as archive:
             yield archive, {entry.filename: entry for entry in archive.infolist()}
     except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, OSError, EOFError) as error:
         raise SourceError(f"{path}: a damaged .npz file ({str(error)[:200]})") from error

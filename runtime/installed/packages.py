@@ -73,7 +73,7 @@ PILLOW = Requirement("PIL", "pillow", extra=BASE, use="reading and writing photo
 ONNXRUNTIME = Requirement("onnxruntime", "onnxruntime", "1.23", extra=BASE, use="running onnx artifacts")
 TORCH = Requirement("torch", "torch", "2.9", extra="export", use="the network and its reference results")
 ONNX = Requirement("onnx", "onnx", "1.18", extra="export", use="building")
-ONNXSCRIPT = Requirement("onnxscript", "onnxscript", "0.5", extra="export", use="building")
+ONNXSCRIPT = Requirement("onnxscript", "onnxscript", "0.7", extra="export", use="building")
 ONNXSIM = Requirement("onnxsim", "onnxsim", extra="export", use="simplifying the ONNX graph")
 SAFETENSORS = Requirement("safetensors", "safetensors", extra="export", use="reading weights")
 JINJA2 = Requirement("jinja2", "jinja2", extra="report", use="report.html")

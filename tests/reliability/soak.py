@@ -15,11 +15,11 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 PARTS = {
-    "damaged files and command lines": ("harness.py", "--cases", "600"),
-    "kills": ("kills.py", "--kills", "60"),
     "bad places": ("places.py",),
+    "kills": ("kills.py", "--kills", "40"),
     "a folder killed and resumed": ("resume.py",),
     "long run": ("long_run.py",),
+    "damaged files and command lines": ("harness.py", "--cases", "300"),
 }
 
 

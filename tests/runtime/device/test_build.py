@@ -38,7 +38,7 @@ from fdikp_edge.runtime.errors import (
     UnknownNameError,
 )
 from fdikp_edge.runtime.images import read_photo
-from fdikp_edge.runtime.tensorrt.caches import read_cache
+from fdikp_edge.runtime.tensorrt.caches import read_cache, write_cache
 from fdikp_edge.runtime.tensorrt.engines import EngineFacts
 from fdikp_edge.runtime.tensorrt.features import features_of, features_of_module
 
@@ -147,11 +147,11 @@ def _raising(error: Exception) -> Any:
     return raiser
 
 
-@pytest.mark.parametrize("release", ["10.3.0", "10.13.3", "11.4.1"])
-def test_the_classic_builder_by_the_names_of_three_releases(
+@pytest.mark.parametrize("release", ["10.3.0", "10.13.3", "10.16.0", "11.4.1"])
+def test_the_classic_builder_by_the_names_of_four_releases(
     release: str, classic: Callable[[str], Any], artifacts: dict[str, Artifact], tmp_path: Path
 ) -> None:
-    classic(release)
+    timings = classic(release)
     settings = Settings(timing_cache=tmp_path / "timing.cache")
     built = build_artifact(artifacts["int8"], tmp_path / "engine", settings)
     note, _, onnx = (built.path / "model.engine").read_bytes().partition(b"\n")
@@ -162,11 +162,21 @@ def test_the_classic_builder_by_the_names_of_three_releases(
     assert (facts.product, facts.version, facts.capabilities) == ("tensorrt", release, ((8, 7),))
     assert (built.passport.target, built.passport.state) == ("tensorrt", "unverified")
     assert built.passport.toolchain["tensorrt (device)"] == release
-    assert read_cache(tmp_path / "timing.cache") == b"timings"
+    assert read_cache(tmp_path / "timing.cache") == timings.TIMINGS
     (image,) = built.golden()[0].values()
     assert image.shape == maker.SHAPE
     with pytest.raises(OutputError, match="exists already"):
         build_artifact(artifacts["int8"], tmp_path / "engine", settings)
+
+
+def test_timings_of_another_device_are_left_out_and_replaced(
+    classic: Callable[[str], Any], fp32_artifact: Artifact, tmp_path: Path
+) -> None:
+    fake = classic("10.3.0")
+    write_cache(tmp_path / "timing.cache", b"timings of a 3090")
+    for name in ("first", "second"):  # the second has timings that fit
+        build_artifact(fp32_artifact, tmp_path / name, Settings(timing_cache=tmp_path / "timing.cache"))
+        assert read_cache(tmp_path / "timing.cache") == fake.TIMINGS
 
 
 def test_a_device_builds_verifies_and_profiles_its_engines(
@@ -343,7 +353,7 @@ def flags(line: str) -> dict[str, str]:
     return dict(word.partition("=")[::2] for word in words)
 
 
-@pytest.mark.parametrize("version", ["10.3", "10.13"])
+@pytest.mark.parametrize("version", ["10.3", "10.13", "10.16"])
 def test_trtexec_of_10_is_told_to_take_types_from_the_file(
     version: str, artifacts: dict[str, Artifact]
 ) -> None:

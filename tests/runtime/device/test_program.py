@@ -220,6 +220,7 @@ def test_bad_use_is_a_message(words: tuple[str, ...], reason: str, device: Devic
 
 
 def test_a_failed_check_is_exit_code_1(tmp_path: Path, two_packages: Path) -> None:
+    pytest.importorskip("torch", reason="packing a bundle needs torch")
     import small_bundle as maker
     from fdikp_edge.export.device.bundle import make_bundle
 

@@ -148,18 +148,31 @@ class IOptimizationProfile(_Only):
         return [[1], [1], [1]]
 
 
+def _host_memory(data: bytes) -> Any:
+    """As an IHostMemory hands out its bytes: a buffer of floats ('f'), not of bytes."""
+    padded = data + b" " * (-len(data) % 4)
+    return (ctypes.c_float * (len(padded) // 4)).from_buffer_copy(padded)
+
+
+TIMINGS = b"timings of this device  "
+
+
 class ITimingCache(_Only):
+    def __init__(self, data: bytes = b"") -> None:
+        self._data = data
+
     def combine(self, other: ITimingCache, ignore_mismatch: bool) -> bool:
         return True
 
     def serialize(self) -> Any:
-        class Buffer(bytes):
-            def __enter__(self) -> Buffer:
-                return self
+        return _Buffer(TIMINGS)
 
-            def __exit__(self, *_: object) -> None: ...
 
-        return Buffer(b"timings")
+class _Buffer(bytes):
+    def __enter__(self) -> _Buffer:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 class IBuilderConfig(_Only):
@@ -187,9 +200,11 @@ class IBuilderConfig(_Only):
         return True
 
     def create_timing_cache(self, data: bytes) -> ITimingCache:
-        return ITimingCache()
+        return ITimingCache(bytes(data))
 
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
+        if cache._data not in (b"", TIMINGS) and not ignore_mismatch:  # of another device or release
+            return False
         self._cache = cache
         return True
 
@@ -230,7 +245,9 @@ class Builder(_Only):
             "wide": [layer.name for layer in network if layer._precision is not None],
             "calibration": calibrator.read_calibration_cache().decode() if calibrator else "",
         }
-        return json.dumps(note).encode() + b"\n" + network._onnx
+        # The engine's bytes end with its file, whose end may not be changed, so the note is filled up.
+        head = json.dumps(note).encode()
+        return _host_memory(head + b" " * (-(len(head) + 1 + len(network._onnx)) % 4) + b"\n" + network._onnx)
 
 
 class IExecutionContext(_Only):

@@ -12,6 +12,7 @@ import pytest
 from fdikp_edge.runtime.errors import DeviceError, TargetUnavailableError
 from fdikp_edge.runtime.tensorrt import cuda_library
 from fdikp_edge.runtime.tensorrt.cuda import OUT_OF_MEMORY, Cuda, gpu_problem, open_cuda
+from PIL import _imaging
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
@@ -80,7 +81,7 @@ def test_no_library_at_all_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_library_that_is_another_one_is_refused() -> None:
     with pytest.raises(TargetUnavailableError, match="cudaDriverGetVersion; CUDA"):
-        Cuda(ctypes.CDLL(None), "not-cudart")
+        Cuda(ctypes.CDLL(str(_imaging.__file__)), "not-cudart")  # CDLL(None) would see what torch loaded
 
 
 def test_libraries_are_not_taken_from_the_current_folder() -> None:

@@ -171,7 +171,8 @@ def _check_elements(path: Path, name: str, file: IO[bytes], spec: TensorSpec) ->
     finally:
         if file.seekable():
             file.seek(0)
-    if math.prod(shape) != math.prod(spec.shape):
+    sides = [side for side in spec.shape if side is not None]
+    if len(sides) == len(spec.shape) and math.prod(shape) != math.prod(sides):
         raise SourceError(
             f"{path}: {which} has shape {list(shape)}, input {spec.name!r} expects {list(spec.shape)}"
         )

@@ -45,7 +45,7 @@ def rates(artifacts: Sequence[Path], count: int, megapixels: float, repeats: int
 
     Opening the artifact is timed too: it is part of every run.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         photos = Path(name) / "in"
         photos.mkdir()

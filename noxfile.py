@@ -42,3 +42,14 @@ def oldest_versions(session: Any) -> None:
 def newest_versions(session: Any) -> None:
     """Run the same tests with the versions of constraints.txt."""
     _check(session, "-c", "constraints.txt")
+
+
+@nox.session(name="stubs")
+def tensorrt_stubs(session: Any) -> None:
+    """Check every call of TensorRT against NVIDIA's Python API as type stubs."""
+    session.install("pytest>=8", "mypy>=1.15", "numpy", "setuptools>=77", "hypothesis>=6.100")
+    session.install("--no-deps", ".")
+    folder = session.create_tmp()
+    session.install("--no-deps", "--target", folder, "tensorrt-stubs==10.13.0.35.1")
+    file = "tests/runtime/tensorrt/test_stubs.py"
+    session.run("pytest", file, env={"FDIKP_EDGE_TENSORRT_STUBS": folder})

@@ -6,6 +6,7 @@ devices and from a PC can be joined. What a device does not tell is named, never
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import importlib.metadata
@@ -18,6 +19,7 @@ import numpy as np
 
 from ..runtime.artifact import Artifact
 from ..runtime.buckets.folders import shown_name
+from ..runtime.device.memory import peak_mb, restart_peak
 from ..runtime.errors import TargetUnavailableError
 from ..runtime.installed.bill import bill
 from ..runtime.photo import Array
@@ -78,6 +80,7 @@ def profile(
     recording = None if replay is None else read_recording(replay, replay_interval_s)
     telemetry = Telemetry() if recording is not None else find_sources()
     inputs, _ = session.artifact.golden()
+    restart_peak()
     parity = verify_golden(session)
     try:
         query = timed_query(session, inputs)
@@ -110,10 +113,23 @@ def profile(
         "settings": {**power_mode(), "governors": SysfsSource().governors()},
         **verdict(run, readings, live=recording is None),
         "queries": _queries(run, live=recording is None),
+        "memory": memory_of(session),
         "readings": [reading.to_dict() for reading in readings],
         **(_layers(session, inputs) if layers else {}),
     }
     return {**row.to_dict(), "profile": measured}
+
+
+def memory_of(session: Session) -> dict[str, float | None]:
+    """Return the most memory that this process held lately, and what the model takes on a device of its own.
+
+    Both in 10^6 bytes, ``None`` where unknown. On a board whose GPU shares the memory both count.
+    """
+    peak = None
+    with contextlib.suppress(TargetUnavailableError):
+        peak = round(peak_mb(), 1)
+    device = session.device_memory_bytes
+    return {"peak_mb": peak, "device_mb": None if device is None else round(device / 1e6, 3)}
 
 
 def report(
@@ -153,6 +169,7 @@ def summary_lines(document: Mapping[str, Any]) -> Iterator[str]:
             if took is not None:
                 figures = ", ".join(f"{key} {took[key]} ms" for key in shown_percentiles(took))
                 yield f"  {name}: {figures}, {took['n']} queries"
+        yield f"  memory: {memory_line(profile['memory'])}"
         if profile["power"] is not None:
             total = profile["power"]["total"]
             yield f"  power: {total['mean_mw'] / 1000:.2f} W on {total['of']}"
@@ -165,6 +182,16 @@ def summary_lines(document: Mapping[str, Any]) -> Iterator[str]:
         for problem in profile["protocol"]["problems"]:
             yield f"  does not conform: {problem}"
         yield "  not available: " + "; ".join(f"{name}: {why}" for name, why in profile["absent"].items())
+
+
+def memory_line(memory: Mapping[str, float | None]) -> str:
+    """Return what :func:`memory_of` says in words."""
+    parts = []
+    if memory["peak_mb"] is not None:
+        parts.append(f"process at most {memory['peak_mb']:.0f} MB")
+    if memory["device_mb"] is not None:
+        parts.append(f"engine {memory['device_mb']:.1f} MB on the device, beside its weights")
+    return ", ".join(parts) or "not available"
 
 
 def timed_query(session: Session, inputs: Mapping[str, Array]) -> Callable[[], Mapping[str, float]]:

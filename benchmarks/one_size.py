@@ -36,6 +36,8 @@ PICTURES = "results"
 ON_NOISE = "on noise, since no samples were given"
 """What a row says that is verified on nothing else."""
 ERRORS = "errors"
+LEAST_GAIN = 0.97
+"""Median of a lower precision over that of float32, above which it gains nothing."""
 
 
 @dataclass
@@ -190,7 +192,7 @@ class OneSize:
             return
         x = self.prepared.samples(lowered, self.photo)[0].arrays
         calls: dict[str, Callable[[], object]] = {
-            str(i): functools.partial(session.run, x) for i, (_, session) in working.items()
+            str(i): functools.partial(session.timed, x) for i, (_, session) in working.items()
         }
         calls["eager"] = functools.partial(lowered.reference, x)
         watch = Watch()
@@ -200,6 +202,8 @@ class OneSize:
         conditions = watch.stop()
         for i, (row, _) in working.items():
             row.latency, row.eager, row.conditions = measured[str(i)], measured["eager"], conditions
+        for row, _ in working.values():
+            row.no_gain = _no_gain(row, [other for other, _ in working.values()])
 
     def run_photo(self, row: Row, session: Session) -> None:
         """Run the whole photo through one artifact that takes one."""
@@ -228,6 +232,15 @@ class OneSize:
             row.artifact = row.artifact.amend(state=row.state, reason=row.reason)
             if evidence:
                 row.artifact = row.artifact.record(*evidence)
+
+
+def _no_gain(row: Row, others: Sequence[Row]) -> str:
+    """Say that a lower precision is not faster than float32 of the same target, timed by turns with it."""
+    plain = next((other for other in others if other.target == row.target and other.precision == "fp32"), row)
+    if plain is row or row.latency is None or plain.latency is None:
+        return ""
+    own, fp32 = row.latency.p50, plain.latency.p50
+    return f"no faster than fp32 here ({own:.1f} and {fp32:.1f} ms)" if own > LEAST_GAIN * fp32 else ""
 
 
 @contextlib.contextmanager

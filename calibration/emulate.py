@@ -35,6 +35,12 @@ def weight_scales(weight: Tensor, levels: int = LEVELS, axis: int = 0) -> Tensor
     return torch.where(peak > 0, peak / levels, torch.ones_like(peak))
 
 
+def to_tf32(value: Tensor) -> Tensor:
+    """Round float32 to ten bits of mantissa, to the nearest, halves away from 0, as tensor cores read it."""
+    bits = value.contiguous().view(torch.int32)
+    return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
 class Int8Runner(Runner):
     """Runs a program with the inputs and weights of some layers rounded to 8 bits.
 
@@ -114,3 +120,31 @@ class HalfRunner(Runner):
         if not isinstance(value, Tensor) or not value.is_floating_point() or n.name in self.float32_layers:
             return value
         return value.half().float()
+
+
+class Tf32Runner(Runner):
+    """Runs a program with both factors of every product and convolution rounded to TF32; sums in float32.
+
+    That is what float32 is on NVIDIA GPUs from Ampere unless TF32 is switched off.
+    """
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Compute a node, a product or convolution on rounded factors."""
+        places = _FACTORS.get(str(n.target).removeprefix("aten.").partition(".")[0])
+        if places is None:
+            return super().run_node(n)
+        given, kwargs = self.fetch_args_kwargs_from_env(n)
+        args = list(given)
+        for place in places:
+            if isinstance(args[place], Tensor) and args[place].dtype == torch.float32:
+                args[place] = to_tf32(args[place])
+        target: Any = n.target
+        return target(*args, **kwargs)
+
+
+_FACTORS = {
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution", "linear", "matmul", "mm", "bmm"), (0, 1)),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), (0, 1)),
+    **dict.fromkeys(("addmm", "baddbmm"), (1, 2)),
+}
+"""Operator -> places of its factors among its arguments."""

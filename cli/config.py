@@ -20,8 +20,9 @@ FILE = "fdikp-edge.toml"
 PROJECT = "pyproject.toml"
 MAX_BYTES = 1 << 20
 
-_CODE = ("model", "metric")
-"""Options whose value may name code that is then run."""
+_CODE = {"model": "code", "metric": "code", "ray": "a cluster"}
+"""Options whose value may name code that is then run, or machines: what the nodes of a cluster send is run,
+and they get photos and artifact."""
 
 
 def read_config(asked: Path | None, commands: Mapping[str, Any]) -> tuple[Path | None, dict[str, Any]]:
@@ -94,10 +95,11 @@ def _value(path: Path, key: str, value: Any) -> Any:
 def _refuse_code(path: Path, defaults: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse values that name code: a folder somebody else made must not run it because one works in it."""
     for name, values in defaults.items():
-        for option in _CODE:
-            if ":" in str(values.get(option, "")):
+        for option, what in _CODE.items():
+            value = values.get(option)
+            if value is not None and (option == "ray" or ":" in str(value)):
                 raise BadInputError(
-                    f"{path}: {option} of {name} names code, which a file "
+                    f"{path}: {option} of {name} names {what}, which a file "
                     f"may only do if it is named: fdikp-edge --config {path} {name} ..."
                 )
 

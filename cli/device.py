@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..benchmarks.timing.loadgen import SCENARIOS
 from ..benchmarks.timing.protocol import SETTINGS, Protocol
 from ..runtime.device.bundle import Bundle
 from ..runtime.errors import CheckFailedError
@@ -54,6 +55,9 @@ def parser(name: str) -> argparse.ArgumentParser:
     parsers = {word: commands.add_parser(word, help=text, description=text) for word, text in _WHAT.items()}
     for word, command in parsers.items():
         command.add_argument("--json", action="store_true", help="print JSON instead of text")
+        command.add_argument(
+            "--engines", type=Path, metavar="DIR", help="folder of engines (default: next to the bundle)"
+        )
         if word != "info":
             _common(command)
     _build(parsers["build"])
@@ -76,9 +80,6 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--precision", action="append", default=[], metavar="NAME", help="only this precision; repeatable"
     )
-    command.add_argument(
-        "--engines", type=Path, metavar="DIR", help="folder of engines (default: next to the bundle)"
-    )
     command.add_argument("--threads", type=_COUNT, metavar="N", help="CPU threads (default: all)")
 
 
@@ -98,7 +99,26 @@ def _build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--log", type=Path, metavar="FILE", help="new file for all builder messages")
 
 
+def _engine(command: argparse.ArgumentParser) -> None:
+    """Add what decides how an engine is run; what is not asked for is the session's own choice."""
+    command.add_argument(
+        "--cuda-graph", action="store_true", default=None, help="launch the engine as one CUDA graph"
+    )
+    command.add_argument(
+        "--wait",
+        dest="waiting",
+        choices=("spin", "yield", "blocking", "auto"),
+        help="how to wait for the GPU (spin)",
+    )
+    command.add_argument(
+        "--mapped",
+        action=argparse.BooleanOptionalAction,
+        help="work on host memory instead of copies (where the GPU shares it)",
+    )
+
+
 def _bench(command: argparse.ArgumentParser) -> None:
+    _engine(command)
     command.add_argument(
         "--runs",
         "--samples",
@@ -111,9 +131,19 @@ def _bench(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--seconds", type=_within(0.05, 86_400), default=60.0, metavar="S", help="time limit (60)"
     )
+    command.add_argument(
+        "--loadgen",
+        type=Path,
+        metavar="DIR",
+        help="measure with MLPerf's LoadGen too, at least --runs queries and --seconds; its logs go to DIR",
+    )
+    command.add_argument(
+        "--scenario", choices=SCENARIOS, default=SCENARIOS[0], help=f"of LoadGen ({SCENARIOS[0]})"
+    )
 
 
 def _profile(command: argparse.ArgumentParser) -> None:
+    _engine(command)
     add_profile_options(command.add_argument)
     command.add_argument("--out", type=Path, default=Path("profile.json"), help="output JSON file")
     command.add_argument("--overwrite", action="store_true", help="replace existing output")

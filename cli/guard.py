@@ -56,8 +56,13 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
 def complain(message: str, *, kind: str = "error") -> None:
     """Print one message for people on stderr."""
     LOG.log(logging.ERROR if kind == "error" else logging.WARNING, "%s: %s", kind, message)
-    with contextlib.suppress(BrokenPipeError):
-        print(f"fdikp-edge: {kind}: {_shortened(printable(message))}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # whoever reads has left, or a full disk
+        print(f"fdikp-edge: {kind}: {_shortened(_indented(printable(message)))}", file=sys.stderr, flush=True)
+
+
+def _indented(message: str) -> str:
+    """Return a message whose further lines cannot be taken for messages of their own: names may hold them."""
+    return message.replace("\n", "\n    ")
 
 
 def _shortened(message: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import platform
 import sys
@@ -39,7 +40,7 @@ def start(verbose: bool, file: Path | None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)] if verbose else []
     if file is not None:
         try:
-            handlers.append(logging.FileHandler(file, encoding="utf-8", errors="backslashreplace"))
+            handlers.append(_File(file, encoding="utf-8", errors="backslashreplace"))
         except OSError as error:
             raise OutputError(
                 f"{file}: cannot be written: {error.strerror}; choose another --log-file"
@@ -48,6 +49,19 @@ def start(verbose: bool, file: Path | None) -> None:
         handler.setFormatter(_Plain(_FORM, _DATE))
         LOG.addHandler(handler)
     _begin()
+
+
+class _File(logging.FileHandler):
+    """A log file that says once that it cannot be written, as on a full disk, and then stays as it is."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say so and end the log."""
+        error = sys.exc_info()[1]
+        LOG.removeHandler(self)
+        why = error.strerror if isinstance(error, OSError) else error
+        with contextlib.suppress(OSError):
+            name = printable(self.baseFilename)
+            print(f"fdikp-edge: note: {name}: the log ends here: {why}", file=sys.stderr, flush=True)
 
 
 class _Plain(logging.Formatter):
@@ -62,4 +76,11 @@ def _begin() -> None:
 
     words = " ".join(map(repr, sys.argv[1:]))
     LOG.info("fdikp-edge %s: %s", importlib.metadata.version("fdikp-edge"), words)
-    LOG.info("Python %s, %s, in %s", platform.python_version(), platform.platform(), Path.cwd())
+    LOG.info("Python %s, %s, in %s", platform.python_version(), platform.platform(), _here())
+
+
+def _here() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return "a folder that is gone"

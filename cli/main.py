@@ -26,6 +26,7 @@ from .commands.lower import lower
 from .commands.profile import profile
 from .commands.report import merge
 from .commands.run.command import run as run_artifact
+from .commands.serve import serve
 from .commands.sign import sign
 from .commands.verify import verify
 from .config import read_config
@@ -244,6 +245,13 @@ Examples:
 
 \b
 An artifact that is built again must be signed again.""",
+    serve: """\b
+Examples:
+  fdikp-edge serve build/tiny-web-fp32-256x256
+  fdikp-edge serve build/tiny-web-fp32-256x256 --port 0
+
+\b
+An artifact of the target web is such a page; docs/web.md shows how to publish it.""",
     doctor: """\b
 Examples:
   fdikp-edge doctor

@@ -39,14 +39,13 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(title=printable(title), title_justify="left", title_style="bold")
+    # Text, not str, throughout: a path or a word of a file with [brackets] in it is not markup.
+    grid = Table(title=Text(printable(title)), title_justify="left", title_style="bold")
     for name in columns:
         number = name.endswith("#")
-        grid.add_column(
-            name.rstrip("#"), justify="right" if number else "left", no_wrap=number, overflow="fold"
-        )
+        header = Text(printable(name.rstrip("#")))
+        grid.add_column(header, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows:
-        # Text, not str: a path with [brackets] in it is not markup.
         grid.add_row(*(Text(printable(cell), style=_STATE_STYLES.get(cell, "")) for cell in row))
     _print(grid)
 
@@ -57,7 +56,7 @@ def facts(title: str, pairs: Sequence[tuple[str, str]]) -> None:
     from rich.text import Text
 
     grid = Table(
-        title=printable(title),
+        title=Text(printable(title)),
         title_justify="left",
         title_style="bold",
         show_header=False,
@@ -67,7 +66,9 @@ def facts(title: str, pairs: Sequence[tuple[str, str]]) -> None:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in pairs:
-        grid.add_row(Text(name, style="dim"), Text(printable(value), style=_STATE_STYLES.get(value, "")))
+        grid.add_row(
+            Text(printable(name), style="dim"), Text(printable(value), style=_STATE_STYLES.get(value, ""))
+        )
     _print(grid)
 
 

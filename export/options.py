@@ -24,6 +24,8 @@ class Option:
     about: str
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     offered: tuple[str, ...] = ()
+    instead_of_probe: bool = False
+    """Whether a value other than the default brings what the target's ``build_probe`` looks for."""
 
 
 WEIGHTS = Option(

@@ -293,7 +293,11 @@ class Capability:
 
 def capability(target: Target) -> Capability:
     """Find out what this machine can do with a target, without importing anything heavy."""
-    build = _problems(target.build_needs, target.build_probe)
+    at_hand = any(
+        option.instead_of_probe and target.chosen.get(name, option.default) != option.default
+        for name, option in target.options.items()
+    )
+    build = _problems(target.build_needs, None if at_hand else target.build_probe)
     run = _problems(target.run_needs, target.run_probe)
     return Capability(not build, not run, tuple(dict.fromkeys(build + run)))
 

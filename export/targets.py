@@ -20,6 +20,7 @@ from .options import read_options
 from .profile import DEFAULT, Profile
 from .target import PRECISIONS, BuildResult, Capability, Target, capability
 from .tensorrt.target import TENSORRT, TENSORRT_RTX
+from .web.target import WEB
 
 __all__ = [
     "PRECISIONS",
@@ -36,7 +37,7 @@ __all__ = [
     "select",
 ]
 
-TARGETS: dict[str, Target] = {row.name: row for row in (ONNX, OPENVINO, COREML, TENSORRT_RTX, TENSORRT)}
+TARGETS: dict[str, Target] = {row.name: row for row in (ONNX, OPENVINO, COREML, TENSORRT_RTX, TENSORRT, WEB)}
 """The targets of this project; :func:`all_targets` has those of other installed packages too."""
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from ..runtime.errors import CheckpointError, FdikpEdgeError, OutputError, OutputExistsError
 from ..runtime.files import replacing
 from ..runtime.outside.files import read_bounded
+from ..runtime.outside.zips import bounded_zip
 from .pickle_bounds import check_pickle
 
 #: Ten times the largest variant in float32: room for other precisions and for what a trainer stores beside.
@@ -274,7 +275,7 @@ def _check_archive(path: Path, data: bytes, limit: int) -> bytes:
                 f"{path}: not an archive written by torch.save (or truncated). Bare pickles and the format "
                 "from before torch 1.6 are not read."
             )
-        archive = zipfile.ZipFile(io.BytesIO(data))
+        archive = bounded_zip(io.BytesIO(data))
         entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise CheckpointError(f"{path}: a damaged archive ({str(error)[:200]})") from error

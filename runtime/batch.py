@@ -89,7 +89,7 @@ def deblur_files(
         results = []
         for number, (source, output) in enumerate(jobs):
             told = None if progress is None else _numbered(progress, number, len(jobs), source)
-            results.append(_one(deblurrers, told, source, output, quality, max_pixels))
+            results.append(_one(deblurrers, told, source, output, quality, max_pixels, new=not overwrite))
         return results
 
 
@@ -146,6 +146,8 @@ def _one(
     output: Path,
     quality: int,
     max_pixels: int,
+    *,
+    new: bool,
 ) -> FileResult:
     began = time.perf_counter()
     bucket = ""
@@ -155,7 +157,7 @@ def _one(
         deblurrer.progress = progress
         tiles = deblurrer.grid(photo.height, photo.width).tiles
         result = deblurrer.photo(photo)
-        notes = (*photo.notes, *write_photo(output, result, quality=quality))
+        notes = (*photo.notes, *write_photo(output, result, quality=quality, new=new))
     except (ArtifactError, TargetUnavailableError):
         raise  # a bucket that cannot be opened: the next photo would not fare better
     except FdikpEdgeError as error:

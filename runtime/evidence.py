@@ -67,7 +67,7 @@ def parity_evidence(
     figures: Mapping[str, Any], state: str, reason: str, *, where: Mapping[str, Any], using: Mapping[str, Any]
 ) -> Evidence:
     """Return the record of a check whose figures are those of a parity (its ``to_dict``)."""
-    samples = tuple(_names(figures.get("photos")))
+    samples = tuple(map(printable, _names(figures.get("photos"))))
     return Evidence(
         measured="parity",
         when=_now(),

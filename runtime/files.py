@@ -72,13 +72,18 @@ def making_folder(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, new: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to, renamed onto ``path`` when the block ends well.
 
     On any error, Ctrl-C included, the temporary file is removed and ``path`` is as it was.
 
+    Args:
+        path: the file.
+        new: replace nothing, not even what comes into being at ``path`` while the block runs.
+
     Raises:
         OutputError: the file cannot be written; an ``OSError`` in the block counts as that.
+        OutputExistsError: with ``new``, something is at ``path`` by now.
     """
     with making_folder(path.parent):
         temporary: Path | None = None
@@ -86,7 +91,10 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary = _beside(path, path.suffix)  # the suffix stays, since writers look at it
             temporary.touch(exist_ok=False)
             yield temporary
-            temporary.replace(path)
+            if new:
+                _put_new(temporary, path)
+            else:
+                temporary.replace(path)
         except BaseException as error:
             if temporary is not None:
                 with contextlib.suppress(OSError):
@@ -94,6 +102,41 @@ def replacing(path: Path) -> Iterator[Path]:
             if isinstance(error, OSError):
                 raise output_error(path, error) from error
             raise
+
+
+def _put_new(temporary: Path, path: Path) -> None:
+    """Give a file its name unless something has it."""
+    try:
+        # A link is made only where nothing is, in one step; a rename would replace.
+        os.link(temporary, path)
+    except OSError as error:
+        if os.path.lexists(path):
+            raise OutputExistsError(
+                f"{path}: came into being meanwhile, and is left as it is; choose another name, or ask to "
+                "overwrite it"
+            ) from error
+        temporary.rename(path)  # a file system without links
+    else:
+        temporary.unlink()
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time into the block, of those that ask for the same folder (not on Windows).
+
+    Where a file system knows no locks, the block runs without one.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def write_new(path: Path, data: bytes, mode: int) -> None:

@@ -43,6 +43,7 @@ def write_photo(
     photo: Photo,
     *,
     quality: int = 95,
+    new: bool = False,
     before_rename: Callable[[Path, list[str]], None] | None = None,
 ) -> list[str]:
     """Write a photo in the format of the suffix, whole or not at all, over an existing file if there is one.
@@ -53,6 +54,7 @@ def write_photo(
         path: where to write; its folder is made where missing.
         photo: what to write.
         quality: of JPEG and WebP, from 1 to 100.
+        new: replace nothing, not even a file that comes into being there meanwhile.
         before_rename: called with the complete temporary file and what will be returned, before the file
             takes its name.
 
@@ -63,12 +65,13 @@ def write_photo(
         BadInputError: a quality out of range.
         OutputError: no format for the suffix, a format that cannot hold the photo, or a place that cannot be
             written. Nothing is left behind.
+        OutputExistsError: with ``new``, there is a file by now.
     """
     file = Path(path)
     check_writable(file, photo, quality)
     from .codecs.encode import encode
 
-    with replacing(file) as temporary:
+    with replacing(file, new=new) as temporary:
         with temporary.open("wb") as stream:
             notes = encode(stream, photo, output_format(file), quality)
         if before_rename is not None:

@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 _MAX_DEPTH = 32
-_CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+_CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
 
 def canonical(value: Any) -> bytes:
@@ -47,7 +47,8 @@ def parse(data: bytes) -> Any:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with every control character (but newline and tab) and lone surrogate made a space."""
+    """Return ``text`` with every control character (but newline and tab), lone surrogate, and character that
+    turns the direction of what follows (U+202A to U+202E, U+2066 to U+2069) made a space."""
     return _CONTROL.sub(" ", text)
 
 

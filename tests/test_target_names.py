@@ -21,10 +21,14 @@ HOMES = {f"export/{row.builder.split('.')[1]}/" for row in TARGETS.values()} | {
 ALLOWED: dict[str, tuple[set[str], str]] = {
     "runtime/installed/packages.py": ({"onnx"}, "the Python package of this name"),
     "runtime/tensorrt/features.py": ({"tensorrt", "tensorrt-rtx"}, "NVIDIA's two products"),
-    "runtime/device/build.py": ({"tensorrt"}, "a device builds with its TensorRT, and has no target table"),
+    "runtime/device/engine_artifact.py": (
+        {"tensorrt"},
+        "devices build with TensorRT, and have no target table",
+    ),
     "runtime/device/missing.py": ({"tensorrt"}, "the Python module that a device builds with"),
     "runtime/device/trtexec.py": ({"tensorrt"}, "the product whose command line it writes"),
     "export/device/bundle.py": ({"onnx"}, "what a device is handed to build from"),
+    "benchmarks/timing/board.py": ({"tensorrt"}, "the Python module whose version it reports"),
     "benchmarks/script.py": ({"onnx"}, "the artifact that benchmark programs measure by default"),
     "benchmarks/studies/": (set(TARGETS), "programs that compare certain runtimes, which they name"),
 }

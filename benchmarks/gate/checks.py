@@ -211,7 +211,7 @@ def opener(artifact: Artifact, x: Mapping[str, Array], threads: int | None) -> O
     @contextlib.contextmanager
     def opened() -> Iterator[Call]:
         with open_session(artifact, threads=threads) as session:
-            yield lambda: session.run(x)
+            yield lambda: session.timed(x)
 
     return opened
 

@@ -35,7 +35,8 @@ class Row:
     the report's folder. ``seconds`` holds how long "lowering" took, shared by all rows of a profile, and
     "building" this artifact. ``gain`` holds the PSNR from the sharp photo, in dB, of the photo
     (``before_db``) and of the result (``after_db``), where the sharp photo is known. ``mixed_precision`` is
-    the search that chose which layers compute in int8.
+    the search that chose which layers compute in int8. ``no_gain`` says that a lower precision is not faster
+    than float32 of its target.
     """
 
     target: str
@@ -57,6 +58,7 @@ class Row:
     seconds: dict[str, float] = field(default_factory=dict)
     mixed_precision: dict[str, Any] | None = None
     gain: dict[str, float] | None = None
+    no_gain: str = ""
     reproduce: list[str] = field(default_factory=list)
 
     @property

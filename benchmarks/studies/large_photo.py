@@ -39,7 +39,7 @@ from .. import script
 from ..timing.memory import made_up_photo
 
 _SPENDING = threading.Lock()
-ALONE_PIXELS = 4e6
+ALONE_PIXELS = 2e6
 """Of one timing of the network alone, so that it takes some seconds."""
 EDGE = 128
 """Pixels left out on each side where tiles are compared with a whole picture: its own edge is there."""

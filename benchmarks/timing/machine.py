@@ -13,17 +13,20 @@ from typing import Any
 from ...runtime import processor
 from ...runtime.installed import packages
 from ...runtime.sessions import available_threads
+from .board import board
 
 
 def machine_info() -> dict[str, Any]:
     """Return what a reader needs to know of this machine, as plain JSON values.
 
-    Keys: ``cpu``, ``instructions`` (those that matter of the ones it has), ``threads`` (that this process may
-    use), ``memory_gb``, ``virtual``, ``os``, ``python``, ``versions``, and ``load`` (the average of the last
-    minute, in busy processors, ``None`` where the system does not tell).
+    Keys: those of :func:`.board.board` as far as they are known, ``cpu``, ``instructions`` (those that matter
+    of the ones it has), ``threads`` (that this process may use), ``memory_gb``, ``virtual``, ``os``,
+    ``python``, ``versions``, and ``load`` (the average of the last minute, in busy processors, ``None`` where
+    the system does not tell).
     """
     facts, flags = processor.facts(), processor.flags()
     return {
+        **board(),
         "cpu": facts.get("model name") or facts.get("Model") or platform.processor() or platform.machine(),
         "instructions": [flag for flag in processor.INSTRUCTIONS if flag in flags],
         "threads": available_threads(),

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from ...runtime import program
-from ...runtime.errors import CheckFailedError, TargetUnavailableError
+from ...runtime.device.memory import peak_mb
+from ...runtime.errors import CheckFailedError
 from ...runtime.photo import Photo
 from .. import script
 
@@ -79,25 +80,6 @@ def made_up_photo(megapixels: float) -> Photo:
         grain = generator.integers(-8, 9, (width, 3))
         pixels[y] = np.clip(light[:, None] * (0.9, 1.0, 1.1) + grain, 0, 255)
     return Photo(pixels)
-
-
-def peak_mb() -> float:
-    """Return the most this process has held resident so far, in 10^6 bytes.
-
-    Raises:
-        TargetUnavailableError: the system does not tell.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Not getrusage: on Linux that figure survives exec, and would count the parent's memory.
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    try:
-        import resource
-    except ImportError as error:
-        raise TargetUnavailableError("this system does not report peak memory") from error
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
 
 
 def _child(source: Path, artifact: Path, threads: int | None) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...runtime.photo import Array
+from .latency import seconds_of
 
 Call = Callable[[], object]
 Open = Callable[[], AbstractContextManager[Call]]
@@ -222,9 +223,8 @@ def _block(
         for call in calls.values():
             fastest = math.inf
             for _ in range(WARMUP):
-                warming, now = timer(), clock()
-                call()
-                fastest, last = min(fastest, timer() - warming), clock() - now
+                now = clock()
+                fastest, last = min(fastest, seconds_of(call, timer)), clock() - now
             best.append(fastest)
             pair += last
         # As many of both, by the fastest call that was seen, which waited least; but one of the two may be a
@@ -239,10 +239,8 @@ def _block(
             taken = {}
             for name in order.permutation(names):
                 call = calls[str(name)]
-                began = timer()
-                for _ in range(repeats):
-                    call()
-                taken[str(name)] = max((timer() - began) / repeats, 1e-9)
+                took = sum(seconds_of(call, timer) for _ in range(repeats))
+                taken[str(name)] = max(took / repeats, 1e-9)
             for name, took in taken.items():
                 times[name].append(took)
             ratios.append(math.log(taken["new"] / taken["old"]))

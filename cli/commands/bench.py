@@ -101,7 +101,7 @@ def _measure(
     from ...benchmarks.timing.machine import Watch
 
     image, _ = session.artifact.golden()
-    calls: dict[str, Callable[[], object]] = {"artifact": lambda: session.run(image)}
+    calls: dict[str, Callable[[], object]] = {"artifact": lambda: session.timed(image)}
     if reference is not None:
         import torch
 

@@ -25,7 +25,7 @@ from ...runtime import samples
 from ...runtime.artifact import Artifact, ArtifactWriter
 from ...runtime.buckets.folders import shown_name
 from ...runtime.device import entry
-from ...runtime.device.build import TARGET as BUILT
+from ...runtime.device.engine_artifact import TARGET as BUILT
 from ...runtime.errors import BadInputError, BundleError, LoweringError, UnknownNameError
 from ...runtime.fields import PASSPORT_NAME
 from ...runtime.files import check_place, replacing
@@ -39,6 +39,8 @@ from ..tensorrt.weak_typing import legacy_files
 from .wheel import PROGRAM, add_entry, device_wheel
 
 if TYPE_CHECKING:
+    import onnx
+
     from ...calibration.table import CalibrationTable, ProgramKey
     from ...runtime.passport import Passport
 
@@ -47,8 +49,7 @@ DEVICES: Mapping[str, str] = {"jetson": BUILT}
 TAKEN_AS = "onnx"
 """The target that the bundle's program knows an artifact by before it is built on the device."""
 
-PHOTO = "photo/coffee.npy"
-_SAMPLE = "coffee"
+PHOTO = "photo/astronaut-defocused.npy"
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _write(
             files[f"artifacts/{_name(artifact)}/{name}"] = artifact.path / name
     files.update({f"calibration/{table.sha256[:16]}.json": file for table, file in tables})
     files[PHOTO] = _photo()
-    files["photo/LICENSE.txt"] = samples.sample_photo(_SAMPLE).parent / "LICENSE.txt"
+    files["photo/LICENSE.txt"] = samples.defocused_photo().parent / "LICENSE.txt"
     wheel_name, wheel = device_wheel()
     files[f"wheel/{wheel_name}"] = wheel
     files["__main__.py"] = Path(entry.__file__)
@@ -197,6 +198,8 @@ def _for_device(
         raise
     except Exception as error:  # DecodeError of protobuf, or what an OnnxChange raises
         raise BundleError(f"{artifact.path / ONNX_FILE}: is not a usable ONNX file: {error}") from error
+    if passport.precision.startswith("int8"):
+        changes += _remainder(proto, fitting)
     if passport.target == TAKEN_AS and not changes and not legacy:
         return artifact
     with ArtifactWriter(scratch / _name(artifact)) as writer:
@@ -218,6 +221,22 @@ def _for_device(
                 notes=[*passport.notes, *changes],
             )
         )
+
+
+def _remainder(proto: onnx.ModelProto, fitting: Sequence[tuple[CalibrationTable, ProgramKey]]) -> list[str]:
+    """Let what an int8 file computes in float32 be float16, as far as a table allows; return notes."""
+    from ..onnx.half import has_half, narrow_remainder
+
+    if has_half(proto):  # since it was built
+        return []
+    if not fitting:
+        return [
+            "int8: the rest computes in float32, which a GPU computes slower than float16; make the bundle "
+            "with --table for float16"
+        ]
+    (table, key), *_ = fitting
+    half = table.sections[key].half
+    return half.describe(narrow_remainder(proto, half.float32_layers))
 
 
 def _keys(passport: Passport, device: str) -> list[ProgramKey]:
@@ -244,9 +263,9 @@ def _tables(
 
 
 def _photo() -> bytes:
-    """Return the sample as an array of bytes, which a device without Pillow can read."""
+    """Return a photo out of focus as an array of bytes, which a device without Pillow can read."""
     packed = io.BytesIO()
-    pixels = np.ascontiguousarray(read_photo(samples.sample_photo(_SAMPLE)).pixels)
+    pixels = np.ascontiguousarray(read_photo(samples.defocused_photo()).pixels)
     np.save(packed, pixels, allow_pickle=False)
     return packed.getvalue()
 

@@ -148,6 +148,7 @@ def convert_to(
     weight_levels: int = LEVELS,
     functions: bool = False,
     allowed: Collection[str] = (),
+    half_remainder: bool = False,
 ) -> tuple[onnx.ModelProto, list[str]]:
     """Return a checked ONNX model in ``precision``, and notes on what it holds.
 
@@ -160,12 +161,13 @@ def convert_to(
         weight_levels: the largest 8-bit value of a weight in int8.
         functions: keep the operators of our own domain, defined by functions in the file.
         allowed: as :func:`convert` takes it.
+        half_remainder: what int8 leaves in floats is float16, with the islands of the table.
 
     Raises:
         CalibrationError: no table, or one of another program or profile.
         LoweringError: as :func:`convert`, or a layer of the table that the file lacks.
     """
-    from .half import narrow
+    from .half import narrow, narrow_remainder
     from .quantise import SIGNED, UNSIGNED, quantise
     from .quantise import describe as describe_layers
 
@@ -191,6 +193,9 @@ def convert_to(
     else:
         quantise(model, table, lowered.key, UNSIGNED if unsigned else SIGNED, weight_levels)
         notes += describe_layers(section)
+        if half_remainder:
+            counts = narrow_remainder(model, section.half.float32_layers)
+            notes += section.half.describe(counts)
     model = finished(model)
     checks.check(model, [], allowed)
     return model, notes

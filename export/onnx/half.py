@@ -20,12 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .checks import source_node
+from .checks import LAYERS, source_node
 
 if TYPE_CHECKING:
     import onnx
 
 FLOAT, HALF = 1, 10
+REMAINDER_OPSET = 19
+"""The first in which values between 8 bits and floats may be float16; TensorRT 10.3 reads it."""
+_STEP_ERROR = 2.0**-8
+"""How far a step of 8-bit values may be off in float16, as a part of itself: half of what rounding to 127
+steps costs the largest value."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,28 @@ def narrow(model: onnx.ModelProto, float32_layers: Collection[str]) -> dict[str,
     return _Caster(model, set(float32_layers)).run()
 
 
+def narrow_remainder(model: onnx.ModelProto, float32_layers: Collection[str]) -> dict[str, int]:
+    """Turn what an int8 model computes in float32 into float16 in place; arguments and result as
+    :func:`narrow`.
+
+    Steps of 8-bit values become float16 too, since a runtime takes the type of the floats from them. A layer
+    one of whose steps float16 cannot hold stays in float32.
+    """
+    for versions in (model.opset_import, *(function.opset_import for function in model.functions)):
+        for entry in versions:
+            if entry.domain in ("", "ai.onnx"):
+                entry.version = max(entry.version, REMAINDER_OPSET)
+    return narrow(model, float32_layers)
+
+
+def has_half(model: onnx.ModelProto) -> bool:
+    """Whether a model has casts to float16 or constants of it."""
+    return any(tensor.data_type == HALF for tensor in model.graph.initializer) or any(
+        node.op_type == "Cast" and any(entry.name == "to" and entry.i == HALF for entry in node.attribute)
+        for node in model.graph.node
+    )
+
+
 class _Caster:
     def __init__(self, model: onnx.ModelProto, float32_layers: set[str]) -> None:
         import onnx
@@ -94,6 +121,21 @@ class _Caster:
         self.home: dict[str, int] = {value.name: FLOAT for value in self.graph.input}
         self.converted: dict[tuple[str, int], str] = {}
         self.nodes: list[Any] = []
+        self.readers: dict[str, list[Any]] = {}
+        for node in self.graph.node:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node)
+        makers = {name: node for node in self.graph.node for name in node.output}
+        coarse = {
+            name
+            for name, node in makers.items()
+            if node.op_type == "DequantizeLinear" and not self._holds_step(node)
+        }
+        self.coarse = {
+            node.output[0]
+            for node in self.graph.node
+            if node.op_type in LAYERS and not coarse.isdisjoint(node.input)
+        }
 
     def run(self) -> dict[str, int]:
         nodes, counts = list(self.graph.node), {"float16": 0, "float32": 0, "casts": 0}
@@ -128,10 +170,30 @@ class _Caster:
         # Runtimes that have a transform of their own have it in float32, and not all of them in float16.
         if node.op_type == "DFT" or not _is_standard(node):
             return FLOAT
+        if node.op_type == "QuantizeLinear":
+            known = self.home.get(node.input[0], FLOAT)
+            return known if self.version >= REMAINDER_OPSET and self._holds_step(node) else FLOAT
+        if node.op_type == "DequantizeLinear":  # as its readers, which take the type of their floats from it
+            readers = self.readers.get(node.output[0], [])
+            return FLOAT if any(map(self._is_float32_layer, readers)) or not self._holds_step(node) else HALF
         if makes_floats:
-            return FLOAT if source_node(node) in self.float32_layers else HALF
+            return FLOAT if self._is_float32_layer(node) else HALF
         compared = sum(self._is_float(name) for name in node.input)
         return FLOAT if compared > 1 else None
+
+    def _is_float32_layer(self, node: Any) -> bool:
+        return source_node(node) in self.float32_layers or node.output[0] in self.coarse
+
+    def _holds_step(self, node: Any) -> bool:
+        """Whether float16 holds the steps of a node that quantises or dequantises."""
+        from onnx import numpy_helper
+
+        if node.input[1] not in self.constants:
+            return False
+        step = numpy_helper.to_array(self.constants[node.input[1]]).astype(np.float64)
+        with np.errstate(over="ignore"):
+            rounded = step.astype(np.float16).astype(np.float64)
+        return bool(np.all(np.abs(rounded - step) <= _STEP_ERROR * np.abs(step)))
 
     def _result(self, node: Any, place: int, kind: int | None) -> int:
         """The type of a float output of a node whose kind is ``kind``."""

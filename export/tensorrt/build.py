@@ -143,7 +143,11 @@ def _build(
 ) -> BuildResult:
     precision, title = request.precision, TITLES[request.product]
     model, notes = onnx_target.convert_to(
-        lowered, "fp32" if request.weak else precision, table, allowed=("DFT",) if request.native else ()
+        lowered,
+        "fp32" if request.weak else precision,
+        table,
+        allowed=("DFT",) if request.native else (),
+        half_remainder=True,
     )
     if floats_inside(model):
         onnx_checks.check(model, [], ("DFT",) if request.native else ())

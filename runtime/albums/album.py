@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -113,6 +114,7 @@ def run_album(
         work = _remaining(
             planned, out, manifest, set(digests.values()), settings, max_pixels, album, overwrite
         )
+        fresh = frozenset(output for _, output in work if not (overwrite or os.path.lexists(output)))
         if progress is not None:
             progress(album)
         if not work:
@@ -127,7 +129,7 @@ def run_album(
         stop = threading.Event()
         measured = measure(opened[0], halo) if tile == "auto" else None
         workers = [_Worker(one, halo, measured, digests, stop) for one in opened]
-        writer = _Writer(out, manifest, settings, max_pixels, quality)
+        writer = _Writer(out, manifest, settings, max_pixels, quality, fresh)
         began = time.perf_counter()
         for piece in overlapped(work, _Reader(max_pixels), workers, writer, stop):
             album.seconds = time.perf_counter() - began
@@ -195,7 +197,10 @@ class _Reader:
     def __call__(self, job: tuple[Path, Path]) -> _Piece:
         began = time.perf_counter()
         source, output = job
-        stamp = photo = error = None
+        stamp: Stamp | None = None
+        photo: Photo | None = None
+        error: FdikpEdgeError | None = None
+        before = _state(source)
         try:
             photo = read_photo(source, max_pixels=self._max_pixels)
         except FdikpEdgeError as problem:
@@ -203,7 +208,20 @@ class _Reader:
         with contextlib.suppress(OSError, ValueError):
             if source.is_file():  # never a pipe
                 stamp = Stamp.of(source)
+        if photo is not None and before != _state(source):
+            # The stamp is that of the new photo, and the result would be the old one's.
+            photo, stamp = None, None
+            error = ImageError(f"{source}: was changed while it was read; run it again")
         return _Piece(source, output, photo, stamp, error, time.perf_counter() - began)
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is written: size and time; ``None`` if it cannot be looked up."""
+    try:
+        info = file.stat()
+    except (OSError, ValueError):
+        return None
+    return info.st_size, info.st_mtime_ns
 
 
 class _Worker:
@@ -256,9 +274,15 @@ class _Writer:
     """The third stage: the result, and the line that records it."""
 
     def __init__(
-        self, out: Path, manifest: Manifest, settings: dict[str, Any], max_pixels: int, quality: int
+        self,
+        out: Path,
+        manifest: Manifest,
+        settings: dict[str, Any],
+        max_pixels: int,
+        quality: int,
+        fresh: frozenset[Path],
     ) -> None:
-        self._out, self._manifest = out, manifest
+        self._out, self._manifest, self._fresh = out, manifest, fresh
         self._settings, self._max_pixels, self._quality = settings, max_pixels, quality
 
     def __call__(self, piece: _Piece) -> _Piece:
@@ -273,7 +297,13 @@ class _Writer:
 
         if piece.error is None and piece.photo is not None:
             try:
-                write_photo(piece.output, piece.photo, quality=self._quality, before_rename=record)
+                write_photo(
+                    piece.output,
+                    piece.photo,
+                    quality=self._quality,
+                    new=piece.output in self._fresh,
+                    before_rename=record,
+                )
             except FdikpEdgeError as problem:
                 piece = dataclasses.replace(piece, error=problem)
         if piece.error is not None:

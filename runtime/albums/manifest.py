@@ -25,6 +25,9 @@ from ..strict_json import digest
 MANIFEST_NAME = "results.jsonl"
 MAX_LINE = 1 << 16
 """Bytes of a line; paths and reasons are cut to fit."""
+_MAX_SETTINGS = 32
+_BEGIN = b'{"output": "'
+"""What every line begins with, and so a torn one."""
 MAX_TEXT = 8000
 """Characters of one text in a line."""
 
@@ -113,9 +116,18 @@ class Record:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"no record of a photo ({type(error).__name__})") from error
         texts = (record.output, record.source, record.artifact, record.reason)
-        if not (all(isinstance(text, str) for text in texts) and isinstance(record.settings, dict)):
+        if not (all(isinstance(text, str) for text in texts) and _plain(record.settings)):
             raise ValueError("no record of a photo (types)")
         return record
+
+
+def _plain(settings: object) -> bool:
+    """Say whether settings are few values, none of which holds others."""
+    return (
+        isinstance(settings, dict)
+        and len(settings) <= _MAX_SETTINGS
+        and all(value is None or isinstance(value, (str, int, float)) for value in settings.values())
+    )
 
 
 def _stamp(value: dict[str, Any]) -> Stamp:
@@ -186,9 +198,13 @@ class Manifest:
             whole += size
         if whole < os.fstat(self._file).st_size:
             os.truncate(self._file, whole)
+        elif whole:
+            os.lseek(self._file, -1, os.SEEK_END)
+            if os.read(self._file, 1) != b"\n":  # an editor took it away
+                os.write(self._file, b"\n")
 
     def _keep(self, record: Record) -> None:
-        self._last[record.output] = record
+        self._last[record.output] = dataclasses.replace(record, details={})  # a million photos fit in memory
         if record.result is not None:
             # Two, since a run may die between appending the newer one and renaming its file.
             self._results[record.output] = (*self._results.get(record.output, ()), record.result)[-2:]
@@ -243,6 +259,17 @@ class Manifest:
         self.close()
 
 
+def _is_torn(line: bytes) -> bool:
+    """Say whether a last line without an end is one of ours that was cut off, and not other text."""
+    if not (line.startswith(_BEGIN) or _BEGIN.startswith(line)):
+        return False
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
 def read_manifest(path: Path) -> Iterator[Record]:
     """Yield the records of a manifest, oldest first; a torn last line is left out.
 
@@ -260,7 +287,7 @@ def _records(path: Path) -> Iterator[tuple[Record, int]]:
         number = 0
         while line := stream.readline(MAX_LINE + 1):
             number += 1
-            if len(line) <= MAX_LINE and not line.endswith(b"\n"):
+            if len(line) <= MAX_LINE and not line.endswith(b"\n") and _is_torn(line):
                 return
             try:
                 yield Record.parse(line), len(line)

@@ -64,6 +64,7 @@ def settle(
         if out.exists() and not out.is_dir():
             raise OutputError(f"{out}: is a file, not a folder")
         jobs = _below(given, out, recursive, suffix, passed_over)
+        _refuse_links({output.parent for _, output in jobs}, out)
     if not jobs:
         raise BadInputError(
             f"no photos in {', '.join(map(str, given)) or 'an empty list'} ({', '.join(FORMATS)})"
@@ -81,6 +82,23 @@ def refuse_existing(output: Path, *, overwrite: bool = False) -> None:
     """
     if not overwrite and os.path.lexists(output):
         raise OutputExistsError(f"{output}: exists already; choose another place, or ask to overwrite")
+
+
+def _refuse_links(folders: Iterable[Path], out: Path) -> None:
+    """Refuse folders of results that a link below the output folder leads out of.
+
+    Raises:
+        OutputError: names the link.
+    """
+    for folder in sorted(folders):
+        for place in (folder, *folder.parents):
+            if place == out or not place.is_relative_to(out):
+                break
+            if place.is_symlink():
+                raise OutputError(
+                    f"{place}: is a link, and results would go where it leads; remove it, or choose "
+                    "another folder"
+                )
 
 
 def _below(

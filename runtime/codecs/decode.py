@@ -147,7 +147,7 @@ def _check_header(stream: IO[bytes], form: str, path: Path, max_pixels: int) -> 
     gigabytes for its end.
     """
     if form == "TIFF" and (kind := unsupported_tiff(stream)):
-        raise ImageError(f"{path}: stores {kind}; save it as 8 or 16 bit RGB or grey")
+        raise ImageError(f"{path}: stores {kind}; save it again as 8 or 16 bit RGB or grey")
     width, height = _open(cast("IO[bytes]", BoundedHeader(stream)), form).size
     if width * height > max_pixels:
         return  # said in full by _check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import IO, Any
 
 BYTES_PER_PIXEL = 16
@@ -13,6 +14,8 @@ FREE_BYTES = 64 * 1024**2
 
 _HEADER_BYTES = 64 * 1024**2
 _HEADER_READS = 200_000
+_TILE_PIXELS = 1024**2
+"""Pixels of a tile that any TIFF may have; a decoder takes memory for whole tiles."""
 _FORMATS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 """Sample formats of TIFF 6.0 that are not read, in words."""
 
@@ -77,6 +80,9 @@ def unsupported_tiff(stream: IO[bytes]) -> str:
         return f"{others[0]} samples of {bits[0]} bits"
     if any(count not in (1, 2, 4, 8, 16) for count in bits):
         return f"samples of {max(bits)} bits"
+    width, height, *tile = (_numbers(directory.get(tag, 0))[0] for tag in (256, 257, 322, 323))
+    if math.prod(tile) > max(_TILE_PIXELS, 4 * width * height):
+        return f"tiles of {tile[0]}x{tile[1]} pixels, far more memory than its {width}x{height} pixels need"
     return ""
 
 

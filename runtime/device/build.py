@@ -7,35 +7,21 @@ types instead, for a file in float32 with a calibration cache and a list of laye
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from .. import strict_json
-from ..artifact import Artifact, ArtifactWriter
-from ..errors import ArtifactError, CheckFailedError, DeviceError, OutputError, TargetUnavailableError
-from ..files import replacing
+from ..artifact import Artifact
+from ..errors import ArtifactError, CheckFailedError, DeviceError, TargetUnavailableError
 from ..onnx_nodes import OnnxNode, onnx_nodes
-from ..sessions.onnx_guard import check_external_data
 from ..strict_json import printable
-from ..tensorrt.caches import read_cache, write_cache
-from ..tensorrt.cuda import OUT_OF_MEMORY, open_cuda
-from ..tensorrt.engines import (
-    ENGINE_FILE,
-    FACTS_FILE,
-    LOG_FILE,
-    ONNX_FILE,
-    Capability,
-    EngineFacts,
-    name_places,
-    refusals,
-)
-from ..tensorrt.features import Features, features_of_module, product_of
+from ..tensorrt.cuda import OUT_OF_MEMORY
+from ..tensorrt.engines import Capability, name_places, refusals
+from ..tensorrt.features import Features
 from .build_log import WARNING, BuildLog, kept_by
-from .missing import problems, tensorrt_module
 
 CACHE_FILE = "calibration.cache"
 FLOAT32_LAYERS_FILE = "float32_layers.json"
@@ -44,7 +30,6 @@ _FORMER_NAME = "wide.json"
 """Of :data:`FLOAT32_LAYERS_FILE` in older bundles."""
 MAX_LAYERS_BYTES = 1 << 24
 
-TARGET = "tensorrt"
 _MEMORY = re.compile(r"out of memory|outofmemory|cuda error 2\b", re.IGNORECASE)
 """What TensorRT writes into its log when memory runs out; it reports that in no other way."""
 
@@ -74,67 +59,27 @@ class Built:
     timing_cache: bytes | None
     log: list[tuple[int, str]] = field(default_factory=list)
 
-    def warnings(self, nodes: dict[str, OnnxNode] | Any) -> list[str]:
-        """Return the builder's warnings and errors, each with the modules it names."""
-        texts = []
-        for severity, text in self.log:
-            if severity <= WARNING:
-                places = name_places(text, nodes)
-                texts.append(text + (f" (in {', '.join(places)})" if places else ""))
-        return list(dict.fromkeys(texts))
+
+def warnings_in(log: Sequence[tuple[int, str]], nodes: dict[str, OnnxNode] | Any) -> list[str]:
+    """Return the warnings and errors of a builder's log, each with the modules it names."""
+    texts = []
+    for severity, text in log:
+        if severity <= WARNING:
+            places = name_places(text, nodes)
+            texts.append(text + (f" (in {', '.join(places)})" if places else ""))
+    return list(dict.fromkeys(texts))
 
 
-def build_artifact(
-    source: Artifact, dest: Path, settings: Settings | None = None, *, overwrite: bool = False
-) -> Artifact:
-    """Build an artifact's ONNX file into an engine for this device, and write that as an artifact.
-
-    It keeps the golden input and output, and is ``unverified`` until ``verify`` has run. Where the builder
-    fails, what it logged is in ``DEST.build.log``, unless ``settings`` name a file for all of it.
+def check_weak(source: Artifact, settings: Settings) -> None:
+    """Check that an artifact has what a weakly typed build needs, if one is asked for.
 
     Raises:
-        TargetUnavailableError: TensorRT, its libraries, a driver or a GPU is missing; says each.
-        ArtifactError: TensorRT refuses the file; names operator and module.
-        CheckFailedError: the builder failed, for example because it ran out of memory.
-        OutputError: ``dest`` exists or cannot be written.
+        ArtifactError: it has no ranges, or no list of layers to keep in float32.
     """
-    settings = settings or Settings()
-    if missing := problems():
-        raise TargetUnavailableError("TensorRT engines cannot be built here: " + "; ".join(missing))
-    trt, device = tensorrt_module(), open_cuda().device()
-    features = features_of_module(trt)
-    check_external_data(source)
-    onnx = source.read(source.passport.model_file, source.model_path.stat().st_size)
-    nodes = onnx_nodes(onnx)
-    with ArtifactWriter(dest, overwrite=overwrite) as writer:
-        known = None if settings.timing_cache is None else read_cache(settings.timing_cache)
-        log = BuildLog()
-        with log.all_into(settings.log), _log_left(log, settings.log, dest):
-            built = build(trt, features, onnx, source, settings, known, log)
-        if settings.timing_cache is not None and built.timing_cache is not None:
-            write_cache(settings.timing_cache, built.timing_cache)
-        facts = EngineFacts(
-            product_of(trt),
-            str(trt.__version__),
-            (device.capability,),
-            "weak" if settings.weak else "strong",
-        )
-        (writer.folder / ENGINE_FILE).write_bytes(built.engine)
-        (writer.folder / ONNX_FILE).write_bytes(onnx)
-        (writer.folder / FACTS_FILE).write_bytes(facts.to_json())
-        (writer.folder / LOG_FILE).write_text(log.text(), encoding="utf-8")
-        for name in source.passport.golden_files:
-            (writer.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (writer.folder / name).write_bytes(source.read(name, 1 << 31))
-        return writer.commit(
-            source.passport.unmeasured(
-                f"built on {device.name}, not verified yet",
-                target=TARGET,
-                precision=settings.weak or source.passport.precision,
-                model_file=ENGINE_FILE,
-                toolchain={**source.passport.toolchain, "tensorrt (device)": str(trt.__version__)},
-                notes=[*source.passport.notes, *built.warnings(nodes)[:50]],
-            )
+    if settings.weak and (CACHE_FILE not in source.passport.files or float32_layers_file(source) is None):
+        raise ArtifactError(
+            f"{source.path}: has no {CACHE_FILE}, which --weak needs: make the bundle from a float32 "
+            "artifact with --table, or build without --weak"
         )
 
 
@@ -153,17 +98,19 @@ def build(
     timing: bytes | None = None,
     log: BuildLog | None = None,
 ) -> Built:
-    """Parse and build with a given TensorRT module; see :func:`build_artifact`."""
+    """Parse and build in this process, with a given TensorRT module.
+
+    Raises:
+        TargetUnavailableError: weak typing, and this release has none.
+        ArtifactError: TensorRT refuses the file (names operator and module), or it lacks the ranges.
+        CheckFailedError: the builder failed, for example because it ran out of memory.
+    """
     if settings.weak and not features.has_weak_typing:
         raise TargetUnavailableError(
             f"{features.product} {features.version} has no weak typing; build without --weak"
         )
+    check_weak(source, settings)
     layers_file = float32_layers_file(source)
-    if settings.weak and (CACHE_FILE not in source.passport.files or layers_file is None):
-        raise ArtifactError(
-            f"{source.path}: has no {CACHE_FILE}, which --weak needs: make the bundle from a float32 "
-            "artifact with --table, or build without --weak"
-        )
     log = BuildLog() if log is None else log
     logger = kept_by(trt, log)
     builder = trt.Builder(logger)
@@ -258,22 +205,6 @@ def cached_calibrator(trt: Any, cache: bytes) -> Any:
             return None
 
     return Cached()
-
-
-@contextlib.contextmanager
-def _log_left(log: BuildLog, file: Path | None, dest: Path) -> Iterator[None]:
-    """Where a build fails, leave its log beside ``dest``, or in ``file`` where it is already; say where."""
-    try:
-        yield
-    except (ArtifactError, CheckFailedError) as error:
-        place = file or dest.with_name(f"{dest.name}.{LOG_FILE}")
-        if file is None:
-            try:
-                with replacing(place) as temporary:
-                    temporary.write_text(log.text(), encoding="utf-8")
-            except OutputError:  # the disk is full, perhaps; the first problem is the one to tell
-                raise error from error.__cause__
-        raise type(error)(f"{error}; log: {place}") from error
 
 
 def _gave_up(source: Artifact, log: list[tuple[int, str]], *, memory: bool | None = None) -> CheckFailedError:

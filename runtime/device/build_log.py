@@ -19,6 +19,9 @@ MAX_PROBLEMS = 5_000
 TAIL_LINES = 2_000
 """How many of the last messages below a warning are kept."""
 LEVELS = ("F", "E", "W", "I", "V")
+_INFO = 3
+_CONTINUED = "    "
+"""Begins each further line of a message in a file."""
 
 
 class BuildLog:
@@ -60,6 +63,31 @@ class BuildLog:
         note = f"[{self.left_out} messages left out; --log FILE keeps all]\n" if self.left_out else ""
         return note + "".join(_line(severity, text) for severity, text in self.entries())
 
+    def read(self, file: Path, start: int = 0) -> None:
+        """Keep the messages that another process wrote into a file, from the byte ``start`` on.
+
+        Lines without a severity are what native code prints; they count as information. A file that cannot
+        be read holds nothing.
+        """
+        severity, text = _INFO, ""
+        with contextlib.suppress(OSError), file.open(encoding="utf-8", errors="replace") as lines:
+            lines.seek(start)
+            for line in lines:
+                line = line.rstrip("\n")
+                if line.startswith(_CONTINUED) and text:
+                    text += "\n" + line[len(_CONTINUED) :]
+                    continue
+                if text:
+                    self.add(severity, text)
+                level = LEVELS.index(line[1]) if line[:1] == "[" and line[1:2] in LEVELS else None
+                severity, text = (_INFO, line) if level is None else (level, line[4:])
+        if text:
+            self.add(severity, text)
+
+    def last(self, count: int) -> list[str]:
+        """Return the last ``count`` messages."""
+        return [text for _, text in self.entries()[-count:]]
+
     @contextlib.contextmanager
     def all_into(self, file: Path | None) -> Iterator[None]:
         """Append every message to ``file`` while inside; ``None`` writes nothing.
@@ -71,7 +99,8 @@ class BuildLog:
             yield
             return
         try:
-            with file.open("a", encoding="utf-8", errors="replace") as stream:
+            # A line at a time: what a killed process has logged must be in the file.
+            with file.open("a", buffering=1, encoding="utf-8", errors="replace") as stream:
                 self._stream = stream
                 try:
                     yield
@@ -98,4 +127,4 @@ def kept_by(trt: Any, log: BuildLog) -> Any:
 
 def _line(severity: int, text: str) -> str:
     level = LEVELS[severity] if 0 <= severity < len(LEVELS) else "?"
-    return f"[{level}] {printable(text)}\n"
+    return f"[{level}] {printable(text)}".replace("\n", f"\n{_CONTINUED}") + "\n"

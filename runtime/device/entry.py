@@ -12,6 +12,7 @@ runs this script as it stands in it: take bundles from people you trust, or comp
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
@@ -25,7 +26,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 FORMAT = "fdikp-edge bundle"
 VERSION = 1
@@ -38,6 +39,8 @@ MAX_ENTRIES = 4096
 MAX_FILE_BYTES = 4 * 1024**3
 MAX_BYTES = 16 * 1024**3
 MAX_MANIFEST_BYTES = 4 * 1024**2
+MAX_TABLE_BYTES = 4 * 1024**2
+"""Of the table of contents: room for 4096 names of a kilobyte each."""
 MAX_RATIO = 200
 """How many times larger than its packed size a file may be; below a megabyte nothing is asked."""
 FREE_BYTES = 1024**2
@@ -120,15 +123,60 @@ def default_cache() -> Path:
     return Path(base) / "fdikp-edge" / "bundles"
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
+class _Bounded:
+    """A stream that returns at most ``most`` bytes at once, as long as that is set."""
+
+    def __init__(self, stream: IO[bytes], most: int) -> None:
+        self.stream = stream
+        self.most: int | None = most
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to ``size`` bytes.
+
+        Raises:
+            BadZipFile: they are more than are allowed.
+        """
+        if self.most is not None and size > self.most:
+            raise zipfile.BadZipFile(f"its table of contents has {size} bytes; at most {self.most} are read")
+        return self.stream.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def bounded_zip(stream: IO[bytes], most: int = MAX_TABLE_BYTES) -> zipfile.ZipFile:
+    """Open an archive whose table of contents has at most ``most`` bytes; :mod:`zipfile` reads it at once,
+    however long it is, and needs ten times its memory.
+
+    Args:
+        stream: the archive; stays the caller's to close.
+        most: bytes of the table, from 46 for each entry.
+
+    Raises:
+        BadZipFile: it is longer, or the archive is damaged.
+    """
+    bounded = _Bounded(stream, most)
+    archive = zipfile.ZipFile(bounded)
+    bounded.most = None
+    return archive
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise RefusedError(f"{path}: is not a plain file")
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
-        raise RefusedError(f"{path}: truncated or no bundle ({str(error)[:200]}). {_AGAIN}") from error
+        stream = path.open("rb")
     except OSError as error:
         raise RefusedError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with stream:
+        try:
+            archive = bounded_zip(stream)
+        except OSError as error:
+            raise RefusedError(f"{path}: cannot be read: {error.strerror or error}") from error
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
+            raise RefusedError(f"{path}: truncated or no bundle ({str(error)[:200]}). {_AGAIN}") from error
+        yield archive
 
 
 def _manifest(archive: zipfile.ZipFile) -> dict[str, Any]:

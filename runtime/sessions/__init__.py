@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..artifact import Artifact
 from ..errors import BadInputError, ExtensionError, TargetUnavailableError
 from ..installed import entry_points
 from ..tensors import check_memory
-from .base import Session, available_threads
+from .base import Milliseconds, Session, available_threads
 
 __all__ = [
     "MODULES",
     "SESSIONS",
     "STAND_INS",
+    "Milliseconds",
     "Session",
     "available_threads",
     "open_session",
@@ -29,13 +32,14 @@ SESSIONS = {
     "coreml": ".coreml_session:CoreMlSession",
     "tensorrt-rtx": ".tensorrt_session:TensorRtSession",
     "tensorrt": ".tensorrt_session:TensorRtSession",
+    "web": ".web_session:WebSession",
 }
 """Target name -> ``module:Class``, relative to this package.
 
 For a target that is not here, the class is read from the row that another installed package provides
 (:mod:`..installed.entry_points`)."""
 
-MODULES = {"onnx": "onnxruntime", "openvino": "openvino"}
+MODULES = {"onnx": "onnxruntime", "openvino": "openvino", "web": "playwright"}
 """Target name -> the Python module that runs it, where pip installs one."""
 
 STAND_INS = {
@@ -49,19 +53,21 @@ THREADS_PER_PROCESSOR = 4
 """More threads than this for each processor only wait for each other."""
 
 
-def open_session(artifact: Artifact | str | Path, *, threads: int | None = None, **options: bool) -> Session:
+def open_session(artifact: Artifact | str | Path, *, threads: int | None = None, **options: Any) -> Session:
     """Open an artifact with the runtime it was built for.
 
     Args:
         artifact: an opened artifact, or the folder of one (which is then checked first).
         threads: processor threads to use; all that this process may use when ``None``.
-        options: what the session's class takes besides, such as ``cuda_graph`` (TensorRT).
+        options: what the session's class takes besides, such as ``cuda_graph``, ``waiting`` and ``mapped``
+            (TensorRT).
 
     Raises:
         ArtifactError: the folder is not a sound artifact, or the runtime refuses its model.
         TargetUnavailableError: the runtime is not installed here, or nothing installed runs the target.
         ExtensionError: an installed package provides the target, and its session cannot be loaded.
-        BadInputError: ``threads`` is below one, or far above the number of processors.
+        BadInputError: ``threads`` is below one, or far above the number of processors; or the target's
+            session has no such option.
         SizeError: its declared inputs and outputs do not fit in this machine's memory.
     """
     if not isinstance(artifact, Artifact):
@@ -81,6 +87,11 @@ def open_session(artifact: Artifact | str | Path, *, threads: int | None = None,
         raise TargetUnavailableError(
             f"{artifact.path}: nothing installed here runs the target {artifact.passport.target!r}; "
             f"there are: {', '.join(known)}"
+        )
+    if unknown := sorted(set(options) - set(inspect.signature(opened.__init__).parameters)):
+        raise BadInputError(
+            f"{artifact.path}: {', '.join(unknown)}: target {artifact.passport.target} has no such option; "
+            "leave it out, or use a TensorRT engine"
         )
     return opened(artifact, threads or available_threads(), **options)
 

@@ -27,6 +27,11 @@ Port = tuple[str, list[Any], str]
 
 _Self = TypeVar("_Self", bound="Session")
 
+
+class Milliseconds(float):
+    """The time of a run by the runtime's own clock, where the caller's would count other work too."""
+
+
 MAX_REASON = 400
 """Characters of a runtime's message that an error repeats."""
 
@@ -133,6 +138,15 @@ class Session(ABC):
     def _run(self, arrays: Arrays) -> Arrays:
         """Run C-contiguous inputs that fit the contracts."""
 
+    def timed(self, x: Array | Mapping[str, Array]) -> object:
+        """Run once for a measurement, as :meth:`run` does.
+
+        Returns:
+            :class:`Milliseconds` if the runtime keeps a clock that the caller's cannot replace, such as that
+            of a page in a browser; anything else otherwise.
+        """
+        return self.run(x)
+
     @property
     def remark(self) -> str:
         """What is wrong with the arithmetic of this artifact on this processor, and the remedy; empty if
@@ -163,6 +177,11 @@ class Session(ABC):
         """
         target = self.artifact.passport.target
         raise TargetUnavailableError(f"times per layer are not available for target {target}")
+
+    @property
+    def device_memory_bytes(self) -> int | None:
+        """What the opened model takes on a device of its own, in bytes; ``None`` where no runtime tells."""
+        return None
 
     @abstractmethod
     def describe(self) -> dict[str, str | int]:

@@ -17,13 +17,22 @@ from typing import Any
 import numpy as np
 
 from ..artifact import Artifact
-from ..errors import ArtifactError, DeviceError, TargetUnavailableError
+from ..errors import ArtifactError, BadInputError, DeviceError, TargetUnavailableError
 from ..layers import UNKNOWN, Layer
 from ..onnx_nodes import onnx_nodes
 from ..passport import TensorContract
 from ..photo import Array
 from ..tensorrt.caches import cache_folder, read_cache, write_cache
-from ..tensorrt.cuda import OUT_OF_MEMORY, Device, Graph, HostMemory, Memory, gpu_problem, open_cuda
+from ..tensorrt.cuda import (
+    OUT_OF_MEMORY,
+    WAITING,
+    Device,
+    Graph,
+    HostMemory,
+    Memory,
+    gpu_problem,
+    open_cuda,
+)
 from ..tensorrt.engines import ONNX_FILE, EngineFacts, capability_text, name_places
 from ..tensorrt.features import MODULES, Features, Product, features_of_module, product_of
 from .base import Arrays, Port, Session, check_ports, import_runtime, refused
@@ -40,13 +49,23 @@ class TensorRtSession(Session):
     """``model.engine`` on the first NVIDIA GPU, through pinned memory on a stream of its own.
 
     With ``cuda_graph`` copies and network are captured once and launched as a whole, which takes the cost
-    of queueing hundreds of kernels off the processor.
+    of queueing hundreds of kernels off the processor. ``waiting`` says how a run waits for the device (one of
+    :data:`~..tensorrt.cuda.WAITING`). With ``mapped`` the engine works on this machine's memory itself and
+    nothing is copied; by default it does where the GPU shares that memory, as on a Jetson.
     """
 
     _engine: Any = None
     _context: Any = None
 
-    def __init__(self, artifact: Artifact, threads: int, *, cuda_graph: bool = False) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        threads: int,
+        *,
+        cuda_graph: bool = False,
+        waiting: str = "spin",
+        mapped: bool | None = None,
+    ) -> None:
         """Check the engine against passport and machine, load it, and allocate what it needs.
 
         Raises:
@@ -54,15 +73,24 @@ class TensorRtSession(Session):
                 GPU that the engine was not built for.
             ArtifactError: the engine was altered, is refused, or is not what the passport says.
             DeviceError: the GPU failed, or has too little memory.
+            BadInputError: ``waiting`` is unknown, or ``mapped`` and the GPU does not share memory.
         """
         super().__init__(artifact, threads)
+        if waiting not in WAITING:
+            raise BadInputError(f"waiting: expected one of {', '.join(WAITING)}; got {waiting!r}")
         facts = EngineFacts.of(artifact)
         if problem := gpu_problem():
             raise TargetUnavailableError(f"target {facts.product}: {problem}")
         self._trt: Any = import_runtime(MODULES[facts.product], facts.product, _INSTALL[facts.product])
         self._features: Features = features_of_module(self._trt)
         self._cuda = open_cuda()
+        self._cuda.wait_by(waiting)  # before the device is set up
         self._device: Device = self._cuda.device()
+        self._mapped = self._device.shares_memory if mapped is None else mapped
+        if self._mapped and not self._device.shares_memory:
+            raise BadInputError(
+                f"mapped memory: {self._device.name} has memory of its own; leave the choice out"
+            )
         facts.check(product_of(self._trt), self._features.version, self._device)
         self._stack = contextlib.ExitStack()
         self._graph: Graph | None = None
@@ -126,13 +154,14 @@ class TensorRtSession(Session):
         dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
         return name, list(self._engine.get_tensor_shape(name)), dtype.name
 
-    def _buffers(self, contract: TensorContract) -> tuple[HostMemory, Memory, np.ndarray[Any, Any]]:
-        """Allocate a tensor here and on the device, and tell the engine where it is."""
+    def _buffers(self, contract: TensorContract) -> tuple[HostMemory, Memory | None, np.ndarray[Any, Any]]:
+        """Allocate a tensor here, and on the device unless that sees it here; tell the engine where it is."""
         dtype = np.dtype(contract.dtype)
         nbytes = math.prod(contract.shape) * dtype.itemsize
-        host = self._stack.enter_context(self._cuda.host_alloc(nbytes))
-        device = self._stack.enter_context(self._cuda.malloc(nbytes))
-        if not self._context.set_tensor_address(contract.name, device.handle):
+        host = self._stack.enter_context(self._cuda.host_alloc(nbytes, mapped=self._mapped))
+        device = None if self._mapped else self._stack.enter_context(self._cuda.malloc(nbytes))
+        address = host.device_handle if device is None else device.handle
+        if not self._context.set_tensor_address(contract.name, address):
             raise ArtifactError(f"{self.artifact.path}: the engine does not take the tensor {contract.name}")
         return host, device, np.frombuffer(host.buffer, dtype).reshape(contract.shape)
 
@@ -152,9 +181,11 @@ class TensorRtSession(Session):
         return {name: array.copy() for name, (_, _, array) in self._results.items()}
 
     def queue(self) -> None:
-        """Queue the copy to the device, the network and the copy back; nothing waits."""
+        """Queue the network, with the copies to the device and back where memory is not mapped; nothing
+        waits."""
         for host, device, _ in self._sources.values():
-            self._cuda.to_device(device, host, self._stream)
+            if device is not None:
+                self._cuda.to_device(device, host, self._stream)
         timed = not self._graph_wanted  # events that a graph has captured keep no time
         if timed:
             self._marks[0].record(self._stream)
@@ -163,7 +194,8 @@ class TensorRtSession(Session):
         if timed:
             self._marks[1].record(self._stream)
         for host, device, _ in self._results.values():
-            self._cuda.to_host(host, device, self._stream)
+            if device is not None:
+                self._cuda.to_host(host, device, self._stream)
 
     def layer_ms(self, x: Mapping[str, Array]) -> list[tuple[str, float]]:
         """Run once with TensorRT's profiler: (name, milliseconds) of each layer. Slows every later run."""
@@ -203,6 +235,12 @@ class TensorRtSession(Session):
         """
         return self._marks[1].since(self._marks[0]) if self._runs and not self._graph_wanted else None
 
+    @property
+    def device_memory_bytes(self) -> int | None:
+        """What the engine works in on the device, without its weights."""
+        sizes = (getattr(self._engine, f"device_memory_size{version}", None) for version in ("_v2", ""))
+        return next((int(size) for size in sizes if size is not None), None)
+
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""
         capability = capability_text(self._device.capability)
@@ -215,6 +253,8 @@ class TensorRtSession(Session):
                 self.artifact.passport.precision, self.artifact.passport.precision_census
             ),
             "cuda_graph": int(self._graph_wanted),
+            "waiting": self._cuda.waiting(),
+            "tensors": "mapped" if self._mapped else "copied",
         }
 
     def close(self) -> None:

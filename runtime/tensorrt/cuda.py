@@ -22,16 +22,23 @@ from types import TracebackType
 from typing import TypeVar
 
 from ..errors import DeviceError, TargetUnavailableError
-from .cuda_library import OUT_OF_MEMORY, Library, open_library, pointer, size_t
+from .cuda_library import OUT_OF_MEMORY, Library, open_library, pointer, size_t, unsigned
 
 __all__ = ["OUT_OF_MEMORY", "Cuda", "Device", "Event", "Graph", "Handle", "HostMemory", "Memory", "Stream"]
 __all__ += ["gpu_problem", "open_cuda"]
 
 _MAJOR, _MINOR = 75, 76  # cudaDevAttrComputeCapabilityMajor, ...Minor
+_INTEGRATED, _CAN_MAP = 18, 19  # cudaDevAttrIntegrated, cudaDevAttrCanMapHostMemory
+_MAPPED = 2  # cudaHostAllocMapped
 _TO_DEVICE, _TO_HOST = 1, 2  # cudaMemcpyKind
 _THREAD_LOCAL = 1  # cudaStreamCaptureModeThreadLocal: other threads may go on allocating
 _NON_BLOCKING = 1  # cudaStreamNonBlocking
 _PROPERTIES_BYTES = 1 << 16  # cudaDeviceProp is 1 KB so far; its name is always the first member
+
+WAITING = {"auto": 0, "spin": 1, "yield": 2, "blocking": 4}
+"""How a thread waits for the device -> the flag of ``cudaSetDeviceFlags``. ``spin`` keeps one processor busy
+and answers first; ``blocking`` sleeps; ``auto`` leaves it to CUDA, which may block on a Jetson."""
+_WAITING_MASK = 7  # cudaDeviceScheduleMask
 
 _Handle = TypeVar("_Handle", bound="Handle")
 
@@ -71,7 +78,17 @@ class Memory(Handle):
 
 
 class HostMemory(Memory):
-    """Pinned memory of this machine, which the device copies from and to without a detour."""
+    """Pinned memory of this machine, which the device copies from and to without a detour.
+
+    ``device_handle`` is its address on the device where it is mapped there, else 0.
+    """
+
+    def __init__(
+        self, handle: int, nbytes: int, free: Callable[[int], object], device_handle: int = 0
+    ) -> None:
+        """Own memory of ``nbytes`` bytes."""
+        super().__init__(handle, nbytes, free)
+        self.device_handle = device_handle
 
     @property
     def buffer(self) -> memoryview:
@@ -130,12 +147,16 @@ class Graph(Handle):
 
 @dataclass(frozen=True)
 class Device:
-    """A graphics processor: name, compute capability such as (8, 7), memory in bytes."""
+    """A graphics processor: name, compute capability such as (8, 7), memory in bytes.
+
+    ``shares_memory``: it is integrated and can work on this machine's own memory without a copy.
+    """
 
     index: int
     name: str
     capability: tuple[int, int]
     memory_bytes: int
+    shares_memory: bool = False
 
 
 class Cuda(Library):
@@ -144,10 +165,27 @@ class Cuda(Library):
     def device(self, index: int = 0) -> Device:
         """Make a processor the current one of this thread, and describe it."""
         self.call("cudaSetDevice", index)
+        major, minor = (self.number("cudaDeviceGetAttribute", which, index) for which in (_MAJOR, _MINOR))
+        shares = all(
+            self.number("cudaDeviceGetAttribute", which, index) == 1 for which in (_INTEGRATED, _CAN_MAP)
+        )
+        return Device(index, self.name(index), (major, minor), self.memory()[1], shares)
+
+    def name(self, index: int = 0) -> str:
+        """Return the name of a processor, which is not set up for this."""
         properties = ctypes.create_string_buffer(_PROPERTIES_BYTES)
         self.call("cudaGetDeviceProperties", ctypes.cast(properties, pointer), index)
-        major, minor = (self.number("cudaDeviceGetAttribute", which, index) for which in (_MAJOR, _MINOR))
-        return Device(index, properties.value.decode(errors="replace"), (major, minor), self.memory()[1])
+        return properties.value.decode(errors="replace")
+
+    def wait_by(self, how: str) -> None:
+        """Choose how this process waits for the current processor: one of :data:`WAITING`."""
+        self.call("cudaSetDeviceFlags", WAITING[how])
+
+    def waiting(self) -> str:
+        """Return how this process waits for the current processor, by CUDA's own account."""
+        flags = unsigned()
+        self.call("cudaGetDeviceFlags", ctypes.byref(flags))
+        return next((how for how, flag in WAITING.items() if flag == flags.value & _WAITING_MASK), "unknown")
 
     def memory(self) -> tuple[int, int]:
         """Return the free and the total bytes of the current processor."""
@@ -160,10 +198,17 @@ class Cuda(Library):
         address = self.create("cudaMalloc", nbytes)
         return Memory(address, nbytes, lambda address: self.call("cudaFree", address))
 
-    def host_alloc(self, nbytes: int) -> HostMemory:
-        """Allocate pinned memory."""
-        address = self.create("cudaHostAlloc", nbytes, 0)
-        return HostMemory(address, nbytes, lambda address: self.call("cudaFreeHost", address))
+    def host_alloc(self, nbytes: int, *, mapped: bool = False) -> HostMemory:
+        """Allocate pinned memory; ``mapped``: that the device can work on where it is."""
+        address = self.create("cudaHostAlloc", nbytes, _MAPPED if mapped else 0)
+        memory = HostMemory(address, nbytes, lambda address: self.call("cudaFreeHost", address))
+        if mapped:
+            try:
+                memory.device_handle = self.create("cudaHostGetDevicePointer", address, 0)
+            except DeviceError:
+                memory.close()
+                raise
+        return memory
 
     def stream(self) -> Stream:
         """Make a stream that does not wait for the default one."""

@@ -19,25 +19,28 @@ OUT_OF_MEMORY = 2
 INSUFFICIENT_DRIVER = 35
 NO_DEVICE = 100
 
-_int, _unsigned, size_t, pointer = ctypes.c_int, ctypes.c_uint, ctypes.c_size_t, ctypes.c_void_p
+_int, unsigned, size_t, pointer = ctypes.c_int, ctypes.c_uint, ctypes.c_size_t, ctypes.c_void_p
 _out = ctypes.POINTER
 SIGNATURES: dict[str, tuple[type, ...]] = {
     "cudaDriverGetVersion": (_out(_int),),
     "cudaRuntimeGetVersion": (_out(_int),),
     "cudaGetDeviceCount": (_out(_int),),
     "cudaSetDevice": (_int,),
+    "cudaSetDeviceFlags": (unsigned,),
+    "cudaGetDeviceFlags": (_out(unsigned),),
     "cudaDeviceGetAttribute": (_out(_int), _int, _int),
     "cudaGetDeviceProperties": (pointer, _int),
     "cudaMemGetInfo": (_out(size_t), _out(size_t)),
     "cudaMalloc": (_out(pointer), size_t),
     "cudaFree": (pointer,),
-    "cudaHostAlloc": (_out(pointer), size_t, _unsigned),
+    "cudaHostAlloc": (_out(pointer), size_t, unsigned),
+    "cudaHostGetDevicePointer": (_out(pointer), pointer, unsigned),
     "cudaFreeHost": (pointer,),
     "cudaMemcpyAsync": (pointer, pointer, size_t, _int, pointer),
-    "cudaStreamCreateWithFlags": (_out(pointer), _unsigned),
+    "cudaStreamCreateWithFlags": (_out(pointer), unsigned),
     "cudaStreamSynchronize": (pointer,),
     "cudaStreamDestroy": (pointer,),
-    "cudaEventCreateWithFlags": (_out(pointer), _unsigned),
+    "cudaEventCreateWithFlags": (_out(pointer), unsigned),
     "cudaEventRecord": (pointer, pointer),
     "cudaEventSynchronize": (pointer,),
     "cudaEventElapsedTime": (_out(ctypes.c_float), pointer, pointer),

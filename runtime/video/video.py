@@ -26,15 +26,20 @@ from ..sessions.base import reason
 from ..tiles.runner import photo_scale
 
 INSTALL = 'pip install "fdikp-edge[video]"'
-SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
+SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
+"""Of the result: containers that hold H.264, which WebM does not."""
 CODEC = "libx264"
 # FFmpeg goes by what a file holds, whatever its name. Among its many formats are lists of other files and of
 # addresses: only containers are read, and nothing that they refer to is opened.
 BOUNDS = {"format_whitelist": "mov,matroska,avi", "protocol_whitelist": "none"}
 _BUFFER = 1 << 20
+_PACKET = 256
+"""Bytes that a packet takes beside its content, about."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNEXPECTED = (ValueError, ArithmeticError, MemoryError, OSError)
 """What PyAV raises beside FFmpeg's errors where a header holds what it does not expect."""
+MAX_EARLY_BYTES = 32 << 20
+"""Of sound before the first picture, which is held until that comes."""
 CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 
 
@@ -68,6 +73,7 @@ def run_video(
     side_by_side: bool = False,
     frames: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    new: bool = False,
     progress: Callable[[Video], None] | None = None,
 ) -> Video:
     """Run the pictures of a video through a network and write a video.
@@ -81,6 +87,7 @@ def run_video(
         side_by_side: put the source's picture to the left of the result.
         frames: stop after so many pictures of the result.
         max_pixels: refuse larger pictures.
+        new: replace nothing, not even a file that comes into being at ``out`` meanwhile.
         progress: called after each picture.
 
     Raises:
@@ -97,7 +104,7 @@ def run_video(
         raise OutputError(f"{out}: cannot tell the format; end the name in {', '.join(SUFFIXES)}")
     av = _av()
     video = Video()
-    with _opened(av, source, camera_format) as taken, replacing(out) as temporary:
+    with _opened(av, source, camera_format) as taken, replacing(out, new=new) as temporary:
         if not taken.streams.video:
             raise ImageError(f"{source}: holds no video")
         try:
@@ -168,22 +175,32 @@ def _frames(
     source.codec_context.options = {"max_pixels": str(max_pixels)}
     rate = source.average_rate or 25
     result = given.add_stream(CODEC, rate=rate)
-    # H.264 with colours at half resolution takes even sides only.
-    result.width, result.height = (2 * width if side_by_side else width) // 2 * 2, height // 2 * 2
     result.pix_fmt = "yuv420p"
     result.options = {"crf": "16", "preset": "veryfast"}
     result.codec_context.time_base = source.time_base
-    video.size = (result.height, result.width)
     video.expected = min(-(-source.frames // every), most or source.frames)
     audio = {stream.index: given.add_stream_from_template(stream) for stream in taken.streams.audio}
+    # The first picture says how large the result is, and nothing can be written before that is known.
+    sound: list[Any] = []
+    early = 0
+
+    def copy_sound() -> None:
+        given.mux(sound)
+        video.audio_packets += len(sound)
+        sound.clear()
+
     counter = itertools.count()
     began = time.perf_counter()
     for packet in taken.demux(source, *taken.streams.audio):
         if packet.stream.index in audio:
             if packet.dts is not None:
                 packet.stream = audio[packet.stream.index]
-                given.mux(packet)
-                video.audio_packets += 1
+                sound.append(packet)
+                early += 0 if video.frames else packet.size + _PACKET
+            if video.frames:
+                copy_sound()
+            elif early > MAX_EARLY_BYTES:
+                raise ImageError(f"more than {MAX_EARLY_BYTES} bytes of sound before the first picture")
             continue
         for frame in packet.decode():
             if next(counter) % every:
@@ -192,12 +209,17 @@ def _frames(
                 raise ImageError(
                     f"a picture of {frame.width}x{frame.height} pixels in a video of {width}x{height}"
                 )
-            picture = _run(deblurrer, frame.to_ndarray(format="rgb24"), side_by_side)
+            picture = _run(deblurrer, _upright(frame), side_by_side)
+            if not video.frames:
+                # H.264 with colours at half resolution takes even sides only.
+                result.height, result.width = (side // 2 * 2 for side in picture.shape[:2])
+                video.size = (result.height, result.width)
             shown = av.VideoFrame.from_ndarray(
                 np.ascontiguousarray(picture[: result.height, : result.width]), format="rgb24"
             )
             shown.pts, shown.time_base = frame.pts, frame.time_base
             given.mux(result.encode(shown))
+            copy_sound()
             video.frames += 1
             video.ran += 1
             video.seconds = time.perf_counter() - began
@@ -205,7 +227,14 @@ def _frames(
             if video.frames == most:
                 given.mux(result.encode(None))
                 return
-    given.mux(result.encode(None))
+    if video.frames:
+        given.mux(result.encode(None))
+
+
+def _upright(frame: Any) -> Array:
+    """Return the pixels of a frame as they are to be seen: phones store them lying, with a mark, which
+    older PyAV does not tell."""
+    return np.rot90(frame.to_ndarray(format="rgb24"), round(getattr(frame, "rotation", 0) / 90))
 
 
 def _run(deblurrer: Deblurrer, pixels: Array, side_by_side: bool) -> Array:

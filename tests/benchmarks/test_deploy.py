@@ -16,8 +16,9 @@ from fdikp_edge.benchmarks import one_size
 from fdikp_edge.benchmarks.accuracy.error_map import read_map
 from fdikp_edge.benchmarks.mixed_precision import Bounds
 from fdikp_edge.benchmarks.places import artifact_name
-from fdikp_edge.benchmarks.report.model import Report
+from fdikp_edge.benchmarks.report.model import Report, Row
 from fdikp_edge.benchmarks.reproduce import Asked
+from fdikp_edge.benchmarks.timing.latency import Latency
 from fdikp_edge.export import targets
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.lowered import LoweredModel, lower_model
@@ -361,3 +362,14 @@ def test_a_wrong_size_among_several_is_told_before_the_others_are_built(tmp_path
         )
     assert not any("building" in step for step in steps)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lower_precision_that_gains_nothing_is_named() -> None:
+    def row(precision: str, ms: float | None, target: str = "onnx") -> Row:
+        latency = None if ms is None else Latency((ms, ms, ms), True)
+        return Row(target, precision, (8, 8), latency=latency)
+
+    rows = [row("fp32", 10), row("int8", 9.9), row("fp16", 8), row("fp16", None), row("int8", 50, "other")]
+    assert [one_size._no_gain(each, rows) for each in rows] == [
+        *("", "no faster than fp32 here (9.9 and 10.0 ms)", "", "", ""),
+    ]

@@ -64,6 +64,8 @@ def test_the_table_of_a_command_counts_before_the_top_and_the_own_file_before_py
         ("x = '\xff", "no valid TOML"),
         ("[deploy]\nmodel = 'net.py:Net'", "model of deploy names code.*--config"),
         ("metric = 'm.py:f'", "metric of .* names code"),
+        ("[run]\nray = 'somewhere:6379'", "ray of run names a cluster.*--config"),
+        ("ray = 'auto'", "ray of run names a cluster"),
     ],
 )
 def test_what_a_file_may_not_say(folder: Path, text: str, words: str) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -121,3 +122,12 @@ def test_closed_streams_are_no_error(artifact: Any) -> None:
     done = subprocess.run(f'{program} inspect "{artifact}" <&- >&-', shell=True, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (0, b"")
     assert subprocess.run(f"{program} inspect nowhere <&- >&- 2>&-", shell=True).returncode == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_an_error_that_cannot_be_printed_keeps_its_exit_code() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fdikp_edge.cli", "inspect", "nowhere"], stderr=full, timeout=120
+        )
+    assert done.returncode == 2

@@ -64,3 +64,26 @@ def test_what_is_no_artifact_is_refused(cli: Any, tmp_path: Path) -> None:
         assert done.returncode == 2
         assert str(tmp_path / name) in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_brackets_in_names_are_no_markup(cli: Any, artifact: Path, tmp_path: Path) -> None:
+    for name in ("a[/b]", "[bold red]x"):
+        copy = shutil.copytree(artifact, tmp_path / name)
+        done = cli("inspect", copy)
+        assert done.returncode == 0, done.stderr
+        assert name in done.stdout.replace("\n", "")
+
+
+def test_words_of_a_foreign_plan_are_no_markup(cli: Any, artifact: Path, tmp_path: Path) -> None:
+    from fdikp_edge.runtime.strict_json import digest
+
+    copy = shutil.copytree(artifact, tmp_path / "copy")
+    passport = json.loads((copy / "passport.json").read_bytes())
+    del passport["passport_sha256"]
+    for site in passport["plan"]:
+        site["[/x]"] = "[link=http://host]here[/link] [/y]"
+    passport["passport_sha256"] = digest(passport)
+    (copy / "passport.json").write_text(json.dumps(passport))
+    done = cli("inspect", copy)
+    assert done.returncode == 0, done.stderr
+    assert "[link=http://host]" in done.stdout and "\x1b" not in done.stdout

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 
 def test_a_log_file_holds_the_steps_and_is_continued(
     cli: Any, tmp_path: Path, make_artifact: Callable[..., Path]
@@ -38,3 +40,18 @@ def test_a_log_cannot_obey_what_a_name_says(cli: Any, tmp_path: Path) -> None:
 def test_a_log_file_that_cannot_be_written_is_an_error(cli: Any, tmp_path: Path) -> None:
     done = cli("--log-file", "missing/run.log", "doctor")
     assert done.returncode == 2 and "--log-file" in done.stderr and done.stdout == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_log_on_a_full_disk_ends_with_one_note(program: Any) -> None:
+    done = program("--log-file", "/dev/full", "inspect", "nowhere")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.count("/dev/full: the log ends here: No space left on device") == 1
+
+
+def test_verbose_in_a_folder_that_is_gone(cli: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = cli("--verbose", "inspect", "nowhere")
+    assert done.returncode == 2 and "a folder that is gone" in done.stderr and "in log.py" not in done.stderr

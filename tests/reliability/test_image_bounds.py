@@ -95,3 +95,20 @@ def test_unsupported_tiffs_are_named(dtype: str, bits: int, form: int, words: st
 def test_the_same_tiff_of_a_supported_kind_is_read(tmp_path: Path) -> None:
     (tmp_path / "x.tif").write_bytes(tiff(np.zeros((32, 40, 3), "u2"), 16, 1))
     assert read_photo(tmp_path / "x.tif").pixels.dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    ("side", "words"), [(1024, "damaged|truncated|cannot be read"), (1040, "tiles of 1040x1040")]
+)
+def test_tiles_larger_than_any_photo_needs_are_refused_before_memory_is_taken(
+    side: int, words: str, tmp_path: Path
+) -> None:
+    directory = ImageFileDirectory_v2(prefix=b"II")
+    fields = {256: 40, 257: 32, 258: (8,) * 3, 259: 8, 262: 2, 277: 3, 322: side, 323: side, 324: 8, 325: 8}
+    for tag, value in fields.items():
+        directory[tag] = value
+    stream = io.BytesIO()
+    directory.save(stream)
+    (tmp_path / "x.tif").write_bytes(stream.getvalue() + bytes(8))
+    with pytest.raises(ImageError, match=words):
+        read_photo(tmp_path / "x.tif")

@@ -103,6 +103,45 @@ def test_the_engine_computes_what_its_file_does(machine: object, make: Make, kin
     session.close()
 
 
+@pytest.mark.parametrize("how", ["auto", "spin", "yield", "blocking"])
+def test_how_a_run_waits_is_set_and_read_back(machine: object, make: Make, how: str) -> None:
+    with open_session(make(), waiting=how) as session:
+        assert session.describe()["waiting"] == how
+    with open_session(make()) as session:
+        assert session.describe()["waiting"] == "spin"
+    with pytest.raises(BadInputError, match="expected one of auto, spin, yield, blocking; got 'sleep'"):
+        open_session(make(), waiting="sleep")
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_nothing_is_copied_where_the_gpu_shares_the_memory(
+    machine: pytest.MonkeyPatch, make: Make, graph: bool
+) -> None:
+    machine.setenv("FAKE_INTEGRATED", "1")
+    copies, artifact = fake_cudart().fake_copies, make()
+    results = {}
+    for mapped, per_run in ((None, 0), (True, 0), (False, 2)):
+        before = copies()
+        with open_session(artifact, mapped=mapped, cuda_graph=graph) as session:
+            for share in (1.0, 0.5, 0.25, 0.125):
+                results[mapped] = session.run(X * share)
+            assert session.describe()["tensors"] == ("copied" if per_run else "mapped")
+        assert (copies() - before > 0) == (per_run > 0)
+    np.testing.assert_array_equal(results[None], results[False])
+
+
+def test_memory_that_is_not_shared_cannot_be_mapped(machine: object, make: Make) -> None:
+    with open_session(make()) as session:
+        assert session.describe()["tensors"] == "copied"
+    with pytest.raises(BadInputError, match="Fake Orin has memory of its own"):
+        open_session(make(), mapped=True)
+
+
+def test_the_engines_memory_is_told_by_every_release(machine: pytest.MonkeyPatch, make: Make) -> None:
+    with open_session(make()) as session:
+        assert session.device_memory_bytes == 12_345_678
+
+
 @pytest.mark.parametrize(
     ("facts", "words"),
     [

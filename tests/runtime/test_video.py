@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -123,13 +124,26 @@ def test_names_are_paths_and_only_regular_files_are_read(
             run_video(source, half, tmp_path / "out.mp4")
 
 
+def test_a_video_that_is_stored_lying_comes_out_upright(half: Deblurrer, clip: Path, tmp_path: Path) -> None:
+    data = bytearray(clip.read_bytes())
+    matrix = data.index(b"tkhd") + 4 + 40  # of the first track, the pictures: 90 degrees clockwise
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 64 << 16, 0, 1 << 30)
+    (tmp_path / "lying.mp4").write_bytes(data)
+    video = run_video(tmp_path / "lying.mp4", half, tmp_path / "out.mp4", frames=3)
+    assert video.size == (96, 64)
+    lying, upright = contents(clip)[2][0], contents(tmp_path / "out.mp4")[2][0]
+    clockwise = lying.transpose(1, 0, 2)[:, ::-1]  # what was the left column is the top row
+    assert np.abs(upright.astype(float) - clockwise / 2).mean() < 4
+
+
 def test_what_is_no_video_leaves_nothing(half: Deblurrer, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(clip.read_bytes()[:300])
     for source in ("bad.mp4", "none.mp4"):
         with pytest.raises(ImageError, match=source):
             run_video(tmp_path / source, half, tmp_path / "out.mp4")
-    with pytest.raises(OutputError, match="cannot tell the format"):
-        run_video(clip, half, tmp_path / "out.gif")
+    for name in ("out.gif", "out.webm"):  # WebM holds no H.264
+        with pytest.raises(OutputError, match="cannot tell the format"):
+            run_video(clip, half, tmp_path / name)
     with pytest.raises(BadInputError):
         run_video(clip, half, tmp_path / "out.mp4", every=0)
     with pytest.raises(ImageError, match="pixels allowed"):

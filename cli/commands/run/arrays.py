@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ....runtime.errors import BadInputError, OutputError
 from ... import show
+from ...guard import complain
+
+if TYPE_CHECKING:
+    from ....runtime.photo import Array
 
 
 def among(given: list[Path], artifact: Path, recursive: bool) -> list[Path]:
@@ -46,18 +50,25 @@ def _below(path: Path, kinds: Collection[str], recursive: bool) -> list[Path]:
     return files_below(path, kinds, recursive=recursive) if path.is_dir() else []
 
 
+def _not_finite(arrays: Mapping[str, Array]) -> dict[str, int]:
+    """Return how many values of each array are NaN or infinite, of those that have some."""
+    import numpy as np
+
+    counts = {name: int(np.size(array) - np.isfinite(array).sum()) for name, array in arrays.items()}
+    return {name: count for name, count in counts.items() if count}
+
+
 def run(
     files: list[Path], artifact: Path, out: Path, overwrite: bool, threads: int | None, json: bool
 ) -> int:
     """Run arrays, write a .npz file for each, and return the exit code."""
-    import numpy as np
-
     from ....models.sources.base import TensorSpec
     from ....models.sources.samples import ARRAYS, read_sample, sample_shapes
     from ....runtime.buckets.buckets import Buckets
     from ....runtime.buckets.opened import OpenBuckets
     from ....runtime.files import check_place, making_folder, replacing
     from ....runtime.images import FORMATS
+    from ....runtime.outside.zips import write_npz
 
     if strange := [path for path in files if path.suffix.lower() not in ARRAYS]:
         raise BadInputError(f"{strange[0]}: give photos or arrays ({', '.join(ARRAYS)}), not both in one run")
@@ -86,12 +97,21 @@ def run(
                 for end in session.inputs
             ]
             results = session.run(read_sample(path, specs))
-            with making_folder(place.parent), replacing(place) as beside, beside.open("wb") as stream:
-                np.savez(stream, **cast("dict[str, Any]", results))
+            with (
+                making_folder(place.parent),
+                replacing(place, new=not overwrite) as beside,
+                beside.open("wb") as stream,
+            ):
+                write_npz(stream, results)
             shapes = {name: list(array.shape) for name, array in results.items()}
-            which = {"bucket": buckets.name_of(bucket)} if several else {}
-            rows.append({"source": str(path), "output": str(place), **which, "shapes": shapes})
+            row: dict[str, Any] = {"source": str(path), "output": str(place), "shapes": shapes}
+            row |= {"bucket": buckets.name_of(bucket)} if several else {}
+            row |= {"not_finite": missing} if (missing := _not_finite(results)) else {}
+            rows.append(row)
         ran = opened.any_session().describe()
+    for row in rows:
+        for name, count in row.get("not_finite", {}).items():
+            complain(f"{row['output']}: {count} values of {name} are NaN or infinite", kind="note")
     if json:
         show.as_json({"session": ran, "arrays": rows})
         return 0

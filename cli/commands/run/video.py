@@ -105,6 +105,7 @@ def run(
             every=every,
             side_by_side=side_by_side,
             frames=frames,
+            new=not overwrite,
             progress=told(step),
         )
         ran = opened.describe()

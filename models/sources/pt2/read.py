@@ -23,6 +23,7 @@ from torch import Tensor
 from ....runtime import strict_json
 from ....runtime.errors import SourceError
 from ....runtime.outside.files import open_regular
+from ....runtime.outside.zips import bounded_zip
 from ..base import DTYPES, NetworkSource, TensorSpec
 from ..generic import described
 from ..request import Request
@@ -72,7 +73,7 @@ def resolve(request: Request) -> NetworkSource:
 def _read(path: Path) -> tuple[Pt2Network, tuple[TensorSpec, ...], bool]:
     """Read and check a file; errors other than typed ones say only what is wrong with the content."""
     try:
-        with open_regular(path, SourceError) as stream, zipfile.ZipFile(stream) as archive:
+        with open_regular(path, SourceError) as stream, bounded_zip(stream) as archive:
             files = _Files(archive)
             program = files.json("models/model.json")
             tensors = _tensors(files, "weights", "model_weights_config.json")

@@ -27,11 +27,12 @@ from fdikp_edge.runtime.errors import (
     OutputError,
     UnknownNameError,
 )
-from fdikp_edge.runtime.samples import sample_photo
+from fdikp_edge.runtime.images import read_photo
+from fdikp_edge.runtime.samples import defocused_photo
 from fdikp_edge.runtime.sessions import open_session
 
 
-def test_a_bundle_holds_what_the_issue_of_one_asks_for(small_bundle: Path) -> None:
+def test_a_bundle_holds_what_the_issue_of_one_asks_for(small_bundle: Path, tmp_path: Path) -> None:
     manifest = check_bundle(small_bundle)
     with zipfile.ZipFile(small_bundle) as archive:
         names = archive.namelist()
@@ -41,7 +42,9 @@ def test_a_bundle_holds_what_the_issue_of_one_asks_for(small_bundle: Path) -> No
         folder = f"artifacts/{name}/"
         files = ("model.onnx", "golden_input.npy", "golden_output.npy", "passport.json")
         assert {folder + file for file in files} <= set(names)
-    assert licence == (sample_photo().parent / "LICENSE.txt").read_text(encoding="utf-8")
+    assert licence == (defocused_photo().parent / "LICENSE.txt").read_text(encoding="utf-8")
+    photo = Bundle.open(small_bundle, tmp_path / "cache").photo().pixels
+    assert (photo == read_photo(defocused_photo()).pixels).all(), "there is something to see in the result"
     assert manifest["wheel"].startswith("wheel/fdikp_edge-") and manifest["wheel"].endswith("-none-any.whl")
     assert not [name for name in names if name.endswith((".pkl", ".pt", ".pth", ".pyc"))]
 

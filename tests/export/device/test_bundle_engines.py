@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from fdikp_edge.benchmarks.studies.bundle_engines import EmulatedSession
+from fdikp_edge.calibration.table import CalibrationTable
 from fdikp_edge.export.build import build_artifact
+from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.device.bundle import make_bundle
 from fdikp_edge.export.lowered import LoweredModel, lower_model
+from fdikp_edge.export.tensorrt.layer_report import engine_layers
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.device.build import Built, Settings, build
+from fdikp_edge.runtime.device.build_log import BuildLog
 from fdikp_edge.runtime.device.bundle import Bundle
 from fdikp_edge.runtime.sessions import open_session
 from fdikp_edge.runtime.tensorrt.features import features_of_module
@@ -44,19 +51,32 @@ class Deep(nn.Module):
 
 
 @pytest.fixture(scope="module")
+def deep() -> LoweredModel:
+    return lower_model(Deep().eval(), (32, 32), name="deep", profile="onnx")
+
+
+@pytest.fixture(scope="module")
+def table(deep: LoweredModel) -> CalibrationTable:
+    return calibrate(deep, count=4)
+
+
+@pytest.fixture(scope="module")
 def artifacts(
-    lowered: LoweredModel, lowered_bytes: LoweredModel, tmp_path_factory: pytest.TempPathFactory
+    lowered: LoweredModel,
+    lowered_bytes: LoweredModel,
+    deep: LoweredModel,
+    table: CalibrationTable,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, tuple[Artifact, Artifact]]:
     """Kind -> an artifact for ONNX Runtime, and what a bundle makes of it."""
     folder = tmp_path_factory.mktemp("kinds")
     before = {
         kind: build_artifact(
-            {"uint8": lowered_bytes, "int8": lower_model(Deep().eval(), (32, 32), name="deep")}.get(
-                kind, lowered
-            ),
+            {"uint8": lowered_bytes, "int8": deep}.get(kind, lowered),
             "onnx",
             "fp32" if kind == "uint8" else kind,
             folder / kind,
+            table=table if kind == "int8" else None,
         )
         for kind in KINDS
     }
@@ -65,9 +85,36 @@ def artifacts(
     return {kind: (before[kind], after[kind]) for kind in KINDS}
 
 
-def engine(artifact: Artifact) -> Built:
+def test_with_a_table_what_int8_leaves_in_floats_is_float16(
+    artifacts: dict[str, tuple[Artifact, Artifact]], table: CalibrationTable, tmp_path: Path
+) -> None:
+    before, in_float32 = artifacts["int8"]
+    assert any("make the bundle with --table" in note for note in in_float32.passport.notes)
+    table.write(tmp_path / "table.json")
+    bundle = make_bundle([before.path], tmp_path / "b", tables=[tmp_path / "table.json"])
+    (narrow,) = Bundle.open(bundle.path, tmp_path / "c").artifacts()
+    assert any("nodes in float16" in note for note in narrow.passport.notes)
+    types = []
+    for artifact in (in_float32, narrow):
+        log = BuildLog()
+        file = tmp_path / f"{len(types)}.log"
+        with log.all_into(file):
+            built = engine(artifact, log)
+        assert not [text for severity, text in built.log if severity < 2]
+        with file.open(encoding="utf-8") as lines:
+            types.append(Counter(layer.dtype for layer in engine_layers(lines)))
+    assert types[0]["Half"] == 0 and types[0]["Int8"] > 0
+    assert types[1]["Half"] > 0 and types[1]["Float"] < types[0]["Float"]
+    assert types[1]["Int8"] == types[0]["Int8"], "as many layers in 8 bits as before"
+    (expected,) = before.golden()[1].values()
+    with EmulatedSession(narrow) as session:
+        (result,) = session.run(before.golden()[0]).values()
+    assert session.rounded > 0 and np.abs(result - expected).max() < 0.02
+
+
+def engine(artifact: Artifact, log: BuildLog | None = None) -> Built:
     onnx = artifact.model_path.read_bytes()
-    return build(rtx, features_of_module(rtx), onnx, artifact, Settings(capability=(8, 6)))
+    return build(rtx, features_of_module(rtx), onnx, artifact, Settings(capability=(8, 6)), log=log)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -105,7 +105,7 @@ class TestRtx:
         graph = onnx.load(folder / "model.onnx").graph
         kinds = {tensor.data_type for tensor in graph.initializer}
         operators = {node.op_type for node in graph.node}
-        assert (TensorProto.FLOAT16 in kinds) == (precision == "fp16")
+        assert (TensorProto.FLOAT16 in kinds) == (precision != "fp32")
         assert ("QuantizeLinear" in operators) == (precision == "int8")
         zeros = [t for t in graph.initializer if t.name.endswith("_zero")]
         assert all(not any(onnx.numpy_helper.to_array(t).reshape(-1)) for t in zeros)

@@ -133,3 +133,55 @@ def test_useless_requests_write_nothing(make_artifact: Maker, album: Path, tmp_p
     with pytest.raises(OutputError, match="is a file"):
         run_album([album], Buckets(artifact.path, (artifact,)), tmp_path / "file")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_photo_that_changes_while_it_is_read_is_run_again(
+    make_artifact: Maker, album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fdikp_edge.runtime.albums import album as module
+
+    real = module.read_photo
+
+    def meanwhile(path: Path, **options: Any) -> Photo:
+        photo = real(path, **options)
+        if path.name == "1.png":
+            photo_at(path, 77)
+        return photo
+
+    monkeypatch.setattr(module, "read_photo", meanwhile)
+    first = run(album, make_artifact("half"))
+    assert counts(first) == (3, 2, 0, 0)
+    assert any("1.png: was changed while it was read" in reason for _, reason in first.failures)
+    monkeypatch.setattr(module, "read_photo", real)
+    half = make_artifact("half")
+    assert counts(run(album, half)) == (1, 0, 3, 1)
+    done, source = (np.asarray(Image.open(folder / "1.png")) for folder in (album.parent / "out", album))
+    assert np.abs(done * 2.0 - source).max() <= 1, "the result is that of the photo as it is now"
+
+
+def test_a_result_that_came_into_being_meanwhile_is_left(
+    make_artifact: Maker, album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = album.parent / "out"
+
+    def tell(now: Album) -> None:
+        if now.finished == 0:
+            (out / "2.png").write_bytes(b"yours")
+
+    done = run(album, make_artifact("half"), progress=tell)
+    assert counts(done) == (3, 2, 0, 0) and (out / "2.png").read_bytes() == b"yours"
+
+
+def test_a_link_below_the_output_folder_is_not_followed(make_artifact: Maker, album: Path) -> None:
+    out, elsewhere = album.parent / "out", album.parent / "elsewhere"
+    photo_at(album / "sub" / "a.png")
+    elsewhere.mkdir()
+    out.mkdir()
+    (out / "sub").symlink_to(elsewhere, target_is_directory=True)
+    with pytest.raises(OutputError, match="sub: is a link"):
+        run(album, make_artifact("half"), recursive=True)
+    assert list(elsewhere.iterdir()) == []
+    (out / "sub").unlink()
+    out.rmdir()
+    out.symlink_to(elsewhere, target_is_directory=True)  # the folder itself is the user's to choose
+    assert run(album, make_artifact("half"), recursive=True).done == 5

@@ -31,7 +31,7 @@ def test_a_long_reason_is_cut() -> None:
 
 def test_a_torn_last_line_is_removed_wherever_it_is_cut(tmp_path: Path) -> None:
     lines = [record("a.png", result=STAMP).line(), record("b.png", reason="bad").line()]
-    for cut in range(len(lines[1])):
+    for cut in range(len(lines[1]) - 1):
         (tmp_path / MANIFEST_NAME).write_bytes(lines[0] + lines[1][:cut])
         assert [one.output for one in read_manifest(tmp_path / MANIFEST_NAME)] == ["a.png"]
         with Manifest(tmp_path) as manifest:
@@ -77,3 +77,36 @@ def test_a_stamp_tells_a_changed_file(tmp_path: Path) -> None:
     file.write_bytes(b"12346")
     assert not stamp.fits(file)
     assert not stamp.fits(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"my": "only copy"}', b"notes", b'{"output": "mine", "other": 1}', b'{"outputs": [1'], ids=str
+)
+def test_a_file_of_that_name_that_no_run_wrote_is_left_as_it_is(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST_NAME).write_bytes(text)
+    with pytest.raises(OutputError, match="choose another folder"):
+        Manifest(tmp_path)
+    assert (tmp_path / MANIFEST_NAME).read_bytes() == text
+
+
+def test_settings_that_hold_more_than_values_are_refused() -> None:
+    line = record().line()
+    for settings in (b'{"a": [[], []]}', b'{"a": {}}'):
+        with pytest.raises(ValueError, match="types"):
+            Record.parse(line.replace(b'"settings": {}', b'"settings": ' + settings))
+
+
+def test_details_are_not_kept_in_memory(tmp_path: Path) -> None:
+    with Manifest(tmp_path) as manifest:
+        manifest.append(record("a.png", reason="bad", details={"notes": ["x" * 1000]}))
+        last = manifest.last("a.png")
+        assert last is not None and last.details == {} and last.reason == "bad"
+    assert next(read_manifest(tmp_path / MANIFEST_NAME)).details == {"notes": ["x" * 1000]}
+
+
+def test_a_last_line_whose_end_an_editor_took_away_counts(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST_NAME).write_bytes(record("a.png", result=STAMP).line().rstrip())
+    with Manifest(tmp_path) as manifest:
+        assert manifest.last("a.png") is not None
+        manifest.append(record("b.png", reason="bad"))
+    assert [one.output for one in read_manifest(tmp_path / MANIFEST_NAME)] == ["a.png", "b.png"]

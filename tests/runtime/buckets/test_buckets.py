@@ -47,7 +47,7 @@ def tiles_run(photo: Size, tile: Size) -> int:
         calls += 1
         return np.zeros((1, *tile), np.float32)
 
-    for _ in blend(np.zeros((*photo, 1), np.uint8), Tiling.of(tile).grid(*photo), network):
+    for _ in blend(np.zeros((*photo, 1), np.uint8), Tiling.of(tile).grid(*photo), [network]):
         pass
     return calls
 
@@ -219,14 +219,17 @@ def test_each_photo_goes_through_its_bucket(
         write_photo(shots / f"{name}.png", Photo(pixels=np.full((*size, 3), 200, np.uint8)))
     (shots / "d.png").write_bytes(b"nonsense")
     opened: list[str] = []
-    real = OpenBuckets.session
+    known: list[Any] = []
+    real = OpenBuckets.sessions
 
-    def session(self: OpenBuckets, artifact: Artifact) -> Any:
-        if artifact.path not in self._sessions:
+    def sessions(self: OpenBuckets, artifact: Artifact, tiles: int) -> Any:
+        result = real(self, artifact, tiles)
+        if not any(kept is result for kept in known):
+            known.append(result)
             opened.append(artifact.path.name)
-        return real(self, artifact)
+        return result
 
-    monkeypatch.setattr(OpenBuckets, "session", session)
+    monkeypatch.setattr(OpenBuckets, "sessions", sessions)
     results = deblur_files([shots], place, tmp_path / "out")
     assert [result.bucket for result in results] == ["32x32", "64x64", "32x32", "", "32x32"]
     assert [type(result.error) for result in results].count(ImageError) == 1

@@ -11,11 +11,12 @@ import shlex
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import small_bundle as maker
 from fdikp_edge.cli.device import parser
@@ -24,20 +25,26 @@ from fdikp_edge.export.device.bundle import make_bundle
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.device import build as device_build
 from fdikp_edge.runtime.device import missing, trtexec
-from fdikp_edge.runtime.device.build import Settings, build, build_artifact
+from fdikp_edge.runtime.device.before_after import GAP
+from fdikp_edge.runtime.device.build import Settings, build
 from fdikp_edge.runtime.device.bundle import Bundle
-from fdikp_edge.runtime.errors import ArtifactError, CheckFailedError, OutputError, TargetUnavailableError
-from fdikp_edge.runtime.tensorrt import cuda_library
-from fdikp_edge.runtime.tensorrt.caches import read_cache
-from fdikp_edge.runtime.tensorrt.cuda import open_cuda
+from fdikp_edge.runtime.device.engine_artifact import build_artifact
+from fdikp_edge.runtime.errors import (
+    ArtifactError,
+    BadInputError,
+    CheckFailedError,
+    OutputError,
+    TargetUnavailableError,
+    UnknownNameError,
+)
+from fdikp_edge.runtime.images import read_photo
+from fdikp_edge.runtime.tensorrt.caches import read_cache, write_cache
 from fdikp_edge.runtime.tensorrt.engines import EngineFacts
 from fdikp_edge.runtime.tensorrt.features import features_of, features_of_module
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 from fake_cuda import fake_cudart
-
-RUNTIME = Path(__file__).parent.parent
 
 SM86 = Settings(capability=(8, 6))
 
@@ -48,14 +55,14 @@ def rtx() -> Any:
 
 
 @pytest.fixture(scope="module")
-def artifacts(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
-    opened = Bundle.open(small_bundle, tmp_path_factory.mktemp("cache")).artifacts()
-    return {artifact.passport.precision: artifact for artifact in opened}
+def weak_artifact(weak_bundle: Bundle) -> Artifact:
+    (artifact,) = weak_bundle.artifacts()
+    return artifact
 
 
 @pytest.fixture(scope="module")
-def weak_artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """A float32 artifact of a bundle that was made with a calibration table of its program."""
+def weak_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of a float32 artifact that was made with a calibration table of its program."""
     pytest.importorskip("torch", reason="reading a calibration table needs torch")
     from fdikp_edge.calibration.fp16_islands import HalfPlan
     from fdikp_edge.calibration.ranges import SCHEMES, Statistics
@@ -68,8 +75,7 @@ def weak_artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     table = CalibrationTable("half", "a" * 64, (32, 32), {}, {("b" * 64, "onnx"): section})
     table.write(folder / "table.json")
     bundle = make_bundle([source], folder / "weak.bundle", tables=[folder / "table.json"])
-    (artifact,) = Bundle.open(bundle.path, folder / "cache").artifacts()
-    return artifact
+    return Bundle.open(bundle.path, folder / "cache")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -141,30 +147,11 @@ def _raising(error: Exception) -> Any:
     return raiser
 
 
-@pytest.fixture
-def classic(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Callable[[str], Any]]:
-    """A machine with a GPU of compute capability 8.7, and the names that a release of TensorRT has."""
-    monkeypatch.setattr(cuda_library, "candidates", lambda: iter([fake_cudart()._name]))
-    monkeypatch.syspath_prepend(RUNTIME / "fake_tensorrt")
-    open_cuda.cache_clear()
-
-    def install(release: str) -> Any:
-        monkeypatch.setenv("FAKE_TENSORRT", str(RUNTIME / "tensorrt_api" / f"{release}.json"))
-        monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-        return importlib.import_module("tensorrt")
-
-    yield install
-    sys.modules.pop("tensorrt", None)
-    open_cuda.cache_clear()
-
-
-@pytest.mark.parametrize("release", ["10.3.0", "10.13.3", "11.4.1"])
-def test_the_classic_builder_by_the_names_of_three_releases(
+@pytest.mark.parametrize("release", ["10.3.0", "10.13.3", "10.16.0", "11.4.1"])
+def test_the_classic_builder_by_the_names_of_four_releases(
     release: str, classic: Callable[[str], Any], artifacts: dict[str, Artifact], tmp_path: Path
 ) -> None:
-    classic(release)
+    timings = classic(release)
     settings = Settings(timing_cache=tmp_path / "timing.cache")
     built = build_artifact(artifacts["int8"], tmp_path / "engine", settings)
     note, _, onnx = (built.path / "model.engine").read_bytes().partition(b"\n")
@@ -175,11 +162,21 @@ def test_the_classic_builder_by_the_names_of_three_releases(
     assert (facts.product, facts.version, facts.capabilities) == ("tensorrt", release, ((8, 7),))
     assert (built.passport.target, built.passport.state) == ("tensorrt", "unverified")
     assert built.passport.toolchain["tensorrt (device)"] == release
-    assert read_cache(tmp_path / "timing.cache") == b"timings"
+    assert read_cache(tmp_path / "timing.cache") == timings.TIMINGS
     (image,) = built.golden()[0].values()
     assert image.shape == maker.SHAPE
     with pytest.raises(OutputError, match="exists already"):
         build_artifact(artifacts["int8"], tmp_path / "engine", settings)
+
+
+def test_timings_of_another_device_are_left_out_and_replaced(
+    classic: Callable[[str], Any], fp32_artifact: Artifact, tmp_path: Path
+) -> None:
+    fake = classic("10.3.0")
+    write_cache(tmp_path / "timing.cache", b"timings of a 3090")
+    for name in ("first", "second"):  # the second has timings that fit
+        build_artifact(fp32_artifact, tmp_path / name, Settings(timing_cache=tmp_path / "timing.cache"))
+        assert read_cache(tmp_path / "timing.cache") == fake.TIMINGS
 
 
 def test_a_device_builds_verifies_and_profiles_its_engines(
@@ -201,7 +198,15 @@ def test_a_device_builds_verifies_and_profiles_its_engines(
         assert COMMANDS[words[0]](bundle, options)
         return json.loads(capsys.readouterr().out)
 
-    assert [row["name"] for row in run("build")["engines"]] == ["half-onnx-fp32", "half-onnx-int8"]
+    engines = run("build")["engines"]
+    assert [row["name"] for row in engines] == ["half-onnx-fp32", "half-onnx-int8"]
+    photo = bundle.photo().pixels
+    assert engines[0]["picture"] == str(tmp_path / "engines" / "half-onnx-fp32.before-after.png")
+    picture = read_photo(Path(engines[0]["picture"])).pixels
+    height, width, _ = photo.shape
+    assert picture.shape == (height, 2 * width + GAP, 3)
+    np.testing.assert_array_equal(picture[:, :width], photo)
+    assert np.abs(picture[:, width + GAP :] - photo / 2).max() <= 1
     rows = run("verify")["artifacts"]
     assert {(row["target"], row["state"]) for row in rows} == {("tensorrt", "verified")}
     assert {row["session"]["runtime"] for row in rows} == {"TensorRT"}
@@ -259,6 +264,49 @@ def test_weak_typing_by_flags_and_our_ranges(
     assert (built.passport.precision, EngineFacts.of(built).typing) == (precision, "weak")
 
 
+def test_engines_built_by_flags_stand_beside_the_others_and_are_measured_too(
+    classic: Callable[[str], Any],
+    weak_bundle: Bundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept: list[Any] = []
+
+    def enqueue(stream: int, work: Callable[[], None]) -> None:
+        kept.append(ctypes.CFUNCTYPE(None)(work))
+        fake_cudart().fake_enqueue(ctypes.c_void_p(stream), kept[-1])
+
+    classic("10.3.0").enqueue = enqueue
+
+    def run(*words: str) -> Any:
+        asked = [words[0], "--engines", str(tmp_path / "engines"), "--json", *words[1:]]
+        assert COMMANDS[words[0]](weak_bundle, parser("x").parse_args(asked))
+        return json.loads(capsys.readouterr().out)
+
+    run("build")
+    run("build", "--weak", "fp16")
+    (row,) = run("info")["artifacts"]
+    assert set(row["engines"]) == {"half-onnx-fp32", "half-onnx-fp32-weak-fp16"}
+    engines = [(row["path"], row["precision"]) for row in run("verify")["artifacts"]]
+    assert engines == [("half-onnx-fp32", "fp32"), ("half-onnx-fp32-weak-fp16", "fp16")]
+    asked = ("--precision", "fp16", "--runs", "3", "--cuda-graph", "--wait", "blocking")
+    (row,) = run("bench", *asked)["artifacts"]
+    session = row["session"]
+    assert (row["path"], session["cuda_graph"]) == ("half-onnx-fp32-weak-fp16", 1)
+    assert (session["waiting"], session["tensors"]) == ("blocking", "copied")
+    assert row["memory"]["device_mb"] == 12.346 and row["memory"]["peak_mb"] > 10
+    with pytest.raises(UnknownNameError, match="nothing here is at 'int8'; there are: fp32, fp16"):
+        run("verify", "--precision", "int8")
+
+
+def test_options_of_engines_are_refused_where_none_was_built(small_bundle: Path, tmp_path: Path) -> None:
+    options = parser("x").parse_args(
+        ["bench", "--engines", str(tmp_path / "engines"), "--cuda-graph", "--no-mapped"]
+    )
+    with pytest.raises(BadInputError, match="cuda_graph, mapped: target onnx has no such option"):
+        COMMANDS["bench"](Bundle.open(small_bundle, tmp_path / "cache"), options)
+
+
 def test_weak_typing_needs_the_ranges(
     classic: Callable[[str], Any], artifacts: dict[str, Artifact], tmp_path: Path
 ) -> None:
@@ -291,7 +339,7 @@ def test_a_builder_that_fails_after_40_000_messages_tells_why_and_leaves_its_log
     with pytest.raises(CheckFailedError, match=expected) as failed:
         build_artifact(artifacts["fp32"], tmp_path / "engine")
     log = tmp_path / "engine.build.log"
-    assert list(tmp_path.iterdir()) == [log] and str(log) in str(failed.value)
+    assert {file.name for file in tmp_path.iterdir()} == {"lib", log.name} and str(log) in str(failed.value)
     lines = log.read_text(encoding="utf-8").splitlines()
     assert lines[-1] == f"[E] {problem}" and len(lines) < 5000
     with pytest.raises(CheckFailedError, match=expected):
@@ -305,7 +353,7 @@ def flags(line: str) -> dict[str, str]:
     return dict(word.partition("=")[::2] for word in words)
 
 
-@pytest.mark.parametrize("version", ["10.3", "10.13"])
+@pytest.mark.parametrize("version", ["10.3", "10.13", "10.16"])
 def test_trtexec_of_10_is_told_to_take_types_from_the_file(
     version: str, artifacts: dict[str, Artifact]
 ) -> None:

@@ -1,9 +1,10 @@
 """A module with exactly the names that one release of TensorRT has, for code to be run against.
 
 ``FAKE_TENSORRT`` names the file of ``tensorrt_api/`` to be; with ``FAKE_TENSORRT_FAILS`` each build logs as
-much as a real one and then fails with that text. A name that is not recorded there raises
-``AttributeError``, as in the release. An "engine" is a note of what was asked for, with the ONNX file behind
-it; running one runs that file in ONNX Runtime, on the memory whose addresses it was given. Test use only.
+much as a real one and then fails with that text, or ends its process by the signal of that name. A name that
+is not recorded there raises ``AttributeError``, as in the release. An "engine" is a note of what was asked
+for, with the ONNX file behind it; running one runs that file in ONNX Runtime, on the memory whose addresses
+it was given. Test use only.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import ctypes
 import enum
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -146,18 +148,31 @@ class IOptimizationProfile(_Only):
         return [[1], [1], [1]]
 
 
+def _host_memory(data: bytes) -> Any:
+    """As an IHostMemory hands out its bytes: a buffer of floats ('f'), not of bytes."""
+    padded = data + b" " * (-len(data) % 4)
+    return (ctypes.c_float * (len(padded) // 4)).from_buffer_copy(padded)
+
+
+TIMINGS = b"timings of this device  "
+
+
 class ITimingCache(_Only):
+    def __init__(self, data: bytes = b"") -> None:
+        self._data = data
+
     def combine(self, other: ITimingCache, ignore_mismatch: bool) -> bool:
         return True
 
     def serialize(self) -> Any:
-        class Buffer(bytes):
-            def __enter__(self) -> Buffer:
-                return self
+        return _Buffer(TIMINGS)
 
-            def __exit__(self, *_: object) -> None: ...
 
-        return Buffer(b"timings")
+class _Buffer(bytes):
+    def __enter__(self) -> _Buffer:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 class IBuilderConfig(_Only):
@@ -185,9 +200,11 @@ class IBuilderConfig(_Only):
         return True
 
     def create_timing_cache(self, data: bytes) -> ITimingCache:
-        return ITimingCache()
+        return ITimingCache(bytes(data))
 
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
+        if cache._data not in (b"", TIMINGS) and not ignore_mismatch:  # of another device or release
+            return False
         self._cache = cache
         return True
 
@@ -212,8 +229,14 @@ class Builder(_Only):
         if problem := os.environ.get("FAKE_TENSORRT_FAILS"):
             for number in range(40_000):
                 self._logger.log(ILogger.VERBOSE, f"Tactic 0x{number:016x} Time: 0.1")
+            if hasattr(signal, problem):
+                print("native code prints this", flush=True)
+                os.kill(os.getpid(), getattr(signal, problem))
             self._logger.log(ILogger.ERROR, problem)
             return None
+        if "FAKE_TENSORRT_LISTS" in os.environ:
+            where = sys.modules["fdikp_edge.runtime.device.build"].__file__
+            self._logger.log(ILogger.INFO, f"built by {where}")
         calibrator = config._calibrator
         note = {
             "version": __version__,
@@ -222,7 +245,9 @@ class Builder(_Only):
             "wide": [layer.name for layer in network if layer._precision is not None],
             "calibration": calibrator.read_calibration_cache().decode() if calibrator else "",
         }
-        return json.dumps(note).encode() + b"\n" + network._onnx
+        # The engine's bytes end with its file, whose end may not be changed, so the note is filled up.
+        head = json.dumps(note).encode()
+        return _host_memory(head + b" " * (-(len(head) + 1 + len(network._onnx)) % 4) + b"\n" + network._onnx)
 
 
 class IExecutionContext(_Only):
@@ -258,6 +283,7 @@ class ICudaEngine(_Only):
         self._ports = [*self._session.get_inputs(), *self._session.get_outputs()]
 
     num_io_tensors = 2
+    device_memory_size = device_memory_size_v2 = 12_345_678
 
     def get_tensor_name(self, index: int) -> str:
         return self._ports[index].name

@@ -43,18 +43,25 @@ cudaError_t cudaDriverGetVersion(int *v) { *v = fails("no_driver") ? 0 : fails("
 cudaError_t cudaRuntimeGetVersion(int *v) { *v = 12060; return 0; }
 cudaError_t cudaGetDeviceCount(int *n) { *n = 1; return broken(); }
 cudaError_t cudaSetDevice(int index) { return index ? 101 : broken(); }
+static unsigned flags, host_flags;
+static int copies;
+int fake_copies(void) { return copies; }
+cudaError_t cudaSetDeviceFlags(unsigned f) { flags = f; return 0; }
+cudaError_t cudaGetDeviceFlags(unsigned *f) { *f = flags | 8; return 0; }
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int device) {
-    *value = (int)attr == 75 ? 8 : (int)attr == 76 ? 7 : -1;
+    *value = (int)attr == 18 || (int)attr == 19 ? getenv("FAKE_INTEGRATED") != 0 : (int)attr == 75 ? 8 : (int)attr == 76 ? 7 : -1;
     return 0;
 }
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device) { strcpy(p->name, "Fake Orin"); return 0; }
 cudaError_t cudaMemGetInfo(size_t *free, size_t *total) { *free = 1u << 20; *total = 1u << 21; return 0; }
 cudaError_t cudaMalloc(void **p, size_t n) { if (fails("oom")) return 2; *p = take(n); return 0; }
 cudaError_t cudaFree(void *p) { return drop(p); }
-cudaError_t cudaHostAlloc(void **p, size_t n, unsigned flags) { *p = take(n); return 0; }
+cudaError_t cudaHostAlloc(void **p, size_t n, unsigned how) { *p = take(n); host_flags = how; return 0; }
+cudaError_t cudaHostGetDevicePointer(void **d, void *h, unsigned zero) { *d = h; return host_flags == 2 ? zero : 1; }
 cudaError_t cudaFreeHost(void *p) { return drop(p); }
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, enum cudaMemcpyKind kind, cudaStream_t at) {
     struct step s = {to, from, n, 0};
+    copies++;
     queue((struct stream *)at, s);
     return 0;
 }

@@ -1,4 +1,4 @@
-"""Features against the module that is installed and the recorded names of three releases."""
+"""Features against the module that is installed and the recorded names of four releases."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ EXPECTED = {
     # What the releases are documented to do, written down apart from the table that is tested.
     "10.3.0": {"has_weak_typing", "has_strong_typing_flag", "has_timing_cache"},
     "10.13.3": {"has_weak_typing", "has_strong_typing_flag", "has_timing_cache", "has_quick_plugins"},
+    "10.16.0": {"has_weak_typing", "has_strong_typing_flag", "has_timing_cache", "has_quick_plugins"},
     "11.4.1": {"has_strong_typing_flag", "has_timing_cache", "has_quick_plugins", "has_native_dft"},
 }
 
@@ -110,3 +111,9 @@ def test_the_recordings_are_of_releases_that_jetpack_has() -> None:
     assert "11.4.0" not in recorded and recorded["11.4.1"]["version"] == "11.4.1"
     assert "IRuntimeConfig" not in recorded["10.3.0"]["attributes"]
     assert "IRuntimeConfig" in recorded["11.4.1"]["attributes"]
+
+
+def test_a_runtime_configuration_came_after_10_3() -> None:
+    """So the session of JetPack 6 makes its context without one."""
+    with_it = {path.stem for path in SHAPES if "IRuntimeConfig" in path.read_text(encoding="utf-8")}
+    assert with_it == {"10.13.3", "10.16.0", "11.4.1"}

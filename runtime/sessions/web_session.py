@@ -1,0 +1,212 @@
+"""The ``web`` target: the artifact's own page in a headless Chromium, through Playwright.
+
+What runs here is what a visitor runs: the same server, the same worker, the same runtime. The page's time is
+the page's own: copies between this process and the browser do not count.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .. import strict_json
+from ..artifact import Artifact
+from ..errors import ArtifactError, FdikpEdgeError, RunError, TargetUnavailableError
+from ..photo import Array
+from ..web.browser import launch
+from ..web.server import ArtifactServer
+from .base import (
+    Arrays,
+    Milliseconds,
+    Port,
+    Session,
+    check_ports,
+    check_suffix,
+    import_runtime,
+    reason,
+    refused,
+)
+
+SETTINGS = "settings.json"
+MAX_SETTINGS_BYTES = 64 * 1024
+PATIENCE_MS = 600_000
+"""A browser that does not answer for so long has hung."""
+
+_Result = TypeVar("_Result")
+
+PROVIDERS = ("auto", "wasm", "webgpu")
+
+_HAS_ADAPTER = "async () => Boolean(await navigator.gpu?.requestAdapter())"
+
+_OPEN = """async ({provider, threads}) => {
+  const { Engine } = await import("./engine.js");
+  globalThis.engine = new Engine();
+  return await globalThis.engine.ask("open", { provider, threads });
+}"""
+
+_RUN = """async (encoded) => {
+  const arrays = {};
+  for (const [name, text] of Object.entries(encoded)) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    arrays[name] = bytes.buffer;
+  }
+  const { arrays: given, ms } = await globalThis.engine.ask("run", { arrays });
+  const results = {};
+  for (const [name, buffer] of Object.entries(given)) {
+    results[name] = await new Promise((resolve) => {
+      const reader = new FileReader();
+      reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
+      reader.readAsDataURL(new Blob([buffer]));
+    });
+  }
+  return { results, ms };
+}"""
+
+
+class WebSession(Session):
+    """``model.onnx`` on ONNX Runtime Web, with the provider that the artifact names.
+
+    Playwright serves only the thread that opened it, and a photo is run from several: everything of it stays
+    in one thread of its own.
+    """
+
+    def __init__(self, artifact: Artifact, threads: int) -> None:
+        """Serve the artifact, start the browser, open the page and let it load the model.
+
+        Raises:
+            TargetUnavailableError: Playwright or a browser is missing, or the browser has no WebGPU and the
+                artifact asks for it.
+            ArtifactError: the page refuses the model, or it is not what the passport says.
+        """
+        super().__init__(artifact, threads)
+        self._api: Any = import_runtime(
+            "playwright.sync_api", "web", 'pip install "fdikp-edge[web]"'
+        ).sync_playwright
+        check_suffix(artifact, ".onnx")
+        self._provider = _provider(artifact)
+        self._server = ArtifactServer(artifact)
+        self._thread = ThreadPoolExecutor(1, "browser")
+        self._playwright: Any = None
+        self._browser: Any = None
+        self._page: Any = None
+        self.milliseconds = 0.0
+        """Of the last run, by the page's clock."""
+        try:
+            self._server.__enter__()
+            self._facts = self._in_thread(self._open)
+        except BaseException:
+            self.close()
+            raise
+        check_ports(artifact, _ports(self._facts["inputs"]), _ports(self._facts["outputs"]))
+        if self._facts["software"]:
+            self.caveat = f"software adapter of WebGPU ({self._facts['adapter']})"
+
+    def _open(self) -> dict[str, Any]:
+        self._playwright = self._api().start()
+        webgpu = self._provider != "wasm"
+        self._start(webgpu, software=False)
+        if self._provider == "webgpu" and not self._page.evaluate(_HAS_ADAPTER):
+            self._browser.close()
+            self._start(webgpu, software=True)
+        try:
+            facts: dict[str, Any] = self._page.evaluate(
+                _OPEN, {"provider": self._provider, "threads": self.threads}
+            )
+        except Exception as error:  # Playwright's errors, with the page's own message in them
+            message = reason(RuntimeError(_message(error)))
+            if "WebGPU" in message:
+                raise TargetUnavailableError(f"target web: {message}") from error
+            raise refused(self.artifact, "ONNX Runtime Web", RuntimeError(message)) from error
+        facts["browser"] = f"{self._browser.browser_type.name.capitalize()} {self._browser.version}"
+        return facts
+
+    def _start(self, webgpu: bool, *, software: bool) -> None:
+        self._browser = launch(self._playwright, webgpu=webgpu, software=software)
+        self._page = self._browser.new_page()
+        self._page.set_default_timeout(PATIENCE_MS)
+        self._page.goto(self._server.url)
+
+    def _in_thread(self, work: Callable[[], _Result]) -> _Result:
+        return self._thread.submit(work).result()
+
+    def _run(self, arrays: Arrays) -> Arrays:
+        encoded = {name: base64.b64encode(x.tobytes()).decode() for name, x in arrays.items()}
+        try:
+            answer = self._in_thread(lambda: self._page.evaluate(_RUN, encoded))
+        except FdikpEdgeError:
+            raise
+        except Exception as error:
+            raise RunError(f"{self.artifact.path}: the page failed: {_message(error)}") from error
+        self.milliseconds = float(answer["ms"])
+        results = {}
+        for contract in self.outputs:
+            data = base64.b64decode(answer["results"][contract.name])
+            results[contract.name] = np.frombuffer(data, contract.dtype).reshape(contract.shape).copy()
+        return results
+
+    def timed(self, x: Array | Mapping[str, Array]) -> Milliseconds:
+        """Run once and return the time of the run in the page."""
+        self.run(x)
+        return Milliseconds(self.milliseconds)
+
+    def describe(self) -> dict[str, str | int]:
+        """Say what runs."""
+        facts = self._facts
+        where = f"WebGPU, {facts['adapter']}" if facts["provider"] == "webgpu" else "WebAssembly"
+        half = facts["provider"] == "webgpu" and self.artifact.passport.precision == "fp16"
+        return {
+            "runtime": "ONNX Runtime Web",
+            "version": str(facts["version"]),
+            "device": f"{where}, in {self._facts['browser']}",
+            "threads": int(facts["threads"]),
+            "arithmetic": self._arithmetic("float16 and float32" if half else "float32"),
+        }
+
+    def close(self) -> None:
+        """End the browser and the server."""
+        with contextlib.suppress(RuntimeError):  # it was closed before
+            self._in_thread(self._close_browser)
+        self._thread.shutdown()
+        self._server.close()
+
+    def _close_browser(self) -> None:
+        """End both, also where one of them has ended by itself, as after Ctrl-C in a terminal."""
+        for end in (self._browser and self._browser.close, self._playwright and self._playwright.stop):
+            if end is not None:
+                with contextlib.suppress(Exception):
+                    end()
+        self._page = self._browser = self._playwright = None
+
+
+def _provider(artifact: Artifact) -> str:
+    """Return what the artifact asks for: ``auto``, ``wasm`` or ``webgpu``.
+
+    Raises:
+        ArtifactError: the file that says so is missing or is something else.
+    """
+    try:
+        settings = strict_json.parse(artifact.read(SETTINGS, MAX_SETTINGS_BYTES))
+    except ValueError as error:
+        raise ArtifactError(f"{artifact.path}: {SETTINGS}: {error}. Export the artifact again") from error
+    provider = settings.get("provider") if isinstance(settings, dict) else None
+    if provider not in PROVIDERS:
+        raise ArtifactError(
+            f"{artifact.path}: {SETTINGS}: provider: expected one of {', '.join(PROVIDERS)}. Export the "
+            "artifact again"
+        )
+    return str(provider)
+
+
+def _ports(ports: list[dict[str, Any]]) -> list[Port]:
+    return [(str(port["name"]), list(port["shape"]), str(port["type"])) for port in ports]
+
+
+def _message(error: Exception) -> str:
+    """Return what the page threw, without the stack that Playwright puts behind it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].removeprefix("Page.evaluate: ").removeprefix("Error: ")

@@ -74,7 +74,7 @@ ONNXRUNTIME = Requirement("onnxruntime", "onnxruntime", "1.23", extra=BASE, use=
 TORCH = Requirement("torch", "torch", "2.9", extra="export", use="the network and its reference results")
 ONNX = Requirement("onnx", "onnx", "1.18", extra="export", use="building")
 ONNXSCRIPT = Requirement("onnxscript", "onnxscript", "0.7", extra="export", use="building")
-ONNXSIM = Requirement("onnxsim", "onnxsim", extra="export", use="simplifying the ONNX graph")
+ONNXSIM = Requirement("onnxsim", "onnxsim", "0.6.2", extra="export", use="simplifying the ONNX graph")
 SAFETENSORS = Requirement("safetensors", "safetensors", extra="export", use="reading weights")
 JINJA2 = Requirement("jinja2", "jinja2", extra="report", use="report.html")
 CRYPTOGRAPHY = Requirement("cryptography", "cryptography", "42", extra="sign", use="signatures of artifacts")

@@ -241,8 +241,8 @@ def _frames(
 def _told(taken: Any, source: Any) -> tuple[int, int]:
     """Return how many pictures the container tells of, 0 if it does not, and how many may be missing.
 
-    Without a count they follow from the length and the rate, which are roughly right only: sound may be longer
-    than the pictures.
+    Without a count they follow from the length and the rate, which are roughly right only: sound may be
+    longer than the pictures.
     """
     if source.frames:
         return source.frames, 0

@@ -120,8 +120,8 @@ def run(
     }
     if video.incomplete:
         complain(
-            f"{source}: gave {video.frames} pictures, and its container tells of {video.expected}: it ends early, "
-            "is damaged, or its pictures come at uneven times",
+            f"{source}: gave {video.frames} pictures, and its container tells of {video.expected}: "
+            "it ends early, is damaged, or its pictures come at uneven times",
             kind="note",
         )
     if json:

@@ -174,9 +174,10 @@ def _row(row: Row, several: bool) -> tuple[str, ...]:
         took = (f"{row.latency.p50:.1f}", tail)
     faster = "" if row.latency is None or row.eager is None else f"{row.eager.p50 / row.latency.p50:.2f}x"
     faster = f"~{faster}" if faster and row.unstable_because else faster
+    no_gain = f"~{row.no_gain}" if row.no_gain and row.unstable_because else row.no_gain
     megabytes = "" if row.bytes is None else f"{row.bytes / 1e6:.2f}"
     seconds = f"{row.seconds['building']:.1f}" if "building" in row.seconds else ""
     return (
         *(*_name(row, several), row.state),
-        *(*parity, *took, faster, megabytes, seconds, "; ".join(filter(None, (row.reason, row.no_gain)))),
+        *(*parity, *took, faster, megabytes, seconds, "; ".join(filter(None, (row.reason, no_gain)))),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -29,11 +30,8 @@ def serve(
     from ...runtime.artifact import Artifact
     from ...runtime.web.server import ArtifactServer
 
-    with ArtifactServer(Artifact.open(artifact), port) as server:
+    with ArtifactServer(Artifact.open(artifact), port) as server, contextlib.suppress(KeyboardInterrupt):
         show.line(f"{server.url} shows {artifact} (Ctrl-C stops it)")
         finish()  # a reader behind a pipe waits for the address
-        try:
-            server.wait()
-        except KeyboardInterrupt:  # how it is meant to end
-            return 0
+        server.wait()
     return 0

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..benchmarks.timing.loadgen import SCENARIOS
 from ..benchmarks.timing.protocol import SETTINGS, Protocol
 from ..runtime.device.bundle import Bundle
 from ..runtime.errors import CheckFailedError
@@ -129,6 +130,15 @@ def _bench(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--seconds", type=_within(0.05, 86_400), default=60.0, metavar="S", help="time limit (60)"
+    )
+    command.add_argument(
+        "--loadgen",
+        type=Path,
+        metavar="DIR",
+        help="measure with MLPerf's LoadGen too, at least --runs queries and --seconds; its logs go to DIR",
+    )
+    command.add_argument(
+        "--scenario", choices=SCENARIOS, default=SCENARIOS[0], help=f"of LoadGen ({SCENARIOS[0]})"
     )
 
 

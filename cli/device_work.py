@@ -12,6 +12,7 @@ from typing import Any
 
 from ..benchmarks.accuracy.parity import GOLDEN_ONLY, Parity, verify_golden
 from ..benchmarks.device_profile import memory_line, memory_of, profile, report, summary_lines
+from ..benchmarks.timing import loadgen
 from ..benchmarks.timing.latency import measure, shown_percentiles
 from ..benchmarks.timing.machine import machine_info
 from ..benchmarks.timing.protocol import SETTINGS, Protocol
@@ -158,12 +159,26 @@ def bench(bundle: Bundle, options: Options) -> bool:
 
             took = measure(call, min_samples=options.samples, max_seconds=options.seconds).to_dict()
             memory = memory_of(session)
-            row = {"path": artifact.path.name, "session": session.describe(), "latency_ms": took}
+            row: dict[str, Any] = {
+                "path": artifact.path.name,
+                "session": session.describe(),
+                "latency_ms": took,
+            }
+            if options.loadgen is not None:
+                row["loadgen"] = loadgen.measure(
+                    call,
+                    options.loadgen / artifact.path.name,
+                    scenario=options.scenario,
+                    queries=options.samples,
+                    seconds=options.seconds,
+                )
             rows.append({**row, "memory": memory})
             if not options.json:
                 figures = ", ".join(f"{key} {took[key]} ms" for key in shown_percentiles(took))
                 _line(f"{artifact.path.name}: {figures}, {took['n']} runs on {_runs_on(session)}")
                 _line(f"  memory: {memory_line(memory)}")
+                if "loadgen" in row:
+                    _line(f"  LoadGen: {loadgen.line(row['loadgen'])}")
     if options.json:
         _json({"machine": machine_info(), "artifacts": rows})
     return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,8 @@ def spread(command: Callable[..., int]) -> Callable[..., int]:
     A group is a parameter whose type is a dataclass. Its fields stand where the group stands, and the command
     receives the group. Typer sees only the fields.
     """
-    hints = typing.get_type_hints(command, include_extras=True)
+    # Not typing.get_type_hints: on Python 3.10 it hides the annotation of what has None as its default.
+    hints = inspect.get_annotations(command, eval_str=True)
     signature = inspect.signature(command)
     groups: dict[str, Any] = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
     members = {name: [field.name for field in dataclasses.fields(kind)] for name, kind in groups.items()}
@@ -25,7 +25,7 @@ def spread(command: Callable[..., int]) -> Callable[..., int]:
         if name not in groups:
             parameters.append((name, parameter.default, hints[name]))
             continue
-        fields = typing.get_type_hints(groups[name], include_extras=True)
+        fields = inspect.get_annotations(groups[name], eval_str=True)
         parameters += [(f.name, _default(f), fields[f.name]) for f in dataclasses.fields(groups[name])]
 
     @functools.wraps(command)

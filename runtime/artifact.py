@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +24,7 @@ from .errors import ArtifactError, FdikpEdgeError, OutputError, OutputExistsErro
 from .evidence import Evidence
 from .fields import PASSPORT_NAME
 from .files import (
+    locked,
     make_folder_beside,
     making_folder,
     move_folder,
@@ -108,12 +110,13 @@ class Artifact:
 
         Raises:
             TypeError: a field that may not change after the build.
-            ArtifactError: a value that is not plain JSON (a NaN, a numpy number).
+            ArtifactError: a value that is not plain JSON (a NaN, a numpy number), or another artifact is
+                there by now.
             OutputError: the folder cannot be written.
         """
         if wrong := set(fields) - _AMENDABLE:
             raise TypeError(f"only {', '.join(sorted(_AMENDABLE))} can be amended, not {sorted(wrong)}")
-        return self._rewritten(dataclasses.replace(self.passport, **fields))
+        return self._rewritten(lambda now: dataclasses.replace(now, **fields))
 
     def record(self, *evidence: Evidence) -> Artifact:
         """Add what was measured to the passport, in one step, and return the artifact as it is now.
@@ -121,17 +124,32 @@ class Artifact:
         Nothing better is lost: see :meth:`.passport.Passport.with_evidence`.
 
         Raises:
-            ArtifactError: a value that is not plain JSON (a NaN, a numpy number).
+            ArtifactError: a value that is not plain JSON (a NaN, a numpy number), or another artifact is
+                there by now.
             OutputError: the folder cannot be written.
         """
-        return self._rewritten(self.passport.with_evidence(*evidence))
+        return self._rewritten(lambda now: now.with_evidence(*evidence))
 
-    def _rewritten(self, passport: Passport) -> Artifact:
-        passport = _clean(passport)
-        data = passport.to_json()
-        with replacing(self.path / PASSPORT_NAME) as temporary:
-            temporary.write_bytes(data)
+    def _rewritten(self, changed: Callable[[Passport], Passport]) -> Artifact:
+        """Change the passport as it is now: another process may have added to it since it was opened."""
+        with locked(self.path):
+            passport = _clean(changed(self._now()))
+            data = passport.to_json()
+            with replacing(self.path / PASSPORT_NAME) as temporary:
+                temporary.write_bytes(data)
         return Artifact(self.path, passport)
+
+    def _now(self) -> Passport:
+        """Return the passport as it lies there, which is still that of the files that were opened."""
+        try:
+            now = Passport.from_json(_read_passport(self.path))
+        except (ArtifactError, OSError) as error:
+            raise ArtifactError(f"{self.path}: was removed or altered meanwhile: {error}") from error
+        if now.files != self.passport.files:
+            raise ArtifactError(
+                f"{self.path}: was replaced by another artifact meanwhile; run the command again"
+            )
+        return now
 
     def golden(self) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]:
         """Return the recorded inputs and outputs by name, with the shapes and dtypes of the contracts.

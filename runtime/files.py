@@ -120,6 +120,25 @@ def _put_new(temporary: Path, path: Path) -> None:
         temporary.unlink()
 
 
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time into the block, of those that ask for the same folder (not on Windows).
+
+    Where a file system knows no locks, the block runs without one.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
 def write_new(path: Path, data: bytes, mode: int) -> None:
     """Write a file that may not exist yet, whole or not at all, with ``mode`` from its first byte on.
 

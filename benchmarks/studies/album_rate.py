@@ -24,6 +24,7 @@ from ...runtime import program
 from ...runtime.albums.album import run_album
 from ...runtime.batch import deblur_files
 from ...runtime.buckets.buckets import Buckets
+from ...runtime.buckets.folders import shown_name
 from ...runtime.images import write_photo
 from .. import script
 from ..timing.memory import made_up_photo
@@ -44,26 +45,26 @@ def rates(artifacts: Sequence[Path], count: int, megapixels: float, repeats: int
 
     Opening the artifact is timed too: it is part of every run.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         photos = Path(name) / "in"
         photos.mkdir()
         make_photos(photos, count, megapixels)
         for artifact in artifacts:
-            buckets = Buckets.open(artifact)
+            buckets, title = Buckets.open(artifact), shown_name(artifact)
             ways: dict[str, Callable[[Path], Any]] = {"before": partial(deblur_files, [photos], artifact)}
             for jobs in JOBS:
                 ways[f"--jobs {jobs}"] = partial(run_album, [photos], buckets, jobs=jobs)
             best: dict[str, tuple[float, float]] = {}
             for repeat in range(repeats):
                 for way, run in ways.items():
-                    out = Path(name) / f"{artifact.name}-{way}-{repeat}"
+                    out = Path(name) / f"{len(rows)}-{way}-{repeat}"
                     taken = _timed(run, out)
                     best[way] = min(best.get(way, taken), taken)
-                    script.note(f"{artifact.name} {way}: {count / taken[0]:.2f} photos/s")
+                    script.note(f"{title} {way}: {count / taken[0]:.2f} photos/s")
             rows += [
                 {
-                    "artifact": artifact.name,
+                    "artifact": title,
                     "way": way,
                     "photos_per_second": count / seconds,
                     "processor": processor / count,

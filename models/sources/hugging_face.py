@@ -26,6 +26,8 @@ _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
 _SPEC = re.compile(rf"hf:({_PART}/{_PART})((?:/{_PART})*)(?:@([A-Za-z0-9_][A-Za-z0-9_./-]{{0,199}}))?")
 _NAME = re.compile(rf"{_PART}(/{_PART})*")
 _COMMIT = re.compile("[0-9a-f]{40}")
+_TAG = re.compile("[0-9a-f]{32,64}")
+"""An ETag: the hash of a file, of which the client makes a name in its cache."""
 
 
 def resolve(request: Request) -> NetworkSource:
@@ -81,13 +83,38 @@ def fetch(spec: str) -> tuple[Path, str]:
         api = hub.HfApi(endpoint=endpoint)
         info = api.model_info(repository, revision=revision, files_metadata=True, timeout=30)
         name = _choose(spec, file, {entry.rfilename: entry.size for entry in info.siblings or ()})
+        _check_answer(hub, spec, repository, name, revision, str(info.sha), endpoint)
         path = hub.hf_hub_download(repository, name, revision=revision, endpoint=endpoint, cache_dir=cache)
     except SourceError:
         raise
     except Exception as error:  # the client and the libraries below it fail by many types
         raise SourceError(f"{spec}: {_reason(hub, error, file)}") from error
     commit = Path(path).parents[name.count("/")].name  # the client's cache has a folder for each commit
+    if commit != info.sha:
+        raise SourceError(f"{spec}: the server gave a file of commit {commit:.60}, not of {info.sha}")
     return Path(path), _pinned(repository, file, commit)
+
+
+def _check_answer(
+    hub: Any, spec: str, repository: str, name: str, revision: str | None, commit: str, endpoint: str | None
+) -> None:
+    """Ask what the server will send, and refuse what the client would make paths of, and another commit.
+
+    Raises:
+        SourceError: a commit other than the one asked for, or a commit or tag of a file that is none.
+    """
+    if not _COMMIT.fullmatch(commit) or (revision and _COMMIT.fullmatch(revision) and revision != commit):
+        raise SourceError(f"{spec}: the server answers with commit {commit!r:.60}, which was not asked for")
+    url = hub.hf_hub_url(repository, name, revision=commit, endpoint=endpoint)
+    told = hub.get_hf_file_metadata(url, timeout=30)
+    if told.commit_hash != commit:
+        raise SourceError(
+            f"{spec}: the server gives {name} of commit {told.commit_hash!r:.60}, not of {commit}"
+        )
+    if not _TAG.fullmatch(told.etag or ""):
+        raise SourceError(f"{spec}: the server names {name} by the tag {told.etag!r:.60}, which is no hash")
+    if not isinstance(told.size, int) or not 0 < told.size <= MAX_FILE_BYTES:
+        raise SourceError(f"{spec}: {name} has {told.size} bytes; at most {MAX_FILE_BYTES} are downloaded")
 
 
 def _choose(spec: str, file: str, sizes: dict[str, int | None]) -> str:

@@ -7,6 +7,7 @@ only input where that is a picture of 1 (grey), 3 (RGB) or 4 (RGB and alpha) cha
 from __future__ import annotations
 
 import contextlib
+import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -102,6 +103,7 @@ def read_sample(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
     (spec,) = specs
     if suffix == ".npy":
         with open_regular(path, SourceError) as file:
+            _check_elements(path, "", file, spec)
             return {spec.name: _fitted(path, "", _read_array(path, "", file, path.stat().st_size), spec)}
     return {spec.name: _photo(path, spec)}
 
@@ -141,6 +143,8 @@ def _read_npz(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
         arrays = {}
         for name, spec in wanted.items():
             with archive.open(entries[name]) as file:
+                _check_elements(path, spec.name, file, spec)
+            with archive.open(entries[name]) as file:
                 array = _read_array(path, spec.name, file, entries[name].file_size)
             arrays[spec.name] = _fitted(path, spec.name, array, spec)
         return arrays
@@ -154,6 +158,24 @@ def _npz(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInf
             yield archive, {entry.filename: entry for entry in archive.infolist()}
     except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, OSError, EOFError) as error:
         raise SourceError(f"{path}: a damaged .npz file ({str(error)[:200]})") from error
+
+
+def _check_elements(path: Path, name: str, file: IO[bytes], spec: TensorSpec) -> None:
+    """Refuse an array that does not have as many elements as the input, before memory is taken for it: a
+    megabyte of a compressed archive may hold gigabytes. Leaves a file that can seek at its beginning."""
+    which = f"array {name!r}" if name else "the array"
+    try:
+        shape = read_shape(file)
+    except ValueError:
+        return  # said in full by _read_array
+    finally:
+        if file.seekable():
+            file.seek(0)
+    sides = [side for side in spec.shape if side is not None]
+    if len(sides) == len(spec.shape) and math.prod(shape) != math.prod(sides):
+        raise SourceError(
+            f"{path}: {which} has shape {list(shape)}, input {spec.name!r} expects {list(spec.shape)}"
+        )
 
 
 def _read_array(path: Path, name: str, file: IO[bytes], size: int) -> Array:

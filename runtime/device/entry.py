@@ -156,7 +156,7 @@ def bounded_zip(stream: IO[bytes], most: int = MAX_TABLE_BYTES) -> zipfile.ZipFi
         BadZipFile: it is longer, or the archive is damaged.
     """
     bounded = _Bounded(stream, most)
-    archive = zipfile.ZipFile(bounded)  # type: ignore[arg-type]
+    archive = zipfile.ZipFile(bounded)
     bounded.most = None
     return archive
 

@@ -178,3 +178,27 @@ def test_what_is_made_from_an_artifact_has_no_evidence_yet() -> None:
     assert (fresh.state, fresh.reason, fresh.target) == ("unverified", "built on a board", "tensorrt")
     assert (fresh.evidence, fresh.parity, fresh.latency_ms, fresh.measured_on) == ([], None, None, None)
     assert dataclasses.replace(fresh, target="onnx", reason="") == passport()
+
+
+def test_two_who_opened_the_same_artifact_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    with ArtifactWriter(tmp_path / "a") as writer:
+        (writer.folder / "model.onnx").write_bytes(b"model")
+        writer.commit(passport())
+    one, two = Artifact.open(tmp_path / "a"), Artifact.open(tmp_path / "a")
+    one.record(dataclasses.replace(check("a"), state="failed", reason="wrong"))
+    two.record(check("b"))
+    now = Artifact.open(tmp_path / "a").passport
+    assert [entry.samples for entry in now.evidence] == [("a",), ("b",)]
+    assert now.state == one.record().passport.state
+
+
+def test_an_artifact_that_was_replaced_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    for content in (b"old", b"new"):
+        with ArtifactWriter(tmp_path / "a", overwrite=True) as writer:
+            (writer.folder / "model.onnx").write_bytes(content)
+            writer.commit(passport())
+        if content == b"old":
+            opened = Artifact.open(tmp_path / "a")
+    with pytest.raises(ArtifactError, match="was replaced by another artifact meanwhile"):
+        opened.record(check("a"))
+    assert not Artifact.open(tmp_path / "a").passport.evidence

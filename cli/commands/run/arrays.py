@@ -104,9 +104,9 @@ def run(
             ):
                 write_npz(stream, results)
             shapes = {name: list(array.shape) for name, array in results.items()}
-            row = {"source": str(path), "output": str(place), "shapes": shapes}
+            row: dict[str, Any] = {"source": str(path), "output": str(place), "shapes": shapes}
             row |= {"bucket": buckets.name_of(bucket)} if several else {}
-            row |= {"not_finite": strange} if (strange := _not_finite(results)) else {}
+            row |= {"not_finite": missing} if (missing := _not_finite(results)) else {}
             rows.append(row)
         ran = opened.any_session().describe()
     for row in rows:

@@ -35,8 +35,9 @@ def test_a_large_photo(sizes: Path, tmp_path: Path) -> None:
 
 
 def test_folders(sizes: Path) -> None:
-    rows = album_rate.rates([sizes / "64x64"], 3, 0.02, 2)
-    assert [row["way"] for row in rows] == ["before", "--jobs 1", "--jobs 2"]
+    rows = album_rate.rates([sizes / "64x64", sizes / "64x64"], 3, 0.02, 2)
+    assert [row["way"] for row in rows] == 2 * ["before", "--jobs 1", "--jobs 2"]
+    assert rows[0]["artifact"] == "net/64x64"
     assert all(row["photos_per_second"] > 0 and row["processor"] > 0 for row in rows)
     assert rows[0]["faster"] == 1.0
     assert "photos/s" in album_rate.show({"rows": rows})

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -35,6 +35,10 @@ class Server(BaseHTTPRequestHandler):
     """The three requests that the client makes; ``asked`` collects them."""
 
     asked: list[str]
+    lies: Mapping[str, str] = {}
+    """Headers of files that are not what they should be."""
+    sha = ""
+    """The commit that the server answers with, whatever is asked."""
 
     def _answer(self, body: bytes, status: int = 200, **headers: str) -> None:
         self.send_response(status)
@@ -57,7 +61,7 @@ class Server(BaseHTTPRequestHandler):
                 {"rfilename": file, "size": MAX_FILE_BYTES + 1 if name == "org/large" else len(content)}
                 for file, content in REPOSITORIES[name].items()
             ]
-            commit = OLDER if revision in ("old", OLDER) else COMMIT
+            commit = self.sha or (OLDER if revision in ("old", OLDER) else COMMIT)
             return self._answer(json.dumps({"id": name, "sha": commit, "siblings": siblings}).encode())
         name, _, rest = path[1:].partition("/resolve/")
         revision, _, file = rest.partition("/")
@@ -65,12 +69,9 @@ class Server(BaseHTTPRequestHandler):
         content = REPOSITORIES.get(name, {}).get(file)
         if content is None:
             return self._answer(b"", 404, X_Error_Code="EntryNotFound")
-        return self._answer(
-            content,
-            ETag=f'"{hashlib.sha256(content).hexdigest()}"',
-            X_Repo_Commit=commit,
-            Accept_Ranges="none",
-        )
+        tag = f'"{hashlib.sha256(content).hexdigest()}"'
+        headers = {"ETag": tag, "X_Repo_Commit": commit, "Accept_Ranges": "none", **self.lies}
+        return self._answer(content, **headers)
 
     do_HEAD = do_GET
 
@@ -180,3 +181,37 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_spec_is_refused_beside_other_weights(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="--weights means nothing"):
         find("hf:org/tiny", weights=tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("spec", "lies", "words"),
+    [
+        ("hf:org/tiny@" + COMMIT, {"ETag": '"../../../../../owned"'}, "which is no hash"),
+        ("hf:org/tiny", {"ETag": '"/tmp/owned"'}, "which is no hash"),
+        ("hf:org/tiny@" + COMMIT, {"X_Repo_Commit": "3" * 40}, "of commit '3333"),
+        ("hf:org/tiny", {"X_Repo_Commit": "../../owned"}, "of commit '../../owned'"),
+    ],
+)
+def test_a_server_that_lies_writes_nothing(
+    asked: list[str],
+    spec: str,
+    lies: dict[str, str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Server, "lies", lies)
+    with pytest.raises(SourceError, match=words):
+        find(spec)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and "owned" in file.name]
+    assert not [line for line in asked if line.startswith("GET") and "/resolve/" in line], (
+        "nothing was fetched"
+    )
+
+
+def test_a_server_that_answers_with_another_commit(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for sha in ("3" * 40, "../../owned"):
+        monkeypatch.setattr(Server, "sha", sha)
+        with pytest.raises(SourceError, match="which was not asked for"):
+            find("hf:org/tiny@" + COMMIT)
+    assert not [line for line in asked if "/resolve/" in line], "nothing was fetched"

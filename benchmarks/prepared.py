@@ -115,7 +115,7 @@ class Prepared:
         model = self.lowered(target.profile)
         # Its part alone, so that no artifact hangs on what else was built beside it.
         table = self.table or self._calibrated().only(model.lowered.key)
-        self.notes |= dict.fromkeys(f"calibration photos: {note}" for note in table.notes)
+        self.notes |= dict.fromkeys(f"calibration: {note}" for note in table.notes)
         if precision == "int8" and self.bounds is not None:
             try:
                 return timed_mixed_precision(

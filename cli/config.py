@@ -34,7 +34,7 @@ def read_config(asked: Path | None, commands: Mapping[str, Any]) -> tuple[Path |
 
     Raises:
         BadInputError: no such file, no TOML, an option that no command has, or a file that nobody named
-            names code.
+            names code or sets ``overwrite``.
     """
     path, settings = _settings(asked)
     if path is None:
@@ -93,8 +93,14 @@ def _value(path: Path, key: str, value: Any) -> Any:
 
 
 def _refuse_code(path: Path, defaults: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse values that name code: a folder somebody else made must not run it because one works in it."""
+    """Refuse values that name code or replace files: a folder somebody else made must do neither because one
+    works in it."""
     for name, values in defaults.items():
+        if values.get("overwrite"):
+            raise BadInputError(
+                f"{path}: overwrite of {name} replaces files, which a file may only do if it is named: "
+                f"fdikp-edge --config {path} {name} ..."
+            )
         for option, what in _CODE.items():
             value = values.get(option)
             if value is not None and (option == "ray" or ":" in str(value)):

@@ -86,9 +86,12 @@ def source_of_artifact(artifact: Artifact, asked: ReferenceOptions, *, other: bo
         if weights_sha256(module) != passport.weights_sha256:
             given = asked.model or str(asked.weights or passport.model)
             seed = "" if asked.seed is None else f" with seed {asked.seed}"
+            noted = next((note for note in passport.notes if note.startswith("weights: ")), "")
             raise BadInputError(
-                f"{artifact.path}: was not built from {given}{seed}; name the network and its weights as to "
-                "deploy, with --model and its --model-arg, --weights or --seed"
+                f"{artifact.path}: has other weights than {given}{seed}"
+                + (f" (its passport says {noted!r})" if noted else "")
+                + "; name the network and its weights as to deploy, with --model and its --weights, "
+                "--model-arg or --seed"
             )
         source = dataclasses.replace(source, load=lambda: module)
     return source

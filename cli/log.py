@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import platform
+import re
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ LOG.addHandler(logging.NullHandler())
 
 _FORM = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
 _DATE = "%Y-%m-%d %H:%M:%S"
+_OURS = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [A-Z]+ ")
 
 
 def start(verbose: bool, file: Path | None) -> None:
@@ -26,7 +28,7 @@ def start(verbose: bool, file: Path | None) -> None:
     or weights.
 
     Raises:
-        OutputError: the file cannot be opened.
+        OutputError: the file cannot be opened, or holds something else than a log.
     """
     for handler in [*LOG.handlers]:  # of an earlier command in this process
         if not isinstance(handler, logging.NullHandler):
@@ -40,6 +42,7 @@ def start(verbose: bool, file: Path | None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)] if verbose else []
     if file is not None:
         try:
+            _check_ours(file)
             handlers.append(_File(file, encoding="utf-8", errors="backslashreplace"))
         except OSError as error:
             raise OutputError(
@@ -49,6 +52,21 @@ def start(verbose: bool, file: Path | None) -> None:
         handler.setFormatter(_Plain(_FORM, _DATE))
         LOG.addHandler(handler)
     _begin()
+
+
+def _check_ours(file: Path) -> None:
+    """Refuse a file that holds something else, such as a photo whose name was typed at the wrong place.
+
+    Raises:
+        OutputError: it is no empty file, and does not begin as a log does.
+        OSError: it cannot be read.
+    """
+    if not file.is_file():
+        return  # new, or a device or pipe, of which nothing is lost
+    with file.open("rb") as stream:
+        begin = stream.read(128)
+    if begin and not _OURS.match(begin):
+        raise OutputError(f"{file}: is there already and is no log of fdikp-edge; choose another --log-file")
 
 
 class _File(logging.FileHandler):

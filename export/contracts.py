@@ -108,6 +108,7 @@ class Deployable(nn.Module):
         """
         super().__init__()
         self.model = model
+        self.shown_name = type(model).__name__  # what errors call it: users do not know this class
         self.contract: ImageContract = image_contract(contract)
         self.specs = tuple(specs)
         self.outputs = tuple(outputs)

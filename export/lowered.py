@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..models import sources, zoo
 from ..models.sources.base import NetworkSource
 from ..models.widening import widening_notes
-from ..runtime.errors import BadInputError
+from ..runtime.errors import BadInputError, LoweringError
 from ..runtime.photo import Array
 from ..runtime.tensors import TensorContract, check_memory
 from .contracts import Deployable, image_contract, tensor_contract
@@ -31,7 +31,7 @@ from .spectral.lower import lower_traced
 from .spectral.planner import make_plan
 from .spectral.strategies import STRATEGIES
 from .spectral.traced import trace_network
-from .trial_sizes import sizes_in_errors
+from .trial_sizes import problem_with, sizes_in_errors
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def lower_model(
     if isinstance(module, OnnxNetwork):
         lowered = _of_onnx(deployable, module, profile)
     else:
-        with _sizes_in_errors(deployable, source, size):
+        with _assumption_in_errors(deployable, source), _sizes_in_errors(deployable, source, size):
             lowered = lower(deployable, deployable.example(), target=profile, plan=plan)
     outputs = tuple(tensor_contract(spec, deployable.contract) for spec in deployable.described)
     lowered = dataclasses.replace(
@@ -163,6 +163,21 @@ def _of_onnx(deployable: Deployable, network: OnnxNetwork, profile: str | None) 
     with torch.no_grad():
         deployable(*deployable.example())  # so that its results are known
     return cast(LoweredProgram, lower_onnx(network, profile or DEFAULT.name))
+
+
+@contextlib.contextmanager
+def _assumption_in_errors(deployable: Deployable, source: NetworkSource) -> Iterator[None]:
+    """Say which input was assumed where nobody declared one and the network itself does not take it."""
+    try:
+        yield
+    except LoweringError as error:
+        if not source.assumed or not problem_with(deployable, deployable.example()):
+            raise
+        (spec,) = deployable.specs
+        raise LoweringError(
+            f"{error}. No input was declared, so a picture was assumed: {spec.words}. If the network takes "
+            f"something else, declare it, for example --input {spec.name}=1x8000:float32:-1..1"
+        ) from error
 
 
 def _sizes_in_errors(

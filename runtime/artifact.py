@@ -292,6 +292,17 @@ def _clean(passport: Passport) -> Passport:
     )
 
 
+def _artifacts_below(folder: Path) -> str:
+    """Return which artifacts a folder holds, in words to end a sentence; empty if it holds none."""
+    try:
+        below = sorted(place.name for place in folder.iterdir() if (place / PASSPORT_NAME).is_file())
+    except OSError:
+        return ""
+    more = f" and {len(below) - _MOST_NAMED} more" if len(below) > _MOST_NAMED else ""
+    names = ", ".join(printable(name) for name in below[:_MOST_NAMED])
+    return f"; it holds artifacts, name one of them: {names}{more}" if below else ""
+
+
 def _read_passport(folder: Path) -> bytes:
     file = folder / PASSPORT_NAME
     try:
@@ -301,7 +312,9 @@ def _read_passport(folder: Path) -> bytes:
             raise ArtifactError(
                 f"holds an artifact for each size ({', '.join(sizes)}); give the folder of one of them"
             ) from None
-        raise ArtifactError(f"has no {PASSPORT_NAME}; this is not an artifact folder") from None
+        raise ArtifactError(
+            f"has no {PASSPORT_NAME}; this is not an artifact folder{_artifacts_below(folder)}"
+        ) from None
     if not stat.S_ISREG(info.st_mode):
         raise ArtifactError(f"{PASSPORT_NAME} is not a plain file")
     with open_regular(file, ArtifactError, follow_links=False) as stream:

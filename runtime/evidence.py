@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from . import fields as read
 from .fields import wrong
-from .strict_json import printable
+from .strict_json import all_printable, printable
 
 Measured = Literal["parity", "latency"]
 
@@ -67,7 +67,8 @@ def parity_evidence(
     figures: Mapping[str, Any], state: str, reason: str, *, where: Mapping[str, Any], using: Mapping[str, Any]
 ) -> Evidence:
     """Return the record of a check whose figures are those of a parity (its ``to_dict``)."""
-    samples = tuple(map(printable, _names(figures.get("photos"))))
+    figures = all_printable(figures)  # names of photos may hold what no JSON of ours does
+    samples = tuple(_names(figures.get("photos")))
     return Evidence(
         measured="parity",
         when=_now(),

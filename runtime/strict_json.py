@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 _MAX_DEPTH = 32
@@ -50,6 +51,17 @@ def printable(text: str) -> str:
     """Return ``text`` with every control character (but newline and tab), lone surrogate, and character that
     turns the direction of what follows (U+202A to U+202E, U+2066 to U+2069) made a space."""
     return _CONTROL.sub(" ", text)
+
+
+def all_printable(value: Any) -> Any:
+    """Return a value of JSON in which every string is :func:`printable`, keys too."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {all_printable(key): all_printable(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [all_printable(entry) for entry in value]
+    return value
 
 
 def _refuse_constant(name: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ...runtime.artifact import Artifact
 from ...runtime.installed.bill import bill
-from ...runtime.strict_json import printable
+from ...runtime.strict_json import all_printable, printable
 from ..accuracy.parity import Parity
 from ..timing.latency import Latency, unstable, with_stability
 
@@ -181,4 +181,4 @@ class Report:
 
     def to_json(self) -> str:
         """Return ``report.json``: strict JSON, indented."""
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        return json.dumps(all_printable(self.to_dict()), indent=2, allow_nan=False, ensure_ascii=False) + "\n"

@@ -261,7 +261,8 @@ def _checks(path: str | None, threads: float | None) -> list[tuple[str, str]]:
 
 def _model_bytes(files: Mapping[str, Mapping[str, Any]], golden: Mapping[str, Any]) -> float | None:
     """Size of what a runtime loads: all files but the recorded input and output."""
-    recorded = {name for names in golden.values() for name in (names if isinstance(names, list) else [names])}
+    told = (name for names in golden.values() for name in (names if isinstance(names, list) else [names]))
+    recorded = {name for name in told if isinstance(name, str)}
     kept = [v for name, v in files.items() if name not in recorded and not name.startswith("golden")]
     sizes = [say.number(value.get("bytes")) for value in kept]
     known = [size for size in sizes if size is not None and math.isfinite(size)]

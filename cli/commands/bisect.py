@@ -116,6 +116,9 @@ def _print(bisection: Bisection) -> None:
         ]
         if len(departure.modules) > 1:
             rows.insert(3, ("candidates", ", ".join(departure.modules)))
-    search = f"{bisection.probes} probes over {bisection.modules} modules in {bisection.seconds:.0f} s"
+    from ...benchmarks.report.words import counted
+
+    search = f"{counted(bisection.probes, 'probe')} over {counted(bisection.modules, 'module')}"
+    search += f" in {bisection.seconds:.0f} s"
     rows.append(("search", search))
     show.facts(str(bisection.artifact), rows)

@@ -97,7 +97,7 @@ def deploy(
     if json:
         show.as_json(report.to_dict())
     else:
-        _print(report)
+        _print(report, of_onnx=str(network.model).endswith(".onnx"))
     for note in report.notes:
         complain(note, kind="note")
     states = {row.state for row in report.rows}
@@ -106,7 +106,7 @@ def deploy(
     return 0 if states & {"verified", "unverified"} else 2
 
 
-def _print(report: Report) -> None:
+def _print(report: Report, *, of_onnx: bool) -> None:
     from ...benchmarks.timing.latency import tail_note
 
     measures = {row.parity.measure for row in report.rows if row.parity is not None}
@@ -131,12 +131,13 @@ def _print(report: Report) -> None:
         columns,
         [_row(row, several) for row in report.rows],
     )
+    whom, eager = ("the original file in ONNX Runtime",) * 2 if of_onnx else ("PyTorch", "PyTorch eager")
     figures = (
-        "max rel, SNR: difference from PyTorch, relative to its result's largest magnitude"
+        f"max rel, SNR: difference from {whom}, relative to its result's largest magnitude"
         if tensors
-        else "max abs, PSNR: difference from PyTorch"
+        else f"max abs, PSNR: difference from {whom}"
     )
-    show.line(f"{figures}. vs eager: speed-up over PyTorch eager in the same run.")
+    show.line(f"{figures}. vs eager: speed-up over {eager} in the same run.")
     if note := tail_note(row.latency.to_dict() for row in report.rows if row.latency is not None):
         show.line(note)
     if mixed:

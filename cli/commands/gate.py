@@ -115,6 +115,8 @@ def gate(
     if clock not in CLOCKS:
         raise UnknownNameError(f"unknown clock {clock!r}; expected one of: {', '.join(CLOCKS)}")
     if junit is not None:
+        if junit.suffix.lower() != ".xml":  # it replaces what is there
+            raise BadInputError(f"--junit {junit}: end the name in .xml")
         check_place(junit, overwrite=True)
         read = (report / REPORT_JSON if report.is_dir() else report, baseline)
         if junit.resolve() in {path.resolve() for path in read}:

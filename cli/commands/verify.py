@@ -97,7 +97,7 @@ def verify(
     if json:
         show.as_json({"artifacts": rows})
     else:
-        _print(rows)
+        _print(rows, of_onnx=str(network.model).endswith(".onnx"))
     for checked, row in zip(done, rows, strict=True):
         parity = checked.parity
         for problem in parity.problems:
@@ -183,7 +183,8 @@ def _row(checked: _Checked, golden: bool) -> dict[str, Any]:
     }
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
+def _print(rows: list[dict[str, Any]], *, of_onnx: bool) -> None:
+    against = {**_AGAINST, "eager": "ONNX Runtime"} if of_onnx else _AGAINST
     measures = {row["parity"]["measure"] for row in rows}
     tensors, mixed = measures == {"tensor"}, len(measures) > 1
     far = ("max rel#", "mean rel#", "SNR dB#") if tensors else ("max abs#", "mean abs#", "PSNR dB#")
@@ -196,10 +197,9 @@ def _print(rows: list[dict[str, Any]]) -> None:
         name = shown_name(Path(row["path"]))
         ssim = "" if parity["measure"] == "tensor" else f"{parity['ssim']:.6f}"
         similar = () if tensors else (ssim,)
-        cells.append(
-            (name, row["state"], *figures, *similar, parity["worst_photo"], _AGAINST[row["against"]])
-        )
-    show.table("Parity: artifact against PyTorch", columns, cells)
+        cells.append((name, row["state"], *figures, *similar, parity["worst_photo"], against[row["against"]]))
+    whom = "the original file in ONNX Runtime" if of_onnx else "PyTorch"
+    show.table(f"Parity: artifact against {whom}", columns, cells)
     if mixed:
         show.line("of results that are no images: max abs relative to the largest magnitude, SNR for PSNR.")
     if any(row["against"] == "golden" for row in rows):
@@ -215,7 +215,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
             if (own := worst["own_psnr_db"]) is not None:
                 show.line(
                     f"   PyTorch's own output keeps {own:.1f} dB PSNR there if its input changes by up to "
-                    "half an 8-bit step (58.9 dB)"
+                    "half an 8-bit step, which is 58.9 dB PSNR of the input"
                 )
 
 

@@ -83,7 +83,7 @@ def _export(
     except Exception as error:
         if seen.has_derivatives:
             raise DerivativeError from None
-        raise _typed(error, type(module).__name__) from error
+        raise _typed(error, getattr(module, "shown_name", type(module).__name__)) from error
     return functional, tuple(seen.baked)
 
 

@@ -146,6 +146,7 @@ class NetworkSource:
             only tracing tells.
         trained: whether anything was learned; ``None`` where nobody says.
         note: where the weights come from, in words.
+        assumed: nobody said what the inputs are, so one picture was assumed.
         notes: what users should know of how the network was loaded, one sentence each.
     """
 
@@ -163,6 +164,7 @@ class NetworkSource:
     trained: bool | None = None
     note: str = ""
     notes: tuple[str, ...] = ()
+    assumed: bool = False
 
     def __post_init__(self) -> None:
         """Raise :class:`SourceError` where names are missing, wrong or used twice."""

@@ -54,7 +54,12 @@ def of(
     network, notes = in_float32(module)
     specs, guessed = (described(module, inputs), ()) if inputs else _guessed(module)
     return NetworkSource(
-        name=name, spec=spec or name, load=lambda: network, inputs=specs, notes=(*notes, *guessed)
+        name=name,
+        spec=spec or name,
+        load=lambda: network,
+        inputs=specs,
+        notes=(*notes, *guessed),
+        assumed=not inputs,
     )
 
 

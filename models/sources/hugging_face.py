@@ -181,6 +181,6 @@ def _imported(spec: str) -> Any:
     except ImportError as error:
         missing = error.name or "huggingface_hub"
         raise SourceError(
-            f"{spec}: needs {missing}, which is not installed here: pip install 'fdikp-edge[hf]'"
+            f'{spec}: needs {missing}, which is not installed here: pip install "fdikp-edge[hf]"'
         ) from None
     return huggingface_hub

@@ -125,7 +125,7 @@ def _imported() -> Any:
         import spandrel
     except ModuleNotFoundError as error:
         raise SourceError(
-            f"spandrel: needs {error.name}, which is not installed here: pip install 'fdikp-edge[spandrel]'"
+            f'spandrel: needs {error.name}, which is not installed here: pip install "fdikp-edge[spandrel]"'
         ) from None
     except Exception as error:  # torchvision fails by many types where it was built for another torch
         raise SourceError(

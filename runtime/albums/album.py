@@ -22,6 +22,7 @@ from ..errors import (
     FdikpEdgeError,
     ImageError,
     OutputError,
+    OutputExistsError,
     TargetUnavailableError,
 )
 from ..files import making_folder
@@ -183,6 +184,11 @@ def _remaining(
                 album.skipped += 1
                 continue
         if not overwrite and not manifest.wrote(key, output):
+            if os.path.lexists(output) and manifest.results(key):
+                raise OutputExistsError(
+                    f"{output}: was changed since a run wrote it; move it away to keep it, delete it to have "
+                    "it made again, or ask to overwrite all results"
+                )
             refuse_existing(output)
         remaining.append((source, output))
     return remaining

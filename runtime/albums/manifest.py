@@ -165,12 +165,13 @@ class Manifest:
         if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
             raise OutputError(f"{self.path}: is a link or no regular file; choose another folder")
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-            self._file = os.open(self.path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+            self._open()
+            while not self._claim():  # the run before removed its empty file after it was opened here
+                os.close(self._file)
+                self._open()
         except OSError as error:
             raise output_error(self.path, error) from error
         try:
-            self._claim()
             self._read()
         except OSError as error:
             self.close()
@@ -179,14 +180,23 @@ class Manifest:
             self.close()
             raise
 
-    def _claim(self) -> None:
+    def _open(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        self._file = os.open(self.path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+    def _claim(self) -> bool:
+        """Lock the file, and say whether it is still the one that has the name."""
         try:
             import fcntl
         except ImportError:  # Windows: two runs into one folder are not told from one there
-            return
+            return True
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return os.path.samestat(os.fstat(self._file), self.path.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            return False
         except BlockingIOError as error:
+            os.close(self._file)
             raise OutputError(
                 f"{self.path}: another run is writing into this folder; wait for it, or choose another folder"
             ) from error

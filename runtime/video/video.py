@@ -48,6 +48,7 @@ class Video:
     """What a run did: ``frames`` written, of which ``ran`` went through the network, and how long it took.
 
     ``expected`` is how many there will be as the container tells it; 0 if it does not, as for a camera.
+    ``incomplete`` says that the source gave fewer pictures than its container tells, or damaged ones.
     """
 
     frames: int = 0
@@ -56,6 +57,7 @@ class Video:
     seconds: float = 0.0
     size: tuple[int, int] = (0, 0)
     expected: int = 0
+    incomplete: bool = False
 
     @property
     def rate(self) -> float:
@@ -178,7 +180,8 @@ def _frames(
     result.pix_fmt = "yuv420p"
     result.options = {"crf": "16", "preset": "veryfast"}
     result.codec_context.time_base = source.time_base
-    video.expected = min(-(-source.frames // every), most or source.frames)
+    told, slack = _told(taken, source)
+    video.expected = min(-(-told // every), most or told)
     audio = {stream.index: given.add_stream_from_template(stream) for stream in taken.streams.audio}
     # The first picture says how large the result is, and nothing can be written before that is known.
     sound: list[Any] = []
@@ -190,6 +193,7 @@ def _frames(
         sound.clear()
 
     counter = itertools.count()
+    left_out = 0  # of what an edit list cuts away
     began = time.perf_counter()
     for packet in taken.demux(source, *taken.streams.audio):
         if packet.stream.index in audio:
@@ -202,7 +206,9 @@ def _frames(
             elif early > MAX_EARLY_BYTES:
                 raise ImageError(f"more than {MAX_EARLY_BYTES} bytes of sound before the first picture")
             continue
+        left_out += packet.is_discard
         for frame in packet.decode():
+            video.incomplete |= frame.is_corrupt
             if next(counter) % every:
                 continue
             if (frame.width, frame.height) != (width, height):
@@ -229,6 +235,22 @@ def _frames(
                 return
     if video.frames:
         given.mux(result.encode(None))
+    video.incomplete |= next(counter) + left_out + slack < told
+
+
+def _told(taken: Any, source: Any) -> tuple[int, int]:
+    """Return how many pictures the container tells of, 0 if it does not, and how many may be missing.
+
+    Without a count they follow from the length and the rate, which are roughly right only: sound may be
+    longer than the pictures.
+    """
+    if source.frames:
+        return source.frames, 0
+    rate, length = source.average_rate, taken.duration  # in microseconds
+    if not rate or not length or length < 0:
+        return 0, 0
+    about = min(round(length * rate / 1_000_000), 1 << 31)
+    return about, 2 + about // 10
 
 
 def _upright(frame: Any) -> Array:

@@ -188,7 +188,7 @@ def test_deploy_says_what_is_wrong_with_the_photos_of_its_table(
         Stack().eval(), tmp_path / "out", targets=["onnx"], precisions=["int8"], size=SIZE,
         table=few, threads=1, min_samples=3, max_seconds=0.5,
     )  # fmt: skip
-    assert list(report.notes) == [f"calibration photos: {note}" for note in few.notes]
+    assert list(report.notes) == [f"calibration: {note}" for note in few.notes]
     other = Stack().eval()
     other.head.weight.data.mul_(2)
     with pytest.raises(CalibrationError, match="weights are now"):

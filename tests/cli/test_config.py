@@ -113,3 +113,28 @@ def test_the_example_of_the_page_is_read(folder: Path) -> None:
     _, defaults = read_config(None, COMMANDS)
     assert defaults["deploy"]["target"] == ["onnx", "openvino"] and defaults["bench"]["eager"] is False
     assert defaults["verify"]["threads"] == 2
+
+
+def test_only_a_file_that_is_named_may_replace_files(folder: Path) -> None:
+    (folder / "fdikp-edge.toml").write_text("[run]\noverwrite = true\n")
+    with pytest.raises(BadInputError, match="overwrite of run"):
+        read_config(None, COMMANDS)
+    assert read_config(folder / "fdikp-edge.toml", COMMANDS)[1] == {"run": {"overwrite": True}}
+    (folder / "fdikp-edge.toml").write_text("[run]\noverwrite = false\n")
+    assert read_config(None, COMMANDS)[1] == {"run": {"overwrite": False}}
+
+
+def test_the_gate_writes_its_results_into_xml_only(cli: Any, folder: Path) -> None:
+    (folder / "victim.py").write_text("mine")
+    done = cli("gate", "build", "-b", "none.json", "--junit", "victim.py")
+    assert done.returncode == 2 and ".xml" in done.stderr
+    assert (folder / "victim.py").read_text() == "mine"
+
+
+@pytest.mark.parametrize("option", ["--out", "-o", "--model", "--log-file"])
+@pytest.mark.parametrize("bad", ["a\x1b[31m", "a\nb", "a\udcff", "a\x9b"])
+def test_a_path_that_no_passport_can_hold_is_refused_at_once(cli: Any, option: str, bad: str) -> None:
+    words = (option, bad, "deploy") if option == "--log-file" else ("deploy", option, bad)
+    done = cli(*words)
+    assert done.returncode == 2 and "control characters" in done.stderr and "\x1b" not in done.stderr
+    assert "control characters" not in cli("run", bad, "--artifact", "none").stderr

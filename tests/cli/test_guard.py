@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import typer
-from fdikp_edge.cli.guard import guarded
+from fdikp_edge.cli.guard import complain, guarded
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import (
     CheckFailedError,
@@ -131,3 +131,9 @@ def test_an_error_that_cannot_be_printed_keeps_its_exit_code() -> None:
             [sys.executable, "-m", "fdikp_edge.cli", "inspect", "nowhere"], stderr=full, timeout=120
         )
     assert done.returncode == 2
+
+
+def test_a_name_cannot_look_like_a_message(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("x.png\nfdikp-edge: note: all verified\u202e: is damaged")
+    shown = capsys.readouterr().err
+    assert shown == "fdikp-edge: error: x.png\n    fdikp-edge: note: all verified : is damaged\n"

@@ -55,3 +55,14 @@ def test_verbose_in_a_folder_that_is_gone(cli: Any, tmp_path: Path, monkeypatch:
     (tmp_path / "gone").rmdir()
     done = cli("--verbose", "inspect", "nowhere")
     assert done.returncode == 2 and "a folder that is gone" in done.stderr and "in log.py" not in done.stderr
+
+
+def test_a_file_that_is_no_log_is_not_appended_to(cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    done = cli("--log-file", "photo.png", "inspect", "nowhere")
+    assert done.returncode == 2 and "no log" in done.stderr
+    assert (tmp_path / "photo.png").read_bytes() == b"\x89PNG\r\n\x1a\n"
+    (tmp_path / "empty.log").touch()
+    for _ in range(2):
+        assert "no log" not in cli("--log-file", "empty.log", "inspect", "nowhere").stderr
+    assert (tmp_path / "empty.log").read_text().count("exit code 2") == 2

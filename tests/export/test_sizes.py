@@ -11,7 +11,7 @@ from fdikp_edge.export import lower_model
 from fdikp_edge.export.sizes import build_sizes, check_sizes
 from fdikp_edge.models import sources
 from fdikp_edge.models.sources import NetworkSource, TensorSpec
-from fdikp_edge.runtime.errors import ArtifactError, BadInputError, OutputExistsError
+from fdikp_edge.runtime.errors import ArtifactError, BadInputError, LoweringError, OutputExistsError
 from fdikp_edge.runtime.sessions import open_session
 from torch import nn
 
@@ -70,3 +70,20 @@ def test_several_sizes_where_they_mean_nothing() -> None:
         check_sizes(open_size, SIZES, table=object())
     with pytest.raises(BadInputError, match="no size"):
         check_sizes(open_size, [])
+
+
+class Sound(nn.Module):
+    """Takes [1, N] only."""
+
+    def forward(self, sound: torch.Tensor) -> torch.Tensor:
+        batch, length = sound.shape
+        return torch.fft.irfft(torch.fft.rfft(sound), n=length).reshape(batch, length)
+
+
+def test_an_assumed_picture_is_named_where_the_network_takes_something_else() -> None:
+    with pytest.raises(LoweringError, match=r"cannot trace Sound at .*a picture was assumed.*--input sound="):
+        lower_model(Sound().eval(), (16, 16))
+    declared = NetworkSource("sound", "", lambda: Sound().eval(), (TensorSpec("sound", (1, 2, 8)),))
+    with pytest.raises(LoweringError) as caught:
+        lower_model(declared, None)
+    assert "assumed" not in str(caught.value)

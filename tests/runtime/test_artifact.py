@@ -96,7 +96,11 @@ def test_altered_missing_and_extra_files_are_named(tmp_path: Path) -> None:
 
 def test_places_that_are_no_artifact(tmp_path: Path) -> None:
     refused(tmp_path / "none", "no such folder")
-    refused(tmp_path, "has no passport.json")
+    refused(tmp_path, "has no passport.json; this is not an artifact folder$")
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "passport.json").touch()
+    refused(tmp_path, "it holds artifacts, name one of them: a, b$")
     (tmp_path / "file").touch()
     refused(tmp_path / "file", "is a file")
     (tmp_path / "loop").symlink_to("loop")

@@ -202,3 +202,12 @@ def test_an_artifact_that_was_replaced_meanwhile_is_left_alone(tmp_path: Path) -
     with pytest.raises(ArtifactError, match="was replaced by another artifact meanwhile"):
         opened.record(check("a"))
     assert not Artifact.open(tmp_path / "a").passport.evidence
+
+
+def test_names_of_photos_that_cannot_be_printed_do_not_lose_the_artifact(tmp_path: Path) -> None:
+    with ArtifactWriter(tmp_path / "a") as writer:
+        (writer.folder / "model.onnx").write_bytes(b"model")
+        artifact = writer.commit(passport())
+    artifact.record(check("a\udcff\x1b[31m\u202egnp.png"))
+    (entry,) = Artifact.open(tmp_path / "a").passport.evidence
+    assert entry.samples == ("a  [31m gnp.png",)

@@ -149,3 +149,13 @@ def test_what_is_no_video_leaves_nothing(half: Deblurrer, clip: Path, tmp_path: 
     with pytest.raises(ImageError, match="pixels allowed"):
         run_video(clip, half, tmp_path / "out.mp4", max_pixels=100)
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["bad.mp4", "clip.mp4"]
+
+
+def test_a_source_that_ends_early_is_incomplete(half: Deblurrer, clip: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.mkv"
+    assert not run_video(clip, half, whole).incomplete
+    assert not run_video(whole, half, tmp_path / "again.mkv").incomplete
+    assert not run_video(whole, half, tmp_path / "some.mkv", every=3, frames=2).incomplete
+    (tmp_path / "cut.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    video = run_video(tmp_path / "cut.mkv", half, tmp_path / "out.mkv")
+    assert video.incomplete and 0 < video.frames < FRAMES - 4 and abs(video.expected - FRAMES) <= 2

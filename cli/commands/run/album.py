@@ -88,8 +88,9 @@ def finish(album: Album, artifact: object, json: bool) -> int:
 def ran_with(session: dict[str, Any]) -> str:
     """Return what ran, in words; of several sessions, with their number."""
     several = f" in each of {session['sessions']} sessions" if "sessions" in session else ""
-    return "Run with {runtime} {version}, {threads} threads{several}, {arithmetic}".format(
-        several=several, **session
+    word = "thread" if session["threads"] == 1 else "threads"
+    return "Run with {runtime} {version}, {threads} {word}{several}, {arithmetic}".format(
+        word=word, several=several, **session
     )
 
 

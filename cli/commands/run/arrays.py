@@ -69,6 +69,7 @@ def run(
     from ....runtime.files import check_place, making_folder, replacing
     from ....runtime.images import FORMATS
     from ....runtime.outside.zips import write_npz
+    from .album import ran_with
 
     if strange := [path for path in files if path.suffix.lower() not in ARRAYS]:
         raise BadInputError(f"{strange[0]}: give photos or arrays ({', '.join(ARRAYS)}), not both in one run")
@@ -116,7 +117,7 @@ def run(
         show.as_json({"session": ran, "arrays": rows})
         return 0
     show.table(
-        "Run with {runtime} {version}, {threads} threads, {arithmetic}".format(**ran),
+        ran_with(ran),
         ("input", "result", *(("bucket",) if several else ()), "arrays"),
         [
             (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ....runtime.errors import BadInputError
 from ... import show
+from ...guard import complain
 from . import album
 
 if TYPE_CHECKING:
@@ -114,8 +115,15 @@ def run(
         "frames_per_second": round(video.rate, 2),
         "audio_packets": video.audio_packets,
         "seconds": round(video.seconds, 2),
+        "incomplete": video.incomplete,
         "output": str(out),
     }
+    if video.incomplete:
+        complain(
+            f"{source}: gave {video.frames} pictures, and its container tells of {video.expected}: "
+            "it ends early, is damaged, or its pictures come at uneven times",
+            kind="note",
+        )
     if json:
         show.as_json({"session": ran, "video": facts})
     else:

@@ -16,6 +16,7 @@ from fdikp_edge.benchmarks.report import files as report_files
 from fdikp_edge.benchmarks.report.files import listed
 from fdikp_edge.benchmarks.report.merge import merge, write_merged
 from fdikp_edge.benchmarks.report.read import read_report
+from fdikp_edge.benchmarks.report.rows import _SHOWN as _ALL
 from fdikp_edge.runtime.errors import BadInputError, OutputError, ReportError
 from fdikp_edge.runtime.images import write_photo
 from fdikp_edge.runtime.photo import Photo
@@ -289,3 +290,17 @@ def test_one_machine_is_listed_once_where_its_reports_have_different_artifacts(t
     assert set(merge([a, c]).report["machine"]["devices"]) == {"Alpha", "Alpha (2)"}
     named = merge([a, b], ["desk", "board"]).report
     assert set(named["machine"]["devices"]) == {"desk", "board"}, "names given are kept"
+
+
+@pytest.mark.parametrize(
+    "odd", [{"photos": [5], "x": {"y": [1]}}, {"photos": [{"a": 1}]}, [[{}]], ["x", 5], 7, "x"]
+)
+def test_every_field_of_a_foreign_report_may_be_of_the_wrong_kind(tmp_path: Path, odd: Any) -> None:
+    (folder := tmp_path / "reports").mkdir()
+    a = write(folder, "a", report("A", ("onnx", "fp32", 1.0)))
+    entry = {key: odd for key in _ALL if key not in ("target", "precision", "state")}
+    entry |= {"target": "onnx", "precision": "fp32", "state": "verified"}
+    outer = dict.fromkeys(("version", "created", "model", "machine", "sbom", "command", "notes"), odd)
+    b = write(folder, "b", {**outer, "artifacts": [entry]})
+    write_merged(merge([a, b]), tmp_path / "out")
+    assert read_report(tmp_path / "out")["artifacts"][1]["target"] == "onnx"

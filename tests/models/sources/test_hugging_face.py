@@ -174,7 +174,7 @@ def test_a_server_that_is_not_there(asked: list[str], monkeypatch: pytest.Monkey
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(SourceError, match=r"pip install 'fdikp-edge\[hf\]'"):
+    with pytest.raises(SourceError, match=r'pip install "fdikp-edge\[hf\]"'):
         find("hf:org/tiny")
 
 

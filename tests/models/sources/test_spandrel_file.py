@@ -100,5 +100,5 @@ def test_files_that_spandrel_does_not_know_are_told(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "spandrel", None)
-    with pytest.raises(SourceError, match=r"pip install 'fdikp-edge\[spandrel\]'"):
+    with pytest.raises(SourceError, match=r'pip install "fdikp-edge\[spandrel\]"'):
         find(f"spandrel:{tmp_path / 'x.pth'}")

@@ -94,7 +94,7 @@ def test_a_file_that_no_run_wrote_is_not_replaced(make_artifact: Maker, album: P
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["3.png"]
     assert counts(run(album, artifact, overwrite=True)) == (4, 1, 0, 0)
     (tmp_path / "out" / "0.png").write_bytes(b"edited")
-    with pytest.raises(OutputExistsError, match="exists already"):
+    with pytest.raises(OutputExistsError, match=r"0\.png: was changed since a run wrote it"):
         run(album, artifact)
 
 

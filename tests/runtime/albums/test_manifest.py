@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fdikp_edge.runtime.albums.manifest import MANIFEST_NAME, MAX_LINE, Manifest, Record, Stamp, read_manifest
@@ -110,3 +111,23 @@ def test_a_last_line_whose_end_an_editor_took_away_counts(tmp_path: Path) -> Non
         assert manifest.last("a.png") is not None
         manifest.append(record("b.png", reason="bad"))
     assert [one.output for one in read_manifest(tmp_path / MANIFEST_NAME)] == ["a.png", "b.png"]
+
+
+def test_a_file_removed_before_it_is_locked_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="no file locks on this system")
+    flock, calls = fcntl.flock, []
+
+    def late(file: int, how: int) -> Any:
+        if not calls:  # another run ends, without a result, between opening and locking
+            (tmp_path / MANIFEST_NAME).unlink()
+        calls.append(file)
+        return flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with Manifest(tmp_path) as manifest:
+        manifest.append(record(reason="bad"))
+        with pytest.raises(OutputError, match="another run"):
+            Manifest(tmp_path)
+    assert [one.output for one in read_manifest(tmp_path / MANIFEST_NAME)] == ["a.png"]

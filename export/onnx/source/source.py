@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ....runtime.errors import FdikpEdgeError, LoweringError, OutputError
+from ....runtime.errors import BadInputError, FdikpEdgeError, LoweringError, OutputError
 from ....runtime.files import check_place, replacing
 from .check import RewriteCheck, check_rewriting
 from .ports import Port, fix_sizes, inputs_of, outputs_of
@@ -110,4 +110,30 @@ def load_onnx_source(path: str | Path, sizes: Mapping[str, tuple[int, ...]] | No
     except Exception as error:  # its errors share no base class
         lines = str(error).splitlines() or ["no message"]
         raise LoweringError(f"{file}: the rewritten model is not valid ONNX: {lines[0]}") from error
-    return OnnxSource(file, original, plain, sha256, tuple(rewritten))
+    source = OnnxSource(file, original, plain, sha256, tuple(rewritten))
+    _check_types(source)
+    return source
+
+
+def _check_types(source: OnnxSource) -> None:
+    """Refuse a file whose types contradict each other, where ONNX Runtime refuses it too.
+
+    PyTorch's exporter writes such files: an ``istft`` becomes a ``ScatterND`` with indices of 32 bits, where
+    the operator takes 64. What ONNX Runtime opens is taken as it is: some shapes in files are merely stale.
+
+    Raises:
+        BadInputError: so it is; names the node.
+    """
+    import onnx
+
+    problem = source.reference.runtime_problem
+    if not problem:
+        return
+    try:
+        onnx.checker.check_model(source.original, full_check=True)
+    except Exception as error:  # its errors share no base class
+        words = " ".join(str(error).split())
+        raise BadInputError(
+            f"{source.path}: not valid ONNX ({words:.200}), and ONNX Runtime refuses it too. Deploy the "
+            "network itself instead (net.py:Net), or mend what exported the file"
+        ) from error

@@ -200,3 +200,29 @@ def test_nothing_is_overwritten_unasked(source: OnnxSource, tmp_path: Path) -> N
     with pytest.raises(OutputError, match="is the file that is read"):
         source.write(source.path, overwrite=True)
     assert [entry.name for entry in tmp_path.iterdir()] == ["plain.onnx"]
+
+
+def test_a_file_that_no_runtime_opens_is_refused_at_once(tmp_path: Path) -> None:
+    """As PyTorch's exporter writes ``istft``: indices of 32 bits, where ``ScatterND`` takes 64."""
+    from onnx import TensorProto, helper
+
+    def saved(kind: int, name: str) -> Path:
+        indices = numpy_helper.from_array(
+            np.zeros((1, 1), helper.tensor_dtype_to_np_dtype(kind)), name="indices"
+        )
+        graph = helper.make_graph(
+            [helper.make_node("ScatterND", ["x", "indices", "x"], ["y"], name="put")],
+            "net",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8])],
+            [indices],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        onnx.save(model, tmp_path / name)
+        return tmp_path / name
+
+    assert load_onnx_source(saved(TensorProto.INT64, "right.onnx")).check().state == "verified"
+    with pytest.raises(
+        BadInputError, match=r"wrong\.onnx: not valid ONNX .*put.*ONNX Runtime refuses it too"
+    ):
+        load_onnx_source(saved(TensorProto.INT32, "wrong.onnx"))

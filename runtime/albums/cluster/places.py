@@ -141,7 +141,13 @@ class Destination:
 
     @contextlib.contextmanager
     def marked(self) -> Iterator[bool]:
-        """Mark a run that lasts, and say whether an earlier one was cut off; kept if this one is."""
+        """Mark a run that lasts, and say whether an earlier one was cut off; kept if this one is.
+
+        Raises:
+            OutputError: it cannot be written, or is a link to another place.
+        """
+        if self.local is not None and (self.local / MARK).is_symlink():
+            raise OutputError(f"{self.local / MARK}: is a link; remove it, or choose another folder")
         again = self.exists(MARK)
         self.write(MARK, b"")
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fdikp_edge.runtime.albums.manifest import MANIFEST_NAME, Record, Stamp
@@ -91,3 +92,11 @@ def test_addresses() -> None:
     with pytest.raises(BadInputError, match="nonsense://bucket: no file system") as caught:
         open_place("nonsense://key:secret@bucket")
     assert "secret" not in str(caught.value)
+
+
+def test_a_mark_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / MARK).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="is a link"), Destination(str(tmp_path / "out")).marked():
+        pass
+    assert not (tmp_path / "elsewhere").exists()

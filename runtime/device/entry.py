@@ -167,8 +167,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         if not stat.S_ISREG(path.stat().st_mode):
             raise RefusedError(f"{path}: is not a plain file")
         stream = path.open("rb")
-    except OSError as error:
-        raise RefusedError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
+        raise RefusedError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     with stream:
         try:
             archive = bounded_zip(stream)

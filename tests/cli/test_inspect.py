@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 
 def test_table(cli: Any, artifact: Path) -> None:
     done = cli("inspect", artifact)
@@ -40,7 +42,10 @@ def test_altered_bytes_are_refused(cli: Any, artifact: Path, tmp_path: Path) -> 
     assert "model.onnx" in done.stderr and "altered" in done.stderr
 
 
-def test_a_folder_of_artifacts_is_listed(cli: Any, artifact: Path, tmp_path: Path) -> None:
+def test_a_folder_of_artifacts_is_listed(
+    cli: Any, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     folder = tmp_path / "build"
     for name in ("one", "two"):
         shutil.copytree(artifact, folder / name)
@@ -66,7 +71,10 @@ def test_what_is_no_artifact_is_refused(cli: Any, tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_brackets_in_names_are_no_markup(cli: Any, artifact: Path, tmp_path: Path) -> None:
+def test_brackets_in_names_are_no_markup(
+    cli: Any, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
     for name in ("a[/b]", "[bold red]x"):
         copy = shutil.copytree(artifact, tmp_path / name)
         done = cli("inspect", copy)
@@ -74,7 +82,10 @@ def test_brackets_in_names_are_no_markup(cli: Any, artifact: Path, tmp_path: Pat
         assert name in done.stdout.replace("\n", "")
 
 
-def test_words_of_a_foreign_plan_are_no_markup(cli: Any, artifact: Path, tmp_path: Path) -> None:
+def test_words_of_a_foreign_plan_are_no_markup(
+    cli: Any, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
     from fdikp_edge.runtime.strict_json import digest
 
     copy = shutil.copytree(artifact, tmp_path / "copy")

@@ -92,6 +92,7 @@ def test_a_summary_of_few_queries_has_no_99th_percentile() -> None:
         run = Run(SHORT, start_s=[0.0] * n, times_ms={"result": [10.0] * n}, seconds=2.0)
         profile = {
             **{"clocks": clocks(run), "absent": {}, "protocol": protocol_dict(run)},
+            "memory": {"peak_mb": None, "device_mb": None},
             **verdict(run, [], live=True),
         }
         row = {

@@ -151,6 +151,12 @@ def bucket() -> Iterator[str]:
         address = f"s3://key:secret@photos/{{}}?{options}"
         store, _ = fs.FileSystem.from_uri(address.format("sharp"))
         store.create_dir("photos")
+        try:
+            with store.open_output_stream("photos/probe") as stream:
+                stream.write(b"x")
+        except OSError as error:  # moto 5.2.1 completes no upload of pyarrow's; 5.2.5 does
+            pytest.skip(f"the S3 server takes no upload: {error}")
+        store.delete_file("photos/probe")
         yield address
     finally:
         server.terminate()

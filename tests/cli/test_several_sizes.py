@@ -91,7 +91,7 @@ class Half(nn.Module):
 
 
 def test_export_builds_a_row_for_each_size(cli: Any, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="building needs torch")
     (tmp_path / "net.py").write_text(NETWORK)
     words = ("export", "--model", "net.py:Half", "--target", "onnx", "--size", "16", "--size", "32x24")
     done = cli(*words, "--out", "out", "--json")
@@ -111,7 +111,7 @@ def test_export_builds_a_row_for_each_size(cli: Any, tmp_path: Path) -> None:
 
 
 def test_export_builds_sizes_for_a_photo(cli: Any, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="building needs torch")
     (tmp_path / "net.py").write_text(NETWORK)
     words = ("export", "--model", "net.py:Half", "--target", "onnx", "--out", "out", "--json")
     done = cli(*words, "--size", "for:1000x1500")
@@ -124,7 +124,7 @@ def test_export_builds_sizes_for_a_photo(cli: Any, tmp_path: Path) -> None:
 
 
 def test_a_table_belongs_to_one_size(cli: Any, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="building needs torch")
     (tmp_path / "net.py").write_text(NETWORK)
     words = ("--model", "net.py:Half", "--size", "16", "--size", "32")
     done = cli("calibrate", *words)

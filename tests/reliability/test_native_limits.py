@@ -23,7 +23,7 @@ from fdikp_edge.runtime.photo import Photo
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v is Linux's")
 onnx = pytest.importorskip("onnx", reason="building a test network needs onnx")
-pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime", reason="the limits are held against ONNX Runtime")
 FREE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 

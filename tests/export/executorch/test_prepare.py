@@ -64,6 +64,9 @@ CASES: dict[str, Callable[..., Tensor]] = {
     "pixel shuffle": lambda x, m: functional.pixel_shuffle(functional.pixel_unshuffle(x, 2) * 2, 2),
     "numbers": lambda x, m: (1 - x) * 2 + 3 / (x.abs().sqrt() + 1),
     "logarithm and powers": lambda x, m: torch.log1p(x * x) + (x**2) + x.square(),
+    "layer norm": lambda x, m: functional.layer_norm(x, (5,), m[0], m[1]),
+    "group norm": lambda x, m: functional.group_norm(x, 1, m[:3, 0], m[:3, 1]),
+    "repeat": lambda x, m: x.repeat(1, 2, 1, 3),
     "squeeze": lambda x, m: x.unsqueeze(2).squeeze(0).flatten(1),
 }
 

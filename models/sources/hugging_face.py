@@ -138,9 +138,9 @@ def _check_answer(
 def _bounded(hub: Any, spec: str, most: int) -> Iterator[None]:
     """Let the client read at most ``most`` bytes in the block, over all answers, none of them compressed.
 
-    The client reads whatever arrives: answers about a repository into memory, files onto the disk. Compressed,
-    a megabyte can become a gigabyte before anyone counts it. Its storage protocol (Xet) is another way in, and
-    is not used.
+    The client reads whatever arrives: answers about a repository into memory, files onto the disk. A
+    compressed megabyte can become a gigabyte before anyone counts it. Xet, the client's other protocol for
+    files, is not used.
 
     Raises:
         SourceError: more arrives, or it is compressed.

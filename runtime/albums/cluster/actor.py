@@ -148,8 +148,8 @@ class PhotoActor:
         if info.type == info.type.NotFound:
             return self._write(output, data)
         raise OutputExistsError(
-            f"{place}: exists already, and is not the result of this photo with these settings; move it away to "
-            "keep it, delete it to have it made again, or ask to overwrite all results"
+            f"{place}: exists already, and is not the result of this photo with these settings; move it away "
+            "to keep it, delete it to have it made again, or ask to overwrite all results"
         )
 
     def _write(self, output: str, data: Any) -> Stamp:

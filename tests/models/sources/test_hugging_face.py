@@ -243,7 +243,7 @@ def test_a_server_that_sends_more_than_it_announced(
 ) -> None:
     monkeypatch.setattr(Server, "flood", part)
     monkeypatch.setattr(Server, "sent", 0)
-    with pytest.raises(SourceError, match="sends more than the [0-9]+ bytes expected"):
+    with pytest.raises(SourceError, match=r"sends more than the [0-9]+ bytes expected"):
         find("hf:org/tiny")
     assert Server.sent < most + 32 * 2**20, "what the sockets and the client hold, and no more"
     kept = [file.stat().st_size for file in (tmp_path / "cache").rglob("*") if file.is_file()]
@@ -253,9 +253,7 @@ def test_a_server_that_sends_more_than_it_announced(
 def test_a_server_that_compresses_what_it_sends(
     asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(
-        REPOSITORIES, "org/bomb", {"model.safetensors": gzip.compress(bytes(300 * 2**20), 1)}
-    )
+    monkeypatch.setitem(REPOSITORIES, "org/bomb", {"model.safetensors": gzip.compress(bytes(300 * 2**20), 1)})
     monkeypatch.setattr(Server, "lies", {"Content_Encoding": "gzip"})
     with pytest.raises(SourceError, match=r"compresses what it sends \(gzip\)"):
         find("hf:org/bomb")

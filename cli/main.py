@@ -167,6 +167,7 @@ Examples:
   fdikp-edge bench build/tiny-onnx-fp32-256x256
   fdikp-edge bench build/* --threads 2 --runs 500
   fdikp-edge bench build/tiny-onnx-fp32-256x256 --no-eager --json
+  fdikp-edge bench build/tiny-onnx-fp32-256x256 --loadgen logs --runs 1024
 
 \b
 All samples count, slow ones included: p99 is the latency that 99 of 100 calls stay under.""",

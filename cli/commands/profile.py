@@ -11,6 +11,8 @@ import typer
 from ...benchmarks.timing.protocol import SETTINGS, Protocol
 from .. import show
 from ..artifacts import open_artifacts
+from ..engine import EngineOptions
+from ..groups import spread
 from ..options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOption
 from ..signature import checks_signatures
 
@@ -32,7 +34,9 @@ def _setting(name: str, *, alias: bool = False) -> Any:
 
 
 @checks_signatures
+@spread
 def profile(
+    *,
     artifacts: ArtifactsArgument,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Output JSON file.")] = Path(
         "profile.json"
@@ -49,17 +53,7 @@ def profile(
         typer.Option(metavar="FILE", help="Recorded tegrastats log to read instead of the sensors."),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Also measure time per layer.")] = True,
-    cuda_graph: Annotated[
-        bool, typer.Option("--cuda-graph", help="Launch a TensorRT engine as one CUDA graph.")
-    ] = False,
-    waiting: Annotated[
-        str | None,
-        typer.Option("--wait", metavar="HOW", help="How to wait for the GPU: spin, yield, blocking, auto."),
-    ] = None,
-    mapped: Annotated[
-        bool | None,
-        typer.Option("--mapped/--no-mapped", help="Work on host memory where the GPU shares it."),
-    ] = None,
+    engine: EngineOptions,
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
@@ -82,23 +76,18 @@ def profile(
     waits = {name: value for name, value in asked_waits.items() if value is not None}
     protocol = Protocol(queries, seconds, limit, interval_s=interval_s, **waits)
     opened = open_artifacts(artifacts)
-    wanted: dict[str, Any] = {"cuda_graph": cuda_graph or None, "waiting": waiting, "mapped": mapped}
-    engine = {name: value for name, value in wanted.items() if value is not None}
     rows = []
     with show.working("opening") as step:
         for artifact in opened:
-            with open_session(artifact, threads=threads, **engine) as session:
+            with open_session(artifact, threads=threads, **engine.given()) as session:
                 rows.append(measure(session, protocol=protocol, replay=replay, layers=layers, progress=step))
     asked: dict[str, object] = {
         **{setting.option: getattr(protocol, name) for name, setting in SETTINGS.items()},
         "replay": replay,
-        "wait": waiting,
         "threads": threads,
     }
     command = ["fdikp-edge", "profile", *map(str, artifacts), *([] if layers else ["--no-layers"])]
-    command += ["--cuda-graph"] if cuda_graph else []
-    command += [] if mapped is None else ["--mapped" if mapped else "--no-mapped"]
-    command += [f"--{name}={value}" for name, value in asked.items() if value is not None]
+    command += [*engine.words(), *(f"--{name}={value}" for name, value in asked.items() if value is not None)]
     document = report(rows, opened, command)
     with replacing(out) as temporary:
         temporary.write_text(json_module.dumps(document, allow_nan=False) + "\n", encoding="utf-8")

@@ -15,6 +15,7 @@ from ..options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOpt
 from ..signature import checks_signatures
 
 _USUAL = Protocol()
+_NO_NAMES: list[str] = []
 
 
 def _setting(name: str, *, alias: bool = False) -> Any:
@@ -49,6 +50,13 @@ def profile(
         typer.Option(metavar="FILE", help="Recorded tegrastats log to read instead of the sensors."),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Also measure time per layer.")] = True,
+    allow_fallback: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME",
+            help="Accept operators in this place although it was not asked for. Repeatable.",
+        ),
+    ] = _NO_NAMES,
     cuda_graph: Annotated[
         bool, typer.Option("--cuda-graph", help="Launch a TensorRT engine as one CUDA graph.")
     ] = False,
@@ -88,7 +96,16 @@ def profile(
     with show.working("opening") as step:
         for artifact in opened:
             with open_session(artifact, threads=threads, **engine) as session:
-                rows.append(measure(session, protocol=protocol, replay=replay, layers=layers, progress=step))
+                rows.append(
+                    measure(
+                        session,
+                        protocol=protocol,
+                        replay=replay,
+                        layers=layers,
+                        allow_fallback=allow_fallback,
+                        progress=step,
+                    )
+                )
     asked: dict[str, object] = {
         **{setting.option: getattr(protocol, name) for name, setting in SETTINGS.items()},
         "replay": replay,
@@ -97,6 +114,7 @@ def profile(
     }
     command = ["fdikp-edge", "profile", *map(str, artifacts), *([] if layers else ["--no-layers"])]
     command += ["--cuda-graph"] if cuda_graph else []
+    command += [f"--allow-fallback={name}" for name in allow_fallback]
     command += [] if mapped is None else ["--mapped" if mapped else "--no-mapped"]
     command += [f"--{name}={value}" for name, value in asked.items() if value is not None]
     document = report(rows, opened, command)

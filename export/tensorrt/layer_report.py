@@ -9,6 +9,7 @@ target puts the outcome into the notes of its artifacts, and layer by layer into
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ _LAYER = re.compile(
     r"Outputs: .*?, TacticName: [^,]*,.*?Metadata: (?P<metadata>.*)"
 )
 _SILENT = {"wait", "signal"}
-_NARROW: Mapping[str, str] = {"int8": "Int8", "fp16": "Half"}
+_NARROW: Mapping[str, str] = {"int8": "Int8", "fp16": "Half", "bf16": "BFloat16"}
 """Precision -> the word of TensorRT for the type that its layers are to compute in."""
 
 
@@ -135,6 +136,12 @@ def describe(outcomes: Sequence[LayerOutcome], precision: str) -> list[str]:
         more = f" and {len(modules) - 4} more" if len(modules) > 4 else ""
         notes.append(f"engine: {len(those)} layers in float ({', '.join(modules[:4])}{more}): {reason}")
     return notes
+
+
+def describe_types(layers: Sequence[EngineLayer]) -> list[str]:
+    """Say how many layers of an engine read which type, where no table says what was asked for."""
+    counts = Counter(layer.dtype for layer in layers if layer.dtype).most_common()
+    return [f"engine: layers by the type that they read: {', '.join(f'{n} {kind}' for kind, n in counts)}"]
 
 
 def all_in_float(outcomes: Sequence[LayerOutcome]) -> bool:

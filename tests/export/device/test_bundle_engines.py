@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 
-KINDS = ("fp32", "fp16", "int8", "uint8")
+KINDS = ("fp32", "fp16", "bf16", "int8", "uint8")
 """The precisions, and float32 behind an image contract of bytes."""
 
 
@@ -73,7 +73,7 @@ def artifacts(
     before = {
         kind: build_artifact(
             {"uint8": lowered_bytes, "int8": deep}.get(kind, lowered),
-            "onnx",
+            "tensorrt-rtx" if kind == "bf16" else "onnx",
             "fp32" if kind == "uint8" else kind,
             folder / kind,
             table=table if kind == "int8" else None,

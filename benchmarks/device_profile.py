@@ -30,6 +30,7 @@ from .telemetry.tegrastats import read_recording
 from .timing.latency import shown_percentiles
 from .timing.layers import by_module, layer_times
 from .timing.machine import machine_info
+from .timing.modes import mode_lines
 from .timing.placed import placement_of
 from .timing.protocol import Protocol
 from .timing.query import timed_query
@@ -172,6 +173,8 @@ def summary_lines(document: Mapping[str, Any]) -> Iterator[str]:
             if took is not None:
                 figures = ", ".join(f"{key} {took[key]} ms" for key in shown_percentiles(took))
                 yield f"  {name}: {figures}, {took['n']} queries"
+        if modes := profile.get("power_modes"):
+            yield from mode_lines(modes)
         if placed := profile.get("placement"):
             yield f"  placement: {placed['summary']}"
         yield f"  memory: {memory_line(profile['memory'])}"

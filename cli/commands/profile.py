@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json as json_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from ...benchmarks.timing.protocol import SETTINGS, Protocol
 from .. import show
 from ..artifacts import open_artifacts
+from ..guard import complain
 from ..options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOption
 from ..signature import checks_signatures
 
@@ -32,6 +34,10 @@ def _setting(name: str, *, alias: bool = False) -> Any:
     )
 
 
+def _tell(text: str) -> None:
+    complain(text, kind="power mode")
+
+
 @checks_signatures
 def profile(
     artifacts: ArtifactsArgument,
@@ -40,7 +46,7 @@ def profile(
     ),
     queries: Annotated[int, _setting("queries")] = _USUAL.queries,
     seconds: Annotated[float, _setting("seconds")] = _USUAL.seconds,
-    max_seconds: Annotated[float, _setting("max_seconds")] = _USUAL.max_seconds,
+    max_seconds: Annotated[float | None, _setting("max_seconds")] = None,
     most_seconds: Annotated[float | None, _setting("max_seconds", alias=True)] = None,
     idle_seconds: Annotated[float | None, _setting("idle_seconds")] = None,
     soak_seconds: Annotated[float | None, _setting("soak_seconds")] = None,
@@ -50,6 +56,14 @@ def profile(
         typer.Option(metavar="FILE", help="Recorded tegrastats log to read instead of the sensors."),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Also measure time per layer.")] = True,
+    power_modes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODES",
+            help="On a Jetson, as root: profile in each power mode (all, or names by comma), and set the one "
+            "from before again.",
+        ),
+    ] = None,
     allow_fallback: Annotated[
         list[str],
         typer.Option(
@@ -80,35 +94,47 @@ def profile(
     """
     from ...benchmarks.device_profile import profile as measure
     from ...benchmarks.device_profile import report, summary_lines
+    from ...benchmarks.power_sweep import sweep
+    from ...benchmarks.telemetry.power_modes import choose, offered
+    from ...runtime.errors import BadInputError
     from ...runtime.files import check_place, replacing
     from ...runtime.sessions import open_session
 
     check_place(out, overwrite=overwrite)
     limit = max_seconds if most_seconds is None else most_seconds
     # What was not asked for follows from the rest, so that a short run is short.
-    asked_waits: dict[str, Any] = {"idle_seconds": idle_seconds, "soak_seconds": soak_seconds}
-    waits = {name: value for name, value in asked_waits.items() if value is not None}
-    protocol = Protocol(queries, seconds, limit, interval_s=interval_s, **waits)
+    times: dict[str, Any] = {
+        "max_seconds": limit,
+        "idle_seconds": idle_seconds,
+        "soak_seconds": soak_seconds,
+    }
+    given = {name: value for name, value in times.items() if value is not None}
+    protocol = Protocol(queries, seconds, interval_s=interval_s, **given)
     opened = open_artifacts(artifacts)
     wanted: dict[str, Any] = {"cuda_graph": cuda_graph or None, "waiting": waiting, "mapped": mapped}
     engine = {name: value for name, value in wanted.items() if value is not None}
+    if power_modes is not None and replay is not None:
+        raise BadInputError("--power-modes measures live; leave out --replay")
+    modes = None if power_modes is None else choose(power_modes, offered())
     rows = []
     with show.working("opening") as step:
+        usual: dict[str, Any] = {
+            "protocol": protocol,
+            "layers": layers,
+            "allow_fallback": allow_fallback,
+            "progress": step,
+        }
         for artifact in opened:
-            with open_session(artifact, threads=threads, **engine) as session:
-                rows.append(
-                    measure(
-                        session,
-                        protocol=protocol,
-                        replay=replay,
-                        layers=layers,
-                        allow_fallback=allow_fallback,
-                        progress=step,
-                    )
-                )
+            opener = functools.partial(open_session, artifact, threads=threads, **engine)
+            if modes is not None:
+                rows.append(sweep(opener, modes, told=_tell, **usual))
+                continue
+            with opener() as session:
+                rows.append(measure(session, replay=replay, **usual))
     asked: dict[str, object] = {
         **{setting.option: getattr(protocol, name) for name, setting in SETTINGS.items()},
         "replay": replay,
+        "power-modes": power_modes,
         "wait": waiting,
         "threads": threads,
     }

@@ -1,20 +1,15 @@
-"""``python model.bundle COMMAND``: what a bundle does on a device. Parses with the standard library alone."""
+"""The command line of ``python model.bundle``, parsed with the standard library alone."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..benchmarks.timing.loadgen import SCENARIOS
-from ..benchmarks.timing.protocol import SETTINGS, Protocol
-from ..runtime.device.bundle import Bundle
-from ..runtime.errors import CheckFailedError
-from ..runtime.program import run as run_program
-from .device_work import COMMANDS
+from ...benchmarks.timing.loadgen import SCENARIOS
+from ...benchmarks.timing.protocol import SETTINGS, Protocol
 
 _WHAT = {
     "info": "show the bundle's contents",
@@ -27,23 +22,6 @@ _WHAT = {
 _EPILOG = """\
 Runs the engine if it was built, otherwise the ONNX file in ONNX Runtime if that is installed.
 Exit codes: 0 success, 1 a budget or check failed, 2 wrong usage, bad input, or a missing package."""
-
-
-def run(folder: Path, bundle: Path) -> None:
-    """Run one command of an unpacked bundle; the entry script of the bundle calls this.
-
-    Raises:
-        SystemExit: always, with the exit code.
-    """
-    options = parser(bundle.name).parse_args()
-
-    def main() -> None:
-        opened = Bundle.unpacked(folder, bundle)
-        if not COMMANDS[options.command](opened, options):
-            raise CheckFailedError("at least one check failed")
-
-    run_program(main, interrupted="stopped; no partial output is left")
-    raise SystemExit(0)
 
 
 def parser(name: str) -> argparse.ArgumentParser:
@@ -208,8 +186,3 @@ def _within(least: float, most: float, *, whole: bool = False) -> Callable[[str]
 
 
 _COUNT = _within(1, 1_000_000, whole=True)
-
-
-if __name__ == "__main__":  # from an installed package: python -m fdikp_edge.cli.device BUNDLE COMMAND
-    _opened = Bundle.open(Path(sys.argv.pop(1)))
-    run(_opened.folder, _opened.path)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from ..runtime.errors import DeviceError
+from ..runtime.errors import BadInputError, DeviceError
 from ..runtime.progress import Progress
 from ..runtime.sessions import Session
 from .device_profile import profile
-from .telemetry.power_modes import Mode, ModeRefusedError, restored, set_mode
+from .telemetry.power_modes import Mode, ModeRefusedError, choose, offered, restored, set_mode
 from .timing.protocol import Protocol
+
+Opener = Callable[[], contextlib.AbstractContextManager[Session]]
+"""Opens an artifact."""
 
 _KEPT = (
     "protocol",
@@ -31,8 +35,32 @@ _KEPT = (
 """What the entry of a mode holds of its profile."""
 
 
+def profile_all_modes(
+    opened: Opener,
+    power_modes: str | None,
+    *,
+    replay: Path | None = None,
+    told: Callable[[str], None] = lambda text: None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Profile an artifact, in each of the power modes that are asked for or else as the machine is.
+
+    ``settings``: what :func:`sweep` and :func:`.device_profile.profile` both take.
+
+    Raises:
+        BadInputError: a mode that the board lacks, or a recording beside power modes.
+        FdikpEdgeError: as :func:`sweep` and :func:`.device_profile.profile` raise.
+    """
+    if power_modes is None:
+        with opened() as session:
+            return profile(session, replay=replay, **settings)
+    if replay is not None:
+        raise BadInputError("power modes are measured live; leave out the recording (--replay)")
+    return sweep(opened, choose(power_modes, offered()), told=told, **settings)
+
+
 def sweep(
-    opened: Callable[[], contextlib.AbstractContextManager[Session]],
+    opened: Opener,
     modes: Sequence[Mode],
     *,
     protocol: Protocol | None = None,

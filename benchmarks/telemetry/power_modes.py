@@ -77,7 +77,7 @@ def choose(text: str, modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
     if unknown or not words:
         names = ", ".join(f"{mode.name} ({mode.number})" for mode in modes)
         raise BadInputError(
-            f"power mode {', '.join(unknown) or text!r}: this board has no such mode; expected all, or: {names}"
+            f"power mode {', '.join(unknown) or text!r}: not on this board; expected all, or: {names}"
         )
     return tuple(dict.fromkeys(by_word[word.lower()] for word in words))
 
@@ -146,7 +146,8 @@ def restored(told: Callable[[str], None] = lambda text: None) -> Iterator[Mode]:
                 told(f"power mode {before.name} is set again")
         except (DeviceError, TargetUnavailableError) as error:
             raise DeviceError(
-                f"the power mode {before.name} could not be set again: {error}; run: nvpmodel -m {before.number}"
+                f"the power mode {before.name} could not be set again: {error}; "
+                f"run: nvpmodel -m {before.number}"
             ) from error
         finally:
             for number, handler in handlers.items():

@@ -92,11 +92,8 @@ def profile(
     Power, temperatures, clocks and throttling are read from tegrastats, jtop, NVML or sysfs; missing sensors
     are listed. A shorter run is marked as not conforming.
     """
-    from ...benchmarks.device_profile import profile as measure
     from ...benchmarks.device_profile import report, summary_lines
-    from ...benchmarks.power_sweep import sweep
-    from ...benchmarks.telemetry.power_modes import choose, offered
-    from ...runtime.errors import BadInputError
+    from ...benchmarks.power_sweep import profile_all_modes
     from ...runtime.files import check_place, replacing
     from ...runtime.sessions import open_session
 
@@ -113,24 +110,20 @@ def profile(
     opened = open_artifacts(artifacts)
     wanted: dict[str, Any] = {"cuda_graph": cuda_graph or None, "waiting": waiting, "mapped": mapped}
     engine = {name: value for name, value in wanted.items() if value is not None}
-    if power_modes is not None and replay is not None:
-        raise BadInputError("--power-modes measures live; leave out --replay")
-    modes = None if power_modes is None else choose(power_modes, offered())
-    rows = []
     with show.working("opening") as step:
-        usual: dict[str, Any] = {
-            "protocol": protocol,
-            "layers": layers,
-            "allow_fallback": allow_fallback,
-            "progress": step,
-        }
-        for artifact in opened:
-            opener = functools.partial(open_session, artifact, threads=threads, **engine)
-            if modes is not None:
-                rows.append(sweep(opener, modes, told=_tell, **usual))
-                continue
-            with opener() as session:
-                rows.append(measure(session, replay=replay, **usual))
+        rows = [
+            profile_all_modes(
+                functools.partial(open_session, artifact, threads=threads, **engine),
+                power_modes,
+                replay=replay,
+                told=_tell,
+                protocol=protocol,
+                layers=layers,
+                allow_fallback=allow_fallback,
+                progress=step,
+            )
+            for artifact in opened
+        ]
     asked: dict[str, object] = {
         **{setting.option: getattr(protocol, name) for name, setting in SETTINGS.items()},
         "replay": replay,

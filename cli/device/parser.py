@@ -164,8 +164,8 @@ def add_profile_options(add: Any) -> None:
     add(
         "--power-modes",
         metavar="MODES",
-        help="as root: profile in each power mode of the board (all, or names by comma), and set the one from "
-        "before again",
+        help="as root: profile in each power mode of the board (all, or names by comma), then set the one "
+        "from before again",
     )
 
 

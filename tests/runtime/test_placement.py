@@ -129,6 +129,6 @@ def test_core_ml_plans_units_and_costs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_session_that_cannot_know_says_so(make_artifact: Maker) -> None:
-    with open_session(make_artifact(target="onnx"), threads=1) as session:
-        with pytest.raises(TargetUnavailableError, match="not available for target onnx"):
-            Session.placement(session, {}, 1)
+    session = open_session(make_artifact(target="onnx"), threads=1)
+    with session, pytest.raises(TargetUnavailableError, match="not available for target onnx"):
+        Session.placement(session, {}, 1)

@@ -159,11 +159,11 @@ def _install(
     python: Path, requirements: Sequence[str], row: Environment, progress: Progress, steps: int
 ) -> None:
     """Let ``pip`` install the packages, and nothing that they ask for besides: the list is complete."""
-    words = [str(python), "-m", "pip", "install", "--no-deps", "--progress-bar", "off", "--no-input"]
+    words = [str(python), "-m", "pip", "install", "--no-deps", "--no-compile", "--no-input"]
     done = 0
     last: collections.deque[str] = collections.deque(maxlen=8)
     process = subprocess.Popen(
-        [*words, "--disable-pip-version-check", *requirements],
+        [*words, "--progress-bar", "off", "--disable-pip-version-check", *requirements],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

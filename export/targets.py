@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from ..runtime.errors import ExtensionError, ExtensionWarning, UnknownNameError
 from ..runtime.installed import entry_points, packages
 from .coreml.target import COREML
+from .executorch.target import EXECUTORCH
 from .litert.target import LITERT
 from .onnx.target import ONNX
 from .openvino.target import OPENVINO
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 TARGETS: dict[str, Target] = {
-    row.name: row for row in (ONNX, OPENVINO, COREML, TENSORRT_RTX, TENSORRT, WEB, LITERT)
+    row.name: row for row in (ONNX, OPENVINO, COREML, TENSORRT_RTX, TENSORRT, WEB, LITERT, EXECUTORCH)
 }
 """The targets of this project; :func:`all_targets` has those of other installed packages too."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from ..timing.latency import has_tail
 from . import words as say
 from .mixture import mixture_view
+from .on_device import device_view
 
 TONES = {"verified": "good", "unverified": "unsure", "failed": "bad", "unavailable": "off"}
 
@@ -116,6 +117,7 @@ def artifact(entry: Mapping[str, Any], index: int) -> dict[str, Any]:
         "notes": [text for note in say.items(entry.get("notes")) if (text := say.words(note))],
         "reproduce": command(entry.get("reproduce")),
         "mixture": mixture_view(entry.get("mixture")),
+        "on_device": device_view(entry.get("profile")),
         "gain": _gain(say.table(entry.get("gain"))),
         "seconds": [
             (name, text)

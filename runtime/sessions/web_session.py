@@ -20,7 +20,7 @@ from ..artifact import Artifact
 from ..errors import ArtifactError, FdikpEdgeError, RunError, TargetUnavailableError
 from ..photo import Array
 from ..tensors import TensorContract
-from ..web.browser import launch
+from ..web.browser import SECONDS, launch, patience
 from ..web.server import ArtifactServer
 from .base import (
     Arrays,
@@ -37,7 +37,8 @@ from .base import (
 SETTINGS = "settings.json"
 MAX_SETTINGS_BYTES = 64 * 1024
 PATIENCE_MS = 600_000
-"""A browser that does not answer for so long has hung."""
+"""A browser that does not show a page for so long has hung."""
+TOO_LONG = "no answer within"
 
 _Result = TypeVar("_Result")
 
@@ -45,19 +46,23 @@ PROVIDERS = ("auto", "wasm", "webgpu")
 
 _HAS_ADAPTER = "async () => Boolean(await navigator.gpu?.requestAdapter())"
 
-_OPEN = """async ({provider, threads}) => {
+_OPEN = """async ({provider, threads, seconds}) => {
   const { Engine } = await import("./engine.js");
   globalThis.engine = new Engine();
-  return await globalThis.engine.ask("open", { provider, threads });
+  globalThis.ask = (what, details, seconds) => new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error(`no answer within ${seconds} s`)), 1000 * seconds);
+    globalThis.engine.ask(what, details).then(resolve, reject).finally(() => clearTimeout(late));
+  });
+  return await globalThis.ask("open", { provider, threads }, seconds);
 }"""
 
-_RUN = """async (encoded) => {
+_RUN = """async ({encoded, seconds}) => {
   const arrays = {};
   for (const [name, text] of Object.entries(encoded)) {
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     arrays[name] = bytes.buffer;
   }
-  const { arrays: given, ms } = await globalThis.engine.ask("run", { arrays });
+  const { arrays: given, ms } = await globalThis.ask("run", { arrays }, seconds);
   const results = {};
   for (const [name, buffer] of Object.entries(given)) {
     results[name] = await new Promise((resolve) => {
@@ -91,6 +96,7 @@ class WebSession(Session):
         ).sync_playwright
         check_suffix(artifact, ".onnx")
         self._provider = _provider(artifact)
+        self._seconds = patience()
         self._server = ArtifactServer(artifact)
         self._thread = ThreadPoolExecutor(1, "browser")
         self._playwright: Any = None
@@ -117,10 +123,14 @@ class WebSession(Session):
             self._start(webgpu, software=True)
         try:
             facts: dict[str, Any] = self._page.evaluate(
-                _OPEN, {"provider": self._provider, "threads": self.threads}
+                _OPEN, {"provider": self._provider, "threads": self.threads, "seconds": self._seconds}
             )
         except Exception as error:  # Playwright's errors, with the page's own message in them
             message = reason(RuntimeError(_message(error)))
+            if TOO_LONG in message:
+                raise RunError(
+                    f"{self.artifact.path}: the page did not load the model: {_late(message)}"
+                ) from error
             if "WebGPU" in message:
                 raise TargetUnavailableError(f"target web: {message}") from error
             raise refused(self.artifact, "ONNX Runtime Web", RuntimeError(message)) from error
@@ -139,12 +149,13 @@ class WebSession(Session):
 
     def _run(self, arrays: Arrays) -> Arrays:
         encoded = {name: base64.b64encode(x.tobytes()).decode() for name, x in arrays.items()}
+        asked = {"encoded": encoded, "seconds": self._seconds}
         try:
-            answer = self._in_thread(lambda: self._page.evaluate(_RUN, encoded))
+            answer = self._in_thread(lambda: self._page.evaluate(_RUN, asked))
         except FdikpEdgeError:
             raise
         except Exception as error:
-            raise RunError(f"{self.artifact.path}: the page failed: {_message(error)}") from error
+            raise RunError(f"{self.artifact.path}: the page failed: {_late(_message(error))}") from error
         try:
             self.milliseconds = float(answer["ms"])
             if not 0 <= self.milliseconds < math.inf:
@@ -247,6 +258,11 @@ def _array(text: Any, contract: TensorContract) -> Array:
         raise ValueError(f"{contract.name}: {len(text) * 3 // 4} bytes, not {size}")
     data = base64.b64decode(text, validate=True)
     return np.frombuffer(data, contract.dtype).reshape(contract.shape).copy()
+
+
+def _late(message: str) -> str:
+    """Add to a message about the limit how it is raised."""
+    return f"{message}; {SECONDS} sets another limit" if TOO_LONG in message else message
 
 
 def _message(error: Exception) -> str:

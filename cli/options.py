@@ -92,7 +92,8 @@ TargetsOption = Annotated[
         "--target",
         "-t",
         metavar="NAME",
-        help="Target runtime, such as onnx (`doctor` lists them), or all. Repeatable.",
+        help="Target runtime, such as onnx (`doctor` lists them), or all. Repeatable. all downloads nothing: "
+        "web, whose runtime comes through npm, is in it once a build that named it has fetched that.",
     ),
 ]
 PrecisionsOption = Annotated[

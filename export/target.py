@@ -67,6 +67,9 @@ class Target:
     a function without arguments that returns the reason, or ``None``."""
     build_probe: str | None = None
     """The same for building."""
+    unasked_probe: str | None = None
+    """What takes the place of ``build_probe`` where the target was not named but is one of ``all``: building
+    it must download nothing then."""
     run_remark: str = ""
     """What ``doctor`` says of running it, where it runs."""
     gain: str = ""

@@ -12,6 +12,8 @@ import typer
 from ...benchmarks.timing.protocol import SETTINGS, Protocol
 from .. import show
 from ..artifacts import open_artifacts
+from ..engine import EngineOptions
+from ..groups import spread
 from ..guard import complain
 from ..options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOption
 from ..signature import checks_signatures
@@ -39,7 +41,9 @@ def _tell(text: str) -> None:
 
 
 @checks_signatures
+@spread
 def profile(
+    *,
     artifacts: ArtifactsArgument,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Output JSON file.")] = Path(
         "profile.json"
@@ -71,17 +75,7 @@ def profile(
             help="Accept operators in this place although it was not asked for. Repeatable.",
         ),
     ] = _NO_NAMES,
-    cuda_graph: Annotated[
-        bool, typer.Option("--cuda-graph", help="Launch a TensorRT engine as one CUDA graph.")
-    ] = False,
-    waiting: Annotated[
-        str | None,
-        typer.Option("--wait", metavar="HOW", help="How to wait for the GPU: spin, yield, blocking, auto."),
-    ] = None,
-    mapped: Annotated[
-        bool | None,
-        typer.Option("--mapped/--no-mapped", help="Work on host memory where the GPU shares it."),
-    ] = None,
+    engine: EngineOptions,
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
@@ -108,12 +102,10 @@ def profile(
     given = {name: value for name, value in times.items() if value is not None}
     protocol = Protocol(queries, seconds, interval_s=interval_s, **given)
     opened = open_artifacts(artifacts)
-    wanted: dict[str, Any] = {"cuda_graph": cuda_graph or None, "waiting": waiting, "mapped": mapped}
-    engine = {name: value for name, value in wanted.items() if value is not None}
     with show.working("opening") as step:
         rows = [
             profile_all_modes(
-                functools.partial(open_session, artifact, threads=threads, **engine),
+                functools.partial(open_session, artifact, threads=threads, **engine.given()),
                 power_modes,
                 replay=replay,
                 told=_tell,
@@ -128,13 +120,10 @@ def profile(
         **{setting.option: getattr(protocol, name) for name, setting in SETTINGS.items()},
         "replay": replay,
         "power-modes": power_modes,
-        "wait": waiting,
         "threads": threads,
     }
     command = ["fdikp-edge", "profile", *map(str, artifacts), *([] if layers else ["--no-layers"])]
-    command += ["--cuda-graph"] if cuda_graph else []
-    command += [f"--allow-fallback={name}" for name in allow_fallback]
-    command += [] if mapped is None else ["--mapped" if mapped else "--no-mapped"]
+    command += [*engine.words(), *(f"--allow-fallback={name}" for name in allow_fallback)]
     command += [f"--{name}={value}" for name, value in asked.items() if value is not None]
     document = report(rows, opened, command)
     with replacing(out) as temporary:

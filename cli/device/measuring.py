@@ -73,6 +73,8 @@ def figures_of(parity: Parity) -> str:
 
 def bench(bundle: Bundle, options: Options) -> bool:
     """Time each artifact, or its engine."""
+    if options.loadgen is not None:
+        loadgen.library()  # before a minute of measuring
     rows = []
     for artifact in chosen_runs(bundle, options):
         restart_peak()
@@ -90,8 +92,8 @@ def bench(bundle: Bundle, options: Options) -> bool:
                 "latency_ms": took,
             }
             if options.loadgen is not None:
-                row["loadgen"] = loadgen.measure(
-                    call,
+                row["loadgen"] = loadgen.measure_session(
+                    session,
                     options.loadgen / artifact.path.name,
                     scenario=options.scenario,
                     queries=options.samples,

@@ -27,7 +27,7 @@ def wait_for(file: Path, process: subprocess.Popen[bytes]) -> str:
 
 @pytest.fixture
 def boards(tmp_path: Path) -> Iterator[Boot]:
-    """Start a board by name and return its port, a free one unless one is asked for; what died can start again."""
+    """Start a board by name and return its port; one that died can be started again."""
     asyncssh = pytest.importorskip("asyncssh", reason="the boards are asyncssh's servers")
     if shutil.which("ssh") is None:
         pytest.skip("OpenSSH's client is not installed")

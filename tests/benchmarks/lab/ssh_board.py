@@ -3,7 +3,7 @@
     python ssh_board.py HOME PORT DIES_AT
 
 PORT 0 is any free one. Writes ``HOME/port`` when it listens, and each command into ``HOME/commands``. At a
-command with the word DIES_AT it dies as a board does that loses its power: command and connections end at once.
+command with the word DIES_AT it dies like a board without power: command and connections end at once.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Any
 from ...runtime import strict_json
 from ...runtime.errors import ReportError
 from ...runtime.files import replacing
-from ..report.read import read_json, read_report
+from ..report.read import number, read_json, read_report
 from .plan import Board, LabPlan
 from .ssh import Answer, BoardError, Ssh, last_line
 
@@ -66,8 +66,12 @@ class BoardRun:
             state = read_json(self.folder / STATE, MAX_STATE_BYTES)
         except ReportError:  # none yet, or damaged
             return nothing
-        sound = isinstance(state.get("done"), dict) and all(
-            isinstance(v, dict) for v in state["done"].values()
+        done = state.get("done")
+        sound = (
+            isinstance(done, dict)
+            and all(isinstance(step, dict) and isinstance(step.get("note"), str) for step in done.values())
+            and all(number(step.get("seconds")) is not None for step in done.values())
+            and isinstance(state.get("place"), str)
         )
         return state if sound and state.get("key") == self.key else nothing
 
@@ -135,11 +139,11 @@ class BoardRun:
 def _copy(run: BoardRun, ssh: Ssh) -> str:
     there, bundle = run.there, f"{run.there}/model.bundle"
     look = f"sha256sum {bundle} 2>/dev/null"
-    if ssh.run(f"{look} || true", seconds=SHORT_S).output.startswith(run.sha256.encode()):
+    if ssh.run(f"{look} || true", seconds=SHORT_S).output.count(run.sha256.encode()):
         return "was there"
     send = f"mkdir -p {there} && cat > {there}/.partial && mv {there}/.partial {bundle} && sha256sum {bundle}"
     answer = ssh.run(send, seconds=run.plan.minutes * 60, stdin=run.plan.bundle)
-    if answer.code or not answer.output.startswith(run.sha256.encode()):
+    if answer.code or not answer.output.count(run.sha256.encode()):
         raise BoardError(last_line(answer.messages) or "the copy has another SHA-256 than the bundle")
     return ""
 
@@ -154,7 +158,7 @@ def _info(run: BoardRun, ssh: Ssh) -> str:
 def _build(run: BoardRun, ssh: Ssh) -> str:
     if run.board.build == "never":
         return "no engine was built: the plan says never"
-    missing = read_json(run.folder / "info.json", 1 << 26)["missing_for_build"]
+    missing = read_json(run.folder / "info.json", 1 << 26).get("missing_for_build")
     if missing:
         reason = "; ".join(map(str, missing))
         if run.board.build == "required":

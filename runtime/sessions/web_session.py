@@ -110,7 +110,7 @@ class WebSession(Session):
             raise
         check_ports(artifact, _ports(self._facts["inputs"]), _ports(self._facts["outputs"]))
         if self._facts["software"]:
-            self.caveat = f"software adapter of WebGPU ({self._facts['adapter']})"
+            self.caveat = f"software adapter of WebGPU ({self._facts['adapter']}), correctness only"
 
     def _open(self) -> dict[str, Any]:
         self._playwright = self._api().start()
@@ -169,6 +169,7 @@ class WebSession(Session):
         """Say what runs."""
         facts = self._facts
         where = f"WebGPU, {facts['adapter']}" if facts["provider"] == "webgpu" else "WebAssembly"
+        where += ", some operators on the processor" if facts["mixed"] else ""
         half = facts["provider"] == "webgpu" and self.artifact.passport.precision == "fp16"
         return {
             "runtime": "ONNX Runtime Web",

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from fdikp_edge.benchmarks.timing.latency import measure, seconds_of
 from fdikp_edge.export.build import build_artifact
@@ -16,6 +17,7 @@ from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.errors import ArtifactError, BadInputError, RunError
 from fdikp_edge.runtime.sessions import Milliseconds, open_session
 from fdikp_edge.runtime.web.browser import SECONDS, browser_problem, patience
+from onnx import helper
 
 pytest.importorskip("playwright", reason="playwright is not installed (extra web)")
 pytestmark = pytest.mark.skipif(browser_problem() is not None, reason=str(browser_problem()))
@@ -66,8 +68,35 @@ def test_webgpu_on_a_software_adapter_is_right_and_says_what_it_is(
         assert str(session.describe()["device"]).startswith("WebGPU, ")
         if "swiftshader" in str(session.describe()["device"]).lower():
             assert session.caveat.startswith("software adapter of WebGPU")
+            assert session.caveat.endswith("correctness only")
+        assert "on the processor" not in str(session.describe()["device"])
     (reference,) = lowered.reference({"image": x}).values()
     assert np.abs(result - reference).max() < 1e-4
+
+
+def test_operators_without_a_webgpu_kernel_are_told(built: Artifact, tmp_path: Path) -> None:
+    """Hardmax has none in this release; where one comes, another such operator takes its place here."""
+    taken, given = built.passport.input, built.passport.output
+    assert taken.shape == given.shape
+    ports = [
+        helper.make_tensor_value_info(port.name, onnx.TensorProto.FLOAT, port.shape)
+        for port in (taken, given)
+    ]
+    nodes = [
+        helper.make_node("Hardmax", [taken.name], ["h"]),
+        helper.make_node("Add", [taken.name, "h"], [given.name]),
+    ]
+    graph = helper.make_graph(nodes, "graph", ports[:1], ports[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    settings = json.dumps({"provider": "webgpu", "sample": "sample.jpg"})
+    artifact = copied(built, tmp_path / "a", model_onnx=model.SerializeToString(), settings_json=settings)
+    x = np.random.default_rng(0).random(taken.shape, dtype=np.float32)
+    with open_session(artifact) as session:
+        assert str(session.describe()["device"]).startswith("WebGPU, ")
+        assert "some operators on the processor" in str(session.describe()["device"])
+        result = session.run(x)
+    largest = x.argmax(-1)[..., None] == np.arange(x.shape[-1])
+    assert np.abs(result - (x + largest)).max() < 1e-6
 
 
 def copied(built: Artifact, folder: Path, **changed: bytes | str) -> Artifact:

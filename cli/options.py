@@ -102,7 +102,7 @@ PrecisionsOption = Annotated[
         "--precision",
         "-p",
         metavar="NAME",
-        help="Precision (fp32, fp16, int8), or all that the target supports. Repeatable.",
+        help="Precision (fp32, fp16, bf16, int8), or all that the target supports. Repeatable.",
     ),
 ]
 SizeOption = Annotated[

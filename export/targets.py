@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from ..runtime.errors import ExtensionError, ExtensionWarning, UnknownNameError
 from ..runtime.installed import entry_points, packages
 from .coreml.target import COREML
+from .executorch.target import EXECUTORCH
+from .litert.target import LITERT
 from .onnx.target import ONNX
 from .openvino.target import OPENVINO
 from .options import read_options
@@ -37,7 +39,9 @@ __all__ = [
     "select",
 ]
 
-TARGETS: dict[str, Target] = {row.name: row for row in (ONNX, OPENVINO, COREML, TENSORRT_RTX, TENSORRT, WEB)}
+TARGETS: dict[str, Target] = {
+    row.name: row for row in (ONNX, OPENVINO, COREML, TENSORRT_RTX, TENSORRT, WEB, LITERT, EXECUTORCH)
+}
 """The targets of this project; :func:`all_targets` has those of other installed packages too."""
 
 

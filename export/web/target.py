@@ -29,6 +29,7 @@ WEB = Target(
     run_probe="..runtime.web.browser:browser_problem",
     costs=COSTS,  # the same kernels, compiled to WebAssembly
     gain="verifies web artifacts in a real browser",
+    not_offered={"bf16": "neither WebAssembly nor WebGPU has bfloat16"},
     calibrated=("fp16", "int8"),
     options={
         "provider": Option(

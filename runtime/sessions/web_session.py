@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from .. import strict_json
 from ..artifact import Artifact
 from ..errors import ArtifactError, FdikpEdgeError, RunError, TargetUnavailableError
 from ..photo import Array
+from ..tensors import TensorContract
 from ..web.browser import SECONDS, launch, patience
 from ..web.server import ArtifactServer
 from .base import (
@@ -105,10 +107,10 @@ class WebSession(Session):
         try:
             self._server.__enter__()
             self._facts = self._in_thread(self._open)
+            check_ports(artifact, self._facts["inputs"], self._facts["outputs"])
         except BaseException:
             self.close()
             raise
-        check_ports(artifact, _ports(self._facts["inputs"]), _ports(self._facts["outputs"]))
         if self._facts["software"]:
             self.caveat = f"software adapter of WebGPU ({self._facts['adapter']}), correctness only"
 
@@ -132,6 +134,7 @@ class WebSession(Session):
             if "WebGPU" in message:
                 raise TargetUnavailableError(f"target web: {message}") from error
             raise refused(self.artifact, "ONNX Runtime Web", RuntimeError(message)) from error
+        facts = _checked(self.artifact, facts)
         facts["browser"] = f"{self._browser.browser_type.name.capitalize()} {self._browser.version}"
         return facts
 
@@ -153,12 +156,15 @@ class WebSession(Session):
             raise
         except Exception as error:
             raise RunError(f"{self.artifact.path}: the page failed: {_late(_message(error))}") from error
-        self.milliseconds = float(answer["ms"])
-        results = {}
-        for contract in self.outputs:
-            data = base64.b64decode(answer["results"][contract.name])
-            results[contract.name] = np.frombuffer(data, contract.dtype).reshape(contract.shape).copy()
-        return results
+        try:
+            self.milliseconds = float(answer["ms"])
+            if not 0 <= self.milliseconds < math.inf:
+                raise ValueError(f"{self.milliseconds} ms")
+            return {end.name: _array(answer["results"][end.name], end) for end in self.outputs}
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise RunError(
+                f"{self.artifact.path}: the page gave no result as the passport says: {reason(error)}"
+            ) from error
 
     def timed(self, x: Array | Mapping[str, Array]) -> Milliseconds:
         """Run once and return the time of the run in the page."""
@@ -214,8 +220,45 @@ def _provider(artifact: Artifact) -> str:
     return str(provider)
 
 
-def _ports(ports: list[dict[str, Any]]) -> list[Port]:
-    return [(str(port["name"]), list(port["shape"]), str(port["type"])) for port in ports]
+_FACTS = {
+    **{"provider": str, "adapter": str, "software": bool, "threads": int, "version": str},
+    **{"inputs": list, "outputs": list},
+}
+"""What the page says when it has loaded the model."""
+
+
+def _checked(artifact: Artifact, facts: Any) -> dict[str, Any]:
+    """Return what the page says of itself, with its ports as :data:`.base.Port`.
+
+    Raises:
+        ArtifactError: it is another page than the one that was built, whatever its hash.
+    """
+    try:
+        wrong = [name for name, kind in _FACTS.items() if not isinstance(facts[name], kind)]
+        if wrong:
+            raise TypeError(", ".join(wrong))
+        return {
+            **{name: facts[name] for name in _FACTS},
+            **{key: [_port(port) for port in facts[key]] for key in ("inputs", "outputs")},
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{artifact.path}: its page does not answer as a page of fdikp-edge does ({reason(error)}). "
+            "Export the artifact again"
+        ) from error
+
+
+def _port(port: Any) -> Port:
+    return str(port["name"]), list(port["shape"]), str(port["type"])
+
+
+def _array(text: Any, contract: TensorContract) -> Array:
+    """Return the array of a result; raises ``ValueError`` or ``TypeError`` if it is not the contract's."""
+    size = math.prod(contract.shape) * np.dtype(contract.dtype).itemsize
+    if len(text) != 4 * math.ceil(size / 3):
+        raise ValueError(f"{contract.name}: {len(text) * 3 // 4} bytes, not {size}")
+    data = base64.b64decode(text, validate=True)
+    return np.frombuffer(data, contract.dtype).reshape(contract.shape).copy()
 
 
 def _late(message: str) -> str:

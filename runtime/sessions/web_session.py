@@ -221,8 +221,8 @@ def _provider(artifact: Artifact) -> str:
 
 
 _FACTS = {
-    **{"provider": str, "adapter": str, "software": bool, "threads": int, "version": str},
-    **{"inputs": list, "outputs": list},
+    **{"provider": str, "adapter": str, "software": bool, "mixed": bool, "threads": int},
+    **{"version": str, "inputs": list, "outputs": list},
 }
 """What the page says when it has loaded the model."""
 

@@ -28,6 +28,7 @@ from .commands.profile import profile
 from .commands.report import merge
 from .commands.run.command import run as run_artifact
 from .commands.serve import serve
+from .commands.setup import setup
 from .commands.sign import sign
 from .commands.verify import verify
 from .config import read_config
@@ -254,6 +255,13 @@ Examples:
 
 \b
 An artifact of the target web is such a page; docs/web.md shows how to publish it.""",
+    setup: """\b
+Examples:
+  fdikp-edge setup litert
+  fdikp-edge setup litert --again --json
+
+\b
+An environment fits one version of Python and of PyTorch; `doctor` says when it must be made anew.""",
     doctor: """\b
 Examples:
   fdikp-edge doctor

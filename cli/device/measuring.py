@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from ...benchmarks.accuracy.parity import GOLDEN_ONLY, Parity, verify_golden
-from ...benchmarks.device_profile import memory_line, memory_of, profile, report, summary_lines
+from ...benchmarks.device_profile import memory_line, memory_of, report, summary_lines
+from ...benchmarks.power_sweep import profile_all_modes
 from ...benchmarks.timing import loadgen
 from ...benchmarks.timing.latency import measure, shown_percentiles
 from ...benchmarks.timing.machine import machine_info
@@ -27,6 +29,7 @@ from .common import (
     print_line,
     progress_of,
     runs_on,
+    say,
 )
 
 
@@ -112,20 +115,20 @@ def profile_all(bundle: Bundle, options: Options) -> bool:
     """Profile each artifact, or its engine, and write one report."""
     artifacts = chosen_runs(bundle, options)
     check_place(options.out, overwrite=options.overwrite)
-    rows, used = [], []
-    for artifact in artifacts:
-        with opened_session(artifact, options) as session:
-            rows.append(
-                profile(
-                    session,
-                    protocol=protocol_of(options),
-                    replay=options.replay,
-                    layers=not options.no_layers,
-                    progress=progress_of(artifact.path.name),
-                )
-            )
-            used.append(session.artifact)
-    document = report(rows, used, [Path(sys.argv[0]).name, *sys.argv[1:]])
+    rows = [
+        profile_all_modes(
+            functools.partial(opened_session, artifact, options),
+            options.power_modes,
+            replay=options.replay,
+            told=say,
+            protocol=protocol_of(options),
+            layers=not options.no_layers,
+            allow_fallback=options.allow_fallback,
+            progress=progress_of(artifact.path.name),
+        )
+        for artifact in artifacts
+    ]
+    document = report(rows, artifacts, [Path(sys.argv[0]).name, *sys.argv[1:]])
     with replacing(options.out) as temporary:
         temporary.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
     if options.json:

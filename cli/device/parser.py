@@ -149,7 +149,24 @@ def add_profile_options(add: Any) -> None:
                 help=argparse.SUPPRESS,
             )
     add("--replay", type=Path, metavar="FILE", help="recorded tegrastats log to read instead of the sensors")
-    add("--no-layers", action="store_true", help="do not measure time per layer")
+    add(
+        "--no-layers",
+        action="store_true",
+        help="do not measure time per layer, nor where operators run",
+    )
+    add(
+        "--allow-fallback",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="accept operators in this place although it was not asked for; repeatable",
+    )
+    add(
+        "--power-modes",
+        metavar="MODES",
+        help="as root: profile in each power mode of the board (all, or names by comma), then set the one "
+        "from before again",
+    )
 
 
 def _within(least: float, most: float, *, whole: bool = False) -> Callable[[str], float]:

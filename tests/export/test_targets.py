@@ -35,7 +35,8 @@ def test_a_row_is_whole(name: str) -> None:
     assert name in SESSIONS
     assert set(target.precisions) <= set(PRECISIONS)
     assert target.precisions
-    others = (target.run_probe, target.build_probe, target.parts, target.layer_runs, *target.devices.values())
+    probes = (target.run_probe, target.build_probe, target.unasked_probe)
+    others = (*probes, target.parts, target.layer_runs, *target.devices.values())
     for reference in filter(None, others):
         assert callable(resolved(reference)), reference
     assert {"lowered", "precision", "folder", "table", "provenance"} <= set(
@@ -49,7 +50,7 @@ def test_an_unknown_target_lists_the_known_ones() -> None:
 
 
 def test_an_unknown_precision_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match=r"fp12.*fp32, fp16, int8"):
+    with pytest.raises(UnknownNameError, match=r"fp12.*fp32, fp16, bf16, int8"):
         get_target("onnx").check("fp12")
 
 

@@ -30,6 +30,8 @@ FACTS = "fdikp-edge.json"
 VARIABLE = "FDIKP_EDGE_{}_PYTHON"
 """Environment variable that names the interpreter of an environment made in another way."""
 MAX_SECONDS = 3600.0
+MAKE = ("-m", "venv")
+"""What makes an empty environment with ``pip``."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def make(
     try:
         partial = make_folder_beside(folder)
         progress(0, steps, "making a Python environment")
-        _run([sys.executable, "-m", "venv", str(partial)], row, "venv")
+        _run([sys.executable, *MAKE, str(partial)], row, "venv")
         python = _interpreter(partial)
         _install(python, requirements, row, progress, steps)
         progress(steps - 2, steps, f"importing {row.module}")

@@ -46,6 +46,7 @@ from .inputs import has_samples, samples_of
 from .lowered import LoweredModel
 from .onnx.source.calibrate import calibrate_section
 from .onnx.source.program import OnnxProgram
+from .pattern_layers import with_pattern_layers
 from .profile import Profile
 from .roles import ends, exposed, protected, sites_of
 from .spectral import LoweredProgram
@@ -141,6 +142,13 @@ def calibrate(
             transforms=transforms_of(lowered),
             progress=told,
         )
+        if guarded:
+            own_model = next(model for model in several if model.lowered.key[0] == program_sha256)
+
+            def told_patterns(message: str, told: Progress = told) -> None:
+                told(len(chosen.feeds), len(chosen.feeds), f"int8: {message}")
+
+            calibrated = with_pattern_layers(own_model, calibrated, told=told_patterns)
         sections |= {(program_sha256, profile): section for profile, section in calibrated.items()}
     return CalibrationTable(
         model=first.name,

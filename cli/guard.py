@@ -20,7 +20,7 @@ import typer
 
 from ..runtime.errors import FdikpEdgeError, OutputExistsError
 from ..runtime.installed.packages import Requirement
-from ..runtime.program import finish
+from ..runtime.program import finish, ran_out_of_memory
 from ..runtime.strict_json import printable
 from .log import LOG
 
@@ -104,7 +104,9 @@ def _code_of(command: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> in
             raise
         complain(f"this needs {package}, which is not installed here: {needed.cure}")
         return FdikpEdgeError.exit_code
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out_of_memory(error):
+            raise
         _log_traceback()
         complain("out of memory; try a smaller --size, or a smaller image")
         return FdikpEdgeError.exit_code

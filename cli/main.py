@@ -27,6 +27,7 @@ from .commands.profile import profile
 from .commands.report import merge
 from .commands.run.command import run as run_artifact
 from .commands.serve import serve
+from .commands.setup import setup
 from .commands.sign import sign
 from .commands.verify import verify
 from .config import read_config
@@ -167,6 +168,7 @@ Examples:
   fdikp-edge bench build/tiny-onnx-fp32-256x256
   fdikp-edge bench build/* --threads 2 --runs 500
   fdikp-edge bench build/tiny-onnx-fp32-256x256 --no-eager --json
+  fdikp-edge bench build/tiny-onnx-fp32-256x256 --loadgen logs --runs 1024
 
 \b
 All samples count, slow ones included: p99 is the latency that 99 of 100 calls stay under.""",
@@ -252,6 +254,13 @@ Examples:
 
 \b
 An artifact of the target web is such a page; docs/web.md shows how to publish it.""",
+    setup: """\b
+Examples:
+  fdikp-edge setup litert
+  fdikp-edge setup litert --again --json
+
+\b
+An environment fits one version of Python and of PyTorch; `doctor` says when it must be made anew.""",
     doctor: """\b
 Examples:
   fdikp-edge doctor

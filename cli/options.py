@@ -92,7 +92,8 @@ TargetsOption = Annotated[
         "--target",
         "-t",
         metavar="NAME",
-        help="Target runtime, such as onnx (`doctor` lists them), or all. Repeatable.",
+        help="Target runtime, such as onnx (`doctor` lists them), or all. Repeatable. all downloads nothing: "
+        "web, whose runtime comes through npm, is in it once a build that named it has fetched that.",
     ),
 ]
 PrecisionsOption = Annotated[
@@ -101,7 +102,7 @@ PrecisionsOption = Annotated[
         "--precision",
         "-p",
         metavar="NAME",
-        help="Precision (fp32, fp16, int8), or all that the target supports. Repeatable.",
+        help="Precision (fp32, fp16, bf16, int8), or all that the target supports. Repeatable.",
     ),
 ]
 SizeOption = Annotated[

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PRECISIONS: Mapping[str, str] = {
     "fp32": "32-bit float",
     "fp16": "16-bit float; values that overflow or lose too much precision stay in 32-bit",
+    "bf16": "16-bit float with the range of 32-bit and 8 bits of mantissa; needs no calibration table",
     "int8": "8-bit convolutions from a calibration table; everything else in float",
 }
 """Every precision of the toolkit, in the order tables list them. A target offers some of them."""
@@ -66,11 +67,16 @@ class Target:
     a function without arguments that returns the reason, or ``None``."""
     build_probe: str | None = None
     """The same for building."""
+    unasked_probe: str | None = None
+    """What takes the place of ``build_probe`` where the target was not named but is one of ``all``: building
+    it must download nothing then."""
     run_remark: str = ""
     """What ``doctor`` says of running it, where it runs."""
     gain: str = ""
     """What ``doctor`` says that installing its runtime adds, where that is not installed."""
 
+    not_offered: Mapping[str, str] = field(default_factory=dict)
+    """Precision -> why the target does not have it, for those that users ask for."""
     calibrated: tuple[str, ...] = ()
     """Precisions whose builder needs a calibration table."""
     rounds_results: bool = False
@@ -158,8 +164,9 @@ class Target:
                 f"unknown precision {precision!r}; expected one of: {', '.join(PRECISIONS)}"
             )
         if precision not in self.precisions:
+            reason = f" ({why})" if (why := self.not_offered.get(precision)) else ""
             raise TargetUnavailableError(
-                f"target {self.name} does not support {precision}, only {', '.join(self.precisions)}"
+                f"target {self.name} does not support {precision}, only {', '.join(self.precisions)}{reason}"
             )
         ability = capability(self)
         if not ability.can_build:

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from ..runtime.errors import ExtensionError, ExtensionWarning, UnknownNameError
 from ..runtime.installed import entry_points, packages
 from .coreml.target import COREML
+from .executorch.target import EXECUTORCH
+from .litert.target import LITERT
 from .onnx.target import ONNX
 from .openvino.target import OPENVINO
 from .options import read_options
@@ -37,7 +39,9 @@ __all__ = [
     "select",
 ]
 
-TARGETS: dict[str, Target] = {row.name: row for row in (ONNX, OPENVINO, COREML, TENSORRT_RTX, TENSORRT, WEB)}
+TARGETS: dict[str, Target] = {
+    row.name: row for row in (ONNX, OPENVINO, COREML, TENSORRT_RTX, TENSORRT, WEB, LITERT, EXECUTORCH)
+}
 """The targets of this project; :func:`all_targets` has those of other installed packages too."""
 
 
@@ -111,8 +115,9 @@ def select(names: Sequence[str], precisions: Sequence[str]) -> list[tuple[Target
 
     Names are as :func:`get_target` takes them; of one target asked for twice, the later options count.
 
-    ``all`` among ``names`` means every target; ``all`` among ``precisions`` means those each target offers. A
-    precision named outright is paired with every target, offered or not, so that the caller can say why not.
+    ``all`` among ``names`` means every target, built of what is on this machine; ``all`` among ``precisions``
+    means those each target offers. A precision named outright is paired with every target, offered or not, so
+    that the caller can say why not.
 
     Raises:
         UnknownNameError: a name that does not exist.
@@ -128,8 +133,10 @@ def select(names: Sequence[str], precisions: Sequence[str]) -> list[tuple[Target
     everything = "all" in names
     pairs = []
     for name, row in {**(all_targets() if everything else TARGETS), **asked}.items():
-        if not everything and name not in asked:
-            continue
+        if name not in asked:
+            if not everything:
+                continue
+            row = dataclasses.replace(row, build_probe=row.unasked_probe or row.build_probe)
         for precision in PRECISIONS:
             if precision in precisions or ("all" in precisions and precision in row.precisions):
                 pairs.append((row, precision))

@@ -197,7 +197,10 @@ def _show(rows: Sequence[dict[str, Any]], means: Sequence[dict[str, Any]]) -> No
             for key in keys
         ]
         table.add_row(row["folder"], str(row["n"]), row["method"], *numbers)
-    Console().print(table)
+    console = Console()
+    with console.capture() as captured:
+        console.print(table)
+    program.put(captured.get(), end="")  # rich makes a reader who leaves early (`| head`) an error
 
 
 def main() -> None:
@@ -245,7 +248,7 @@ def _run(given: argparse.Namespace) -> None:
     rows = list(track(scored, "evaluating", total=len(pairs), console=Console(stderr=True)))
     means = summary(rows)
     if given.json:
-        print(json.dumps({"means": means, "pairs": rows}, indent=2, allow_nan=False))
+        program.put(json.dumps({"means": means, "pairs": rows}, indent=2, allow_nan=False))
     else:
         _show(rows, means)
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..runtime.program import put
 from . import zoo
 from .fdikp.fdikp import FDIKP
 from .training.apertures import Aperture
@@ -71,10 +72,11 @@ def main() -> None:
     rows = {"as trained": model}
     for layers in (("up0",), ("up1",), ("up0", "up1")):
         rows[f"{' and '.join(layers)} averaged"] = without_phases(model, layers)
-    print("period in pixels".ljust(24), *(f"{period:>6}" for period in PERIODS))
+    put(" ".join(["period in pixels".ljust(24), *(f"{period:>6}" for period in PERIODS)]))
     with torch.no_grad():
         for name, network in rows.items():
-            print(name.ljust(24), *(f"{value:6.2f}" for value in amplitudes(network(edges())[-1]).values()))
+            values = amplitudes(network(edges())[-1]).values()
+            put(" ".join([name.ljust(24), *(f"{value:6.2f}" for value in values)]))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from pathlib import Path
 from .errors import FdikpEdgeError
 
 INTERRUPTED = 130
+OUT_OF_MEMORY = "out of memory; try a smaller size, fewer pictures at once, or fewer threads"
+_MEMORY = re.compile(r"(?:can't|cannot) allocate memory|out of memory|bad_alloc", re.IGNORECASE)
 
 
 def run(main: Callable[[], None], *, extra: str = "all", interrupted: str = "") -> None:
@@ -29,7 +32,7 @@ def run(main: Callable[[], None], *, extra: str = "all", interrupted: str = "") 
 
     Raises:
         SystemExit: the code of an :class:`~fdikp_edge.runtime.errors.FdikpEdgeError`, whose message went to
-            stderr; 2 for a missing library or a file that the system refuses; 130 for Ctrl-C.
+            stderr; 2 for a missing library, or a file or memory that the system refuses; 130 for Ctrl-C.
     """
     prepare_streams()
     with warnings.catch_warnings():
@@ -49,8 +52,19 @@ def run(main: Callable[[], None], *, extra: str = "all", interrupted: str = "") 
                 raise
             place = f"{error.filename}: " if error.filename else ""
             raise _left(f"error: {place}{error.strerror}", FdikpEdgeError.exit_code) from None
+        except (MemoryError, RuntimeError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            raise _left(f"error: {OUT_OF_MEMORY}", FdikpEdgeError.exit_code) from None
         except KeyboardInterrupt:
             raise _left(interrupted, INTERRUPTED) from None
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Say whether memory was refused: by Python, or by PyTorch, whose allocators raise a ``RuntimeError``."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and _MEMORY.search(str(error)) is not None
+    )
 
 
 def prepare_streams() -> None:

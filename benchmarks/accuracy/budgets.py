@@ -49,6 +49,8 @@ BUDGETS: Mapping[str, Budget] = {
     "fp32": Budget(max_abs=2e-5, min_psnr_db=100.0),
     # Invisible: 60 dB is an eighth of the rounding of an 8-bit file, and the peak is a few of its steps.
     "fp16": Budget(max_abs=2e-2, min_psnr_db=60.0),
+    # Rounding the result alone to 8 bits of mantissa is at 59 dB; a file of 8 bits, too.
+    "bf16": Budget(max_abs=5e-2, min_psnr_db=45.0),
     # At the edge of what a flicker test between the two pictures shows.
     "int8": Budget(max_abs=2e-1, min_psnr_db=40.0),
 }
@@ -57,6 +59,7 @@ TENSOR_BUDGETS: Mapping[str, Budget] = {
     # Relative to the largest magnitude: a field, a waveform or a spectrum has no white.
     "fp32": Budget(max_abs=2e-5, min_psnr_db=90.0, measure="tensor"),
     "fp16": Budget(max_abs=2e-2, min_psnr_db=50.0, measure="tensor"),
+    "bf16": Budget(max_abs=5e-2, min_psnr_db=35.0, measure="tensor"),
     "int8": Budget(max_abs=2e-1, min_psnr_db=25.0, measure="tensor"),
 }
 """The same for what is no picture. A signal has less power than its peak, so the ratios are lower."""

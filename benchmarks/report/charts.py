@@ -226,10 +226,10 @@ def bands(rows: Sequence[tuple[float, float, float]], axis: tuple[float, float])
 
 
 def curve(points: Sequence[tuple[float, float, str]], chosen: int) -> Chart | None:
-    """Lay out decibels lost over milliseconds saved.
+    """Lay out points joined by a line, such as decibels lost over milliseconds saved.
 
     Args:
-        points: milliseconds, decibels, and what to say of the point.
+        points: what lies across, what lies up, and what to say of the point.
         chosen: index of the one that was taken.
 
     Returns:

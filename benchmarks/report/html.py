@@ -38,13 +38,14 @@ SECTIONS = (
     ("latency", "Latency"),
     ("precision", "Precision"),
     ("mixture", "Mixed precision"),
+    ("device", "On the device"),
     ("plan", "Transform plan"),
     ("environment", "Environment and hashes"),
     ("reproduce", "Reproduce"),
 )
 """The sections in their order: the name of the template in ``parts/``, and the heading. Those of a
-device comparison and of mixed precision appear only if the report has them; those of pictures not where all
-results are other tensors."""
+device comparison, of mixed precision and of a profile appear only if the report has them; those of pictures
+not where all results are other tensors."""
 
 _FOLDER = Path(__file__).parent
 _MARKS = {"good": "✓", "bad": "✕", "unsure": "?", "off": "–"}
@@ -154,6 +155,7 @@ def _view(report: Mapping[str, Any], pictures: Sequence[Pictures]) -> dict[str, 
         *(["pictures", "errors", "bands"] if no_photos else []),
         *([] if compared else ["comparison"]),
         *([] if any(row["mixture"] for row in rows) else ["mixture"]),
+        *([] if any(row["on_device"] for row in rows) else ["device"]),
     }
     states = [row["state"] for row in rows]
     labels = {str(row["index"]): row["name"] for row in rows}

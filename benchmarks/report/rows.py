@@ -10,6 +10,7 @@ from typing import Any
 from ..timing.latency import has_tail
 from . import words as say
 from .mixture import mixture_view
+from .on_device import device_view
 
 TONES = {"verified": "good", "unverified": "unsure", "failed": "bad", "unavailable": "off"}
 
@@ -65,6 +66,9 @@ def artifact(entry: Mapping[str, Any], index: int) -> dict[str, Any]:
     files = {str(name): say.table(value) for name, value in say.table(entry.get("files")).items()}
     state, path = say.words(entry.get("state")) or "unknown", say.words(entry.get("path"))
     within, budget = parity.get("within_budget"), say.table(parity.get("budget"))
+    reason = say.words(entry.get("reason"))
+    if state == "verified" and (why := contradiction(parity)):
+        state, reason = "failed", f"listed as verified, but {why}"
     weight = _model_bytes(files, say.table(entry.get("golden")))
     return {
         "id": f"artifact-{index}",
@@ -76,7 +80,7 @@ def artifact(entry: Mapping[str, Any], index: int) -> dict[str, Any]:
         "path": path,
         "state": state,
         "tone": TONES.get(state, "unsure"),
-        "reason": say.words(entry.get("reason")),
+        "reason": reason,
         "parity": bool(parity),
         "is_tensor": parity.get("measure") == "tensor",
         **_distance(parity),
@@ -113,6 +117,7 @@ def artifact(entry: Mapping[str, Any], index: int) -> dict[str, Any]:
         "notes": [text for note in say.items(entry.get("notes")) if (text := say.words(note))],
         "reproduce": command(entry.get("reproduce")),
         "mixture": mixture_view(entry.get("mixture")),
+        "on_device": device_view(entry.get("profile")),
         "gain": _gain(say.table(entry.get("gain"))),
         "seconds": [
             (name, text)
@@ -137,6 +142,25 @@ def budget_share(parity: Mapping[str, Any]) -> float | None:
     if lowest is not None and psnr is not None:
         shares.append(10 ** (min(lowest - psnr, 4000.0) / 20))
     return max(shares) if shares and all(0 <= share < math.inf for share in shares) else None
+
+
+def contradiction(parity: Mapping[str, Any]) -> str | None:
+    """Say which of the recorded figures no verified artifact can have; ``None`` if there is none.
+
+    A PSNR may be infinite, which results without any difference have. Any other figure that is not finite is
+    a failure, also where the report holds no bound for it.
+    """
+    ratio = "SNR" if parity.get("measure") == "tensor" else "PSNR"
+    names = {"max_abs": "largest difference", "mean_abs": "mean difference", "psnr_db": ratio, "ssim": "SSIM"}
+    for key, name in names.items():
+        value = parity.get(key)
+        number = math.inf if type(value) is int and say.number(value) is None else say.number(value)
+        if number is not None and not math.isfinite(number) and (key != "psnr_db" or number != math.inf):
+            return f"its {name} is {say.figure(number)}"
+    share = budget_share(parity)
+    if parity.get("within_budget") is False or (share is not None and share > 1):
+        return "its error is over the budget in the report"
+    return None
 
 
 def command(value: Any) -> str | None:

@@ -4,8 +4,8 @@
 
 For each artifact: the size of its engine, the types that its layers read (from the log of the builder; an
 engine itself tells them only on a GPU), and the parity of the file that it is built from, in ONNX Runtime
-with every float16 value rounded (:mod:`~fdikp_edge.export.onnx.emulated_half`). Whether an engine computes
-that, and how fast, only a GPU tells.
+with every 16-bit float rounded (:mod:`~fdikp_edge.runtime.sessions.onnx_rounding`). Whether an engine does
+this, and how fast, only a GPU tells.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from ..timing.machine import machine_info
 
 
 class EmulatedSession(Session):
-    """An artifact's ONNX file in ONNX Runtime, every float16 value rounded as a device rounds it."""
+    """An artifact's ONNX file in ONNX Runtime, every 16-bit float rounded as a device does."""
 
     def __init__(self, artifact: Artifact, threads: int = 1) -> None:
         """Rewrite the file in memory, and open it with all optimisations off."""
         import onnx
         import onnxruntime
 
-        from ...export.onnx.emulated_half import emulate_half
+        from ...runtime.sessions.onnx_rounding import round_values
 
         super().__init__(artifact, threads)
         model = onnx.load_from_string(artifact.read(artifact.passport.model_file))
-        self.rounded = emulate_half(model)
+        self.rounded = round_values(model)
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = threads
@@ -55,7 +55,7 @@ class EmulatedSession(Session):
 
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""
-        return {"runtime": "ONNX Runtime", "arithmetic": f"{self.rounded} values rounded to float16"}
+        return {"runtime": "ONNX Runtime", "arithmetic": f"{self.rounded} values rounded to 16 bits"}
 
     def close(self) -> None:
         """Nothing: the model is freed with the session."""

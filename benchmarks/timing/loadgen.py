@@ -7,13 +7,15 @@ difference is what the drivers cost. Nothing here is a submission; MLPerf has it
 
 from __future__ import annotations
 
+import importlib
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from ...runtime.errors import CheckFailedError, OutputError, TargetUnavailableError
+from ...runtime.errors import BadInputError, CheckFailedError, OutputError, TargetUnavailableError
+from ...runtime.sessions import Milliseconds, Session
 from .latency import Latency
 from .protocol import QUERIES, SECONDS
 
@@ -32,6 +34,35 @@ _LINES = {
 }
 _RATE = re.compile(r"^Samples per second\s*:\s*([\d.e+]+)$", re.MULTILINE)
 _VALID = re.compile(r"^Result is\s*:\s*(VALID|INVALID)$", re.MULTILINE)
+
+
+def library() -> Any:
+    """Return LoadGen's module.
+
+    Raises:
+        TargetUnavailableError: it is not installed; says how to install it.
+    """
+    try:
+        return importlib.import_module("mlperf_loadgen")
+    except ImportError as error:
+        raise TargetUnavailableError(f"MLPerf's LoadGen is not available: {error}. {INSTALL}") from error
+
+
+def measure_session(
+    session: Session, folder: Path, *, scenario: Scenario = "SingleStream", queries: int, seconds: float
+) -> dict[str, Any]:
+    """Have LoadGen time a session on its golden input; see :func:`measure`.
+
+    Raises:
+        BadInputError: the session's runtime keeps a clock of its own, which LoadGen cannot read.
+    """
+    inputs, _ = session.artifact.golden()
+    if isinstance(session.timed(inputs), Milliseconds):
+        raise BadInputError(
+            f"{session.artifact.path}: target {session.artifact.passport.target} is timed by the runtime's "
+            "own clock, which LoadGen cannot read; leave out --loadgen"
+        )
+    return measure(lambda: session.run(inputs), folder, scenario=scenario, queries=queries, seconds=seconds)
 
 
 def measure(
@@ -61,10 +92,7 @@ def measure(
         OutputError: the folder cannot be made.
         CheckFailedError: LoadGen left no summary.
     """
-    try:
-        import mlperf_loadgen as lg
-    except ImportError as error:
-        raise TargetUnavailableError(f"MLPerf's LoadGen is not available: {error}. {INSTALL}") from error
+    lg = library()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -97,11 +125,11 @@ def measure(
     output.log_output.copy_summary_to_stdout = False
     output.enable_trace = False
     system = lg.ConstructSUT(issue, lambda: None)
-    library = lg.ConstructQSL(1, 1, lambda samples: None, lambda samples: None)
+    one_sample = lg.ConstructQSL(1, 1, lambda samples: None, lambda samples: None)
     try:
-        lg.StartTestWithLogSettings(system, library, settings, output)
+        lg.StartTestWithLogSettings(system, one_sample, settings, output)
     finally:
-        lg.DestroyQSL(library)
+        lg.DestroyQSL(one_sample)
         lg.DestroySUT(system)
     if failed:
         raise failed[0]

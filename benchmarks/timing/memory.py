@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child is not None:
-        print(json.dumps(_child(given.child, given.artifact, given.threads)))
+        program.put(json.dumps(_child(given.child, given.artifact, given.threads)))
         return
     with tempfile.TemporaryDirectory() as folder:
         artifact = given.artifact or script.tiny_artifact(Path(folder))

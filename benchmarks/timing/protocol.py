@@ -14,6 +14,9 @@ QUERIES, SECONDS = 1024, 60.0
 """What MLPerf Inference asks of a single stream (github.com/mlcommons/inference_policies, as of v5)."""
 
 
+LIMIT, MOST_SECONDS = 1800.0, 7 * 86_400.0
+"""Seconds: the hard limit that nobody asked for, and the longest that anybody may ask for: a week."""
+
 IDLE, SOAK = 10.0, 180.0
 """Seconds: the longest idle period and soak that nobody asked for."""
 
@@ -54,7 +57,8 @@ class Protocol:
     Attributes:
         queries: minimum number of queries.
         seconds: minimum measuring time, in seconds.
-        max_seconds: hard time limit, in seconds, even if the minimums are not reached.
+        max_seconds: hard time limit, in seconds, even if the minimums are not reached. By default
+            :data:`LIMIT`, or twice ``seconds`` where that is longer, so that a soak of hours is not cut.
         idle_seconds: idle period at the start, to measure idle power. By default as long as ``seconds``,
             at most :data:`IDLE`: who asks for a short run gets one.
         soak_seconds: maximum time to wait for a steady state. By default three times ``seconds``, at most
@@ -64,8 +68,17 @@ class Protocol:
     """
 
     queries: int = _set_by("queries", "N", 1, 1_000_000, "minimum number of queries", QUERIES)
-    seconds: float = _set_by("seconds", "S", 0.05, 86_400, "minimum measuring time", SECONDS)
-    max_seconds: float = _set_by("max-seconds", "S", 0.05, 86_400, "hard time limit", 1800.0, "most-seconds")
+    seconds: float = _set_by("seconds", "S", 0.05, MOST_SECONDS, "minimum measuring time", SECONDS)
+    max_seconds: float = _set_by(
+        "max-seconds",
+        "S",
+        0.05,
+        MOST_SECONDS,
+        "hard time limit",
+        None,
+        former="most-seconds",
+        follows=f"{LIMIT:g}, or twice --seconds where that is longer",
+    )
     idle_seconds: float = _set_by(
         "idle",
         "S",
@@ -89,6 +102,8 @@ class Protocol:
 
     def __post_init__(self) -> None:
         """Fill in the times that follow from ``seconds``."""
+        if self.max_seconds is None:
+            object.__setattr__(self, "max_seconds", min(MOST_SECONDS, max(LIMIT, 2 * self.seconds)))
         if self.idle_seconds is None:
             object.__setattr__(self, "idle_seconds", min(IDLE, self.seconds))
         if self.soak_seconds is None:

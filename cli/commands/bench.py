@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...runtime.buckets.folders import shown_name
-from ...runtime.errors import FdikpEdgeError, TargetUnavailableError
+from ...runtime.errors import BadInputError, FdikpEdgeError, TargetUnavailableError
 from .. import show
 from ..artifacts import open_artifacts
 from ..eager import eager_of, refuse_unused, torch_is_here
+from ..engine import EngineOptions
 from ..evidence import record
 from ..groups import spread
 from ..guard import complain
@@ -20,6 +21,7 @@ from ..options import ArtifactsArgument, JsonOption, ReferenceOptions, SaveOptio
 from ..signature import checks_signatures
 
 if TYPE_CHECKING:
+    from ...benchmarks.timing.loadgen import Scenario
     from ...export.reference import Reference
     from ...runtime.artifact import Artifact
     from ...runtime.sessions import Session
@@ -44,6 +46,21 @@ def bench(
         ),
     ] = None,
     network: ReferenceOptions,
+    engine: EngineOptions,
+    loadgen: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Also measure with MLPerf's LoadGen, at least --runs queries and --seconds; logs go to DIR.",
+            show_default="no",
+        ),
+    ] = None,
+    scenario: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Of LoadGen: SingleStream or Offline.", show_default="SingleStream"
+        ),
+    ] = None,
     threads: ThreadsOption = None,
     save: SaveOption = None,
     json: JsonOption = False,
@@ -52,6 +69,7 @@ def bench(
 
     Runs the golden input repeatedly. No sample is dropped. The result is added to the passport.
     """
+    from ...benchmarks.timing import loadgen as driver
     from ...benchmarks.timing.machine import machine_info
     from ...runtime.evidence import latency_evidence
     from ...runtime.sessions import open_session
@@ -59,20 +77,26 @@ def bench(
     with_eager = torch_is_here() if eager is None else eager
     if not with_eager:
         refuse_unused(network.given(), "" if eager is None else "--no-eager")
+    chosen = _scenario(scenario, loadgen)
     opened = open_artifacts(artifacts)
     rows: list[dict[str, Any]] = []
     with show.working("warming up", slow=True) as step:
         for artifact in opened:
-            with open_session(artifact, threads=threads) as session:
+            with open_session(artifact, threads=threads, **engine.given()) as session:
                 if session.caveat:
                     raise TargetUnavailableError(
                         f"{artifact.path}: runs here on the {session.caveat}, not on the target; not timed"
                     )
                 reference = _eager(artifact, network, must=bool(eager)) if with_eager else None
                 figures = _measure(session, reference, warmup, runs, seconds, step)
-                rows.append(
-                    {"path": str(artifact.path), "session": session.describe(), "latency_ms": figures}
-                )
+                row = {"path": str(artifact.path), "session": session.describe(), "latency_ms": figures}
+                if loadgen is not None:
+                    step(0, 1, f"{shown_name(artifact.path)}: LoadGen")
+                    logs = loadgen / shown_name(artifact.path)
+                    row["loadgen"] = driver.measure_session(
+                        session, logs, scenario=chosen, queries=runs, seconds=seconds
+                    )
+                rows.append(row)
     machine = machine_info()
     if json:
         show.as_json({"machine": machine, "artifacts": rows})
@@ -81,6 +105,26 @@ def bench(
     for artifact, row in zip(opened, rows, strict=True):
         record(artifact, latency_evidence(row["latency_ms"], where=machine, using=row["session"]), save)
     return 0
+
+
+def _scenario(given: str | None, loadgen: Path | None) -> Scenario:
+    """Return the scenario of LoadGen; what cannot be measured with it is refused before anything is timed.
+
+    Raises:
+        BadInputError: no such scenario, or one without LoadGen.
+        TargetUnavailableError: LoadGen is asked for and not installed.
+    """
+    from ...benchmarks.timing.loadgen import SCENARIOS, library
+
+    if loadgen is None:
+        if given is not None:
+            raise BadInputError(f"--scenario {given}: is of LoadGen; give --loadgen DIR too, or leave it out")
+        return SCENARIOS[0]
+    library()
+    for known in SCENARIOS:
+        if given in (None, known):
+            return known
+    raise BadInputError(f"--scenario {given}: there are: {', '.join(SCENARIOS)}")
 
 
 def _eager(artifact: Artifact, network: ReferenceOptions, must: bool) -> Reference | None:
@@ -124,6 +168,7 @@ def _measure(
 
 def _print(rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
     from ...benchmarks.timing.latency import has_tail, tail_note
+    from ...benchmarks.timing.loadgen import line
 
     columns = (
         "artifact",
@@ -154,6 +199,9 @@ def _print(rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
             )
         )
     show.table(f"Milliseconds per tile on {machine['cpu']}", columns, cells)
+    for row in rows:
+        if "loadgen" in row:
+            show.line(f"{shown_name(Path(row['path']))}: LoadGen: {line(row['loadgen'])}")
     if note := tail_note(row["latency_ms"] for row in rows):
         show.line(note)
     for row in rows:

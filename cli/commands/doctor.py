@@ -57,6 +57,11 @@ def doctor(json: JsonOption = False) -> int:
             for p in facts["packages"]
         ],
     )
+    show.table(
+        "Environments of converters (fdikp-edge setup NAME)",
+        ("environment", "for", "state"),
+        [(e["name"], e["for"], e["main"] or e["problem"]) for e in facts["environments"]],
+    )
     for problem in facts["problems"]:
         show.line(f"! {problem}")
     for advice in facts["advice"]:
@@ -67,11 +72,12 @@ def doctor(json: JsonOption = False) -> int:
 def examine() -> dict[str, Any]:
     """Return what :func:`doctor` shows, as plain values.
 
-    Keys: ``version``, ``machine``, ``targets``, ``packages``, ``problems`` and ``advice``.
+    Keys: ``version``, ``machine``, ``targets``, ``packages``, ``environments``, ``problems`` and ``advice``.
 
     ``problems`` are targets of other installed packages that cannot be used, each with its package and why.
     """
     from ...benchmarks.timing.machine import machine_info
+    from ...export.setup.table import ENVIRONMENTS
     from ...export.targets import capability, read_targets, required_packages
 
     rows, problems = read_targets()
@@ -120,6 +126,15 @@ def examine() -> dict[str, Any]:
         "machine": machine_info(),
         "targets": targets,
         "packages": packages,
+        "environments": [
+            {
+                "name": row.name,
+                "for": f"building {row.name} artifacts ({row.title})",
+                "main": row.facts().get("main", ""),
+                "problem": row.problem() or "",
+            }
+            for row in ENVIRONMENTS.values()
+        ],
         "problems": problems,
         "advice": advice,
     }

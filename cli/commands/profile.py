@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json as json_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +12,14 @@ import typer
 from ...benchmarks.timing.protocol import SETTINGS, Protocol
 from .. import show
 from ..artifacts import open_artifacts
+from ..engine import EngineOptions
+from ..groups import spread
+from ..guard import complain
 from ..options import ArtifactsArgument, JsonOption, OverwriteOption, ThreadsOption
 from ..signature import checks_signatures
 
 _USUAL = Protocol()
+_NO_NAMES: list[str] = []
 
 
 def _setting(name: str, *, alias: bool = False) -> Any:
@@ -31,15 +36,21 @@ def _setting(name: str, *, alias: bool = False) -> Any:
     )
 
 
+def _tell(text: str) -> None:
+    complain(text, kind="power mode")
+
+
 @checks_signatures
+@spread
 def profile(
+    *,
     artifacts: ArtifactsArgument,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Output JSON file.")] = Path(
         "profile.json"
     ),
     queries: Annotated[int, _setting("queries")] = _USUAL.queries,
     seconds: Annotated[float, _setting("seconds")] = _USUAL.seconds,
-    max_seconds: Annotated[float, _setting("max_seconds")] = _USUAL.max_seconds,
+    max_seconds: Annotated[float | None, _setting("max_seconds")] = None,
     most_seconds: Annotated[float | None, _setting("max_seconds", alias=True)] = None,
     idle_seconds: Annotated[float | None, _setting("idle_seconds")] = None,
     soak_seconds: Annotated[float | None, _setting("soak_seconds")] = None,
@@ -49,17 +60,22 @@ def profile(
         typer.Option(metavar="FILE", help="Recorded tegrastats log to read instead of the sensors."),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Also measure time per layer.")] = True,
-    cuda_graph: Annotated[
-        bool, typer.Option("--cuda-graph", help="Launch a TensorRT engine as one CUDA graph.")
-    ] = False,
-    waiting: Annotated[
+    power_modes: Annotated[
         str | None,
-        typer.Option("--wait", metavar="HOW", help="How to wait for the GPU: spin, yield, blocking, auto."),
+        typer.Option(
+            metavar="MODES",
+            help="On a Jetson, as root: profile in each power mode (all, or names by comma), and set the one "
+            "from before again.",
+        ),
     ] = None,
-    mapped: Annotated[
-        bool | None,
-        typer.Option("--mapped/--no-mapped", help="Work on host memory where the GPU shares it."),
-    ] = None,
+    allow_fallback: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME",
+            help="Accept operators in this place although it was not asked for. Repeatable.",
+        ),
+    ] = _NO_NAMES,
+    engine: EngineOptions,
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
@@ -70,34 +86,44 @@ def profile(
     Power, temperatures, clocks and throttling are read from tegrastats, jtop, NVML or sysfs; missing sensors
     are listed. A shorter run is marked as not conforming.
     """
-    from ...benchmarks.device_profile import profile as measure
     from ...benchmarks.device_profile import report, summary_lines
+    from ...benchmarks.power_sweep import profile_all_modes
     from ...runtime.files import check_place, replacing
     from ...runtime.sessions import open_session
 
     check_place(out, overwrite=overwrite)
     limit = max_seconds if most_seconds is None else most_seconds
     # What was not asked for follows from the rest, so that a short run is short.
-    asked_waits: dict[str, Any] = {"idle_seconds": idle_seconds, "soak_seconds": soak_seconds}
-    waits = {name: value for name, value in asked_waits.items() if value is not None}
-    protocol = Protocol(queries, seconds, limit, interval_s=interval_s, **waits)
+    times: dict[str, Any] = {
+        "max_seconds": limit,
+        "idle_seconds": idle_seconds,
+        "soak_seconds": soak_seconds,
+    }
+    given = {name: value for name, value in times.items() if value is not None}
+    protocol = Protocol(queries, seconds, interval_s=interval_s, **given)
     opened = open_artifacts(artifacts)
-    wanted: dict[str, Any] = {"cuda_graph": cuda_graph or None, "waiting": waiting, "mapped": mapped}
-    engine = {name: value for name, value in wanted.items() if value is not None}
-    rows = []
     with show.working("opening") as step:
-        for artifact in opened:
-            with open_session(artifact, threads=threads, **engine) as session:
-                rows.append(measure(session, protocol=protocol, replay=replay, layers=layers, progress=step))
+        rows = [
+            profile_all_modes(
+                functools.partial(open_session, artifact, threads=threads, **engine.given()),
+                power_modes,
+                replay=replay,
+                told=_tell,
+                protocol=protocol,
+                layers=layers,
+                allow_fallback=allow_fallback,
+                progress=step,
+            )
+            for artifact in opened
+        ]
     asked: dict[str, object] = {
         **{setting.option: getattr(protocol, name) for name, setting in SETTINGS.items()},
         "replay": replay,
-        "wait": waiting,
+        "power-modes": power_modes,
         "threads": threads,
     }
     command = ["fdikp-edge", "profile", *map(str, artifacts), *([] if layers else ["--no-layers"])]
-    command += ["--cuda-graph"] if cuda_graph else []
-    command += [] if mapped is None else ["--mapped" if mapped else "--no-mapped"]
+    command += [*engine.words(), *(f"--allow-fallback={name}" for name in allow_fallback)]
     command += [f"--{name}={value}" for name, value in asked.items() if value is not None]
     document = report(rows, opened, command)
     with replacing(out) as temporary:

@@ -118,6 +118,7 @@ class _Checked:
     parity: Parity
     caveat: str
     using: dict[str, str | int]
+    is_stand_in: bool
     worst: WorstCase | None = None
 
 
@@ -137,7 +138,7 @@ def _check(
         caveat = "; ".join(filter(None, (session.caveat, session.remark)))
         using = session.describe()
         if golden:
-            return _Checked(artifact, parity.verify_golden(session), caveat, using)
+            return _Checked(artifact, parity.verify_golden(session), caveat, using, session.is_stand_in)
         from ...export.build import reference_for
         from ...export.inputs import samples_of
 
@@ -145,7 +146,8 @@ def _check(
         reference = reference_for(artifact, source)
         samples = samples_of(source, session.inputs, photos)
         if search is None:
-            return _Checked(artifact, parity.verify(session, reference, samples), caveat, using)
+            checked = parity.verify(session, reference, samples)
+            return _Checked(artifact, checked, caveat, using, session.is_stand_in)
         if not artifact.passport.maps_pictures:
             raise BadInputError(
                 f"{artifact.path}: --worst-case searches among images; this artifact takes "
@@ -162,7 +164,7 @@ def _check(
             progress=step,
         )
         checked = parity.verify(session, reference, [*samples, worst.photo])
-        return _Checked(artifact, checked, caveat, using, worst)
+        return _Checked(artifact, checked, caveat, using, session.is_stand_in, worst)
 
 
 def _row(checked: _Checked, golden: bool) -> dict[str, Any]:
@@ -170,6 +172,8 @@ def _row(checked: _Checked, golden: bool) -> dict[str, Any]:
 
     artifact, parity, worst = checked.artifact, checked.parity, checked.worst
     state, reason = parity.verdict(checked.caveat, GOLDEN_ONLY if golden else "")
+    if checked.is_stand_in and state == "verified":
+        state = "unverified"  # another model than the artifact's own ran
     return {
         "path": str(artifact.path),
         "target": artifact.passport.target,

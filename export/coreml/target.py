@@ -25,6 +25,7 @@ COREML = Target(
     run_needs=(),  # the reference interpreter has NumPy alone
     run_remark="without a Mac: MIL reference interpreter, for numerical results, not for speed",
     costs=Profile("coreml", macs_per_us=55_000, moved_per_us=2_500, operator_us=15, runtime_kernels=False),
+    not_offered={"bf16": "Core ML programs have no bfloat16"},
     calibrated=("int8",),
     parts=".coreml.parts:open_parts",
 )

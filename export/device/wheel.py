@@ -17,7 +17,7 @@ import fdikp_edge
 
 from ...runtime.device import entry
 
-PROGRAM = "fdikp_edge.cli.device"
+PROGRAM = "fdikp_edge.cli.device.program"
 """What runs on the device; the wheel holds the runtime room and what this imports from others."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)

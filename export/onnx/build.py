@@ -154,8 +154,9 @@ def convert_to(
 
     Args:
         lowered: the program, or a plain ONNX file in its place.
-        precision: ``fp32``, ``fp16`` (casts, with float32 islands) or ``int8`` (quantise and dequantise).
-        table: made for this very program and profile; not needed for ``fp32``.
+        precision: ``fp32``, ``fp16`` (casts, with float32 islands), ``bf16`` (casts) or ``int8`` (quantise
+            and dequantise).
+        table: made for this very program and profile; not needed for ``fp32`` and ``bf16``.
         unsigned: write int8 as uint8 with zero point 128, and round results too; see
             :mod:`.quantise`.
         weight_levels: the largest 8-bit value of a weight in int8.
@@ -167,7 +168,7 @@ def convert_to(
         CalibrationError: no table, or one of another program or profile.
         LoweringError: as :func:`convert`, or a layer of the table that the file lacks.
     """
-    from .half import narrow, narrow_remainder
+    from .half import describe_bfloat16, narrow, narrow_remainder, narrow_to_bfloat16
     from .quantise import SIGNED, UNSIGNED, quantise
     from .quantise import describe as describe_layers
 
@@ -183,6 +184,12 @@ def convert_to(
     if precision == "fp32":
         model, notes = converted()
         return finished(model), notes
+    if precision == "bf16":
+        model, notes = converted()
+        model = inlined(model)  # bodies of functions have types of their own
+        notes += describe_bfloat16(narrow_to_bfloat16(model))
+        checks.check(model, [], allowed)
+        return model, notes
     if table is None:
         raise CalibrationError(f"{precision} needs a calibration table of this program")
     section = table.section(lowered.key)

@@ -36,6 +36,7 @@ ONNX = Target(
     build_needs=BUILD_NEEDS,
     run_needs=(packages.ONNXRUNTIME,),
     costs=COSTS,
+    not_offered={"bf16": "ONNX Runtime has no bfloat16 kernels for processors"},
     calibrated=("fp16", "int8"),
     options={"weights": WEIGHTS},
     rounds_results=True,

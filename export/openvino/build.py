@@ -57,14 +57,15 @@ def build(
     """Write ``model.xml`` and ``model.bin`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
     Weights are stored in the precision asked for, or in fewer bytes where these stand for the same numbers
-    (see :mod:`.storage`). ``options``: as
-    :func:`..onnx.build.build` takes them.
+    (see :mod:`.storage`). The file of ``bf16`` is that of ``fp32``: the session asks OpenVINO for
+    bfloat16. ``options``: as :func:`..onnx.build.build` takes them.
     """
     import openvino
 
     name = OPENVINO.model_file
     levels = weight_levels(options)
-    graph, notes = onnx_target.convert_to(lowered, precision, table, weight_levels=levels)
+    stored = "fp32" if precision == "bf16" else precision
+    graph, notes = onnx_target.convert_to(lowered, stored, table, weight_levels=levels)
     notes += describe_weights(precision, levels)
     model = convert(onnx_target.serialise(graph, name))
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}

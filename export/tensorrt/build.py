@@ -118,6 +118,10 @@ def build_classic(
         LoweringError: the parser or the builder refused the network; names the modules.
         TargetUnavailableError: no GPU or driver, no weak typing or no transform here, or memory ran out.
     """
+    if options["typing"] == "weak" and precision == "bf16":
+        raise TargetUnavailableError(
+            "target tensorrt: bf16 is in the file, not a flag; leave out typing=weak"
+        )
     device = open_cuda().device()
     caches = cache_folder("tensorrt")
     timing = None if caches is None else str(caches / f"timing-{capability_text(device.capability)}.cache")
@@ -173,6 +177,9 @@ def _build(
         outcomes = layer_report.census(layers, model, section, precision)
         (folder / LAYERS_FILE).write_bytes(layer_report.to_json(outcomes))
         notes += layer_report.describe(outcomes, precision)
+        notes += layer_report.describe_readers(layers)
+    elif layers:
+        notes += layer_report.describe_types(layers)
     notes += warnings_in((folder / LOG_FILE).read_text(encoding="utf-8"), title)
     versions = {
         **onnx_target.toolchain(),

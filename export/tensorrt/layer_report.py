@@ -9,6 +9,7 @@ target puts the outcome into the notes of its artifacts, and layer by layer into
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -24,22 +25,26 @@ LAYERS_FILE = "layers.json"
 
 _LAYER = re.compile(
     r"Name: (?P<name>[^,]*), LayerType: (?P<kind>\w+), Inputs: (?P<inputs>.*?), Constants: .*?, "
-    r"Outputs: .*?, TacticName: [^,]*,.*?Metadata: (?P<metadata>.*)"
+    r"Outputs: (?P<outputs>.*?), TacticName: [^,]*,.*?Metadata: (?P<metadata>.*)"
 )
+_TENSOR = re.compile(r"Name: ([^,]*),.*?Datatype: (\w+)")
 _SILENT = {"wait", "signal"}
-_NARROW: Mapping[str, str] = {"int8": "Int8", "fp16": "Half"}
+_NARROW: Mapping[str, str] = {"int8": "Int8", "fp16": "Half", "bf16": "BFloat16"}
 """Precision -> the word of TensorRT for the type that its layers are to compute in."""
 
 
 @dataclass(frozen=True)
 class EngineLayer:
     """One layer of an engine: its name, TensorRT's word for its kind, the type of its first input as TensorRT
-    calls it (``Int8``, ``Float``, ``Half``), and the ONNX nodes it was made from."""
+    calls it (``Int8``, ``Float``, ``Half``), the ONNX nodes it was made from, and the names and types of the
+    tensors that it reads and makes."""
 
     name: str
     kind: str
     dtype: str
     nodes: tuple[str, ...]
+    reads: tuple[tuple[str, str], ...] = ()
+    makes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,9 @@ def engine_layers(log: Iterable[str]) -> list[EngineLayer]:
             continue
         types = re.findall(r"Datatype: (\w+)", match["inputs"])
         nodes = re.findall(r"\[ONNX Layer: ([^\]]*)\]", match["metadata"])
-        layers.append(EngineLayer(match["name"], match["kind"], types[0] if types else "", tuple(nodes)))
+        reads, makes = (tuple(_TENSOR.findall(match[side])) for side in ("inputs", "outputs"))
+        dtype = types[0] if types else ""
+        layers.append(EngineLayer(match["name"], match["kind"], dtype, tuple(nodes), reads, makes))
     return layers
 
 
@@ -135,6 +142,36 @@ def describe(outcomes: Sequence[LayerOutcome], precision: str) -> list[str]:
         more = f" and {len(modules) - 4} more" if len(modules) > 4 else ""
         notes.append(f"engine: {len(those)} layers in float ({', '.join(modules[:4])}{more}): {reason}")
     return notes
+
+
+def describe_types(layers: Sequence[EngineLayer]) -> list[str]:
+    """Say how many layers of an engine read which type, where no table says what was asked for."""
+    counts = Counter(layer.dtype for layer in layers if layer.dtype).most_common()
+    return [f"engine: layers by the type that they read: {', '.join(f'{n} {kind}' for kind, n in counts)}"]
+
+
+def readers_of_int8_results(layers: Sequence[EngineLayer]) -> list[EngineLayer]:
+    """Return the layers that read float32 only because a layer in 8 bits made it: its unscaled sums.
+
+    TensorRT-RTX 1.7.1 returns those of convolutions in float32 even where everything around is float16
+    ("Converting conv activation scales to fp32"). The kernel that reads them scales and casts them.
+    """
+    eight = {name for layer in layers if layer.dtype == _NARROW["int8"] for name, _ in layer.makes}
+    return [
+        layer
+        for layer in layers
+        if layer.dtype == "Float" and all(name in eight for name, kind in layer.reads if kind == "Float")
+    ]
+
+
+def describe_readers(layers: Sequence[EngineLayer]) -> list[str]:
+    """Return a note on :func:`readers_of_int8_results`; none where there are none."""
+    if not (readers := readers_of_int8_results(layers)):
+        return []
+    return [
+        f"engine: {len(readers)} kernels read float32 because convolutions in int8 return their sums so; "
+        "they scale and cast them"
+    ]
 
 
 def all_in_float(outcomes: Sequence[LayerOutcome]) -> bool:

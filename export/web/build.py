@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import importlib.resources
 import importlib.util
 import json
@@ -16,7 +15,8 @@ from ...runtime.samples import defocused_photo
 from ..onnx import build as onnx_build
 from ..onnx.source.program import OnnxProgram
 from ..target import BuildResult
-from .runtime_files import NPM, PACKAGE, VERSION, runtime_files
+from .download import download_note
+from .runtime_files import NPM, PACKAGE, VERSION, needed, runtime_files
 
 if TYPE_CHECKING:
     from ...calibration.table import CalibrationTable
@@ -47,7 +47,9 @@ def build(
         BadInputError: the folder named for them does not hold the files of the pinned release.
     """
     chosen = options or {}
-    files = runtime_files(chosen.get("runtime", NPM))  # before the work of minutes
+    provider = chosen.get("provider", "auto")
+    every = runtime_files(chosen.get("runtime", NPM))  # before the work of minutes
+    files = {name: every[name] for name in needed(provider, precision)}
     built = onnx_build.build(lowered, precision, folder, table=table, provenance=provenance)
     place = folder / RUNTIME_FOLDER
     place.mkdir()
@@ -58,12 +60,17 @@ def build(
     for name in PAGE:
         (folder / name).write_bytes((page / name).read_bytes())
     shutil.copy(defocused_photo(), folder / SAMPLE)
-    settings = {"provider": chosen.get("provider", "auto"), "sample": SAMPLE}
+    settings = {"provider": provider, "sample": SAMPLE}
     (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     model = (folder / built.model_file).read_bytes()
-    note = f"download of {built.model_file}: {_mb(len(model))}, {_mb(len(gzip.compress(model)))} with gzip"
     toolchain = {**built.toolchain, PACKAGE: VERSION}
-    return BuildResult(built.model_file, toolchain, built.census, built.precisions, [*built.notes, note])
+    return BuildResult(
+        built.model_file,
+        toolchain,
+        built.census,
+        built.precisions,
+        [*built.notes, download_note(model, files)],
+    )
 
 
 _LICENCES = """\
@@ -86,7 +93,3 @@ def _write_licences(folder: Path) -> None:
     notices = Path(spec.origin).parent / "ThirdPartyNotices.txt" if spec and spec.origin else None
     if notices is not None and notices.is_file():
         shutil.copy(notices, folder / notices.name)
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"

@@ -37,13 +37,38 @@ FILES = {
         "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da"
     ),
 }
-"""File in ``dist/`` of the package -> its SHA-256. Three are for the processor, three for WebGPU."""
+"""File in ``dist/`` of the package -> its SHA-256."""
+
+PROVIDERS = {"wasm": tuple(FILES)[:3], "webgpu": tuple(FILES)[3:]}
+"""What a page runs on -> the files that this takes."""
 
 NPM = "npm"
 """The value of the option ``runtime`` that asks for the package from npm."""
 MAX_BYTES = 64 * 1024**2
 PATIENCE_S = 600
 COMMAND = f"npm pack {PACKAGE}@{VERSION}"
+
+
+def needed(provider: str, precision: str) -> tuple[str, ...]:
+    """Return the names of the files that a page may load.
+
+    Args:
+        provider: the target's option: ``auto``, ``wasm`` or ``webgpu``.
+        precision: at ``int8``, the page chooses WebAssembly on its own (``chooseProvider`` in worker.js).
+    """
+    if provider == "auto":
+        return PROVIDERS["wasm"] if precision == "int8" else tuple(FILES)
+    return PROVIDERS[provider]
+
+
+def download_problem() -> str | None:
+    """Say why the files are not at hand, or ``None``: what keeps this target out of ``--target all``."""
+    if _cached() is not None:
+        return None
+    return npm_problem() or (
+        f"`all` downloads nothing, and the files of {PACKAGE} {VERSION} are not here yet; name the target, "
+        "--target web, to fetch them through npm (33 MB, once)"
+    )
 
 
 def npm_problem() -> str | None:

@@ -25,9 +25,11 @@ WEB = Target(
     build_needs=BUILD_NEEDS,
     run_needs=(PLAYWRIGHT,),
     build_probe=".web.runtime_files:npm_problem",
+    unasked_probe=".web.runtime_files:download_problem",
     run_probe="..runtime.web.browser:browser_problem",
     costs=COSTS,  # the same kernels, compiled to WebAssembly
     gain="verifies web artifacts in a real browser",
+    not_offered={"bf16": "neither WebAssembly nor WebGPU has bfloat16"},
     calibrated=("fp16", "int8"),
     options={
         "provider": Option(

@@ -7,9 +7,12 @@ own variables hold: ``HF_ENDPOINT`` (the server), ``HF_HUB_CACHE`` and ``HF_HUB_
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,12 @@ from .request import Request
 PREFIX = "hf:"
 MAX_FILES = 10_000
 """Files of a repository that are looked through for weights."""
+MAX_ANSWER_BYTES = 16 * 2**20
+"""Of all that the server says about a repository and its files."""
+_TRIES = 2
+"""How many times the size of a file may arrive: a connection that breaks begins again."""
+MAX_ERROR_BYTES = 64 * 2**10
+"""Of an answer that is no file but says what is wrong."""
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
 _SPEC = re.compile(rf"hf:({_PART}/{_PART})((?:/{_PART})*)(?:@([A-Za-z0-9_][A-Za-z0-9_./-]{{0,199}}))?")
@@ -60,8 +69,8 @@ def fetch(spec: str) -> tuple[Path, str]:
         The file, and the spec with the commit that it is from.
 
     Raises:
-        SourceError: see :func:`resolve`. The size that the server gives is checked before the download, and
-            the file's own when it is read.
+        SourceError: see :func:`resolve`. The size that the server gives is checked before the download, what
+            arrives is counted, and the file's own size is checked when it is read.
     """
     match = _SPEC.fullmatch(spec)
     if match is None or ".." in spec:
@@ -81,10 +90,14 @@ def fetch(spec: str) -> tuple[Path, str]:
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
         api = hub.HfApi(endpoint=endpoint)
-        info = api.model_info(repository, revision=revision, files_metadata=True, timeout=30)
-        name = _choose(spec, file, {entry.rfilename: entry.size for entry in info.siblings or ()})
-        _check_answer(hub, spec, repository, name, revision, str(info.sha), endpoint)
-        path = hub.hf_hub_download(repository, name, revision=revision, endpoint=endpoint, cache_dir=cache)
+        with _bounded(hub, spec, MAX_ANSWER_BYTES):
+            info = api.model_info(repository, revision=revision, files_metadata=True, timeout=30)
+            name = _choose(spec, file, {entry.rfilename: entry.size for entry in info.siblings or ()})
+            size = _check_answer(hub, spec, repository, name, revision, str(info.sha), endpoint)
+        with _bounded(hub, spec, _TRIES * size + MAX_ERROR_BYTES):
+            path = hub.hf_hub_download(
+                repository, name, revision=revision, endpoint=endpoint, cache_dir=cache
+            )
     except SourceError:
         raise
     except Exception as error:  # the client and the libraries below it fail by many types
@@ -97,8 +110,11 @@ def fetch(spec: str) -> tuple[Path, str]:
 
 def _check_answer(
     hub: Any, spec: str, repository: str, name: str, revision: str | None, commit: str, endpoint: str | None
-) -> None:
+) -> int:
     """Ask what the server will send, and refuse what the client would make paths of, and another commit.
+
+    Returns:
+        The size of the file in bytes.
 
     Raises:
         SourceError: a commit other than the one asked for, or a commit or tag of a file that is none.
@@ -115,6 +131,58 @@ def _check_answer(
         raise SourceError(f"{spec}: the server names {name} by the tag {told.etag!r:.60}, which is no hash")
     if not isinstance(told.size, int) or not 0 < told.size <= MAX_FILE_BYTES:
         raise SourceError(f"{spec}: {name} has {told.size} bytes; at most {MAX_FILE_BYTES} are downloaded")
+    return told.size
+
+
+@contextlib.contextmanager
+def _bounded(hub: Any, spec: str, most: int) -> Iterator[None]:
+    """Let the client read at most ``most`` bytes in the block, over all answers, none of them compressed.
+
+    The client reads whatever arrives: answers about a repository into memory, files onto the disk. A
+    compressed megabyte can become a gigabyte before anyone counts it. Xet, the client's other protocol for
+    files, is not used.
+
+    Raises:
+        SourceError: more arrives, or it is compressed.
+    """
+    client = hub.get_session()
+    base = importlib.import_module(type(client).__module__.partition(".")[0]).SyncByteStream
+    left = most
+
+    class Counted(base):  # type: ignore[misc]
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+
+        def __iter__(self) -> Iterator[bytes]:
+            nonlocal left
+            for data in self._stream:
+                left -= len(data)
+                if left < 0:
+                    raise SourceError(f"{spec}: the server sends more than the {most} bytes expected")
+                yield data
+
+        def close(self) -> None:
+            self._stream.close()
+
+    def ask(request: Any) -> None:
+        request.headers["Accept-Encoding"] = "identity"
+
+    def count(response: Any) -> None:
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding.lower() != "identity":
+            raise SourceError(f"{spec}: the server compresses what it sends ({encoding:.20})")
+        response.stream = Counted(response.stream)
+
+    hooks, xet = client.event_hooks, hub.constants.HF_HUB_DISABLE_XET
+    client.event_hooks = {
+        "request": [*hooks.get("request", ()), ask],
+        "response": [*hooks.get("response", ()), count],
+    }
+    hub.constants.HF_HUB_DISABLE_XET = True
+    try:
+        yield
+    finally:
+        client.event_hooks, hub.constants.HF_HUB_DISABLE_XET = hooks, xet
 
 
 def _choose(spec: str, file: str, sizes: dict[str, int | None]) -> str:

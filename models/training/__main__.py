@@ -149,7 +149,7 @@ def _train(given: argparse.Namespace) -> None:
             stop_at=given.stop_at,
             report=report,
         )
-    print(weights)
+    program.put(str(weights))
 
 
 if __name__ == "__main__":

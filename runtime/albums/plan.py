@@ -64,7 +64,7 @@ def settle(
         if out.exists() and not out.is_dir():
             raise OutputError(f"{out}: is a file, not a folder")
         jobs = _below(given, out, recursive, suffix, passed_over)
-        _refuse_links({output.parent for _, output in jobs}, out)
+        refuse_links({output.parent for _, output in jobs}, out)
     if not jobs:
         raise BadInputError(
             f"no photos in {', '.join(map(str, given)) or 'an empty list'} ({', '.join(FORMATS)})"
@@ -84,7 +84,7 @@ def refuse_existing(output: Path, *, overwrite: bool = False) -> None:
         raise OutputExistsError(f"{output}: exists already; choose another place, or ask to overwrite")
 
 
-def _refuse_links(folders: Iterable[Path], out: Path) -> None:
+def refuse_links(folders: Iterable[Path], out: Path) -> None:
     """Refuse folders of results that a link below the output folder leads out of.
 
     Raises:

@@ -33,13 +33,21 @@ SESSIONS = {
     "tensorrt-rtx": ".tensorrt_session:TensorRtSession",
     "tensorrt": ".tensorrt_session:TensorRtSession",
     "web": ".web_session:WebSession",
+    "litert": ".litert_session:LiteRtSession",
+    "executorch": ".executorch_session:ExecuTorchSession",
 }
 """Target name -> ``module:Class``, relative to this package.
 
 For a target that is not here, the class is read from the row that another installed package provides
 (:mod:`..installed.entry_points`)."""
 
-MODULES = {"onnx": "onnxruntime", "openvino": "openvino", "web": "playwright"}
+MODULES = {
+    "onnx": "onnxruntime",
+    "openvino": "openvino",
+    "web": "playwright",
+    "litert": "ai_edge_litert",
+    "executorch": "executorch",
+}
 """Target name -> the Python module that runs it, where pip installs one."""
 
 STAND_INS = {

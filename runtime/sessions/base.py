@@ -18,6 +18,7 @@ from ..layers import Layer
 from ..passport import QUANTISED_LAYERS, REDUCED_WEIGHTS, TensorContract
 from ..photo import Array
 from ..strict_json import printable
+from .placement import Placement
 
 Arrays = dict[str, Array]
 """Inputs or outputs by name."""
@@ -177,6 +178,17 @@ class Session(ABC):
         """
         target = self.artifact.passport.target
         raise TargetUnavailableError(f"times per layer are not available for target {target}")
+
+    def placement(self, x: Mapping[str, Array], runs: int) -> Placement:
+        """Say where the operators of the model run, as the runtime tells after ``runs`` runs.
+
+        A subclass overrides this where its runtime tells.
+
+        Raises:
+            TargetUnavailableError: this session cannot know it.
+        """
+        target = self.artifact.passport.target
+        raise TargetUnavailableError(f"the placement of operators is not available for target {target}")
 
     @property
     def device_memory_bytes(self) -> int | None:

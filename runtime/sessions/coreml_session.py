@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..mil import Interpreter, Package
 from ..passport import TensorContract
 from ..photo import Array
 from .base import Arrays, Port, Session, available_threads, check_ports, refused
+from .placement import Placement, Ran, collect
 
 REFERENCE = "MIL reference interpreter, not Apple hardware"
 _CHANNELS = {"GRAYSCALE": 1, "RGB": 3}
@@ -63,6 +64,18 @@ class CoreMlSession(Session):
         if self._engine is None:
             raise ArtifactError(f"{self.artifact.path}: the session is closed")
         return self._engine.run(arrays, self.outputs)
+
+    def placement(self, x: Mapping[str, Array], runs: int) -> Placement:
+        """Return the compute unit that Core ML plans for each operation, with its estimated share.
+
+        The processor is a fallback where the package asks for the Neural Engine. Not verified yet on a Mac.
+        """
+        if not isinstance(self._engine, _Apple):
+            return super().placement(x, runs)
+        ran = self._engine.planned()
+        units = {entry.place for entry in ran}
+        asked_for_engine = self._engine.hint.endswith("_NE")
+        return collect(ran, "Core ML's compute plan", units & {"CPU"} if asked_for_engine else ())
 
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""
@@ -136,7 +149,9 @@ class _Apple(_Engine):
         units = getattr(ct.ComputeUnit, hint, ct.ComputeUnit.ALL)
         try:
             self._model: Any = ct.models.MLModel(str(artifact.model_path), compute_units=units)
-            self.device = placement(self._model, units) or hint
+            self.hint, self._units = str(hint), units
+            counts = Counter(entry.place for entry in self.planned()).most_common()
+            self.device = ", ".join(f"{unit} {count}" for unit, count in counts) or self.hint
         except Exception as error:  # RuntimeError, or the bridge's own
             raise refused(artifact, "Core ML", error) from error
         self.version = str(ct.__version__)
@@ -158,6 +173,10 @@ class _Apple(_Engine):
             for contract in outputs
         }
 
+    def planned(self) -> list[Ran]:
+        """Return the operations with the units that Core ML means to run them on; macOS 14.4 on."""
+        return planned(self._model, self._units)
+
     def close(self) -> None:
         self._model = None
 
@@ -167,19 +186,21 @@ def apple_predicts() -> bool:
     return sys.platform == "darwin" and importlib.util.find_spec("coremltools") is not None
 
 
-def placement(model: Any, units: Any) -> str:
-    """Return how many operations Core ML means to run on each compute unit: ``NE 410, CPU 3``; macOS 14.4
-    on."""
+def planned(model: Any, units: Any) -> list[Ran]:
+    """Return each operation with the compute unit that Core ML means to run it on (``NE``, ``GPU``, ``CPU``)
+    and its estimated part of the work, in place of a time."""
     from coremltools.models.compute_plan import MLComputePlan
 
     plan = MLComputePlan.load_from_path(path=str(Path(model.get_compiled_model_path())), compute_units=units)
-    counts: Counter[str] = Counter()
+    ran = []
     for operation in plan.model_structure.program.functions["main"].block.operations:
         usage = plan.get_compute_device_usage_for_mlprogram_operation(operation)
         if usage is not None:
             kind = type(usage.preferred_compute_device).__name__
-            counts[_UNITS.get(kind, kind)] += 1
-    return ", ".join(f"{unit} {count}" for unit, count in counts.most_common())
+            cost = plan.get_estimated_cost_for_mlprogram_operation(operation)
+            weight = None if cost is None else float(cost.weight)
+            ran.append(Ran(str(operation.operator_name), _UNITS.get(kind, kind), weight))
+    return ran
 
 
 def _as_promised(array: Array, contract: TensorContract) -> Array:

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import TargetUnavailableError
 from ..layers import Layer, module_of
 from ..photo import Array
+from .placement import Ran
 
 KERNEL = "_kernel_time"
 """The end of the name of an event that is the run of a node's kernel."""
@@ -49,6 +50,17 @@ class OnnxRuntimeProfile:
                 raise TargetUnavailableError(f"ONNX Runtime wrote more than {_MAX_PROFILE_BYTES >> 20} MB")
             events: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
         return events
+
+
+def ran_of_events(events: Iterable[Mapping[str, Any]]) -> list[Ran]:
+    """Return each node of a profile with its execution provider and its milliseconds in all runs."""
+    seen: dict[tuple[str, str, str], float] = {}
+    for event in events:
+        name, facts = str(event.get("name", "")), event.get("args", {})
+        if event.get("cat") == "Node" and name.endswith(KERNEL):
+            key = (name, str(facts.get("op_name", "")), str(facts.get("provider", "unknown")))
+            seen[key] = seen.get(key, 0.0) + float(event.get("dur", 0.0)) / 1e3
+    return [Ran(operator, provider, ms) for (_, operator, provider), ms in seen.items()]
 
 
 def layers_of_events(

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..artifact import Artifact
+from ..errors import TargetUnavailableError
 from ..layers import Layer
 from ..onnx_nodes import onnx_nodes
 from ..photo import Array
 from .base import Arrays, Port, Session, check_ports, check_suffix, import_runtime, refused
 from .onnx_guard import check_external_data
-from .onnxruntime_profile import OnnxRuntimeProfile, layers_of_events
+from .onnx_rounding import CAVEAT, ROUNDED, rounded_file
+from .onnxruntime_profile import OnnxRuntimeProfile, layers_of_events, ran_of_events
+from .placement import Placement, collect
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -41,10 +44,16 @@ class OnnxRuntimeSession(Session):
         ort: Any = import_runtime("onnxruntime", "onnx", "pip install onnxruntime")
         check_suffix(artifact, ".onnx")  # the runtime chooses its reader by it, and by no other is checked
         check_external_data(artifact)
+        options = session_options(threads, in_floats=self.computes_in_floats)
+        model: str | bytes = str(artifact.model_path)
+        if self._emulated:
+            model = rounded_file(artifact.read(artifact.passport.model_file))
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            self.caveat = self.caveat or CAVEAT
         try:
             self._session: Any = ort.InferenceSession(
-                str(artifact.model_path),
-                session_options(threads, in_floats=self.computes_in_floats),
+                model,
+                options,
                 providers=["CPUExecutionProvider"],
                 enable_fallback=0,  # there is no other provider, and what it prints about that goes to stdout
             )
@@ -53,19 +62,35 @@ class OnnxRuntimeSession(Session):
         check_ports(artifact, _ports(self._session.get_inputs()), _ports(self._session.get_outputs()))
         self._version = str(ort.__version__)
 
+    @property
+    def _emulated(self) -> bool:
+        return self.artifact.passport.precision == ROUNDED
+
     def _run(self, arrays: Arrays) -> Arrays:
         names = [contract.name for contract in self.outputs]
         return dict(zip(names, self._session.run(names, arrays), strict=True))
 
     def layer_times(self, x: Mapping[str, Array], runs: int) -> list[Layer]:
         """Return the nodes of the file with their modules; a first run warms up and does not count."""
-        model = self.artifact.model_path
-        profile = OnnxRuntimeProfile(model, self.threads)
+        events = self._profiled(x, runs)
+        nodes = onnx_nodes(self.artifact.model_path.read_bytes())
+        modules = {name: node.module for name, node in nodes.items() if node.module}
+        return layers_of_events(events, modules, runs + 1)
+
+    def placement(self, x: Mapping[str, Array], runs: int) -> Placement:
+        """Return the execution provider of each node; one that was not asked for first is a fallback."""
+        ran = ran_of_events(self._profiled(x, runs))
+        wanted = self._session.get_providers()[0]
+        return collect(ran, "ONNX Runtime's profile", {entry.place for entry in ran} - {wanted})
+
+    def _profiled(self, x: Mapping[str, Array], runs: int) -> list[dict[str, Any]]:
+        """Return the events of ``runs`` runs, and of one before that warms up."""
+        if self._emulated:
+            raise TargetUnavailableError(f"{self.artifact.path}: runs here on the {CAVEAT}; not timed")
+        profile = OnnxRuntimeProfile(self.artifact.model_path, self.threads)
         for _ in range(runs + 1):
             profile.run(x)
-        nodes = onnx_nodes(model.read_bytes())
-        modules = {name: node.module for name, node in nodes.items() if node.module}
-        return layers_of_events(profile.events(), modules, runs + 1)
+        return profile.events()
 
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""
@@ -74,7 +99,8 @@ class OnnxRuntimeSession(Session):
             "version": self._version,
             "device": "CPUExecutionProvider",
             "threads": self.threads,
-            "arithmetic": self._arithmetic("float32"),  # this provider casts float16 up to float32
+            # This provider casts float16 up to float32.
+            "arithmetic": self._arithmetic("bfloat16, emulated" if self._emulated else "float32"),
         }
 
     def close(self) -> None:

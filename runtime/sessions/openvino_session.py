@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..artifact import Artifact
-from ..errors import ArtifactError
+from ..errors import ArtifactError, TargetUnavailableError
 from ..outside.files import read_bounded
+from ..photo import Array
 from ..tensors import TensorContract
 from .base import (
     Arrays,
@@ -21,13 +22,19 @@ from .base import (
     import_runtime,
     refused,
 )
+from .openvino_bfloat16 import CAVEAT, has_bfloat16, round_to_bfloat16
+from .placement import REFERENCE, Placement, Ran, collect, kernel_place
 
 _DTYPES = {"f32": "float32", "u8": "uint8", "i32": "int32", "i64": "int64", "boolean": "bool"}
 MAX_XML_BYTES = 256 * 1024**2
 
 
 class OpenVinoSession(Session):
-    """``model.xml`` and ``model.bin`` on the CPU, for latency, in float32 where not quantised."""
+    """``model.xml`` and ``model.bin`` on the CPU, for latency, in float32 where not quantised.
+
+    ``bf16`` computes in bfloat16 on processors that have it. On others every value is rounded to bfloat16
+    instead, and the artifact stays unverified.
+    """
 
     sums_in_16_bits = True
 
@@ -51,7 +58,12 @@ class OpenVinoSession(Session):
             model = core.read_model(model=str(artifact.model_path), weights=str(weights))
             ends = artifact.passport
             check_ports(artifact, _ports(model.inputs, ends.inputs), _ports(model.outputs, ends.outputs))
-            self._compiled: Any = core.compile_model(model, "CPU", compile_config(threads))
+            narrow = artifact.passport.precision == "bf16"
+            if narrow and not has_bfloat16(core):
+                round_to_bfloat16(model)
+                self.caveat, self.is_stand_in, narrow = CAVEAT, True, False
+            self._config = compile_config(threads, "bf16" if narrow else "f32")
+            self._compiled: Any = core.compile_model(model, "CPU", self._config)
             self._request: Any = self._compiled.create_infer_request()
             self._one_at_a_time = threading.Lock()
         except ArtifactError:
@@ -67,6 +79,29 @@ class OpenVinoSession(Session):
             results = self._request.infer(arrays, share_inputs=True, share_outputs=False)
             return {contract.name: results[contract.name] for contract in self.outputs}
 
+    def placement(self, x: Mapping[str, Array], runs: int) -> Placement:
+        """Return the kernels of the model's nodes; reference kernels are a fallback."""
+        request = self._counting().create_infer_request()
+        for _ in range(runs):
+            request.infer(dict(x))
+        ran = [
+            Ran(entry.node_type, kernel_place(entry.exec_type), entry.real_time.total_seconds() * 1e3)
+            for entry in request.get_profiling_info()
+            if entry.status == entry.Status.EXECUTED
+        ]
+        return collect(ran, "OpenVINO's performance counters", {REFERENCE})
+
+    def _counting(self) -> Any:
+        """Return the model compiled again, as this session has it, with performance counters on."""
+        import openvino as ov
+
+        if self.is_stand_in:
+            raise TargetUnavailableError(f"{self.artifact.path}: runs here on the {self.caveat}; not timed")
+        path = self.artifact.model_path
+        model = ov.Core().read_model(model=str(path), weights=str(path.with_suffix(".bin")))
+        config = {**self._config, "PERF_COUNT": True}
+        return ov.Core().compile_model(model, "CPU", config)
+
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""
         arithmetic = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
@@ -76,7 +111,7 @@ class OpenVinoSession(Session):
             "version": self._version,
             "device": str(self._compiled.get_property("EXECUTION_DEVICES")[0]),
             "threads": int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
-            "arithmetic": self._arithmetic(arithmetic),
+            "arithmetic": "bfloat16, emulated" if self.is_stand_in else self._arithmetic(arithmetic),
         }
 
     def close(self) -> None:
@@ -84,15 +119,15 @@ class OpenVinoSession(Session):
         self._request = self._compiled = None
 
 
-def compile_config(threads: int) -> dict[str, str | int | bool]:
-    """Return what a session compiles its model with.
+def compile_config(threads: int, floats: str = "f32") -> dict[str, str | int | bool]:
+    """Return what a session compiles its model with; ``floats``: ``f32`` or ``bf16``.
 
     OpenVINO binds threads to processors by default, each model from the first processor on. Several sessions
     of one process would then share one processor while others stay idle: two sessions of one thread on two
     processors were no faster than one. So only a session that takes every processor is bound.
     """
     return {
-        "INFERENCE_PRECISION_HINT": "f32",  # a CPU with bfloat16 would otherwise use it unasked
+        "INFERENCE_PRECISION_HINT": floats,  # f32: a CPU with bfloat16 would otherwise use it unasked
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,

@@ -33,9 +33,10 @@ from ..tensorrt.cuda import (
     gpu_problem,
     open_cuda,
 )
-from ..tensorrt.engines import ONNX_FILE, EngineFacts, capability_text, name_places
+from ..tensorrt.engines import LOG_FILE, ONNX_FILE, EngineFacts, capability_text, name_places
 from ..tensorrt.features import MODULES, Features, Product, features_of_module, product_of
 from .base import Arrays, Port, Session, check_ports, import_runtime, refused
+from .placement import Placement, Ran, collect, layers_on_dla
 
 _INSTALL: dict[Product, str] = {
     "tensorrt-rtx": 'pip install "fdikp-edge[tensorrt-rtx]"',
@@ -227,6 +228,19 @@ class TensorRtSession(Session):
             for name, ms in sums.items()
         ]
 
+    def placement(self, x: Mapping[str, Array], runs: int) -> Placement:
+        """Return the layers of the engine on the GPU, and those that the builder's log lists on a DLA.
+
+        Engines are built for the GPU, so a DLA would be a fallback.
+        """
+        log = b""
+        with contextlib.suppress(ArtifactError):  # an engine of an older release, which kept no log
+            log = self.artifact.read(LOG_FILE)
+        on_dla = layers_on_dla(log.decode("utf-8", errors="replace"))
+        layers = self.layer_times(x, runs)
+        ran = [Ran("layer", "DLA" if layer.name in on_dla else "GPU", layer.ms) for layer in layers]
+        return collect(ran, "TensorRT's profiler, and the builder's log", {"DLA"})
+
     @property
     def kernel_ms(self) -> float | None:
         """Milliseconds of the last run from the first to the last kernel, by the device's own clock.
@@ -265,6 +279,8 @@ class TensorRtSession(Session):
 
 def arithmetic(precision: str, census: Mapping[str, int]) -> str:
     """Name the types that an engine computes in; ``census`` counts the values of its file by type."""
+    if precision == "bf16":
+        return "bfloat16 and float32" if census.get("float", 0) else "bfloat16"
     half = precision == "fp16" or (precision == "int8" and census.get("float16", 0) > 0)
     floats = "float16 and float32" if half else "float32"
     return f"int8 and {floats}" if precision == "int8" else floats

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -18,7 +19,8 @@ from .. import strict_json
 from ..artifact import Artifact
 from ..errors import ArtifactError, FdikpEdgeError, RunError, TargetUnavailableError
 from ..photo import Array
-from ..web.browser import launch
+from ..tensors import TensorContract
+from ..web.browser import SECONDS, launch, patience
 from ..web.server import ArtifactServer
 from .base import (
     Arrays,
@@ -35,7 +37,8 @@ from .base import (
 SETTINGS = "settings.json"
 MAX_SETTINGS_BYTES = 64 * 1024
 PATIENCE_MS = 600_000
-"""A browser that does not answer for so long has hung."""
+"""A browser that does not show a page for so long has hung."""
+TOO_LONG = "no answer within"
 
 _Result = TypeVar("_Result")
 
@@ -43,19 +46,23 @@ PROVIDERS = ("auto", "wasm", "webgpu")
 
 _HAS_ADAPTER = "async () => Boolean(await navigator.gpu?.requestAdapter())"
 
-_OPEN = """async ({provider, threads}) => {
+_OPEN = """async ({provider, threads, seconds}) => {
   const { Engine } = await import("./engine.js");
   globalThis.engine = new Engine();
-  return await globalThis.engine.ask("open", { provider, threads });
+  globalThis.ask = (what, details, seconds) => new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error(`no answer within ${seconds} s`)), 1000 * seconds);
+    globalThis.engine.ask(what, details).then(resolve, reject).finally(() => clearTimeout(late));
+  });
+  return await globalThis.ask("open", { provider, threads }, seconds);
 }"""
 
-_RUN = """async (encoded) => {
+_RUN = """async ({encoded, seconds}) => {
   const arrays = {};
   for (const [name, text] of Object.entries(encoded)) {
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     arrays[name] = bytes.buffer;
   }
-  const { arrays: given, ms } = await globalThis.engine.ask("run", { arrays });
+  const { arrays: given, ms } = await globalThis.ask("run", { arrays }, seconds);
   const results = {};
   for (const [name, buffer] of Object.entries(given)) {
     results[name] = await new Promise((resolve) => {
@@ -89,6 +96,7 @@ class WebSession(Session):
         ).sync_playwright
         check_suffix(artifact, ".onnx")
         self._provider = _provider(artifact)
+        self._seconds = patience()
         self._server = ArtifactServer(artifact)
         self._thread = ThreadPoolExecutor(1, "browser")
         self._playwright: Any = None
@@ -99,10 +107,10 @@ class WebSession(Session):
         try:
             self._server.__enter__()
             self._facts = self._in_thread(self._open)
+            check_ports(artifact, self._facts["inputs"], self._facts["outputs"])
         except BaseException:
             self.close()
             raise
-        check_ports(artifact, _ports(self._facts["inputs"]), _ports(self._facts["outputs"]))
         if self._facts["software"]:
             self.caveat = f"software adapter of WebGPU ({self._facts['adapter']})"
 
@@ -115,13 +123,18 @@ class WebSession(Session):
             self._start(webgpu, software=True)
         try:
             facts: dict[str, Any] = self._page.evaluate(
-                _OPEN, {"provider": self._provider, "threads": self.threads}
+                _OPEN, {"provider": self._provider, "threads": self.threads, "seconds": self._seconds}
             )
         except Exception as error:  # Playwright's errors, with the page's own message in them
             message = reason(RuntimeError(_message(error)))
+            if TOO_LONG in message:
+                raise RunError(
+                    f"{self.artifact.path}: the page did not load the model: {_late(message)}"
+                ) from error
             if "WebGPU" in message:
                 raise TargetUnavailableError(f"target web: {message}") from error
             raise refused(self.artifact, "ONNX Runtime Web", RuntimeError(message)) from error
+        facts = _checked(self.artifact, facts)
         facts["browser"] = f"{self._browser.browser_type.name.capitalize()} {self._browser.version}"
         return facts
 
@@ -136,18 +149,22 @@ class WebSession(Session):
 
     def _run(self, arrays: Arrays) -> Arrays:
         encoded = {name: base64.b64encode(x.tobytes()).decode() for name, x in arrays.items()}
+        asked = {"encoded": encoded, "seconds": self._seconds}
         try:
-            answer = self._in_thread(lambda: self._page.evaluate(_RUN, encoded))
+            answer = self._in_thread(lambda: self._page.evaluate(_RUN, asked))
         except FdikpEdgeError:
             raise
         except Exception as error:
-            raise RunError(f"{self.artifact.path}: the page failed: {_message(error)}") from error
-        self.milliseconds = float(answer["ms"])
-        results = {}
-        for contract in self.outputs:
-            data = base64.b64decode(answer["results"][contract.name])
-            results[contract.name] = np.frombuffer(data, contract.dtype).reshape(contract.shape).copy()
-        return results
+            raise RunError(f"{self.artifact.path}: the page failed: {_late(_message(error))}") from error
+        try:
+            self.milliseconds = float(answer["ms"])
+            if not 0 <= self.milliseconds < math.inf:
+                raise ValueError(f"{self.milliseconds} ms")
+            return {end.name: _array(answer["results"][end.name], end) for end in self.outputs}
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise RunError(
+                f"{self.artifact.path}: the page gave no result as the passport says: {reason(error)}"
+            ) from error
 
     def timed(self, x: Array | Mapping[str, Array]) -> Milliseconds:
         """Run once and return the time of the run in the page."""
@@ -202,8 +219,50 @@ def _provider(artifact: Artifact) -> str:
     return str(provider)
 
 
-def _ports(ports: list[dict[str, Any]]) -> list[Port]:
-    return [(str(port["name"]), list(port["shape"]), str(port["type"])) for port in ports]
+_FACTS = {
+    **{"provider": str, "adapter": str, "software": bool, "threads": int, "version": str},
+    **{"inputs": list, "outputs": list},
+}
+"""What the page says when it has loaded the model."""
+
+
+def _checked(artifact: Artifact, facts: Any) -> dict[str, Any]:
+    """Return what the page says of itself, with its ports as :data:`.base.Port`.
+
+    Raises:
+        ArtifactError: it is another page than the one that was built, whatever its hash.
+    """
+    try:
+        wrong = [name for name, kind in _FACTS.items() if not isinstance(facts[name], kind)]
+        if wrong:
+            raise TypeError(", ".join(wrong))
+        return {
+            **{name: facts[name] for name in _FACTS},
+            **{key: [_port(port) for port in facts[key]] for key in ("inputs", "outputs")},
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{artifact.path}: its page does not answer as a page of fdikp-edge does ({reason(error)}). "
+            "Export the artifact again"
+        ) from error
+
+
+def _port(port: Any) -> Port:
+    return str(port["name"]), list(port["shape"]), str(port["type"])
+
+
+def _array(text: Any, contract: TensorContract) -> Array:
+    """Return the array of a result; raises ``ValueError`` or ``TypeError`` if it is not the contract's."""
+    size = math.prod(contract.shape) * np.dtype(contract.dtype).itemsize
+    if len(text) != 4 * math.ceil(size / 3):
+        raise ValueError(f"{contract.name}: {len(text) * 3 // 4} bytes, not {size}")
+    data = base64.b64decode(text, validate=True)
+    return np.frombuffer(data, contract.dtype).reshape(contract.shape).copy()
+
+
+def _late(message: str) -> str:
+    """Add to a message about the limit how it is raised."""
+    return f"{message}; {SECONDS} sets another limit" if TOO_LONG in message else message
 
 
 def _message(error: Exception) -> str:

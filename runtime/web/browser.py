@@ -7,10 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ..errors import TargetUnavailableError
+from ..errors import BadInputError, TargetUnavailableError
 
 VARIABLE = "FDIKP_EDGE_BROWSER"
 """Environment variable that names the browser's program."""
+SECONDS = "FDIKP_EDGE_BROWSER_SECONDS"
+"""Environment variable for the time that the page may take to load a model, and for each run of it."""
+DEFAULT_SECONDS = 600
+MOST_SECONDS = 86_400
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -34,6 +38,18 @@ def browser_problem() -> str | None:
     if find_browser() is None and not _has_own_browser():
         return f"no Chromium or Chrome was found; install one, or run: {INSTALL}"
     return None
+
+
+def patience() -> int:
+    """Return how many seconds the page may take for one answer.
+
+    Raises:
+        BadInputError: the environment variable holds something else than whole seconds up to a day.
+    """
+    text = os.environ.get(SECONDS) or str(DEFAULT_SECONDS)
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= MOST_SECONDS):
+        raise BadInputError(f"{SECONDS}: expected whole seconds from 1 to {MOST_SECONDS}, got {text[:40]!r}")
+    return int(text)
 
 
 def find_browser() -> str | None:

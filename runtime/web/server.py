@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import http
+import sys
 import threading
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..artifact import Artifact
@@ -70,10 +72,9 @@ class ArtifactServer:
             )
         handler = type("Handler", (_Handler,), {"artifact": artifact})
         try:
-            self._server = ThreadingHTTPServer((LOOPBACK, port), handler)
+            self._server = _Server((LOOPBACK, port), handler)
         except (OSError, OverflowError) as error:
             raise BadInputError(f"port {port}: cannot be listened on: {error}") from error
-        self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="artifact-server", daemon=True
@@ -107,12 +108,24 @@ class ArtifactServer:
         self._server.server_close()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing where a connection broke; a browser breaks them off at will."""
+        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     artifact: Artifact
     protocol_version = "HTTP/1.1"
     server_version = "fdikp-edge"
     sys_version = ""
     timeout = 60
+    # What a request says does not come back as a page.
+    error_content_type = TYPES[".txt"]
+    error_message_format = "%(code)d %(explain)s\n"
 
     def do_GET(self) -> None:
         """Answer with a listed file."""
@@ -123,6 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def _answer(self, with_body: bool) -> None:
+        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # a body is not read, and must not be taken for the next request
         status, kind, data = self._content()
         with contextlib.suppress(ConnectionError, TimeoutError):  # whoever asked has left
             self.send_response(status)
@@ -130,6 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
+            if self.close_connection:
+                self.send_header("Connection", "close")
             self.end_headers()
             if with_body:
                 self.wfile.write(data)
@@ -138,7 +155,13 @@ class _Handler(BaseHTTPRequestHandler):
         host = self.headers.get("Host", "").rsplit(":", 1)[0]
         if host not in HOSTS:
             return _refusal(http.HTTPStatus.MISDIRECTED_REQUEST, "This server answers to 127.0.0.1 alone.")
-        name = unquote(urlsplit(self.path).path).removeprefix("/") or PAGE
+        site, mode = (self.headers.get(f"Sec-Fetch-{key}", "") for key in ("Site", "Mode"))
+        if site in ("cross-site", "same-site") and mode != "navigate":  # a link to the page is fine
+            return _refusal(http.HTTPStatus.FORBIDDEN, "Other sites get nothing.")
+        try:
+            name = unquote(urlsplit(self.path).path).removeprefix("/") or PAGE
+        except ValueError:  # brackets that are no IPv6 address
+            return _refusal(http.HTTPStatus.BAD_REQUEST, "This is no address.")
         try:
             if name == PASSPORT_NAME:  # measured figures are added to it while it is served
                 data = read_bounded(

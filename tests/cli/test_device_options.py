@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from fdikp_edge.benchmarks.timing.protocol import SETTINGS, Protocol
-from fdikp_edge.cli.device import parser
-from fdikp_edge.cli.device_work import protocol_of
+from fdikp_edge.cli.device.measuring import protocol_of
+from fdikp_edge.cli.device.parser import parser
 
 
 def test_every_field_but_the_warming_up_is_set_by_an_option_that_both_show(cli: Any) -> None:

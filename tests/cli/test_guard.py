@@ -45,6 +45,7 @@ def raising(error: BaseException) -> Callable[[], int]:
         (FdikpEdgeError("no"), 2, "no"),
         (KeyboardInterrupt(), 130, "stopped"),
         (MemoryError(), 2, "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 2, "out of memory"),
         (OSError(errno.ENOSPC, "No space left on device", "out"), 2, "out: No space left on device"),
         (ModuleNotFoundError("No module named 'torch'", name="torch"), 2, "fdikp-edge[export]"),
         (ModuleNotFoundError("No module named 'openvino.x'", name="openvino.x"), 2, "fdikp-edge[openvino]"),

@@ -10,7 +10,7 @@ import pytest
 import small_bundle as maker
 from fdikp_edge.benchmarks.accuracy.parity import verify_golden
 from fdikp_edge.cli import show
-from fdikp_edge.cli.device_work import figures_of
+from fdikp_edge.cli.device.measuring import figures_of
 from fdikp_edge.runtime.sessions import open_session
 
 

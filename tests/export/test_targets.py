@@ -49,7 +49,7 @@ def test_an_unknown_target_lists_the_known_ones() -> None:
 
 
 def test_an_unknown_precision_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match=r"fp12.*fp32, fp16, int8"):
+    with pytest.raises(UnknownNameError, match=r"fp12.*fp32, fp16, bf16, int8"):
         get_target("onnx").check("fp12")
 
 

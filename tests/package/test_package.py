@@ -57,10 +57,14 @@ def test_the_device_wheel_comes_before_an_installation_further_down(tmp_path: Pa
     (tmp_path / name).write_bytes(data)
     command = ("-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(first))
     assert run(*command, str(tmp_path / name)).returncode == 0
-    for file in ("fdikp_edge/__init__.py", "fdikp_edge/cli/__init__.py", "fdikp_edge/cli/device.py"):
+    program = "fdikp_edge/cli/device/program.py"
+    for file in ("fdikp_edge/__init__.py", "fdikp_edge/cli/__init__.py", program):
         (second / file).parent.mkdir(parents=True, exist_ok=True)
         (second / file).touch()
-    script = "import fdikp_edge, fdikp_edge.cli.device as d; print(d.__file__); print(fdikp_edge.__version__)"
+    script = (
+        "import fdikp_edge, fdikp_edge.cli.device.program as d;"
+        " print(d.__file__); print(fdikp_edge.__version__)"
+    )
     done = run("-c", script, path=os.pathsep.join(map(str, (first, second))), folder=tmp_path)
-    wanted = [str(first / "fdikp_edge/cli/device.py"), f"{version('fdikp-edge')}+device"]
+    wanted = [str(first / program), f"{version('fdikp-edge')}+device"]
     assert done.stdout.splitlines() == wanted, done.stderr

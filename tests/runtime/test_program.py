@@ -1,8 +1,13 @@
+import ast
+import importlib
 import warnings
+from pathlib import Path
 
 import pytest
 from fdikp_edge.runtime import program
 from fdikp_edge.runtime.errors import BadInputError, CheckFailedError
+
+ROOMS = [f"fdikp_edge.{name}" for name in ("runtime", "models", "calibration", "export", "benchmarks", "cli")]
 
 
 def left(capsys: pytest.CaptureFixture[str], error: BaseException, **options: str) -> tuple[object, str]:
@@ -27,6 +32,24 @@ def test_what_the_system_refuses_is_named(capsys: pytest.CaptureFixture[str]) ->
     assert left(capsys, full) == (2, "error: steps.csv: No space left on device\n")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+        ),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+def test_memory_that_is_refused_is_one_message(
+    capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    code, printed = left(capsys, error)
+    assert code == 2 and printed.startswith("error: out of memory; ") and printed.count("\n") == 1
+
+
 def test_a_missing_library_says_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
     code, printed = left(capsys, ModuleNotFoundError("…", name="skimage"), extra="train")
     assert code == 2
@@ -42,6 +65,24 @@ def test_mistakes_of_ours_are_not_hidden() -> None:
     def module() -> None:
         raise ModuleNotFoundError("…", name="fdikp_edge.nowhere")
 
-    for main, kind in ((wrong, ZeroDivisionError), (module, ModuleNotFoundError)):
+    def shapes() -> None:
+        raise RuntimeError("The size of tensor a must match the size of tensor b")
+
+    kinds = (ZeroDivisionError, ModuleNotFoundError, RuntimeError)
+    for main, kind in zip((wrong, module, shapes), kinds, strict=True):
         with pytest.raises(kind):
             program.run(main)
+
+
+def test_results_are_printed_for_whoever_still_reads_them() -> None:
+    rooms = [Path(room.__file__).parent for room in map(importlib.import_module, ROOMS) if room.__file__]
+    bare = [
+        f"{file}:{call.lineno}"
+        for room in rooms
+        for file in room.rglob("*.py")
+        if "studies" not in file.parts and "tests" not in file.parts and file.name != "program.py"
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "print"
+        if not any(word.arg == "file" for word in call.keywords)
+    ]
+    assert not bare, "print() raises where the reader has left: use put() of runtime/program.py"

@@ -83,6 +83,7 @@ async function work(file) {
   cancelled = false;
   $("file").disabled = $("sample").disabled = true;
   $("save").disabled = true;
+  const awake = keepAwake();
   tell(`Reading ${file.name}.`);
   try {
     const bitmap = await bitmapOf(file);
@@ -108,11 +109,16 @@ async function work(file) {
     else tell("", error.message);
   } finally {
     busy = false;
+    (await awake)?.release();
     $("work").hidden = true;
+    $("left").textContent = "";
     $("file").disabled = $("sample").disabled = false;
     $("file").value = "";
   }
 }
+
+/** Keep the screen of a phone on: pages of a dark screen are stopped. Undefined where that is not to be had. */
+const keepAwake = () => navigator.wakeLock?.request("screen").catch(() => undefined);
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 const milliseconds = (ms) => `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
@@ -137,9 +143,16 @@ function onNews(news) {
     tell(`Running ${news.tiles} ${news.tiles === 1 ? "tile" : "tiles"}.`);
   } else {
     fact("time of a tile", `${milliseconds(news.ms)} (the last)`);
+    $("left").textContent = `${news.tile} of ${news.tiles}, ${timeLeft(news)}`;
   }
   $("progress").max = news.tiles;
   $("progress").value = news.tile;
+}
+
+/** What the tiles so far let expect, in words. */
+function timeLeft({ tile, tiles, seconds }) {
+  const left = (seconds / tile) * (tiles - tile);
+  return left < 90 ? `${Math.ceil(left)} s left` : `${Math.round(left / 60)} min left`;
 }
 
 function showFacts(facts) {
@@ -179,6 +192,8 @@ function setZoom(actual) {
   $("viewer").classList.toggle("actual", actual);
   const width = ($("before").width * scale) / devicePixelRatio;
   $("before").style.width = actual ? `${width}px` : "";
+  const viewer = $("viewer");
+  viewer.scrollTo((viewer.scrollWidth - viewer.clientWidth) / 2, (viewer.scrollHeight - viewer.clientHeight) / 2);
 }
 
 async function save() {
@@ -209,11 +224,14 @@ document.addEventListener("keydown", (event) => event.key === "Escape" && busy &
 $("zoom").addEventListener("click", () => setZoom($("zoom").getAttribute("aria-pressed") !== "true"));
 $("save").addEventListener("click", save);
 $("slider").addEventListener("input", () => setDivider(Number($("slider").value)));
-$("stage").addEventListener("pointermove", (event) => {
-  if (!event.buttons || $("viewer").classList.contains("actual")) return;
-  const box = $("stage").getBoundingClientRect();
-  setDivider((100 * (event.clientX - box.left)) / box.width);
-});
+for (const kind of ["pointerdown", "pointermove"]) {
+  $("stage").addEventListener(kind, (event) => {
+    if (!event.buttons || $("viewer").classList.contains("actual")) return;
+    $("stage").setPointerCapture(event.pointerId); // the divider follows beyond the edge, too
+    const box = $("stage").getBoundingClientRect();
+    setDivider((100 * (event.clientX - box.left)) / box.width);
+  });
+}
 addEventListener("dragover", (event) => event.preventDefault());
 for (const [kind, over] of [["dragenter", true], ["dragleave", false], ["drop", false]]) {
   $("drop").addEventListener(kind, () => $("drop").classList.toggle("over", over));

@@ -181,6 +181,7 @@ async function photo({ bitmap }, news) {
   const tiles = rows.starts.length * columns.starts.length;
   const tensor = new ARRAYS[taken.dtype](taken.shape.reduce((a, b) => a * b));
   const times = [];
+  const start = performance.now();
   news({ tile: 0, tiles, width: image.width * scale, height: image.height * scale });
   const process = async (down, across) => {
     await pause();
@@ -189,7 +190,7 @@ async function photo({ bitmap }, news) {
     const began = performance.now();
     const results = await session.run({ [taken.name]: new ort.Tensor(taken.dtype, tensor, taken.shape) });
     times.push(performance.now() - began);
-    news({ tile: times.length, tiles, ms: times.at(-1) });
+    news({ tile: times.length, tiles, ms: times.at(-1), seconds: (performance.now() - start) / 1000 });
     return planesOf(results[given.name].data, given);
   };
   const band = (first, count, planes, stride) => {

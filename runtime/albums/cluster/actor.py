@@ -18,13 +18,20 @@ from ...batch import Deblurrers
 from ...buckets.buckets import Buckets
 from ...buckets.opened import OpenBuckets
 from ...codecs.headers import BYTES_PER_PIXEL, FREE_BYTES
-from ...errors import ArtifactError, FdikpEdgeError, ImageError, TargetUnavailableError
+from ...errors import (
+    ArtifactError,
+    FdikpEdgeError,
+    ImageError,
+    OutputExistsError,
+    TargetUnavailableError,
+)
 from ...fields import PASSPORT_NAME
 from ...images import check_writable, output_format
 from ...trust.keys import PublicKey
 from ...trust.signature import SIGNATURE_NAME, required
 from ..manifest import Record, Stamp, artifact_digest
 from ..record import is_final
+from .places import is_stamped
 
 Files = dict[str, dict[str, bytes]]
 """Artifacts on their way to the nodes: folder name -> path in it -> content. ``""``: an artifact alone."""
@@ -74,10 +81,15 @@ class PhotoActor:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Run one photo and return its manifest line: ``{"line": bytes}``."""
-        return {"line": self.record(str(row["source"]), str(row["output"])).line()}
+        record = self.record(str(row["source"]), str(row["output"]), known=bool(row.get("known", True)))
+        return {"line": record.line()}
 
-    def record(self, source: str, output: str) -> Record:
-        """Run one photo and return its record; whatever is wrong with it is the record's reason."""
+    def record(self, source: str, output: str, *, known: bool = True) -> Record:
+        """Run one photo and return its record; whatever is wrong with it is the record's reason.
+
+        ``known`` is false for a result that was there and has no line in the manifest. It may be an earlier
+        attempt's, or somebody's file: it is taken if it holds the bytes of the result, and never replaced.
+        """
         order, began = self._order, time.perf_counter()
         settings: dict[str, Any] = {"halo": order.halo, "quality": order.quality}
         stamp, artifact = None, ""
@@ -85,7 +97,7 @@ class PhotoActor:
         try:
             data, stamp = self._read(source)
             photo = self._decode(io.BytesIO(data), Path(source), order.max_pixels)
-            del data
+            del data  # it may be large
             deblurrer, bucket = self._deblurrers.for_size(photo.height, photo.width)
             artifact = self._digests[deblurrer.session.artifact.path]
             tiles = deblurrer.grid(photo.height, photo.width).tiles
@@ -97,7 +109,8 @@ class PhotoActor:
             stream = io.BytesIO()
             notes = self._encode(stream, result, output_format(name), order.quality)
             details["notes"] = [*photo.notes, *notes]
-            written = self._write(output, stream.getbuffer())
+            data = stream.getbuffer()
+            written = self._write(output, data) if known else self._taken(output, data)
         except (ArtifactError, TargetUnavailableError):
             raise
         except (FdikpEdgeError, OSError) as error:
@@ -120,6 +133,24 @@ class PhotoActor:
         with self._order.source.open_input_stream(source) as stream:
             data: bytes = stream.read(most)
         return data, Stamp(hashlib.sha256(data).hexdigest(), len(data), info.mtime_ns or 0)
+
+    def _taken(self, output: str, data: Any) -> Stamp:
+        """Return the stamp of the file that is at a result's place if it holds ``data``; write it if none is.
+
+        Raises:
+            OutputExistsError: it holds something else.
+        """
+        order, place = self._order, str(PurePosixPath(self._order.out, output))
+        info = order.dest.get_file_info(place)
+        stamp = Stamp(hashlib.sha256(data).hexdigest(), len(data), 0)
+        if is_stamped(order.dest, info, stamp):
+            return dataclasses.replace(stamp, modified_ns=info.mtime_ns or 0)
+        if info.type == info.type.NotFound:
+            return self._write(output, data)
+        raise OutputExistsError(
+            f"{place}: exists already, and is not the result of this photo with these settings; move it away "
+            "to keep it, delete it to have it made again, or ask to overwrite all results"
+        )
 
     def _write(self, output: str, data: Any) -> Stamp:
         place = str(PurePosixPath(self._order.out, output))

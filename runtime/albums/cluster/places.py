@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import tempfile
 import time
@@ -15,7 +16,7 @@ from ...errors import BadInputError, OutputError, OutputExistsError
 from ..manifest import MANIFEST_NAME, Manifest, Stamp
 
 MARK = ".fdikp-edge-ray"
-"""A file in the output folder while a run lasts: results without a line are then an earlier attempt's."""
+"""A file in the output folder while a run lasts: results without a line may then be an earlier attempt's."""
 SAVE_SECONDS = 30.0
 SAVE_SHARE = 20
 """A record that lies elsewhere is saved again after this many times what the last saving took, and not before
@@ -86,6 +87,9 @@ class Destination:
         self.filesystem, self.folder = open_place(address)
         self.name = shown(address)
         self.local = Path(self.folder) if isinstance(self.filesystem, fs.LocalFileSystem) else None
+        self._infos: dict[str, Any] = {}
+        if self.local is not None:
+            return  # asked file by file: a listing would follow links, round in circles too
         selector = fs.FileSelector(self.folder, recursive=True, allow_not_found=True)
         try:
             infos = self.filesystem.get_file_info(selector)
@@ -98,12 +102,17 @@ class Destination:
         return str(PurePosixPath(self.folder, output))
 
     def exists(self, output: str) -> bool:
-        """Say whether there was a result when the folder was opened."""
+        """Say whether there is a result; in another file system, whether there was when it was opened."""
+        if self.local is not None:
+            return os.path.lexists(self.path(output))
         return self.path(output) in self._infos
 
     def holds(self, output: str, stamp: Stamp) -> bool:
         """Say whether a result is the one stamped."""
-        info = self._infos.get(self.path(output))
+        if self.local is not None:
+            info = self.filesystem.get_file_info(self.path(output))
+        else:
+            info = self._infos.get(self.path(output))
         return info is not None and is_stamped(self.filesystem, info, stamp)
 
     def write(self, name: str, data: bytes) -> None:

@@ -9,7 +9,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...buckets.buckets import Buckets
@@ -27,6 +27,7 @@ from ...sessions import MODULES
 from ...sessions.base import reason
 from ...trust.signature import required_keys
 from ..manifest import Manifest, Record, artifact_digest
+from ..plan import files_below, refuse_links
 from ..summary import Album
 from .actor import Files, Order, PhotoActor, node_problem, read_files
 from .places import Destination, is_stamped, open_place
@@ -80,6 +81,8 @@ def run_on_cluster(
     dest = Destination(out)
     results = dest.folder if filesystem.equals(dest.filesystem) else None
     planned, passed_over = _plan(filesystem, folder, suffix, results)
+    if dest.local is not None:
+        refuse_links({(dest.local / output).parent for _, output in planned}, dest.local)
     album = Album(photos=len(planned), passed_over=passed_over)
     keys = tuple(required_keys())
     order = Order(filesystem, dest.filesystem, dest.folder, threads, halo, quality, max_pixels, keys)
@@ -125,7 +128,12 @@ def _plan(
     from pyarrow import fs
 
     try:
-        infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
+        if isinstance(filesystem, fs.LocalFileSystem):  # which would follow links, round in circles too
+            left = None if leave_out in (None, folder) else Path(str(leave_out))
+            files = files_below(Path(folder), None, recursive=True, leave_out=left)
+            infos = filesystem.get_file_info([str(file) for file in files])
+        else:
+            infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
     except OSError as error:
         raise ImageError(f"{folder}: cannot be read: {error}") from error
     planned: dict[str, tuple[Any, str]] = {}
@@ -158,7 +166,7 @@ def _remaining(
     album: Album,
     overwrite: bool,
     again: bool,
-) -> list[dict[str, str]]:
+) -> list[dict[str, Any]]:
     artifacts = {artifact_digest(artifact) for artifact in buckets.artifacts}
     settings = {"halo": order.halo, "quality": order.quality}
     work = []
@@ -173,12 +181,16 @@ def _remaining(
             elif last.settings == settings and last.artifact in artifacts and dest.holds(output, last.result):
                 album.skipped += 1
                 continue
-        mine = overwrite or again or any(dest.holds(output, stamp) for stamp in manifest.results(output))
-        if dest.exists(output) and not mine:
+        known = (
+            overwrite
+            or not dest.exists(output)
+            or any(dest.holds(output, stamp) for stamp in manifest.results(output))
+        )
+        if not known and not again:
             raise OutputExistsError(
                 f"{dest.name}/{output}: exists already; choose another place, or ask to overwrite"
             )
-        work.append({"source": info.path, "output": output})
+        work.append({"source": info.path, "output": output, "known": known})
     return work
 
 
@@ -262,7 +274,7 @@ def _check_nodes(ray: Any, dest: Destination, modules: list[str]) -> None:
         dest.remove(probe)
 
 
-def _lines(ray: Any, files: Any, order: Order, work: list[dict[str, str]], actors: int) -> Iterator[bytes]:
+def _lines(ray: Any, files: Any, order: Order, work: list[dict[str, Any]], actors: int) -> Iterator[bytes]:
     """Yield the manifest line of each photo, once, as blocks are finished."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

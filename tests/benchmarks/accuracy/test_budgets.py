@@ -41,5 +41,5 @@ def test_bytes_may_be_one_step_off_and_no_more_than_a_few_of_them() -> None:
 
 
 def test_an_unknown_precision_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match=r"fp8.*fp32, fp16, int8"):
+    with pytest.raises(UnknownNameError, match=r"fp8.*fp32, fp16, bf16, int8"):
         budget_for("fp8")

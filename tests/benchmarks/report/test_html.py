@@ -311,6 +311,29 @@ def test_the_share_of_a_budget_agrees_with_the_budget(
     assert (share < 1) == (not Budget(most, least).problems(max_abs, psnr))
 
 
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({"max_abs": "Infinity", "budget": {"min_psnr_db": 60.0}}, "largest difference is ∞"),
+        ({"max_abs": 10**400, "budget": {"min_psnr_db": 60.0}}, "largest difference is ∞"),
+        ({"mean_abs": "nan"}, "mean difference is NaN"),
+        ({"psnr_db": "-inf", "budget": {"max_abs": 0.1}}, "PSNR is −∞"),
+        ({"measure": "tensor", "psnr_db": "nan"}, "SNR is NaN"),
+        ({"ssim": "nan"}, "SSIM is NaN"),
+        ({"within_budget": False}, "error is over the budget"),
+        ({"max_abs": 0.5, "budget": {"max_abs": 0.1}}, "error is over the budget"),
+        ({"psnr_db": 20.0, "budget": {"min_psnr_db": 60.0}}, "error is over the budget"),
+    ],
+)
+def test_an_artifact_is_not_verified_because_the_report_says_so(figures: dict[str, Any], words: str) -> None:
+    parity = {"max_abs": 1e-6, "psnr_db": 120.0, "within_budget": True, **figures}
+    entry = {"target": "onnx", "precision": "fp32", "state": "verified", "parity": parity}
+    page = Page(render({"artifacts": [entry]}))
+    assert "The artifact failed" in page.text and f"listed as verified, but its {words}" in page.text
+    entry["parity"] = {"max_abs": 0.0, "psnr_db": "inf", "within_budget": True}  # no difference at all
+    assert "1 of 1 artifact matches PyTorch" in Page(render({"artifacts": [entry]})).text
+
+
 def test_the_gain_is_shown_where_the_sharp_photo_is_known() -> None:
     data = report()
     data["artifacts"][0]["gain"] = {"before_db": 24.9, "after_db": 27.94}

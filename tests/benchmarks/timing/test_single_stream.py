@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_bundle as maker
-from fdikp_edge.benchmarks.device_profile import clocks, summary_lines, tile_of, timed_query, verdict
+from fdikp_edge.benchmarks.device_profile import clocks, summary_lines, verdict
 from fdikp_edge.benchmarks.telemetry import Reading, Sampler
 from fdikp_edge.benchmarks.timing import single_stream
 from fdikp_edge.benchmarks.timing.layers import by_module, layer_times
 from fdikp_edge.benchmarks.timing.protocol import Protocol
+from fdikp_edge.benchmarks.timing.query import tile_of, timed_query
 from fdikp_edge.benchmarks.timing.single_stream import Run, measure, protocol_dict
 from fdikp_edge.runtime.layers import LAYOUT, UNKNOWN, module_of
 from fdikp_edge.runtime.sessions import open_session

@@ -218,7 +218,7 @@ def test_the_wheel_installs_alone(tmp_path: Path) -> None:
     script = (
         "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in str(f).lower()];"
         f"sys.path.insert(0, {str(site)!r});"
-        "import fdikp_edge.cli.device, importlib.metadata as m; print(m.version('fdikp-edge'));"
+        "import fdikp_edge.cli.device.program, importlib.metadata as m; print(m.version('fdikp-edge'));"
         "print(sorted({'torch', 'onnx', 'PIL', 'typer', 'rich', 'onnxruntime'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -15,7 +15,7 @@ from fdikp_edge.export.build import build_artifact
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.device.bundle import make_bundle
 from fdikp_edge.export.lowered import LoweredModel, lower_model
-from fdikp_edge.export.tensorrt.layer_report import engine_layers
+from fdikp_edge.export.tensorrt.layer_report import engine_layers, readers_of_int8_results
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.device.build import Built, Settings, build
 from fdikp_edge.runtime.device.build_log import BuildLog
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 
-KINDS = ("fp32", "fp16", "int8", "uint8")
+KINDS = ("fp32", "fp16", "bf16", "int8", "uint8")
 """The precisions, and float32 behind an image contract of bytes."""
 
 
@@ -73,7 +73,7 @@ def artifacts(
     before = {
         kind: build_artifact(
             {"uint8": lowered_bytes, "int8": deep}.get(kind, lowered),
-            "onnx",
+            "tensorrt-rtx" if kind == "bf16" else "onnx",
             "fp32" if kind == "uint8" else kind,
             folder / kind,
             table=table if kind == "int8" else None,
@@ -102,10 +102,15 @@ def test_with_a_table_what_int8_leaves_in_floats_is_float16(
             built = engine(artifact, log)
         assert not [text for severity, text in built.log if severity < 2]
         with file.open(encoding="utf-8") as lines:
-            types.append(Counter(layer.dtype for layer in engine_layers(lines)))
+            listed = engine_layers(lines)
+        types.append(Counter(layer.dtype for layer in listed))
     assert types[0]["Half"] == 0 and types[0]["Int8"] > 0
     assert types[1]["Half"] > 0 and types[1]["Float"] < types[0]["Float"]
     assert types[1]["Int8"] == types[0]["Int8"], "as many layers in 8 bits as before"
+    in_float = [layer for layer in listed if layer.dtype == "Float"]
+    explained = {layer.name for layer in readers_of_int8_results(listed)}
+    unexplained = [layer for layer in in_float if layer.name not in explained]
+    assert explained and [layer.reads[0][0] for layer in unexplained] == ["image"], "the port alone"
     (expected,) = before.golden()[1].values()
     with EmulatedSession(narrow) as session:
         (result,) = session.run(before.golden()[0]).values()

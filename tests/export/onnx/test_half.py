@@ -14,9 +14,10 @@ from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.lowered import lower_model
 from fdikp_edge.export.onnx import build as target
 from fdikp_edge.export.onnx import checks
-from fdikp_edge.export.onnx.half import narrow
+from fdikp_edge.export.onnx.half import narrow, narrow_to_bfloat16
 from fdikp_edge.export.openvino import build as openvino_target
 from fdikp_edge.runtime.pixels import psnr_db
+from fdikp_edge.runtime.sessions import onnx_rounding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -241,3 +242,17 @@ def node_of(operator: str, inputs: list[str], outputs: list[str], name: str, **m
     entry = node.metadata_props.add()
     entry.key, entry.value = checks.NODE_KEY, name
     return node
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bfloat16_too_gives_every_operand_the_type_of_the_standard(name: str) -> None:
+    graph, _, _ = converted(name)
+    narrow = copy_of(graph)
+    counts = narrow_to_bfloat16(narrow)
+    onnx.checker.check_model(narrow, full_check=True)
+    assert counts["bfloat16"] > counts["float32"] >= 0
+    rewritten = onnx.load_from_string(onnx_rounding.rounded_file(narrow.SerializeToString()))
+    x = np.random.default_rng(0).random((1, 3, 16, 16), dtype=np.float32)
+    (expected,), (result,) = run(graph, x), run(rewritten, x)
+    off = np.abs(result - expected) / np.abs(expected).max()
+    assert 0 < np.median(off) < 1e-2, "nearly all values; a comparison or a remainder may fall the other way"

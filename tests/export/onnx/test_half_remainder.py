@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from fdikp_edge.export.onnx.emulated_half import emulate_half
 from fdikp_edge.export.onnx.half import has_half, narrow, narrow_remainder
+from fdikp_edge.runtime.sessions.onnx_rounding import round_values
 from onnx import TensorProto, helper, numpy_helper
 
 Array = np.ndarray[Any, Any]
@@ -111,7 +111,7 @@ def test_an_emulated_file_rounds_every_value_as_float16_does() -> None:
     ]
     model = model_of(nodes, {"a": np.float32(1 / 3), "b": np.float32(0.1)})
     narrow(model, ())
-    assert emulate_half(model) > 3
+    assert round_values(model) > 3
     onnx.checker.check_model(model, full_check=True)
     assert not has_half_tensors(model)
     x = X.astype(np.float16)
@@ -128,7 +128,7 @@ def has_half_tensors(model: onnx.ModelProto) -> bool:
 def test_an_emulated_int8_file_is_as_far_off_as_float16_is(islands: tuple[str, ...]) -> None:
     plain, model = quantised(), quantised()
     narrow_remainder(model, islands)
-    emulate_half(model)
+    round_values(model)
     onnx.checker.check_model(model, full_check=True)
     off = np.abs(run(model, X) - run(plain, X)).mean()  # the largest is a rounding that fell the other way
     assert 0 < off < 0.002

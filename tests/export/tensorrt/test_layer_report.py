@@ -145,7 +145,14 @@ Name: node_c_myl0_8, LayerType: correlation, Inputs: [ { Name: x, Dimensions: [1
 Name: w_myl0_9, LayerType: wait, Inputs: [], Constants: [], Outputs: [], TacticName: , StreamId: 2, EventId: 27, Metadata:
 """  # noqa: E501
     assert engine_layers(log.splitlines()) == [
-        EngineLayer("node_c_myl0_8", "correlation", "Int8", ("node_c", "q")),
+        EngineLayer(
+            "node_c_myl0_8",
+            "correlation",
+            "Int8",
+            ("node_c", "q"),
+            reads=(("x", "Int8"), ("y", "Float")),
+            makes=(("z", "Float"),),
+        ),
     ]
     assert engine_layers([]) == []
 

@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 SOURCES = Path(__file__).resolve().parents[3] / "export" / "tensorrt" / "plugins"
-CUDA = Path("/usr/local/cuda/include")
 PLACES = [
-    Path(place)
-    for place in (os.environ.get("TENSORRT_ROOT", "/usr") + "/include", "/usr/include/x86_64-linux-gnu", CUDA)
+    Path(os.environ.get("TENSORRT_ROOT", "/usr"), "include"),
+    Path("/usr/include/x86_64-linux-gnu"),
+    *map(Path, os.environ.get("CUDA_INCLUDES", "/usr/local/cuda/include").split(os.pathsep)),
 ]
+"""Folders of headers. ``TENSORRT_ROOT`` names a checkout of github.com/NVIDIA/TensorRT, ``CUDA_INCLUDES`` those
+of CUDA, cuFFT and ``crt`` (from wheels: nvidia-cuda-runtime, nvidia-cufft, nvidia-cuda-crt)."""
 WRAPPER = """
 #include "fft_elements.h"
 using fdikp_edge::Complex;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
 import json
 import sys
@@ -17,6 +19,7 @@ from fdikp_edge.models.checkpoint import MAX_FILE_BYTES, read_tensors
 from fdikp_edge.models.sources.find import find
 from fdikp_edge.runtime.errors import CheckpointError, SourceError
 
+FLOOD = 400 * 2**20
 COMMIT, OLDER = "1" * 40, "2" * 40
 TINY = (zoo.WEIGHTS / "tiny.safetensors").read_bytes()
 CODE = b"raise SystemExit('code of a repository ran')"
@@ -39,6 +42,10 @@ class Server(BaseHTTPRequestHandler):
     """Headers of files that are not what they should be."""
     sha = ""
     """The commit that the server answers with, whatever is asked."""
+    flood = ""
+    """Part of the path of a GET that is answered without end, up to :data:`FLOOD` bytes."""
+    sent = 0
+    """Bytes of that."""
 
     def _answer(self, body: bytes, status: int = 200, **headers: str) -> None:
         self.send_response(status)
@@ -48,9 +55,22 @@ class Server(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
 
+    def _flood(self) -> None:
+        """Answer without a length, as long as anyone listens."""
+        self.send_response(200)
+        for name, value in self.lies.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            while type(self).sent < FLOOD:
+                self.wfile.write(bytes(1 << 16))
+                type(self).sent += 1 << 16
+
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         self.asked.append(f"{self.command} {path}")
+        if self.flood and self.flood in path and self.command == "GET":
+            return self._flood()
         if path.startswith("/api/models/"):
             name, _, revision = path.removeprefix("/api/models/").partition("/revision/")
             if name not in REPOSITORIES:
@@ -215,3 +235,37 @@ def test_a_server_that_answers_with_another_commit(asked: list[str], monkeypatch
         with pytest.raises(SourceError, match="which was not asked for"):
             find("hf:org/tiny@" + COMMIT)
     assert not [line for line in asked if "/resolve/" in line], "nothing was fetched"
+
+
+@pytest.mark.parametrize(("part", "most"), [("/resolve/", 2 * len(TINY)), ("/api/", 16 * 2**20)])
+def test_a_server_that_sends_more_than_it_announced(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str, most: int
+) -> None:
+    monkeypatch.setattr(Server, "flood", part)
+    monkeypatch.setattr(Server, "sent", 0)
+    with pytest.raises(SourceError, match=r"sends more than the [0-9]+ bytes expected"):
+        find("hf:org/tiny")
+    assert Server.sent < most + 32 * 2**20, "what the sockets and the client hold, and no more"
+    kept = [file.stat().st_size for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+    assert max(kept, default=0) <= most + 2**20
+
+
+def test_a_server_that_compresses_what_it_sends(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(REPOSITORIES, "org/bomb", {"model.safetensors": gzip.compress(bytes(300 * 2**20), 1)})
+    monkeypatch.setattr(Server, "lies", {"Content_Encoding": "gzip"})
+    with pytest.raises(SourceError, match=r"compresses what it sends \(gzip\)"):
+        find("hf:org/bomb")
+    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+
+
+def test_the_client_is_left_as_it_was(asked: list[str]) -> None:
+    import huggingface_hub
+
+    client, before = huggingface_hub.get_session(), huggingface_hub.constants.HF_HUB_DISABLE_XET
+    hooks = client.event_hooks
+    find("hf:org/tiny")
+    with pytest.raises(SourceError):
+        find("hf:org/missing")
+    assert client.event_hooks == hooks and before == huggingface_hub.constants.HF_HUB_DISABLE_XET

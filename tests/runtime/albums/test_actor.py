@@ -72,6 +72,30 @@ def test_results_in_another_file_system(make_artifact: Callable[..., Artifact], 
     memory.store.clear()
 
 
+def test_a_result_without_a_line_is_taken_or_left_and_never_replaced(
+    make_artifact: Callable[..., Artifact], tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
+    write_photo(tmp_path / "in" / "a.png", Photo(pixels))
+    artifact = make_artifact("half")
+    local = fs.LocalFileSystem()
+    order = Order(local, local, str(tmp_path / "out"), 1, None, 95, DEFAULT_MAX_PIXELS)
+    actor = PhotoActor(read_files(Buckets(artifact.path, (artifact,))), order)
+    row, result = {"source": str(tmp_path / "in" / "a.png"), "output": "a.png"}, tmp_path / "out" / "a.png"
+    first = Record.parse(actor({**row, "known": False})["line"])
+    assert first.result is not None and first.result.fits(result), "nothing was there"
+    written = result.stat()
+    again = Record.parse(actor({**row, "known": False})["line"])
+    assert again.result == first.result and result.stat().st_ino == written.st_ino, "an earlier attempt's"
+    for other in (b"mine", result.read_bytes()[:-1] + b"x"):
+        result.write_bytes(other)
+        record = Record.parse(actor({**row, "known": False})["line"])
+        assert record.result is None and "exists already" in record.reason and not record.final
+        assert result.read_bytes() == other
+    assert not list((tmp_path / "out").rglob(".partial-*"))
+    assert Record.parse(actor({**row, "known": True})["line"]).result is not None, "overwrite was asked for"
+
+
 def test_a_node_checks_the_signature_too(make_artifact: Callable[..., Artifact], tmp_path: Path) -> None:
     pytest.importorskip("cryptography", reason="signatures need cryptography (extra `sign`)")
     artifact = make_artifact("half")

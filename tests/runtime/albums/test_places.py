@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fdikp_edge.runtime.albums.manifest import MANIFEST_NAME, Record, Stamp
@@ -15,6 +18,7 @@ fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed (extra `r
 
 from fdikp_edge.runtime.albums.cluster import places  # noqa: E402
 from fdikp_edge.runtime.albums.cluster.places import MARK, Destination, open_place, shown  # noqa: E402
+from fdikp_edge.runtime.albums.cluster.run import _plan  # noqa: E402
 
 OUT = "memory://sharp"
 
@@ -100,3 +104,35 @@ def test_a_mark_that_is_a_link_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is a link"), Destination(str(tmp_path / "out")).marked():
         pass
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_local_folder_is_asked_file_by_file(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png").write_bytes(b"one")
+    (out / "gone.png").symlink_to(tmp_path / "nowhere")
+    (out / "x").symlink_to(".")
+    (out / "y").symlink_to(".")  # two circles: 2**40 folders for whoever follows them
+    dest = Destination(str(out))
+    assert dest.exists("a.png") and dest.exists("gone.png") and not dest.exists("b.png")
+    assert dest.holds("a.png", line("a.png", b"one").stamp)  # type: ignore[arg-type]
+    assert not dest.holds("a.png", line("a.png", b"two").stamp)  # type: ignore[arg-type]
+
+
+def test_photos_are_not_looked_for_behind_links(tmp_path: Path) -> None:
+    photos = tmp_path / "in"
+    (photos / "sub").mkdir(parents=True)
+    for name in ("a.png", "sub/b.jpg", "note.txt", ".hidden.png"):
+        (photos / name).write_bytes(b"x")
+    for name in ("x", "sub/y"):
+        (photos / name).symlink_to(photos)
+    os.mkfifo(photos / "pipe.png")
+    answers: list[Any] = []
+    work = threading.Thread(
+        target=lambda: answers.append(_plan(fs.LocalFileSystem(), str(photos), None, None)), daemon=True
+    )
+    work.start()
+    work.join(20)
+    assert answers, "it goes round in circles"
+    planned, others = answers[0]
+    assert [output for _, output in planned] == ["a.png", "sub/b.jpg"] and others == {".txt": 1}

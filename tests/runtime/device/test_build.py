@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 import small_bundle as maker
-from fdikp_edge.cli.device import parser
-from fdikp_edge.cli.device_work import COMMANDS
+from fdikp_edge.cli.device.parser import parser
+from fdikp_edge.cli.device.program import COMMANDS
 from fdikp_edge.export.device.bundle import make_bundle
 from fdikp_edge.runtime.artifact import Artifact, ArtifactWriter
 from fdikp_edge.runtime.device import build as device_build

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import socket
+import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +98,78 @@ def test_other_names_for_this_machine_get_nothing(server: ArtifactServer, host: 
     status, _, data = ask(server, "/model.onnx", host=host or " ")
     assert status == 421
     assert data != FILES["model.onnx"]
+
+
+def raw(server: ArtifactServer, request: bytes) -> bytes:
+    """Send bytes and return all that comes back until the server closes the connection."""
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(request)
+        answer = b""
+        while data := connection.recv(1 << 16):
+            answer += data
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET http://[ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", b" 400 "),
+        (b"GET //[::1/x HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", b" 404 "),
+        (b"GET /\xff%ff%00 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", b" 404 "),
+        (b"GET / HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n", b" 421 "),
+        (b"GET / HTTP/9.9\r\n\r\n", b"505 "),
+        (b"<script>alert(1)</script> / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b" 501 "),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b" 414 "),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", b" 431 "),
+    ],
+)
+def test_requests_that_are_none_are_answered(
+    server: ArtifactServer, request_: bytes, status: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = raw(server, request_)
+    assert status in answer.splitlines()[0]
+    assert b"text/html" not in answer and b"<script>" not in answer.partition(b"\r\n\r\n")[2]
+    assert capsys.readouterr().err == "", "no traceback on the terminal"
+
+
+def test_a_body_is_not_taken_for_a_request(server: ArtifactServer) -> None:
+    inner = b"GET /model.onnx HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    head = b"GET /page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    for length in (b"Content-Length: %d" % len(inner), b"Transfer-Encoding: chunked"):
+        answer = raw(server, head + length + b"\r\n\r\n" + inner)
+        assert answer.count(b"HTTP/1.1 ") == 1 and b"Connection: close" in answer
+
+
+def test_a_connection_that_breaks_is_no_news(
+    server: ArtifactServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for request in (b"", b"GET / HT", b"GET /model.onnx HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"):
+        connection = socket.create_connection(("127.0.0.1", server.port), 10)
+        connection.sendall(request)
+        # Zero seconds to linger: closing resets the connection.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+    assert ask(server, "/page.js")[0] == 200
+    threads = [one for one in threading.enumerate() if "process_request_thread" in one.name]
+    for one in threads:
+        one.join(10)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("site", "mode", "status"),
+    [
+        ("cross-site", "no-cors", 403),
+        ("same-site", "cors", 403),
+        ("cross-site", "navigate", 200),
+        ("same-origin", "cors", 200),
+        ("none", "navigate", 200),
+    ],
+)
+def test_pages_of_other_sites_cost_nothing(server: ArtifactServer, site: str, mode: str, status: int) -> None:
+    head = f"GET /model.onnx HTTP/1.1\r\nHost: 127.0.0.1\r\nSec-Fetch-Site: {site}\r\nSec-Fetch-Mode: {mode}"
+    answer = raw(server, f"{head}\r\nConnection: close\r\n\r\n".encode())
+    assert f" {status} ".encode() in answer.splitlines()[0]
 
 
 def test_other_methods_are_refused(server: ArtifactServer) -> None:

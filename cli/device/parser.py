@@ -1,20 +1,15 @@
-"""``python model.bundle COMMAND``: what a bundle does on a device. Parses with the standard library alone."""
+"""The command line of ``python model.bundle``, parsed with the standard library alone."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..benchmarks.timing.loadgen import SCENARIOS
-from ..benchmarks.timing.protocol import SETTINGS, Protocol
-from ..runtime.device.bundle import Bundle
-from ..runtime.errors import CheckFailedError
-from ..runtime.program import run as run_program
-from .device_work import COMMANDS
+from ...benchmarks.timing.loadgen import SCENARIOS
+from ...benchmarks.timing.protocol import SETTINGS, Protocol
 
 _WHAT = {
     "info": "show the bundle's contents",
@@ -27,23 +22,6 @@ _WHAT = {
 _EPILOG = """\
 Runs the engine if it was built, otherwise the ONNX file in ONNX Runtime if that is installed.
 Exit codes: 0 success, 1 a budget or check failed, 2 wrong usage, bad input, or a missing package."""
-
-
-def run(folder: Path, bundle: Path) -> None:
-    """Run one command of an unpacked bundle; the entry script of the bundle calls this.
-
-    Raises:
-        SystemExit: always, with the exit code.
-    """
-    options = parser(bundle.name).parse_args()
-
-    def main() -> None:
-        opened = Bundle.unpacked(folder, bundle)
-        if not COMMANDS[options.command](opened, options):
-            raise CheckFailedError("at least one check failed")
-
-    run_program(main, interrupted="stopped; no partial output is left")
-    raise SystemExit(0)
 
 
 def parser(name: str) -> argparse.ArgumentParser:
@@ -171,7 +149,24 @@ def add_profile_options(add: Any) -> None:
                 help=argparse.SUPPRESS,
             )
     add("--replay", type=Path, metavar="FILE", help="recorded tegrastats log to read instead of the sensors")
-    add("--no-layers", action="store_true", help="do not measure time per layer")
+    add(
+        "--no-layers",
+        action="store_true",
+        help="do not measure time per layer, nor where operators run",
+    )
+    add(
+        "--allow-fallback",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="accept operators in this place although it was not asked for; repeatable",
+    )
+    add(
+        "--power-modes",
+        metavar="MODES",
+        help="as root: profile in each power mode of the board (all, or names by comma), then set the one "
+        "from before again",
+    )
 
 
 def _within(least: float, most: float, *, whole: bool = False) -> Callable[[str], float]:
@@ -191,8 +186,3 @@ def _within(least: float, most: float, *, whole: bool = False) -> Callable[[str]
 
 
 _COUNT = _within(1, 1_000_000, whole=True)
-
-
-if __name__ == "__main__":  # from an installed package: python -m fdikp_edge.cli.device BUNDLE COMMAND
-    _opened = Bundle.open(Path(sys.argv.pop(1)))
-    run(_opened.folder, _opened.path)

@@ -1,0 +1,148 @@
+"""The ``executorch`` target: a ``.pte`` whose operators XNNPACK computes, or another delegate.
+
+The lowered program is first rewritten to operators that XNNPACK takes (:mod:`.prepare`). What still stays
+with ExecuTorch's own kernels is counted in the finished file, which is read back without ExecuTorch, and
+stands in the passport. The names of inputs and outputs, for which the format has no place, and the
+provenance are in a second method of the program, as JSON text.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...runtime.errors import LoweringError
+from ...runtime.outside.pte import DESCRIPTION, PteProgram, read_pte
+from ..forbidden import check_census
+from ..forbidden import table as counted
+from ..target import BuildResult
+from .delegates import open_delegate
+from .prepare import prepare
+from .target import EXECUTORCH
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+    from ...calibration.table import CalibrationTable
+    from ..spectral import LoweredProgram
+
+OUTSIDE = "operators outside the delegate"
+"""Key of the passport's census."""
+
+
+def build(
+    lowered: LoweredProgram,
+    precision: str,
+    folder: Path,
+    *,
+    table: CalibrationTable | None = None,
+    provenance: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> BuildResult:
+    """Write ``model.pte`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
+
+    ``options``: ``delegate`` is what computes the operators; see :mod:`.delegates`.
+
+    Raises:
+        TargetUnavailableError: the delegate's tools are not installed here.
+        LoweringError: ExecuTorch cannot convert the program, or its file is not what it should be.
+    """
+    delegate = (options or {}).get("delegate", "xnnpack")
+    partitioner = open_delegate(delegate)
+    facts = {
+        **(provenance or {}),
+        "precision": precision,
+        "program_sha256": lowered.sha256,
+        "delegate": delegate,
+        "inputs": list(lowered.input_names),
+        "outputs": list(lowered.output_names),
+    }
+    data = convert(prepare(lowered.program), partitioner, json.dumps(facts, sort_keys=True))
+    name = EXECUTORCH.model_file
+    (folder / name).write_bytes(data)
+    program = check(data, name)
+    versions = {each: importlib.metadata.version(each) for each in ("torch", "executorch", "torchao")}
+    outside = sum(program.kernels.values())
+    counts = {"float": sum(program.delegated.values()) + outside, OUTSIDE: outside}
+    return BuildResult(name, versions, census(program), counts, notes(program, delegate))
+
+
+def convert(program: ExportedProgram, partitioner: Any, description: str) -> bytes:
+    """Return the bytes of a ``.pte`` with two methods: the network, and its description as text.
+
+    Raises:
+        LoweringError: ExecuTorch cannot convert it.
+    """
+    with quiet():
+        from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+        try:
+            edge = to_edge_transform_and_lower(
+                program,
+                partitioner=[partitioner],
+                compile_config=EdgeCompileConfig(_check_ir_validity=False),
+                constant_methods={DESCRIPTION: description},
+            )
+            return bytes(edge.to_executorch().buffer)
+        except Exception as error:  # of many kinds, by the pass that failed
+            lines = [line for line in str(error).strip().splitlines() if line] or ["no message"]
+            raise LoweringError(
+                f"ExecuTorch cannot convert the lowered program: {type(error).__name__}: {lines[0][:300]}"
+            ) from error
+
+
+def check(data: bytes, name: str) -> PteProgram:
+    """Read a finished file without ExecuTorch.
+
+    Raises:
+        LoweringError: it is not what this toolkit's own reader takes, or holds a transform.
+    """
+    try:
+        program = read_pte(data)
+    except ValueError as error:
+        raise LoweringError(f"{name}: ExecuTorch wrote a file that {error}") from error
+    kernels = {kernel.removeprefix("aten::").partition(".")[0]: n for kernel, n in program.kernels.items()}
+    check_census(kernels, name)
+    return program
+
+
+def census(program: PteProgram) -> dict[str, int]:
+    """Return the operators by type: XNNPACK's by its own names, the others as ATen calls them."""
+    return counted(program.delegated + program.kernels)
+
+
+def notes(program: PteProgram, delegate: str) -> list[str]:
+    """Return what the passport says of what is computed where."""
+    parts = f"{program.calls} part{'' if program.calls == 1 else 's'}"
+    if delegate != "xnnpack":
+        outside = sum(program.kernels.values())
+        return [f"delegate {delegate}: {parts}; {outside} operators outside it; not run on this machine"]
+    inside, outside = sum(program.delegated.values()), sum(program.kernels.values())
+    share = 100 * outside / max(1, inside + outside)
+    first = f"XNNPACK computes {inside} operators in {parts}; {outside} ({share:.0f} %) stay outside"
+    if not outside:
+        return [first]
+    kinds = ", ".join(f"{n} {kernel}" for kernel, n in counted(program.kernels).items())
+    return [f"{first}: {kinds}"]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep remarks of ExecuTorch and torchao on packages that nobody asked for off the user's screen."""
+    loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree", "executorch")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

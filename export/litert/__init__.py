@@ -1,0 +1,1 @@
+"""The ``litert`` target: ``.tflite`` files for LiteRT, the runtime of Android."""

@@ -1,0 +1,1 @@
+"""Environments of their own for converters whose packages do not go with this project's."""

@@ -22,6 +22,7 @@ from .commands.export import export
 from .commands.gate import gate
 from .commands.inspect import inspect
 from .commands.keygen import keygen
+from .commands.lab import run as run_lab
 from .commands.lower import lower
 from .commands.profile import profile
 from .commands.report import merge
@@ -272,26 +273,29 @@ for _command, _examples in _EXAMPLES.items():
 app.command(name="deblur", hidden=True, epilog=_EXAMPLES[run_artifact])(guarded(run_artifact))
 
 
-reports = typer.Typer(
-    name="report",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Work with reports of several runs.",
-)
-app.add_typer(reports)
+def _group(name: str, text: str) -> typer.Typer:
+    """Return a group of commands, such as ``report merge``, as a part of the program."""
+    group = typer.Typer(name=name, no_args_is_help=True, rich_markup_mode=None, help=text)
+    group.callback()(lambda: None)  # else a group of one command is that command
+    app.add_typer(group)
+    return group
 
 
-@reports.callback()
-def _reports() -> None:
-    """Work with reports of several runs."""
-
-
-reports.command(
+_group("report", "Work with reports of several runs.").command(
     epilog="""\b
 Examples:
   fdikp-edge report merge pc/report.json board/report.json --out both
   fdikp-edge report merge pc board --name "desk PC" --name "Jetson" --out both --json"""
 )(guarded(merge))
+_group("lab", "Run a bundle on many boards.").command(
+    epilog="""\b
+Examples:
+  fdikp-edge lab run lab.yaml
+  fdikp-edge lab run lab.yaml --out results --json
+
+\b
+docs/lab.md shows such a file. Exits with 1 if a board failed."""
+)(guarded(run_lab))
 
 
 def run() -> None:

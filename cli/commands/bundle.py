@@ -18,7 +18,7 @@ from ..signature import checks_signatures
 def bundle(
     artifacts: ArtifactsArgument,
     device: Annotated[
-        str, typer.Option("--for", metavar="NAME", help="Device type; only jetson is supported.")
+        str, typer.Option("--for", metavar="NAME", help="Device type: jetson or android.")
     ] = "jetson",
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Output file.")] = Path(
         "model.bundle"
@@ -39,7 +39,8 @@ def bundle(
 
     The file contains the models, their golden inputs and outputs, a photo, and the program for the device:
     run `python model.bundle build` there, then verify, bench, profile or deblur. The device needs only NumPy
-    and TensorRT or ONNX Runtime. Of a folder of artifacts, those for other devices are left out.
+    and TensorRT or ONNX Runtime. For android it is a zip archive with a script that measures the models on a
+    phone through adb. Of a folder of artifacts, those for other devices are left out.
     """
     with show.working("opening the artifacts") as step:
         from ...export.device.bundle import make_bundle, taken_by
@@ -70,5 +71,9 @@ def bundle(
             ("contents", ", ".join(written.artifacts)),
         ],
     )
-    show.line(f"On the device: python3 {written.path.name} build, then verify, bench, profile, deblur.")
+    show.line(
+        "Unpack it beside a phone and run: sh measure.sh (docs/android.md)"
+        if device == "android"
+        else f"On the device: python3 {written.path.name} build, then verify, bench, profile, deblur."
+    )
     return 0

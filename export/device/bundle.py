@@ -36,6 +36,7 @@ from ...runtime.trust.signature import SIGNATURE_NAME
 from ..onnx.build import serialise
 from ..targets import all_targets, get_target
 from ..tensorrt.weak_typing import legacy_files
+from .android.bundle import write_android
 from .wheel import PROGRAM, add_entry, device_wheel
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ if TYPE_CHECKING:
     from ...calibration.table import CalibrationTable, ProgramKey
     from ...runtime.passport import Passport
 
-DEVICES: Mapping[str, str] = {"jetson": BUILT}
-"""Device -> the target that is built on it. :attr:`..target.Target.devices` says whose artifacts it takes."""
+DEVICES: Mapping[str, str | None] = {"jetson": BUILT, "android": None}
+"""Device -> the target that is built on it, ``None`` if artifacts go there as they are.
+:attr:`..target.Target.devices` says whose artifacts it takes."""
 TAKEN_AS = "onnx"
 """The target that the bundle's program knows an artifact by before it is built on the device."""
 
@@ -95,7 +97,9 @@ def make_bundle(
     targets = _targets_for(device)
     path = Path(out)
     check_place(path, overwrite=overwrite)
-    opened = _open(artifacts, targets)
+    opened = _open(artifacts, targets, to_build=DEVICES[device] is not None)
+    if DEVICES[device] is None:
+        return _as_they_are(opened, path, tables, overwrite=overwrite, progress=progress)
     read = _tables(tables, opened, device)
     with tempfile.TemporaryDirectory(prefix="fdikp-edge-bundle-") as scratch:
         only_tables = [table for table, _ in read]
@@ -106,6 +110,22 @@ def make_bundle(
             taken.append(_for_device(artifact, device, Path(scratch), only_tables))
         progress(steps - 1, steps, f"writing {path.name}")
         return _write(path, device, taken, read)
+
+
+def _as_they_are(
+    opened: Sequence[Artifact],
+    path: Path,
+    tables: Sequence[str | Path],
+    *,
+    overwrite: bool,
+    progress: Progress,
+) -> Bundled:
+    if tables:
+        raise BadInputError("a bundle for android builds nothing, so it takes no calibration table")
+    named = [(_name(artifact), artifact) for artifact in opened]
+    write_android(named, path, overwrite=overwrite, progress=progress)
+    names = tuple(name for name, _ in named)
+    return Bundled(path, entry.sha256_of(path), path.stat().st_size, names)
 
 
 def taken_by(device: str, artifacts: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
@@ -157,7 +177,7 @@ def _name(artifact: Artifact) -> str:
     return shown_name(artifact.path).replace("/", "-")
 
 
-def _open(artifacts: Iterable[str | Path], targets: Sequence[str]) -> list[Artifact]:
+def _open(artifacts: Iterable[str | Path], targets: Sequence[str], *, to_build: bool) -> list[Artifact]:
     opened = [Artifact.open(path) for path in artifacts]
     if not opened:
         raise BadInputError("a bundle needs at least one artifact")
@@ -170,7 +190,7 @@ def _open(artifacts: Iterable[str | Path], targets: Sequence[str]) -> list[Artif
             )
         if passport.state == "failed":
             raise BadInputError(f"{artifact.path}: failed verification: {passport.reason}")
-        if ONNX_FILE not in passport.files:
+        if to_build and ONNX_FILE not in passport.files:
             raise BadInputError(f"{artifact.path}: holds no {ONNX_FILE} to build from")
         if passport.golden is None:
             raise BadInputError(f"{artifact.path}: has no golden input and output for checks on the device")
@@ -242,7 +262,8 @@ def _remainder(proto: onnx.ModelProto, fitting: Sequence[tuple[CalibrationTable,
 def _keys(passport: Passport, device: str) -> list[ProgramKey]:
     """Return the sections of a table that tell a weakly typed build of an artifact what to do, best first:
     that of the target which is built on the device; else that of the artifact's own target."""
-    profiles = dict.fromkeys(get_target(name).profile for name in (DEVICES[device], passport.target))
+    names = (DEVICES[device] or passport.target, passport.target)
+    profiles = dict.fromkeys(get_target(name).profile for name in names)
     return [(passport.program_sha256, profile) for profile in profiles]
 
 

@@ -47,8 +47,8 @@ class Editor:
         self._targets = {
             spec.arg.name: spec.target for spec in specs if spec.kind is not InputKind.USER_INPUT
         }
-        values = [n.meta.get("val") for n in self.graph.nodes]
-        self._fake_mode = next(v.fake_mode for v in values if isinstance(v, Tensor))
+        values: list[Any] = [node.meta.get("val") for node in self.graph.nodes]
+        self._fake_mode: Any = next(value.fake_mode for value in values if isinstance(value, Tensor))
 
     def call(self, like: fx.Node, target: Any, *args: Any) -> fx.Node:
         """Add a call before ``like``."""

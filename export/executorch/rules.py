@@ -188,6 +188,62 @@ def _reduce(editor: Editor, node: fx.Node) -> fx.Node | None:
     return editor.reshape(node, total, shape_of(node))
 
 
+def _layer_norm(editor: Editor, node: fx.Node) -> fx.Node | None:
+    """Mean and variance as products with a row of equal numbers."""
+    source, normalised, weight, bias, epsilon = arguments(node)[:5]
+    length = math.prod(normalised)
+    rows = editor.reshape(node, source, [math.prod(shape_of(source)) // length, length])
+    result = _normalised(editor, node, rows, epsilon)
+    result = editor.reshape(node, result, shape_of(node))
+    if weight is not None:
+        result = editor.call(node, aten.mul.Tensor, result, weight)
+    return result if bias is None else editor.call(node, aten.add.Tensor, result, bias)
+
+
+def _group_norm(editor: Editor, node: fx.Node) -> fx.Node | None:
+    """As :func:`_layer_norm`, for all values of a group of channels."""
+    source, groups, weight, bias, epsilon = arguments(node)[:5]
+    shape = shape_of(source)
+    count = shape[0] * groups
+    rows = editor.reshape(node, source, [count, math.prod(shape) // count])
+    result = editor.reshape(node, _normalised(editor, node, rows, epsilon), shape)
+    channels = [shape[1], *([1] * (len(shape) - 2))]
+    if weight is not None:
+        result = editor.call(node, aten.mul.Tensor, result, _shaped(editor, node, weight, channels))
+    if bias is not None:
+        result = editor.call(node, aten.add.Tensor, result, _shaped(editor, node, bias, channels))
+    return result
+
+
+def _normalised(editor: Editor, like: fx.Node, rows: fx.Node, epsilon: float) -> fx.Node:
+    """Rows [count, length] less their mean, over the root of their variance plus ``epsilon``."""
+    length, dtype = shape_of(rows)[1], rows.meta["val"].dtype
+    row = editor.store(torch.full((1, length), 1 / length, dtype=dtype))
+    centred = editor.call(like, aten.sub.Tensor, rows, editor.call(like, aten.linear.default, rows, row))
+    squares = editor.call(like, aten.mul.Tensor, centred, centred)
+    variance = editor.call(like, aten.linear.default, squares, row)
+    guarded = editor.call(like, aten.add.Tensor, variance, _scalar(editor, epsilon, rows))
+    root = editor.call(like, aten.sqrt.default, guarded)
+    return editor.call(like, aten.div.Tensor, centred, root)
+
+
+def _shaped(editor: Editor, like: fx.Node, weight: fx.Node, shape: Sequence[int]) -> fx.Node:
+    value = editor.stored(weight)
+    return editor.reshape(like, weight, shape) if value is None else editor.store(value.reshape(shape))
+
+
+def _repeat(editor: Editor, node: fx.Node) -> fx.Node | None:
+    """Copies behind each other, axis by axis."""
+    source, times = arguments(node)[:2]
+    result = editor.reshape(node, source, [1] * (len(times) - len(shape_of(source))) + shape_of(source))
+    if not all(1 <= count <= LARGEST_REPEAT for count in times):
+        return None
+    for axis, count in enumerate(times):
+        if count > 1:
+            result = editor.call(node, aten.cat.default, [result] * count, axis)
+    return result
+
+
 def _softmax(editor: Editor, node: fx.Node) -> fx.Node | None:
     source, dim = arguments(node)[:2]
     rank = len(shape_of(source))
@@ -280,6 +336,8 @@ def _as_node(value: Any) -> fx.Node:
 
 LARGEST_RANK = 6
 """Of a tensor in XNNPACK."""
+LARGEST_REPEAT = 5
+"""Copies that are joined in one operator."""
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(COPIES, _copy),
@@ -290,12 +348,15 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("t", "transpose"), _transpose),
     **dict.fromkeys(("chunk", "split", "split_with_sizes", "unbind"), _split),
     "expand": _expand,
+    "group_norm": _group_norm,
+    "layer_norm": _layer_norm,
     "linear": _linear,
     "log1p": _log1p,
     "matmul": _matmul,
     "narrow": _narrow,
     "pow": _power,
     "reciprocal": _reciprocal,
+    "repeat": _repeat,
     "rsub": _reversed,
     "select": _select,
     "slice": _slice,

@@ -24,6 +24,7 @@ EXECUTORCH = Target(
     builder=".executorch.build:build",
     build_needs=(TORCH, PACKAGE),
     run_needs=(TORCH, PACKAGE),
+    run_probe="..runtime.sessions.executorch_session:problem",
     # XNNPACK packs the weights of a convolution once, so that it takes stored kernels only. Not fitted: the
     # rates of ONNX Runtime, whose convolutions and products cost about the same.
     costs=Profile(

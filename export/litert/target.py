@@ -37,6 +37,7 @@ LITERT = Target(
     gain="runs artifacts of the litert target (Android's runtime) on this machine",
     calibrated=("int8",),
     rounds_results=True,  # its 8-bit convolutions return 8 bits
+    devices={"android": None},
     options={
         "delegate": Option(
             "cpu",

@@ -79,7 +79,7 @@ def finish(data: bytes, request: dict[str, Any]) -> tuple[bytes, int]:
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(data, 0)
-    (signature,) = model.signatureDefs
+    (signature,), (graph,) = model.signatureDefs, model.subgraphs
     signature.signatureKey = request["signature"].encode()
     for ends, names in ((signature.inputs, request["inputs"]), (signature.outputs, request["outputs"])):
         if len(ends) != len(names):
@@ -87,6 +87,7 @@ def finish(data: bytes, request: dict[str, Any]) -> tuple[bytes, int]:
         for end in ends:
             # litert-torch calls them args_0, args_1 and output_0, output_1.
             end.name = names[int(end.name.decode().rpartition("_")[2])].encode()
+            graph.tensors[end.tensorIndex].name = end.name  # what tools show that know no signatures
     model.description = request["description"].encode()
     halved = _halve(model, schema) if request["half"] else 0
     for name, text in request["metadata"].items():

@@ -178,7 +178,7 @@ def _build(
         (folder / LAYERS_FILE).write_bytes(layer_report.to_json(outcomes))
         notes += layer_report.describe(outcomes, precision)
         notes += layer_report.describe_readers(layers)
-    elif layers:
+    elif layers and precision != "fp32":
         notes += layer_report.describe_types(layers)
     notes += warnings_in((folder / LOG_FILE).read_text(encoding="utf-8"), title)
     versions = {

@@ -169,8 +169,8 @@ def describe_readers(layers: Sequence[EngineLayer]) -> list[str]:
     if not (readers := readers_of_int8_results(layers)):
         return []
     return [
-        f"engine: {len(readers)} kernels read float32 because convolutions in int8 return their sums so; "
-        "they scale and cast them"
+        f"int8: {len(readers)} kernels of the engine read float32 because convolutions in int8 return their "
+        "sums so; they scale and cast them"
     ]
 
 

@@ -7,6 +7,7 @@ one session imports it. Programs on phones and boards need neither Python nor Py
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import threading
 import warnings
 from typing import Any
@@ -25,6 +26,13 @@ from .base import Arrays, Port, Session, check_ports, check_suffix, import_runti
 INSTALL = 'pip install "fdikp-edge[executorch]"'
 _THREADS = threading.Lock()
 """ExecuTorch has one pool of threads for a process."""
+
+
+def problem() -> str | None:
+    """Say why ExecuTorch cannot run here although it is installed, or ``None``. Loads nothing."""
+    if importlib.util.find_spec("executorch.extension.pybindings._C") is None:
+        return f"ExecuTorch is installed without its runtime for Python ({INSTALL} brings it)"
+    return None
 
 
 class ExecuTorchSession(Session):

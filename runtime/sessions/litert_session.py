@@ -6,6 +6,7 @@ import importlib.metadata
 import threading
 from typing import Any
 
+from .. import strict_json
 from ..artifact import Artifact
 from ..errors import ArtifactError, RunError
 from ..outside.files import read_bounded
@@ -34,6 +35,10 @@ class LiteRtSession(Session):
         data = read_bounded(artifact.model_path, MAX_BYTES, ArtifactError, follow_links=False)
         model = checked_model(artifact, data)
         check_ports(artifact, _ports(model, inputs=True), _ports(model, inputs=False))
+        delegate = _delegate(model)
+        if delegate != "cpu":
+            self.caveat = f"processor, because no {delegate} delegate of Android is here"
+            self.is_stand_in = True
         self._places = (dict(model.inputs), dict(model.outputs))
         self._one_at_a_time = threading.Lock()
         try:
@@ -82,6 +87,16 @@ def checked_model(artifact: Artifact, data: bytes) -> TfliteModel:
         raise ArtifactError(
             f"{artifact.model_path}: not a usable .tflite file: {error}. Export the artifact again"
         ) from error
+
+
+def _delegate(model: TfliteModel) -> str:
+    """Return what the file is meant to run on, as its metadata say; ``cpu`` where they do not."""
+    try:
+        facts = strict_json.parse(model.metadata.get("fdikp_edge", b"{}"))
+    except ValueError:
+        return "cpu"
+    delegate = facts.get("delegate") if isinstance(facts, dict) else None
+    return delegate if delegate in ("gpu", "nnapi") else "cpu"
 
 
 def _ports(model: TfliteModel, *, inputs: bool) -> list[Port]:

@@ -49,7 +49,7 @@ class OnnxRuntimeSession(Session):
         if self._emulated:
             model = rounded_file(artifact.read(artifact.passport.model_file))
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-            self.caveat = self.caveat or CAVEAT
+            self.caveat = "; ".join(filter(None, (self.caveat, CAVEAT)))
         try:
             self._session: Any = ort.InferenceSession(
                 model,

@@ -112,7 +112,7 @@ class WebSession(Session):
             self.close()
             raise
         if self._facts["software"]:
-            self.caveat = f"software adapter of WebGPU ({self._facts['adapter']})"
+            self.caveat = f"software adapter of WebGPU ({self._facts['adapter']}), correctness only"
 
     def _open(self) -> dict[str, Any]:
         self._playwright = self._api().start()
@@ -175,6 +175,7 @@ class WebSession(Session):
         """Say what runs."""
         facts = self._facts
         where = f"WebGPU, {facts['adapter']}" if facts["provider"] == "webgpu" else "WebAssembly"
+        where += ", some operators on the processor" if facts["mixed"] else ""
         half = facts["provider"] == "webgpu" and self.artifact.passport.precision == "fp16"
         return {
             "runtime": "ONNX Runtime Web",
@@ -220,8 +221,8 @@ def _provider(artifact: Artifact) -> str:
 
 
 _FACTS = {
-    **{"provider": str, "adapter": str, "software": bool, "threads": int, "version": str},
-    **{"inputs": list, "outputs": list},
+    **{"provider": str, "adapter": str, "software": bool, "mixed": bool, "threads": int},
+    **{"version": str, "inputs": list, "outputs": list},
 }
 """What the page says when it has loaded the model."""
 

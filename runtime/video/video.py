@@ -110,7 +110,8 @@ def run_video(
         if not taken.streams.video:
             raise ImageError(f"{source}: holds no video")
         try:
-            with av.open(str(temporary), "w") as given:
+            # Absolute, since FFmpeg takes what stands before a colon for a protocol.
+            with av.open(str(temporary.absolute()), "w") as given:
                 options = (every, side_by_side, frames, max_pixels)
                 for _ in _frames(av, taken, given, deblurrer, video, *options):
                     if progress is not None:

@@ -35,7 +35,8 @@ def test_a_row_is_whole(name: str) -> None:
     assert name in SESSIONS
     assert set(target.precisions) <= set(PRECISIONS)
     assert target.precisions
-    others = (target.run_probe, target.build_probe, target.parts, target.layer_runs, *target.devices.values())
+    probes = (target.run_probe, target.build_probe, target.unasked_probe)
+    others = (*probes, target.parts, target.layer_runs, *target.devices.values())
     for reference in filter(None, others):
         assert callable(resolved(reference)), reference
     assert {"lowered", "precision", "folder", "table", "provenance"} <= set(

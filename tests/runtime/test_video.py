@@ -122,6 +122,9 @@ def test_names_are_paths_and_only_regular_files_are_read(
     for source in ("pipe.mp4", "concat:clip.mp4", "file:clip.mp4", "http://127.0.0.1:9/x.mp4", "."):
         with pytest.raises(ImageError, match=r"regular file|no such file"):
             run_video(source, half, tmp_path / "out.mp4")
+    for out in ("pipe:/out.mp4", "a:b/out.mp4"):
+        assert run_video("clip.mp4", half, Path(out), frames=1).frames == 1
+        assert [file.name for file in Path(out).parent.iterdir()] == ["out.mp4"]
 
 
 def test_a_video_that_is_stored_lying_comes_out_upright(half: Deblurrer, clip: Path, tmp_path: Path) -> None:

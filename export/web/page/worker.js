@@ -70,6 +70,7 @@ async function open({ provider, threads } = {}) {
   const facts = {
     ...choice,
     threads: used.threads,
+    mixed: Boolean(used.mixed),
     notes: [choice.why, used.why, checked].filter(Boolean),
     version: ort.env.versions.web,
     precision: passport.precision,
@@ -86,12 +87,18 @@ async function open({ provider, threads } = {}) {
 async function create({ provider }, threads, model) {
   const used = provider === "wasm" ? threadCount(threads) : { threads: 1, why: "" };
   const ort = await loadRuntime(provider, used.threads);
-  const session = await ort.InferenceSession.create(model, {
-    executionProviders: [provider],
-    graphOptimizationLevel: "all",
-    logSeverityLevel: 3,
-  });
-  return { ort, session, used };
+  const options = { executionProviders: [provider], graphOptimizationLevel: "all", logSeverityLevel: 3 };
+  if (provider === "webgpu") {
+    try {
+      const alone = { ...options, extra: { session: { disable_cpu_ep_fallback: "1" } } };
+      return { ort, session: await ort.InferenceSession.create(model, alone), used };
+    } catch (error) {
+      if (!/fallback/i.test(error.message)) throw error;
+      used.mixed = true;
+      used.why = "WebGPU has no kernel for some operators of this network; those run on the processor.";
+    }
+  }
+  return { ort, session: await ort.InferenceSession.create(model, options), used };
 }
 
 function port({ name, shape, type }) {

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -155,8 +156,9 @@ class Destination:
         Raises:
             OutputError: it cannot be written, or is a link to another place.
         """
-        if self.local is not None and (self.local / MARK).is_symlink():
-            raise OutputError(f"{self.local / MARK}: is a link; remove it, or choose another folder")
+        mark = None if self.local is None else self.local / MARK
+        if mark is not None and os.path.lexists(mark) and not stat.S_ISREG(mark.lstat().st_mode):
+            raise OutputError(f"{mark}: is a link or no regular file; remove it, or choose another folder")
         again = self.exists(MARK)
         self.write(MARK, b"")
         try:

@@ -21,8 +21,9 @@ PLACES = [
     Path("/usr/include/x86_64-linux-gnu"),
     *map(Path, os.environ.get("CUDA_INCLUDES", "/usr/local/cuda/include").split(os.pathsep)),
 ]
-"""Folders of headers. ``TENSORRT_ROOT`` names a checkout of github.com/NVIDIA/TensorRT, ``CUDA_INCLUDES`` those
-of CUDA, cuFFT and ``crt`` (from wheels: nvidia-cuda-runtime, nvidia-cufft, nvidia-cuda-crt)."""
+"""Folders of headers. ``TENSORRT_ROOT`` names a checkout of github.com/NVIDIA/TensorRT, ``CUDA_INCLUDES``
+those of CUDA, cuFFT and ``crt`` (from wheels: nvidia-cuda-runtime, nvidia-cufft, nvidia-cuda-crt)."""
+
 WRAPPER = """
 #include "fft_elements.h"
 using fdikp_edge::Complex;

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import json
 import re
 import shutil
 import threading
@@ -144,6 +146,55 @@ def test_the_divider_and_the_zoom_are_used_by_keyboard(page: Any, tmp_path: Path
     assert page.evaluate("() => document.getElementById('before').getBoundingClientRect().width") == 40
 
 
+def test_the_divider_follows_the_pointer_and_a_tap(page: Any, tmp_path: Path) -> None:
+    give(page, photo_file(tmp_path, noise(60, 200)))
+    box = page.locator("#stage").bounding_box()
+    middle = box["y"] + box["height"] / 2
+
+    def share() -> float:
+        return float(page.evaluate("() => Number(document.getElementById('slider').value)"))
+
+    page.mouse.move(box["x"] + 0.25 * box["width"], middle)
+    assert share() == 50, "no button is held"
+    page.mouse.down()
+    assert share() == pytest.approx(25, abs=1)
+    page.mouse.move(box["x"] + 0.8 * box["width"], middle)
+    assert share() == pytest.approx(80, abs=1)
+    page.mouse.move(box["x"] + 3 * box["width"], middle + 500)
+    assert share() == 100, "beyond the edge"
+    page.mouse.up()
+
+
+_DROP = """(text) => {
+  const data = new DataTransfer();
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  data.items.add(new File([bytes], "dropped.png", { type: "image/png" }));
+  document.getElementById("drop").dispatchEvent(new DragEvent("drop", { bubbles: true, dataTransfer: data }));
+}"""
+
+
+def test_a_photo_can_be_dropped(page: Any, plain: Artifact, tmp_path: Path) -> None:
+    file = photo_file(tmp_path, noise(24, 40))
+    page.evaluate(_DROP, base64.b64encode(file.read_bytes()).decode())
+    page.wait_for_function(_FINISHED, timeout=PATIENCE)
+    assert page.inner_text("#status").startswith("Done: 1 tile")
+    assert np.abs(saved(page)[..., :3].astype(int) - expected(plain, file)).max() <= 1
+
+
+def test_while_it_runs_the_page_says_how_far_it_is_and_how_long_it_takes(page: Any, tmp_path: Path) -> None:
+    page.set_input_files("#file", photo_file(tmp_path, noise(900, 900)))
+    page.wait_for_function("() => document.getElementById('progress').value > 3", timeout=PATIENCE)
+    done, all_tiles = page.evaluate(
+        "() => { const p = document.getElementById('progress'); return [p.value, p.max]; }"
+    )
+    assert 3 < done < all_tiles
+    assert re.fullmatch(rf"\d+ of {all_tiles:.0f}, \d+ (s|min) left", page.inner_text("#left"))
+    page.click("#cancel")
+    page.wait_for_function(_FINISHED, timeout=PATIENCE)
+    assert page.inner_text("#status").startswith("Cancelled")
+    assert page.inner_text("#left") == ""
+
+
 def test_the_page_asks_for_nothing_elsewhere(chromium: Any, address: str, tmp_path: Path) -> None:
     context = chromium.new_context()
     page = context.new_page()
@@ -205,6 +256,18 @@ def test_an_altered_model_is_refused(page: Any, any_server: tuple[str, Path], tm
     (folder / "model.onnx").write_bytes(model)
     page.goto(address)
     assert "model.onnx was altered" in give(page, photo_file(tmp_path, noise(24, 40)))
+
+
+def test_a_page_for_webgpu_alone_says_that_there_is_none(
+    page: Any, any_server: tuple[str, Path], tmp_path: Path
+) -> None:
+    address, folder = any_server
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    (folder / "settings.json").write_text(json.dumps({**settings, "provider": "webgpu"}), encoding="utf-8")
+    page.goto(address)
+    assert "WebGPU was asked for, and this browser offers no adapter" in give(
+        page, photo_file(tmp_path, noise(24, 40))
+    )
 
 
 def test_every_file_of_the_page_is_small_enough_to_read(built: Artifact) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from fdikp_edge.export.targets import capability, get_target
+from fdikp_edge.export.targets import Target, capability, get_target, select
+from fdikp_edge.export.web import download
 from fdikp_edge.export.web import runtime_files as files
 from fdikp_edge.runtime.errors import BadInputError, TargetUnavailableError
 
@@ -31,6 +34,66 @@ def test_without_npm_and_cache_the_error_has_the_command(no_cache: None, no_npm:
         files.runtime_files()
     assert capability(get_target("web:runtime=/some/folder")).can_build
     assert get_target("web:runtime=/some/folder").spec == "web:runtime=/some/folder"
+
+
+def test_all_downloads_nothing_and_a_named_target_does(
+    web_files: dict[str, bytes], no_cache: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+
+    def web(*names: str) -> Target:
+        return next(target for target, _ in select(names, ["fp32"]) if target.name == "web")
+
+    unasked = capability(web("all"))
+    assert not unasked.can_build
+    assert "`all` downloads nothing" in unasked.reason and "--target web" in unasked.reason
+    for named in (("web",), ("all", "web"), ("web:provider=wasm", "all")):
+        assert capability(web(*named)).can_build, named
+    place = tmp_path / "cache" / "fdikp-edge" / "onnxruntime-web-1.30.0"
+    for name, data in web_files.items():
+        (place / name).write_bytes(data)
+    assert capability(web("all")).can_build
+
+
+@pytest.mark.parametrize(
+    ("provider", "precision", "expected"),
+    [
+        ("auto", "fp32", ["wasm", "webgpu"]),
+        ("auto", "fp16", ["wasm", "webgpu"]),
+        ("auto", "int8", ["wasm"]),
+        ("wasm", "fp16", ["wasm"]),
+        ("webgpu", "fp32", ["webgpu"]),
+        ("webgpu", "int8", ["webgpu"]),
+    ],
+)
+def test_a_page_gets_the_files_it_may_load(provider: str, precision: str, expected: list[str]) -> None:
+    names = files.needed(provider, precision)
+    assert names == tuple(name for kind in expected for name in files.PROVIDERS[kind])
+
+
+def test_the_download_is_told_with_its_compressed_sizes(
+    web_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures of the pinned files are counted again, where that takes a second."""
+    for provider, names in files.PROVIDERS.items():
+        size = sum(len(gzip.compress(web_files[name])) for name in names)
+        assert size == pytest.approx(download.COMPRESSED[provider][0], rel=0.01), provider
+    model = bytes(1_000_000)
+    wasm = {name: web_files[name] for name in files.PROVIDERS["wasm"]}
+    note = download.download_note(model, wasm)
+    assert note.startswith("download: model 1.0 MB (0.0 MB with gzip")
+    assert "runtime for WebAssembly 14.3 MB (3.7 MB with gzip, 2.7 MB with Brotli)" in note
+    assert "WebGPU" not in note
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert "model 1.0 MB (0.0 MB with gzip);" in download.download_note(model, wasm)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_brotli_makes_regular_data_small_and_noise_not() -> None:
+    noise = np.random.default_rng(0).bytes(50_000)
+    small, large = download.brotli_size(bytes(50_000)), download.brotli_size(noise)
+    assert small is not None and small < 100
+    assert large is not None and 50_000 <= large < 50_200
 
 
 def test_a_folder_at_hand_is_used_and_checked(

@@ -106,6 +106,17 @@ def test_a_mark_that_is_a_link_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_a_mark_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / MARK)
+    reader = os.open(tmp_path / "out" / MARK, os.O_RDONLY | os.O_NONBLOCK)  # without one, writing never ends
+    try:
+        with pytest.raises(OutputError, match="no regular file"), Destination(str(tmp_path / "out")).marked():
+            pass
+    finally:
+        os.close(reader)
+
+
 def test_a_local_folder_is_asked_file_by_file(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

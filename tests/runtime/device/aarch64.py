@@ -219,7 +219,8 @@ def main() -> int:
         bundle = options.bundle.absolute() if options.bundle else _small_bundle(cwd)
         script = (
             "import platform as p, numpy as n, onnxruntime as o;"
-            "print(p.machine(), 'Python', p.python_version(), 'NumPy', n.__version__, 'ONNX Runtime', o.__version__)"
+            "print(p.machine(), 'Python', p.python_version());"
+            "print('NumPy', n.__version__, 'ONNX Runtime', o.__version__)"
         )
         print(userland.python("-c", script, cwd=cwd).stdout.strip())
         try:

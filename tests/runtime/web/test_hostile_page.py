@@ -17,8 +17,8 @@ pytest.importorskip("playwright", reason="playwright is not installed (extra `we
 pytestmark = pytest.mark.skipif(browser_problem() is not None, reason=str(browser_problem()))
 
 PORT = '{ name: "image", shape: [1, 3, 8, 8], type: "float32" }'
-FACTS = f"""provider: "wasm", adapter: "", software: false, threads: 1, version: "1", inputs: [{PORT}],
-  outputs: [{PORT}]"""
+FACTS = f"""provider: "wasm", adapter: "", software: false, mixed: false, threads: 1, version: "1",
+  inputs: [{PORT}], outputs: [{PORT}]"""
 RIGHT = "{ arrays: { image: new Float32Array(192).buffer }, ms: 1 }"
 
 

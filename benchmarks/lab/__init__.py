@@ -1,0 +1,1 @@
+"""A bundle on many boards: reserve, copy, build, verify, profile, collect, merge."""

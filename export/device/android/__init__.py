@@ -1,0 +1,1 @@
+"""The bundle for Android: models, golden data, and scripts that measure them on a phone through ``adb``."""

@@ -25,10 +25,12 @@ WANTED_DB = 42.0
 """2 dB better than int8's budget of 40 dB, since no judged picture is one of the patterns."""
 MOST_WORK = 0.05
 """Part of the multiply-adds of all int8 layers that may go back to floats."""
-ROUNDS = 3
+ROUNDS = 4
 """How often the worst patterns are looked at."""
 TOGETHER = 2
 """Patterns that are looked at in one round."""
+LEAST_GAIN = 3.0
+"""How much larger a layer's part of the error must be than its part of the multiply-adds."""
 LEAST_PART = 0.01
 """Part of the error below which a layer is not worth it."""
 CALL = 0.002
@@ -104,7 +106,7 @@ def _worth(
         part = parts[layer.node]
         if remaining <= enough or part <= LEAST_PART:
             break
-        if layer.macs > left:
+        if layer.macs > left or part < LEAST_GAIN * layer.macs / work:
             continue
         left, remaining = left - layer.macs, remaining - part
         kept[layer.node] = REASON

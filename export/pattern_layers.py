@@ -11,7 +11,7 @@ import torch
 from ..calibration.pattern_layers import keep_for_patterns
 from ..calibration.table import DEFAULT_SCHEME, ProgramCalibration, step
 from ..calibration.worst_parts import Told
-from ..models.patterns import WHITE, patterns, sharpest
+from ..models.patterns import WHITE, gratings, patterns
 from ..runtime.photo import Array
 from ..runtime.pixels import as_input
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .lowered import LoweredModel
 
 DRAWN = 5
-"""Patterns that are drawn, besides those of the sharpest contrast."""
+"""Patterns that are drawn, besides those of the gratings contrast."""
 
 
 def with_pattern_layers(
@@ -60,11 +60,11 @@ def with_pattern_layers(
 
 
 def feeds(model: LoweredModel) -> Sequence[Array]:
-    """Return the patterns as the model takes them: those of the sharpest contrast, and drawn ones."""
+    """Return the patterns as the model takes them: those of the gratings contrast, and drawn ones."""
     (taken,) = model.inputs
     height, width = taken.size
     generator = torch.Generator().manual_seed(0)
     drawn = [patterns((1, 3, height, width), generator) for _ in range(DRAWN)]
-    pictures = [*sharpest((height, width)).values(), *drawn]
+    pictures = [*gratings((height, width)).values(), *drawn]
     pixels = [(picture[0] * WHITE).round().byte().permute(1, 2, 0).numpy() for picture in pictures]
     return [as_input(picture, taken) for picture in pixels]

@@ -35,7 +35,7 @@ def patterns(shape: Sequence[int], generator: torch.Generator) -> Tensor:
         if uniform(generator) < 0.2:  # coloured
             picture = picture * torch.rand((channels, 1, 1), generator=generator)
         pictures.append(picture)
-    return (torch.stack(pictures).clamp(0, 1) * WHITE).round() / WHITE
+    return _in_steps(torch.stack(pictures))
 
 
 def uniform(generator: torch.Generator, low: float = 0.0, high: float = 1.0) -> float:
@@ -55,9 +55,22 @@ def _grating(rows: Tensor, columns: Tensor, generator: torch.Generator) -> Tenso
     return wave.sign() if uniform(generator) < 0.25 else wave
 
 
-def sharpest(size: tuple[int, int]) -> dict[str, Tensor]:
-    """Return name -> picture, float32 [1, 3, H, W], 0 or 1: what changes from each pixel to the next."""
+PERIODS = (2.5, 4.0, 5.5, 8.0)
+"""Of gratings, in pixels; none is one that ``verify`` judges by."""
+
+
+def gratings(size: tuple[int, int]) -> dict[str, Tensor]:
+    """Return name -> picture, float32 [1, 3, H, W] of 0 to 1, at full contrast along rows and columns: what
+    changes from each pixel to the next, and waves of :data:`PERIODS`."""
     height, width = size
-    rows, columns = torch.arange(height)[:, None] % 2, torch.arange(width)[None, :] % 2
-    waves = {"rows": rows, "columns": columns, "checkerboard": rows ^ columns}
-    return {name: (1.0 - wave).expand(1, 3, height, width).contiguous() for name, wave in waves.items()}
+    rows, columns = torch.arange(height)[:, None].float(), torch.arange(width)[None, :].float()
+    waves = {"checkerboard": 0.5 + 0.5 * torch.cos(torch.pi * (rows + columns))}
+    for period in (2.0, *PERIODS):
+        for name, along in (("rows", rows), ("columns", columns)):
+            wave = 0.5 + 0.5 * torch.cos(2 * torch.pi * along / period)
+            waves[f"{name} of period {period:g}"] = wave
+    return {name: _in_steps(wave).expand(1, 3, height, width).contiguous() for name, wave in waves.items()}
+
+
+def _in_steps(picture: Tensor) -> Tensor:
+    return (picture.clamp(0, 1) * WHITE).round() / WHITE

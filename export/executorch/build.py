@@ -54,8 +54,9 @@ def build(
         LoweringError: ExecuTorch cannot convert the program, or its file is not what it should be.
     """
     delegate = (options or {}).get("delegate", "xnnpack")
-    partitioner = open_delegate(delegate)
-    facts = {
+    with quiet():
+        partitioner = open_delegate(delegate)
+    facts: dict[str, Any] = {
         **(provenance or {}),
         "precision": precision,
         "program_sha256": lowered.sha256,
@@ -137,6 +138,7 @@ def quiet() -> Iterator[None]:
     """Keep remarks of ExecuTorch and torchao on packages that nobody asked for off the user's screen."""
     loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree", "executorch")]
     levels = [logger.level for logger in loggers]
+    handlers = list(logging.root.handlers)  # ExecuTorch adds one for all that a process logs
     try:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
@@ -146,3 +148,4 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+        logging.root.handlers[:] = handlers

@@ -41,7 +41,7 @@ class Editor:
     def __init__(self, program: ExportedProgram) -> None:
         """Take the program, which is changed in place."""
         self.program = program
-        self.graph = program.graph_module.graph
+        self.graph: fx.Graph = program.graph_module.graph
         self._count = 0
         specs = program.graph_signature.input_specs
         self._targets = {

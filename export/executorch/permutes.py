@@ -7,6 +7,8 @@ one, a sum of permuted maps becomes a permuted sum, and a permute of a permute b
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import fx
 
@@ -31,12 +33,10 @@ def move_permutes(editor: Editor) -> None:
         order = _order(node)
         if order is None:
             continue
-        source = node.args[0]
-        assert isinstance(source, fx.Node)
+        source: Any = node.args[0]
         inner = _order(source)
         if inner is not None:
-            source = source.args[0]  # type: ignore[assignment]
-            assert isinstance(source, fx.Node)
+            source = source.args[0]
             order = tuple(inner[axis] for axis in order)
         if order == tuple(range(len(order))):
             editor.replace(node, source)
@@ -68,5 +68,5 @@ def _order(node: fx.Node) -> tuple[int, ...] | None:
     """The order of the axes after a permute, ``None`` for another operator."""
     if node.op != "call_function" or node.target is not aten.permute.default:
         return None
-    dims: list[int] = node.args[1]  # type: ignore[assignment]
+    dims: Any = node.args[1]
     return tuple(dim % len(dims) for dim in dims)

@@ -172,8 +172,11 @@ def _reduce(editor: Editor, node: fx.Node) -> fx.Node | None:
         return None
     dims = sorted(d % len(shape) for d in (dims or range(len(shape))))
     mean = base_name(node.target) == "mean"
-    if mean and len(shape) == 4 and dims == [2, 3]:
+    if len(shape) == 4 and dims == [2, 3]:
         pooled = editor.call(node, aten.mean.dim, source, [2, 3], True)
+        if not mean:
+            count = _scalar(editor, float(shape[2] * shape[3]), pooled)
+            pooled = editor.call(node, aten.mul.Tensor, pooled, count)
         return editor.reshape(node, pooled, shape_of(node))
     kept = [d for d in range(len(shape)) if d not in dims]
     length = math.prod(shape[d] for d in dims)
@@ -309,18 +312,19 @@ def _reciprocal(editor: Editor, node: fx.Node) -> fx.Node | None:
 
 
 def _scalar(editor: Editor, value: Any, like: fx.Node) -> fx.Node:
-    return (
-        value
-        if isinstance(value, fx.Node)
-        else editor.store(torch.tensor(value, dtype=like.meta["val"].dtype))
-    )
+    """Store a number as a tensor that is read beside ``like``: of one axis, if that has any."""
+    if isinstance(value, fx.Node):
+        return value
+    return editor.store(torch.full([1] * min(1, len(shape_of(like))), value, dtype=like.meta["val"].dtype))
 
 
 def _with_scalar(editor: Editor, node: fx.Node) -> fx.Node | None:
     """A number beside a tensor becomes a stored tensor; otherwise one is made at every run."""
     left, right, *rest = arguments(node)
     value: Tensor = node.meta["val"]
-    if isinstance(right, fx.Node) or not value.is_floating_point() or any(r not in (1, None) for r in rest):
+    if isinstance(right, fx.Node) or not isinstance(left, fx.Node) or any(r not in (1, None) for r in rest):
+        return None
+    if not value.is_floating_point() or left.meta["val"].dtype != value.dtype:
         return None
     return editor.call(node, getattr(aten, base_name(node.target)).Tensor, left, _scalar(editor, right, left))
 

@@ -46,7 +46,11 @@ _VALUES: Mapping[str, tuple[int, ...]] = {
 }
 """Operator -> the fields that hold numbers of values."""
 _ONE_TO_ONE = (0, 1)
-_ONLY_LISTS = {"StaticReshape": (0, (1,)), "StaticTranspose": (0, (1,)), "StaticSlice": (0, (1, 2))}
+_LISTS: Mapping[str, tuple[int, tuple[int, ...]]] = {
+    "StaticReshape": (0, (1,)),
+    "StaticTranspose": (0, (1,)),
+    "StaticSlice": (0, (1, 2)),
+}
 """Operator -> the field of its rank, and the lists that must have as many numbers."""
 
 
@@ -97,7 +101,7 @@ def read_xnnpack(data: bytes, named: Mapping[str, int]) -> Counter[str]:
         name = NODES[kind - 1]
         if any(inner.number(field, "I") not in numbers for field in _VALUES.get(name, _ONE_TO_ONE)):
             raise ValueError(f"has a delegate's operator ({name}) of values that do not exist")
-        rank, lists = _ONLY_LISTS.get(name, (0, ()))
+        rank, lists = _LISTS.get(name, (0, ()))
         if any(inner.span(field, 4)[1] != inner.number(rank, "I") for field in lists):
             raise ValueError(f"has a delegate's operator ({name}) whose lists are not of its rank")
         counts[name] += 1

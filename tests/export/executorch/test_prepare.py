@@ -58,6 +58,7 @@ CASES: dict[str, Callable[..., Tensor]] = {
     "expand in a cat": lambda x, m: torch.cat([x[:, :1].expand(-1, 3, -1, -1), x], 1),
     "sums": lambda x, m: x.sum((1, 3)) + x.sum(3).sum(1),
     "mean of channels": lambda x, m: x.mean(1, keepdim=True) * x,
+    "sum of maps": lambda x, m: x.sum((2, 3), keepdim=True) - x.sum((-1, -2))[:, :, None, None] * 2,
     "mean of maps": lambda x, m: x.mean((2, 3)),
     "mean of all": lambda x, m: x.mean().reshape(1),
     "softmax of channels": lambda x, m: x.softmax(1),

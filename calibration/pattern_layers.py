@@ -9,7 +9,7 @@ part of the multiply-adds allows. The patterns are drawn from a seed, and none i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch.export import ExportedProgram
 
@@ -25,7 +25,7 @@ WANTED_DB = 42.0
 """2 dB better than int8's budget of 40 dB, since no judged picture is one of the patterns."""
 MOST_WORK = 0.05
 """Part of the multiply-adds of all int8 layers that may go back to floats."""
-ROUNDS = 4
+ROUNDS = 3
 """How often the worst patterns are looked at."""
 TOGETHER = 2
 """Patterns that are looked at in one round."""
@@ -66,16 +66,19 @@ def keep_for_patterns(
     float_runner = Runner(program)
     expected = [float_runner(feed) for feed in feeds]
 
-    def tried(kept: Mapping[str, str]) -> list[float]:
+    def tried(kept: Mapping[str, str], which: Iterable[int]) -> dict[int, float]:
         rest = [layer for layer in active if layer.node not in kept]
         runner = Int8Runner(program, rest, scales, rounded_results=True)
-        return [_db(runner(feed), right, limits) for feed, right in zip(feeds, expected, strict=True)]
+        return {index: _db(runner(feeds[index]), expected[index], limits) for index in which}
 
     told("test patterns in 8 bits")
-    levels, kept = tried({}), {}
+    kept: dict[str, str] = {}
+    levels = {index: db for index, db in tried(kept, range(len(feeds))).items() if db < WANTED_DB}
     for number in range(ROUNDS):
-        worst = sorted(range(len(feeds)), key=lambda index: levels[index])[:TOGETHER]
-        worst = [index for index in worst if levels[index] < WANTED_DB]
+        worst = [
+            index for index in sorted(levels, key=lambda index: levels[index]) if levels[index] < WANTED_DB
+        ]
+        worst = worst[:TOGETHER]
         rest = [layer for layer in active if layer.node not in kept]
         left = MOST_WORK * work - (work - sum(layer.macs for layer in rest))
         if not worst:
@@ -89,7 +92,7 @@ def keep_for_patterns(
             for name, share in shares.items():
                 parts[name] += share / whole / len(worst)
         more = _worth(rest, parts, left, work, levels[worst[0]])
-        now = tried({**kept, **more}) if more else levels
+        now = tried({**kept, **more}, levels) if more else levels
         if _mean(now) <= _mean(levels):
             break
         kept, levels = {**kept, **more}, now
@@ -113,8 +116,8 @@ def _worth(
     return kept
 
 
-def _mean(levels: Sequence[float]) -> float:
-    return sum(min(level, WANTED_DB) for level in levels) / len(levels)
+def _mean(levels: Mapping[int, float]) -> float:
+    return sum(min(level, WANTED_DB) for level in levels.values()) / len(levels)
 
 
 def _db(actual: Array, expected: Array, limits: tuple[float, float]) -> float:

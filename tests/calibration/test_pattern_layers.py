@@ -16,7 +16,7 @@ from fdikp_edge.calibration.runner import Runner
 from fdikp_edge.calibration.table import CalibrationTable
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.lowered import LoweredModel, lower_model
-from fdikp_edge.export.pattern_layers import feeds
+from fdikp_edge.export.pattern_layers import feeds, judged_model
 from torch import Tensor, nn
 
 SIZE = (64, 64)
@@ -117,6 +117,18 @@ def test_a_network_of_bytes_keeps_the_same_layers() -> None:
 
 def test_a_program_too_large_to_be_looked_into_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     model = lowered(0.25)
-    monkeypatch.setattr(pattern_layers, "MOST_BYTES", memory_for(model.lowered.program) - 1)
+    judged = judged_model(model)
+    assert judged is not None
+    monkeypatch.setattr(pattern_layers, "MOST_BYTES", memory_for(judged.lowered.program) - 1)
     held = calibrate(model, count=4, least_work=0).section(model.lowered.key).layers
     assert not [layer for layer in held if layer.reason == REASON]
+
+
+def test_each_target_keeps_the_same_layers_whichever_others_there_are() -> None:
+    model = lowered(0.25)
+    both = calibrate([model, model.for_profile("openvino")], count=4, least_work=0)
+    assert both.only(model.lowered.key).sha256 == table(0.25).sha256
+    other = calibrate(model.for_profile("openvino"), count=4, least_work=0)
+    key = model.for_profile("openvino").lowered.key
+    assert both.section(key) == other.section(key)
+    assert [layer.module for layer in both.section(key).layers if layer.reason == REASON] == ["model.edges"]

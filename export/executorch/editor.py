@@ -47,8 +47,9 @@ class Editor:
         self._targets = {
             spec.arg.name: spec.target for spec in specs if spec.kind is not InputKind.USER_INPUT
         }
-        values: list[Any] = [node.meta.get("val") for node in self.graph.nodes]
-        self._fake_mode: Any = next(value.fake_mode for value in values if isinstance(value, Tensor))
+        values = (node.meta.get("val") for node in self.graph.nodes)
+        first: Any = next(value for value in values if isinstance(value, Tensor))
+        self._fake_mode = first.fake_mode
 
     def call(self, like: fx.Node, target: Any, *args: Any) -> fx.Node:
         """Add a call before ``like``."""

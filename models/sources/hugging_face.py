@@ -146,7 +146,7 @@ def _bounded(hub: Any, spec: str, most: int) -> Iterator[None]:
         SourceError: more arrives, or it is compressed.
     """
     client = hub.get_session()
-    base = importlib.import_module(type(client).__module__.partition(".")[0]).SyncByteStream
+    base: Any = importlib.import_module(type(client).__module__.partition(".")[0]).SyncByteStream
     left = most
 
     class Counted(base):  # type: ignore[misc]

@@ -109,8 +109,8 @@ class PhotoActor:
             stream = io.BytesIO()
             notes = self._encode(stream, result, output_format(name), order.quality)
             details["notes"] = [*photo.notes, *notes]
-            data = stream.getbuffer()
-            written = self._write(output, data) if known else self._taken(output, data)
+            encoded = stream.getbuffer()
+            written = self._write(output, encoded) if known else self._taken(output, encoded)
         except (ArtifactError, TargetUnavailableError):
             raise
         except (FdikpEdgeError, OSError) as error:

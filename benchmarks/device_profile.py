@@ -22,7 +22,7 @@ from ..runtime.photo import Array
 from ..runtime.progress import Progress
 from ..runtime.sessions import Session
 from .accuracy.parity import GOLDEN_ONLY, verify_golden
-from .report.model import Row
+from .report.model import ReasonCode, Row
 from .telemetry import Reading, Telemetry, find_sources, summary
 from .telemetry.jetson import power_mode
 from .telemetry.sysfs import SysfsSource
@@ -88,7 +88,7 @@ def profile(
         telemetry.stop()
     readings = run.readings if recording is None else recording
     state, reason = parity.verdict(GOLDEN_ONLY)
-    reason_code = "" if state == "verified" else "over_budget"
+    reason_code: ReasonCode = "" if state == "verified" else "over_budget"
     places = placement_of(session, inputs, allow_fallback) if layers else {}
     if state == "verified" and (problems := (places.get("placement") or {}).get("problems")):
         state, reason, reason_code = "failed", "; ".join(problems), "fallback"

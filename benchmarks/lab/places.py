@@ -63,6 +63,7 @@ class _Modules:
         self.client = importlib.import_module("labgrid.remote.client")
         self.common = importlib.import_module("labgrid.remote.common")
         self.messages = importlib.import_module("labgrid.remote.generated.labgrid_coordinator_pb2")
+        self.stubs = importlib.import_module("labgrid.remote.generated.labgrid_coordinator_pb2_grpc")
         self.grpc = importlib.import_module("grpc")
 
 
@@ -79,6 +80,11 @@ def _talk(lab: _Modules, coordinator: str, what: Any, wait_s: float = 0.0) -> An
 
     async def talk() -> Any:
         session = lab.client.ClientSession(address, asyncio.get_running_loop())
+        # Channels of one process share a connection, by which the coordinator tells its clients apart.
+        await session.channel.close()
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        session.channel = lab.grpc.aio.insecure_channel(address, options=own)
+        session.stub = lab.stubs.CoordinatorStub(session.channel)
         try:
             await session.start()
             return await what(session)

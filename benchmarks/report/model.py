@@ -16,7 +16,7 @@ from ..accuracy.parity import Parity
 from ..timing.latency import Latency, unstable, with_stability
 
 RowState = Literal["verified", "unverified", "failed", "unavailable"]
-ReasonCode = Literal["", "cannot_build", "cannot_run", "over_budget", "error"]
+ReasonCode = Literal["", "cannot_build", "cannot_run", "over_budget", "fallback", "error"]
 """Why a row is not verified, for programs: this machine cannot build it, or cannot run it, its figures are
 over their budget, or there was an error; empty where it is verified. Older reports do not hold it."""
 

@@ -89,7 +89,11 @@ def bench(
                     )
                 reference = _eager(artifact, network, must=bool(eager)) if with_eager else None
                 figures = _measure(session, reference, warmup, runs, seconds, step)
-                row = {"path": str(artifact.path), "session": session.describe(), "latency_ms": figures}
+                row: dict[str, Any] = {
+                    "path": str(artifact.path),
+                    "session": session.describe(),
+                    "latency_ms": figures,
+                }
                 if loadgen is not None:
                     step(0, 1, f"{shown_name(artifact.path)}: LoadGen")
                     logs = loadgen / shown_name(artifact.path)

@@ -130,7 +130,7 @@ def examine() -> dict[str, Any]:
             {
                 "name": row.name,
                 "for": f"building {row.name} artifacts ({row.title})",
-                "main": row.facts().get("main", ""),
+                "main": next(iter(row.facts().values()), ""),
                 "problem": row.problem() or "",
             }
             for row in ENVIRONMENTS.values()

@@ -171,9 +171,9 @@ def _row(checked: _Checked, golden: bool) -> dict[str, Any]:
     from ...benchmarks.accuracy.parity import GOLDEN_ONLY
 
     artifact, parity, worst = checked.artifact, checked.parity, checked.worst
-    state, reason = parity.verdict(checked.caveat, GOLDEN_ONLY if golden else "")
-    if checked.is_stand_in and state == "verified":
-        state = "unverified"  # another model than the artifact's own ran
+    verdict, reason = parity.verdict(checked.caveat, GOLDEN_ONLY if golden else "")
+    # Whatever a stand-in shows, the artifact's own model did not run.
+    state = "unverified" if checked.is_stand_in and verdict == "verified" else verdict
     return {
         "path": str(artifact.path),
         "target": artifact.passport.target,

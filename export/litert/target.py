@@ -33,6 +33,7 @@ LITERT = Target(
         operator_us=10,
         channels_last=True,
         int8_kinds=(CONV2D,),
+        int8_last=False,  # its result would have 8 bits too, which is the picture
     ),
     gain="runs artifacts of the litert target (Android's runtime) on this machine",
     calibrated=("int8",),

@@ -30,6 +30,8 @@ FACTS = "fdikp-edge.json"
 VARIABLE = "FDIKP_EDGE_{}_PYTHON"
 """Environment variable that names the interpreter of an environment made in another way."""
 MAX_SECONDS = 3600.0
+MAKE = ("-m", "venv")
+"""What makes an empty environment with ``pip``."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,13 @@ def make(
         OutputError: it cannot be written.
         TargetUnavailableError: packages cannot be had here, or do not work; says what ``pip`` said.
     """
-    folder = row.folder
+    try:
+        folder = row.folder
+    except importlib.metadata.PackageNotFoundError as error:
+        raise TargetUnavailableError(
+            f"setup {row.name}: {error.name} is not installed here, and both sides need the same version "
+            '(pip install "fdikp-edge[export]")'
+        ) from error
     if folder is None:
         raise OutputError(
             "there is no cache folder that only this user can write to: set XDG_CACHE_HOME to one"
@@ -134,7 +142,7 @@ def make(
     try:
         partial = make_folder_beside(folder)
         progress(0, steps, "making a Python environment")
-        _run([sys.executable, "-m", "venv", str(partial)], row, "venv")
+        _run([sys.executable, *MAKE, str(partial)], row, "venv")
         python = _interpreter(partial)
         _install(python, requirements, row, progress, steps)
         progress(steps - 2, steps, f"importing {row.module}")
@@ -185,9 +193,9 @@ def _install(
         process.wait()
         raise
     if code:
-        said = " ".join(line for line in last if line.startswith("ERROR")) or " ".join(last)
+        message = " ".join(line for line in last if line.startswith("ERROR")) or " ".join(last)
         raise TargetUnavailableError(
-            f"setup {row.name}: pip could not install the packages ({said[-400:]}). pip's own settings "
+            f"setup {row.name}: pip could not install the packages ({message[-400:]}). pip's own settings "
             "apply: an index, a proxy or a folder of wheels can be named in its configuration, or by "
             "PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_FIND_LINKS"
         )

@@ -258,7 +258,8 @@ def _array(text: Any, contract: TensorContract) -> Array:
     if len(text) != 4 * math.ceil(size / 3):
         raise ValueError(f"{contract.name}: {len(text) * 3 // 4} bytes, not {size}")
     data = base64.b64decode(text, validate=True)
-    return np.frombuffer(data, contract.dtype).reshape(contract.shape).copy()
+    array: Array = np.frombuffer(data, contract.dtype).reshape(contract.shape).copy()
+    return array
 
 
 def _late(message: str) -> str:

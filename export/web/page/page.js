@@ -100,7 +100,7 @@ async function work(file) {
     const { tiles, times } = await engine.ask("photo", { bitmap }, [bitmap], onNews);
     const seconds = (performance.now() - began) / 1000;
     const tile = median(times);
-    fact("time of a tile", `${milliseconds(tile)} (median of ${tiles})`);
+    fact("time of a tile", `${duration(tile)} (median of ${tiles})`);
     fact("time of the photo", `${seconds.toFixed(1)} s`);
     tell(`Done: ${tiles} ${tiles === 1 ? "tile" : "tiles"} in ${seconds.toFixed(1)} s.`);
     $("save").disabled = false;
@@ -121,7 +121,8 @@ async function work(file) {
 const keepAwake = () => navigator.wakeLock?.request("screen").catch(() => undefined);
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-const milliseconds = (ms) => `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+const duration = (ms) =>
+  ms >= 10_000 ? `${(ms / 1000).toFixed(1)} s` : `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 
 function showBefore(bitmap) {
   const [before, after] = [$("before"), $("after")];
@@ -142,7 +143,7 @@ function onNews(news) {
     [$("after").width, $("after").height] = [news.width, news.height];
     tell(`Running ${news.tiles} ${news.tiles === 1 ? "tile" : "tiles"}.`);
   } else {
-    fact("time of a tile", `${milliseconds(news.ms)} (the last)`);
+    fact("time of a tile", `${duration(news.ms)} (the last)`);
     $("left").textContent = `${news.tile} of ${news.tiles}, ${timeLeft(news)}`;
   }
   $("progress").max = news.tiles;
@@ -164,7 +165,7 @@ function showFacts(facts) {
   for (const note of facts.notes) fact("note", note);
   fact("network", `${facts.model}, ${facts.precision}`);
   fact("runtime", `ONNX Runtime Web ${facts.version}`);
-  fact("time to load", milliseconds(facts.openMs));
+  fact("time to load", duration(facts.openMs));
   $("facts").hidden = false;
 }
 

@@ -100,7 +100,7 @@ def test_what_the_page_says_of_a_run(page: Any, tmp_path: Path) -> None:
     facts = page.inner_text("#list")
     assert re.search(r"WebAssembly, \d+ threads?", facts)
     assert "ONNX Runtime Web 1.30.0" in facts
-    assert re.search(r"[\d.]+ ms \(median of 1\)", facts)
+    assert re.search(r"[\d.]+ m?s \(median of 1\)", facts)
     assert "This browser has no WebGPU." in facts or "WebGPU has no adapter here." in facts
 
 

@@ -14,7 +14,7 @@ from torch import fx
 from torch.export import ExportedProgram
 
 from ...calibration.emulate import weight_scales
-from ...calibration.layers import kind_of, stored_tensors
+from ...calibration.layers import constant_behind, kind_of, stored_tensors
 from ...calibration.levels import LEVELS
 from ...runtime.errors import LoweringError
 
@@ -66,10 +66,11 @@ class _Inserter:
         if node is None or kind is None:
             raise LoweringError(f"layer {layer.label} of the calibration table is not in the program")
         source, weight = node.args[kind.data], node.args[kind.weight]
-        if not isinstance(source, fx.Node) or not isinstance(weight, fx.Node) or weight.op != "get_attr":
+        value = None if original is None else constant_behind(original.args[kind.weight], self.stored)
+        if not isinstance(source, fx.Node) or not isinstance(weight, fx.Node) or value is None:
             raise LoweringError(f"the weights of layer {layer.label} are not stored in the program")
         node.update_arg(kind.data, self._round(source, self.scales[layer.input]))
-        node.update_arg(kind.weight, self._weight(weight, kind.channels))
+        node.update_arg(kind.weight, self._weight(weight, value, kind.channels))
         if kind.is_convolution and layer.node not in self.last:
             readers = list(node.users)
             rounded = self._round(node, self.scales[layer.node])
@@ -91,13 +92,10 @@ class _Inserter:
             self.rounded[key] = back
         return self.rounded[key]
 
-    def _weight(self, node: fx.Node, axis: int) -> fx.Node:
+    def _weight(self, node: fx.Node, value: torch.Tensor, axis: int) -> fx.Node:
         """Return stored weights rounded to 8 bits by output channel."""
         key = (node.name, axis)
         if key not in self.weights:
-            value = self.module
-            for part in str(node.target).split("."):
-                value = getattr(value, part)
             operators = torch.ops.quantized_decomposed
             steps = weight_scales(value.detach(), LEVELS, axis).flatten()
             name = f"fdikp_edge_steps_{len(self.weights)}"

@@ -58,7 +58,7 @@ def test_without_the_environment_the_error_says_what_to_run(
 
 @needs_converter
 @needs_runtime
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("precision", get_target("litert").precisions)
 def test_a_built_file_computes_what_pytorch_does(
     lowered: LoweredModel, tmp_path: Path, precision: str
 ) -> None:

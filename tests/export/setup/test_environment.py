@@ -31,8 +31,14 @@ def test_every_package_has_one_version(name: str) -> None:
     assert len(set(names)) == len(names) and ENVIRONMENTS[name].main in names
 
 
-def test_it_is_made_whole_and_kept(row: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Environments without `pip` and without packages: making `pip` takes seconds."""
+    monkeypatch.setattr(environment, "MAKE", (*environment.MAKE, "--without-pip"))
     monkeypatch.setattr(environment, "_install", lambda *given: None)
+
+
+def test_it_is_made_whole_and_kept(row: Environment, empty: None) -> None:
     steps: list[str] = []
     assert row.python() is None and "fdikp-edge setup toy" in str(row.problem())
     folder = make(row, lambda done, total, now: steps.append(now))
@@ -52,10 +58,7 @@ def test_what_cannot_be_installed_leaves_nothing(row: Environment, monkeypatch: 
     assert row.folder is not None and list(row.folder.parent.iterdir()) == []
 
 
-def test_a_module_that_does_not_load_leaves_nothing(
-    row: Environment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(environment, "_install", lambda *given: None)
+def test_a_module_that_does_not_load_leaves_nothing(row: Environment, empty: None) -> None:
     broken = Environment(**{**vars(row), "module": "no_such_module"})
     with pytest.raises(TargetUnavailableError, match="import no_such_module failed"):
         make(broken)

@@ -9,10 +9,12 @@ is the change of the result under noise like that of rounding, in the picture an
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+
+from ..patterns import patterns, uniform
 
 STEPS = 255
 """Steps in the range of a tensor that is rounded to 8 bits."""
@@ -33,7 +35,7 @@ def penalty(model: nn.Module, photos: Tensor, seed: int) -> Tensor:
         seed: of this step: the same seed draws the same pattern and noise.
     """
     generator = torch.Generator().manual_seed(seed)
-    x = photos if _uniform(generator) < PHOTO_SHARE else patterns(photos.shape, generator).to(photos)
+    x = photos if uniform(generator) < PHOTO_SHARE else patterns(photos.shape, generator).to(photos)
     with torch.no_grad():
         quiet = model(x)[-1]
     with rounded_layers(model, generator):
@@ -59,50 +61,6 @@ def rounded_layers(model: nn.Module, generator: torch.Generator) -> Iterator[Non
             if isinstance(layer, LAYERS):
                 hooks.callback(layer.register_forward_pre_hook(disturb).remove)
         yield
-
-
-def patterns(shape: Sequence[int], generator: torch.Generator) -> Tensor:
-    """Return gratings, checkerboards, edges and noise: float32 [B, 3, H, W] of 0 to 1, in steps of 8 bits."""
-    batch, channels, height, width = shape
-    rows, columns = torch.arange(height)[:, None] * 1.0, torch.arange(width)[None, :] * 1.0
-    pictures = []
-    for _ in range(batch):
-        kind = _uniform(generator)
-        if kind < 0.55:
-            wave = _grating(rows, columns, generator)
-        elif kind < 0.75:
-            side = 1 if _uniform(generator) < 0.6 else int(_uniform(generator, 1, 5))
-            wave = ((rows // side + columns // side) % 2) * 2 - 1
-        elif kind < 0.9:
-            angle = _uniform(generator, 0, 2 * torch.pi)
-            across = (columns - width / 2) * torch.tensor(angle).cos()
-            across = across + (rows - height / 2) * torch.tensor(angle).sin()
-            wave = across.sign()
-        else:
-            wave = torch.rand((channels, height, width), generator=generator).sub(0.5).sign()
-        contrast = 1.0 if _uniform(generator) < 0.5 else _uniform(generator, 0.1, 1)
-        middle = 0.5 + (1 - contrast) * _uniform(generator, -0.5, 0.5)
-        picture = (middle + 0.5 * contrast * wave).expand(channels, height, width)
-        if _uniform(generator) < 0.2:  # coloured
-            picture = picture * torch.rand((channels, 1, 1), generator=generator)
-        pictures.append(picture)
-    return (torch.stack(pictures).clamp(0, 1) * STEPS).round() / STEPS
-
-
-def _grating(rows: Tensor, columns: Tensor, generator: torch.Generator) -> Tensor:
-    """Return a wave of -1 to 1 with a period of 2 to 16 pixels, mostly short, and mostly along an axis."""
-    period = 2.0 if _uniform(generator) < 0.25 else 2 * 8 ** (_uniform(generator) ** 2)
-    which = _uniform(generator)
-    angle = 0.0 if which < 0.45 else torch.pi / 2 if which < 0.7 else _uniform(generator, 0, torch.pi)
-    turns = columns * torch.tensor(angle).cos() + rows * torch.tensor(angle).sin()
-    wave = torch.cos(2 * torch.pi * (turns / period + _uniform(generator)))
-    if _uniform(generator) < 0.5:
-        wave = torch.cos(2 * torch.pi * turns / period)  # full contrast where the period is two pixels
-    return wave.sign() if _uniform(generator) < 0.25 else wave
-
-
-def _uniform(generator: torch.Generator, low: float = 0.0, high: float = 1.0) -> float:
-    return low + (high - low) * float(torch.rand((), generator=generator))
 
 
 def _noise(x: Tensor, step: float, generator: torch.Generator) -> Tensor:

@@ -140,7 +140,11 @@ def work(folder: Path) -> None:
         seed = folder / "seeds" / name
         if not seed.exists():
             seed.mkdir(parents=True)
-            reader.seed(seed)
+            try:
+                reader.seed(seed)
+            except BaseException:  # the next process makes it anew, rather than find nothing in it
+                shutil.rmtree(seed)
+                raise
             for path in seed.iterdir():  # what was needed to make it
                 if path != (place := _seed_of(reader, seed)):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -49,10 +49,10 @@ def test_sparse_files_are_refused_at_once(name: str, tmp_path: Path) -> None:
     with (tmp_path / name).open("wb") as file:
         file.write(HUGE[name])
         file.truncate(SPARSE)
-    began = time.monotonic()
+    began = time.process_time()  # a busy machine has nothing to do with it
     with pytest.raises(ImageError, match=name):
         read_photo(tmp_path / name)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.tif", "x.webp"])

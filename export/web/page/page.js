@@ -109,7 +109,7 @@ async function work(file) {
     else tell("", error.message);
   } finally {
     busy = false;
-    (await awake)?.release();
+    awake?.then((lock) => lock?.release());
     $("work").hidden = true;
     $("left").textContent = "";
     $("file").disabled = $("sample").disabled = false;

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from fdikp_edge.models.training.rounding import FLOOR, patterns, penalty, rounded_layers
+from fdikp_edge.models.patterns import patterns
+from fdikp_edge.models.training.rounding import FLOOR, penalty, rounded_layers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn

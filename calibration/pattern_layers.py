@@ -1,0 +1,126 @@
+"""Layers that stay in floats because rounding them ruins gratings, checkerboards and noise.
+
+Photographs hold little near the Nyquist frequency, so ranges taken from them clip what such patterns make,
+and a network may enlarge rounding there by 25 dB. A few layers, seldom the large ones, make nearly all of
+that error. They are named by their share of it (:mod:`.attribution`) and kept in floats, as many as a fixed
+part of the multiply-adds allows. The patterns are drawn from a seed, and none is one that
+``verify`` judges by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch.export import ExportedProgram
+
+from ..runtime.photo import Array
+from ..runtime.pixels import psnr_db
+from .attribution import error_shares, memory_for
+from .emulate import Int8Runner
+from .layers import Layer
+from .runner import Feed, Runner
+from .worst_parts import Told
+
+WANTED_DB = 42.0
+"""2 dB better than int8's budget of 40 dB, since no judged picture is one of the patterns."""
+MOST_WORK = 0.05
+"""Part of the multiply-adds of all int8 layers that may go back to floats."""
+ROUNDS = 3
+"""How often the worst patterns are looked at."""
+TOGETHER = 2
+"""Patterns that are looked at in one round."""
+LEAST_GAIN = 3.0
+"""How much larger a layer's part of the error must be than its part of the multiply-adds."""
+LEAST_PART = 0.01
+"""Part of the error below which a layer is not worth it."""
+CALL = 0.002
+"""Part of all work that a call counts as beside its multiply-adds: it reads and writes its tensors, too."""
+MOST_BYTES = 6 * 1024**3
+"""Programs that would take more memory to be looked into are left as they are."""
+REASON = "its rounding ruins gratings and checkerboards"
+
+
+def keep_for_patterns(
+    program: ExportedProgram,
+    layers: Sequence[Layer],
+    scales: Mapping[str, float],
+    feeds: Sequence[Feed],
+    *,
+    limits: tuple[float, float] = (0.0, 1.0),
+    told: Told = lambda message: None,
+) -> dict[str, str]:
+    """Return name of a node -> why this layer stays in floats; empty where every pattern is good enough.
+
+    Args:
+        program: with one output, a picture.
+        layers: of the program; those with a reason are in floats already.
+        scales: step of each tensor that a layer without a reason reads or makes.
+        feeds: patterns as the program takes them.
+        limits: black and white of the output.
+        told: called with a message before each trial.
+    """
+    if memory_for(program) > MOST_BYTES:
+        return {}
+    active = [layer for layer in layers if not layer.reason]
+    work = sum(layer.macs for layer in active)
+    float_runner = Runner(program)
+    expected = [float_runner(feed) for feed in feeds]
+
+    def tried(kept: Mapping[str, str], which: Iterable[int]) -> dict[int, float]:
+        rest = [layer for layer in active if layer.node not in kept]
+        runner = Int8Runner(program, rest, scales, rounded_results=True)
+        return {index: _db(runner(feeds[index]), expected[index], limits) for index in which}
+
+    told("test patterns in 8 bits")
+    kept: dict[str, str] = {}
+    levels = {index: db for index, db in tried(kept, range(len(feeds))).items() if db < WANTED_DB}
+    for number in range(ROUNDS):
+        worst = [
+            index for index in sorted(levels, key=lambda index: levels[index]) if levels[index] < WANTED_DB
+        ]
+        worst = worst[:TOGETHER]
+        rest = [layer for layer in active if layer.node not in kept]
+        left = MOST_WORK * work - (work - sum(layer.macs for layer in rest))
+        if not worst:
+            break
+        told(f"test pattern at {levels[worst[0]]:.0f} dB, round {number + 1} of {ROUNDS}")
+        # As parts of the whole error of each pattern, so that the worst one does not hide the others.
+        parts = dict.fromkeys((layer.node for layer in rest), 0.0)
+        for index in worst:
+            shares = error_shares(program, rest, scales, feeds[index], expected[index], limits)
+            whole = sum(shares.values())
+            for name, share in shares.items():
+                parts[name] += share / whole / len(worst)
+        more = _worth(rest, parts, left, work, levels[worst[0]])
+        now = tried({**kept, **more}, levels) if more else levels
+        if _mean(now) <= _mean(levels):
+            break
+        kept, levels = {**kept, **more}, now
+    return kept
+
+
+def _worth(
+    layers: Sequence[Layer], parts: Mapping[str, float], left: float, work: int, db: float
+) -> dict[str, str]:
+    """Return the layers that take most of the error for their work, until little enough of it remains."""
+    remaining, kept = 1.0, {}
+    enough = 10 ** ((db - WANTED_DB) / 10) / 2
+    for layer in sorted(layers, key=lambda layer: -parts[layer.node] / (layer.macs / work + CALL)):
+        part = parts[layer.node]
+        if remaining <= enough or part <= LEAST_PART:
+            break
+        if layer.macs > left or part < LEAST_GAIN * layer.macs / work:
+            continue
+        left, remaining = left - layer.macs, remaining - part
+        kept[layer.node] = REASON
+    return kept
+
+
+def _mean(levels: Mapping[int, float]) -> float:
+    return sum(min(level, WANTED_DB) for level in levels.values()) / len(levels)
+
+
+def _db(actual: Array, expected: Array, limits: tuple[float, float]) -> float:
+    low, high = limits
+    actual, expected = (((array - low) / (high - low)).clip(0, 1) for array in (actual, expected))
+    return psnr_db(actual, expected)

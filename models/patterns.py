@@ -1,0 +1,76 @@
+"""Patterns that no photograph holds: they show what a network does near the Nyquist frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+WHITE = 255
+
+
+def patterns(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Return gratings, checkerboards, edges and noise: float32 [B, 3, H, W] of 0 to 1, in steps of 8 bits."""
+    batch, channels, height, width = shape
+    rows, columns = torch.arange(height)[:, None] * 1.0, torch.arange(width)[None, :] * 1.0
+    pictures = []
+    for _ in range(batch):
+        kind = uniform(generator)
+        if kind < 0.55:
+            wave = _grating(rows, columns, generator)
+        elif kind < 0.75:
+            side = 1 if uniform(generator) < 0.6 else int(uniform(generator, 1, 5))
+            wave = ((rows // side + columns // side) % 2) * 2 - 1
+        elif kind < 0.9:
+            angle = uniform(generator, 0, 2 * torch.pi)
+            across = (columns - width / 2) * torch.tensor(angle).cos()
+            across = across + (rows - height / 2) * torch.tensor(angle).sin()
+            wave = across.sign()
+        else:
+            wave = torch.rand((channels, height, width), generator=generator).sub(0.5).sign()
+        contrast = 1.0 if uniform(generator) < 0.5 else uniform(generator, 0.1, 1)
+        middle = 0.5 + (1 - contrast) * uniform(generator, -0.5, 0.5)
+        picture = (middle + 0.5 * contrast * wave).expand(channels, height, width)
+        if uniform(generator) < 0.2:  # coloured
+            picture = picture * torch.rand((channels, 1, 1), generator=generator)
+        pictures.append(picture)
+    return _in_steps(torch.stack(pictures))
+
+
+def uniform(generator: torch.Generator, low: float = 0.0, high: float = 1.0) -> float:
+    """Return a number from ``low`` to ``high``, drawn from ``generator``."""
+    return low + (high - low) * float(torch.rand((), generator=generator))
+
+
+def _grating(rows: Tensor, columns: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a wave of -1 to 1 with a period of 2 to 16 pixels, mostly short, and mostly along an axis."""
+    period = 2.0 if uniform(generator) < 0.25 else 2 * 8 ** (uniform(generator) ** 2)
+    which = uniform(generator)
+    angle = 0.0 if which < 0.45 else torch.pi / 2 if which < 0.7 else uniform(generator, 0, torch.pi)
+    turns = columns * torch.tensor(angle).cos() + rows * torch.tensor(angle).sin()
+    wave = torch.cos(2 * torch.pi * (turns / period + uniform(generator)))
+    if uniform(generator) < 0.5:
+        wave = torch.cos(2 * torch.pi * turns / period)  # full contrast where the period is two pixels
+    return wave.sign() if uniform(generator) < 0.25 else wave
+
+
+PERIODS = (2.5, 4.0, 5.5, 8.0)
+"""Of gratings, in pixels; none is one that ``verify`` judges by."""
+
+
+def gratings(size: tuple[int, int]) -> dict[str, Tensor]:
+    """Return name -> picture, float32 [1, 3, H, W] of 0 to 1, at full contrast along rows and columns: what
+    changes from each pixel to the next, and waves of :data:`PERIODS`."""
+    height, width = size
+    rows, columns = torch.arange(height)[:, None].float(), torch.arange(width)[None, :].float()
+    waves = {"checkerboard": 0.5 + 0.5 * torch.cos(torch.pi * (rows + columns))}
+    for period in (2.0, *PERIODS):
+        for name, along in (("rows", rows), ("columns", columns)):
+            wave = 0.5 + 0.5 * torch.cos(2 * torch.pi * along / period)
+            waves[f"{name} of period {period:g}"] = wave
+    return {name: _in_steps(wave).expand(1, 3, height, width).contiguous() for name, wave in waves.items()}
+
+
+def _in_steps(picture: Tensor) -> Tensor:
+    return (picture.clamp(0, 1) * WHITE).round() / WHITE

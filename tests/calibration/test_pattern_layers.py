@@ -1,0 +1,134 @@
+"""Error shares against the emulated error itself, and the layers that stay in floats for patterns."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fdikp_edge.calibration import pattern_layers
+from fdikp_edge.calibration.attribution import error_shares, memory_for
+from fdikp_edge.calibration.emulate import Int8Runner
+from fdikp_edge.calibration.pattern_layers import MOST_WORK, REASON, WANTED_DB
+from fdikp_edge.calibration.runner import Runner
+from fdikp_edge.calibration.table import CalibrationTable
+from fdikp_edge.export.calibrate import calibrate
+from fdikp_edge.export.lowered import LoweredModel, lower_model
+from fdikp_edge.export.pattern_layers import feeds, judged_model
+from torch import Tensor, nn
+
+SIZE = (64, 64)
+
+
+class Sharpened(nn.Module):
+    """A picture of half the contrast, and what a wide and ``gain`` times a narrow high-pass layer see."""
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 32, 1)
+        self.wide = nn.Conv2d(32, 32, 3, padding=1)
+        self.edges = nn.Conv2d(32, 32, 3, padding=1, groups=32, bias=False)
+        self.last = nn.Conv2d(32, 3, 1)
+        laplace = torch.tensor([[0.0, -1, 0], [-1, 4, -1], [0, -1, 0]])
+        with torch.no_grad():
+            self.edges.weight.copy_(gain * laplace.expand(32, 1, 3, 3))
+            self.last.weight.mul_(0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.fft.irfft2(torch.fft.rfft2(x, norm="ortho"), s=x.shape[-2:], norm="ortho")
+        features = torch.tanh(self.first(x))
+        return 0.5 * y + 0.25 + self.last(torch.tanh(self.wide(features)) + self.edges(features))
+
+
+@cache
+def lowered(gain: float, contract: str = "float_nchw") -> LoweredModel:
+    return lower_model(Sharpened(gain).eval(), SIZE, name="sharpened", contract=contract, profile="onnx")
+
+
+@cache
+def table(gain: float, contract: str = "float_nchw", guarded: bool = True) -> CalibrationTable:
+    return calibrate(lowered(gain, contract), count=4, least_work=0, guarded=guarded)
+
+
+def emulated(model: LoweredModel, calibrated: CalibrationTable) -> tuple[Any, Any, dict[str, float]]:
+    """Return the program, the layers in 8 bits, and the scales."""
+    section = calibrated.section(model.lowered.key)
+    return (
+        model.lowered.program,
+        section.quantised(),
+        {name: calibrated.scale(model.lowered.key, name) for name in section.tensors},
+    )
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_shares_add_up_to_the_error_that_emulation_shows(index: int) -> None:
+    model = lowered(0.25)
+    program, layers, scales = emulated(model, table(0.25, guarded=False))
+    layers = [layer for layer in layers if layer.module.removeprefix("model.") in ("wide", "edges")]
+    feed = feeds(model)[index]
+    expected = Runner(program)(feed)
+    shares = error_shares(program, layers, scales, feed, expected)
+    result = Int8Runner(program, layers, scales, rounded_results=True)(feed)
+    error = float(((result.clip(0, 1) - expected.clip(0, 1)).astype(np.float64) ** 2).mean())
+    assert sum(shares.values()) == pytest.approx(error, rel=0.2)
+    worst = max(shares, key=lambda name: shares[name])
+    assert "edges" in next(layer.module for layer in layers if layer.node == worst)
+
+
+def test_a_narrow_layer_that_clips_patterns_stays_in_floats_and_the_wide_one_does_not() -> None:
+    model = lowered(0.25)
+    held = {
+        layer.module.removeprefix("model."): layer.reason
+        for layer in table(0.25).section(model.lowered.key).layers
+    }
+    assert held["edges"] == REASON
+    assert held["wide"] == ""
+    program, layers, scales = emulated(model, table(0.25))
+    runner, floats = Int8Runner(program, layers, scales, rounded_results=True), Runner(program)
+    for feed in feeds(model):
+        error = ((runner(feed).clip(0, 1) - floats(feed).clip(0, 1)).astype(np.float64) ** 2).mean()
+        assert -10 * np.log10(error + 1e-20) >= WANTED_DB
+    everything = sum(
+        layer.macs for layer in table(0.25, guarded=False).section(model.lowered.key).quantised()
+    )
+    kept = sum(
+        layer.macs for layer in table(0.25).section(model.lowered.key).layers if layer.reason == REASON
+    )
+    assert 0 < kept <= MOST_WORK * everything
+
+
+def test_a_network_that_patterns_do_not_hurt_keeps_all_its_int8_layers() -> None:
+    model = lowered(0.0)
+    assert not [layer for layer in table(0.0).section(model.lowered.key).layers if layer.reason == REASON]
+
+
+def test_a_network_of_bytes_keeps_the_same_layers() -> None:
+    of_bytes = lowered(0.25, "uint8_nhwc")
+    held = {
+        layer.module.removeprefix("model."): layer.reason
+        for layer in table(0.25, "uint8_nhwc").section(of_bytes.lowered.key).layers
+    }
+    assert held["edges"] == REASON
+    assert held["wide"] == ""
+
+
+def test_a_program_too_large_to_be_looked_into_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = lowered(0.25)
+    judged = judged_model(model)
+    assert judged is not None
+    monkeypatch.setattr(pattern_layers, "MOST_BYTES", memory_for(judged.lowered.program) - 1)
+    held = calibrate(model, count=4, least_work=0).section(model.lowered.key).layers
+    assert not [layer for layer in held if layer.reason == REASON]
+
+
+def test_each_target_keeps_the_same_layers_whichever_others_there_are() -> None:
+    model = lowered(0.25)
+    both = calibrate([model, model.for_profile("openvino")], count=4, least_work=0)
+    assert both.only(model.lowered.key).sha256 == table(0.25).sha256
+    other = calibrate(model.for_profile("openvino"), count=4, least_work=0)
+    key = model.for_profile("openvino").lowered.key
+    assert both.section(key) == other.section(key)
+    assert [layer.module for layer in both.section(key).layers if layer.reason == REASON] == ["model.edges"]

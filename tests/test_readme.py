@@ -34,7 +34,7 @@ BUILD = "python3 model.bundle build"
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
-    # A block without a language is a drawing, "text" a fragment. Swift needs a Mac, Kotlin an Android SDK; C++
+    # A block without a language is a drawing, "text" a fragment. Swift needs a Mac, Kotlin Android; C++
     # and YAML belong to other tools.
     assert {kind for kind, _ in BLOCKS} <= {
         *("", "shell", "python", "text", "toml"),

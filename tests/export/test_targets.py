@@ -83,9 +83,10 @@ def test_a_probe_decides_where_modules_do_not() -> None:
 
 def test_what_is_installed_here_can_be_built_and_run() -> None:
     pytest.importorskip("openvino")
-    for target in TARGETS.values():
-        if target.run_probe is None:  # whether there is a GPU is not for a test to say
-            assert capability(target).reason == ""
+    elsewhere = {"litert", "executorch"}  # built with what the extra `all` does not install
+    for name in TARGETS.keys() - elsewhere:
+        if TARGETS[name].run_probe is None:  # whether there is a GPU is not for a test to say
+            assert capability(TARGETS[name]).reason == ""
 
 
 def test_all_means_every_target_at_what_it_offers() -> None:

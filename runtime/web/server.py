@@ -105,6 +105,7 @@ class ArtifactServer:
         """Stop, and free the port; twice is fine."""
         if self._thread.is_alive():
             self._server.shutdown()
+            self._thread.join()
         self._server.server_close()
 
 

@@ -89,7 +89,8 @@ def test_without_root_or_a_jetson_nothing_is_changed(
 
 
 WAITING = """\
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell has none
 from fdikp_edge.benchmarks.telemetry import power_modes
 power_modes.CONF, power_modes.os.geteuid = power_modes.Path(sys.argv[1]), lambda: 0
 with power_modes.restored():

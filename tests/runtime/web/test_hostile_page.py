@@ -45,10 +45,15 @@ def artifact(folder: Path, facts: str, result: str) -> Artifact:
         return writer.commit(passport)
 
 
-def left() -> list[str]:
-    return [
-        one.name for one in threading.enumerate() if "artifact-server" in one.name or "browser" in one.name
-    ]
+@pytest.fixture(autouse=True)
+def before() -> set[threading.Thread]:
+    """What runs already, of other tests in this process."""
+    return set(threading.enumerate())
+
+
+def left(before: set[threading.Thread]) -> list[str]:
+    since = set(threading.enumerate()) - before
+    return [one.name for one in since if "artifact-server" in one.name or "browser" in one.name]
 
 
 @pytest.mark.parametrize(
@@ -63,13 +68,15 @@ def left() -> list[str]:
         "(() => { throw new Error('no') })()",
     ],
 )
-def test_a_page_that_says_something_else_of_itself(facts: str, tmp_path: Path) -> None:
+def test_a_page_that_says_something_else_of_itself(
+    facts: str, tmp_path: Path, before: set[threading.Thread]
+) -> None:
     with pytest.raises(ArtifactError):
         open_session(artifact(tmp_path, facts, RIGHT))
-    assert not left(), "the browser and the server have ended"
+    assert not left(before), "the browser and the server have ended"
 
 
-def test_results_that_are_none(tmp_path: Path) -> None:
+def test_results_that_are_none(tmp_path: Path, before: set[threading.Thread]) -> None:
     results = [
         "null",
         "{ arrays: {}, ms: 1 }",
@@ -85,4 +92,4 @@ def test_results_that_are_none(tmp_path: Path) -> None:
             with pytest.raises(RunError):
                 session.run(x)
         assert not session.run(x).any(), "the right one"
-    assert not left()
+    assert not left(before)

@@ -69,6 +69,9 @@ class Editor:
         """Add a slice along one axis, or return ``source`` where it is all of it."""
         if length == shape_of(source)[dim]:
             return source
+        value = self.stored(source)
+        if value is not None:
+            return self.store(value.narrow(dim, start, length).contiguous())
         return self.call(like, aten.slice.Tensor, source, dim, start, start + length)
 
     def permute(self, like: fx.Node, source: fx.Node, order: Sequence[int]) -> fx.Node:

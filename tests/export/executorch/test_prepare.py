@@ -109,3 +109,26 @@ def test_what_has_no_rule_stays_as_it_is() -> None:
     x = torch.rand(2, 3, 6, 5)
     prepared = prepare(torch.export.export(network, (x,)))
     assert operators(prepared)["atan2"] == 1
+
+
+class Gates(nn.Module):
+    """A convolution whose results are gates: lowered, each gate is a convolution with part of the weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates = nn.Conv2d(3, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        opened, value = self.gates(x).chunk(2, 1)
+        return torch.sigmoid(opened) * torch.tanh(value)
+
+
+def test_parts_of_a_stored_tensor_are_stored() -> None:
+    """A delegate takes a convolution only if its weights are constants."""
+    network, x = Gates().eval(), torch.rand(1, 3, 4, 6)
+    lowered = lower(network, (x,), target="executorch").program
+    assert operators(lowered)["split_with_sizes"], "what is tested here is in it"
+    program = prepare(lowered)
+    layers = [node for node in program.graph.nodes if base_name(node.target) == "conv2d"]
+    assert [node.args[1].op for node in layers] == ["placeholder"] * 2
+    assert torch.allclose(program.module()(x), network(x), atol=1e-6)

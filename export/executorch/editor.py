@@ -71,7 +71,7 @@ class Editor:
             return source
         value = self.stored(source)
         if value is not None:
-            return self.store(value.narrow(dim, start, length).contiguous())
+            return self.store(value.narrow(dim, start, length))
         return self.call(like, aten.slice.Tensor, source, dim, start, start + length)
 
     def permute(self, like: fx.Node, source: fx.Node, order: Sequence[int]) -> fx.Node:
@@ -102,7 +102,8 @@ class Editor:
             node.meta["val"] = torch.empty(value.shape, dtype=value.dtype)
         spec = InputSpec(InputKind.BUFFER, TensorArgument(node.name), name, persistent=True)
         self.program.graph_signature.input_specs.insert(0, spec)
-        self.program.state_dict[name] = value.contiguous()
+        # A copy: of a part of a larger tensor, ExecuTorch writes the bytes from the beginning of the whole.
+        self.program.state_dict[name] = value.clone(memory_format=torch.contiguous_format)
         self._targets[node.name] = name
         return node
 

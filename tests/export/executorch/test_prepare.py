@@ -131,4 +131,5 @@ def test_parts_of_a_stored_tensor_are_stored() -> None:
     program = prepare(lowered)
     layers = [node for node in program.graph.nodes if base_name(node.target) == "conv2d"]
     assert [node.args[1].op for node in layers] == ["placeholder"] * 2
+    assert all(value.storage_offset() == 0 for value in program.state_dict.values())
     assert torch.allclose(program.module()(x), network(x), atol=1e-6)

@@ -47,7 +47,7 @@ def build(
         BadInputError: the folder named for them does not hold the files of the pinned release.
     """
     chosen = options or {}
-    provider = chosen.get("provider", "auto")
+    provider = chosen.get("provider", "wasm")
     every = runtime_files(chosen.get("runtime", NPM))  # before the work of minutes
     files = {name: every[name] for name in needed(provider, precision)}
     built = onnx_build.build(lowered, precision, folder, table=table, provenance=provenance)

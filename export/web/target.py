@@ -33,9 +33,9 @@ WEB = Target(
     calibrated=("fp16", "int8"),
     options={
         "provider": Option(
-            "auto",
-            "auto|wasm|webgpu",
-            "auto: WebGPU where a graphics processor offers it, else WASM",
+            "wasm",  # tiny was wrong by 0.15 on WebGPU, see docs/web.md
+            "wasm|webgpu|auto",
+            "auto: WebGPU where a graphics processor offers it, else WASM; WebGPU was wrong for tiny",
         ),
         "runtime": Option(
             NPM,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fdikp_edge.export.build import build_artifact
 from fdikp_edge.export.lowered import LoweredModel
+from fdikp_edge.export.targets import get_target
 from fdikp_edge.export.web.runtime_files import runtime_files
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import TargetUnavailableError
@@ -28,7 +29,9 @@ def web_files() -> dict[str, bytes]:
 def built(
     lowered: LoweredModel, web_files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> Artifact:
-    return build_artifact(lowered, "web", "fp32", tmp_path_factory.mktemp("web") / "a")
+    # Both runtimes are in it, so that tests of the page can ask for either.
+    either = get_target("web:provider=auto")
+    return build_artifact(lowered, either, "fp32", tmp_path_factory.mktemp("web") / "a")
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from .levels import LEVELS
 from .runner import Feed, Runner
 
 POINTS = 3
-"""Middles of equal pieces of the line; the shares then miss the whole by a few tenths of a decibel."""
+"""Middles of equal pieces of the line. With four, sums of shares were within 2 dB of the error for tiny."""
 
 
 def error_shares(
@@ -36,7 +36,8 @@ def error_shares(
 ) -> dict[str, float]:
     """Return name of a layer's node -> its share of the mean squared error; together about all of it.
 
-    A share may be negative where one layer's error takes away another's.
+    A share may be negative where one layer's error takes away another's. All are 0 where the output has no
+    derivative by them.
 
     Args:
         program: with one output.
@@ -53,6 +54,8 @@ def error_shares(
     for point in range(POINTS):
         result = (runner.mixed(feed, (point + 0.5) / POINTS) - low) / (high - low)
         error = (result.clamp(0, 1) - reference).square().mean()  # as a photo clips it
+        if not error.requires_grad:
+            return dict.fromkeys(shares, 0.0)
         error.backward()  # type: ignore[no-untyped-call]
         for name, share in runner.shares.items():
             shares[name] += 0.0 if share.grad is None else float(share.grad) / POINTS

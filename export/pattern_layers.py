@@ -95,7 +95,7 @@ def _with(
 
 
 def feeds(model: LoweredModel) -> Sequence[Array]:
-    """Return the patterns as the model takes them: those of the gratings contrast, and drawn ones."""
+    """Return the patterns as the model takes them: gratings, and drawn ones."""
     (taken,) = model.inputs
     height, width = taken.size
     generator = torch.Generator().manual_seed(0)

@@ -56,7 +56,7 @@ def _grating(rows: Tensor, columns: Tensor, generator: torch.Generator) -> Tenso
 
 
 PERIODS = (2.5, 4.0, 5.5, 8.0)
-"""Of gratings, in pixels; none is one that ``verify`` judges by."""
+"""Of gratings, in pixels; ``verify --worst-case`` starts with others."""
 
 
 def gratings(size: tuple[int, int]) -> dict[str, Tensor]:

@@ -132,3 +132,16 @@ def test_each_target_keeps_the_same_layers_whichever_others_there_are() -> None:
     key = model.for_profile("openvino").lowered.key
     assert both.section(key) == other.section(key)
     assert [layer.module for layer in both.section(key).layers if layer.reason == REASON] == ["model.edges"]
+
+
+class Thresholded(Sharpened):
+    """The same in black and white, whose derivative is 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.5 + 0.5 * torch.sign(super().forward(x) - 0.5)
+
+
+def test_a_network_whose_derivative_is_zero_is_left_as_it_is() -> None:
+    model = lower_model(Thresholded(0.25).eval(), SIZE, name="thresholded", profile="onnx")
+    held = calibrate(model, count=4, least_work=0).section(model.lowered.key).layers
+    assert not [layer for layer in held if layer.reason == REASON]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import ModuleType, TracebackType
@@ -35,6 +36,9 @@ class Milliseconds(float):
 
 MAX_REASON = 400
 """Characters of a runtime's message that an error repeats."""
+
+_FIRST_RUN = threading.Lock()
+_HAVE_RUN: set[type[Session]] = set()
 
 
 class Session(ABC):
@@ -106,7 +110,7 @@ class Session(ABC):
 
     def _guarded(self, arrays: Arrays) -> Arrays:
         try:
-            return self._run(arrays)
+            return self._run(arrays) if type(self) in _HAVE_RUN else self._first_run(arrays)
         except FdikpEdgeError:
             raise
         except MemoryError as error:
@@ -118,6 +122,18 @@ class Session(ABC):
                 f"{self.artifact.path}: {self.artifact.passport.model_file} failed while it ran: "
                 f"{reason(error)}"
             ) from error
+
+    def _first_run(self, arrays: Arrays) -> Arrays:
+        """Run alone: a runtime sets itself up in the first run of a process, whichever session it is of.
+
+        In OpenVINO 2026.4 two threads that do so together wait for each other for ever: the binding takes its
+        table of NumPy's functions in a static initialiser that lets go of Python's lock, and the second
+        thread waits for that initialiser while it holds the lock.
+        """
+        with _FIRST_RUN:
+            results = self._run(arrays)
+            _HAVE_RUN.add(type(self))
+            return results
 
     def checked(self, arrays: Mapping[str, Array]) -> Arrays:
         """Return ``arrays`` C-contiguous and in the order of :attr:`inputs`; raises as :meth:`run` does."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -246,3 +247,27 @@ def test_a_session_with_few_threads_is_not_bound_to_the_first_processors(
                 with contextlib.suppress(OSError):  # the thread has ended
                     allowed.add(frozenset(os.sched_getaffinity(int(name))))
     assert allowed == {frozenset(os.sched_getaffinity(0))}
+
+
+TOGETHER = """
+import sys, threading
+import numpy as np
+from fdikp_edge.runtime.sessions import open_session
+sys.setswitchinterval(1e-6)
+sessions = [open_session(sys.argv[1], threads=1) for _ in range(2)]
+begin = threading.Barrier(2)
+def run(session):
+    begin.wait()
+    session.run(np.zeros((1, 3, 32, 32), np.float32))
+threads = [threading.Thread(target=run, args=(session,)) for session in sessions]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_first_runs_of_a_process_in_two_threads(make_artifact: Maker, target: str) -> None:
+    # Without turns, OpenVINO's stood still in every other process.
+    artifact = make_artifact(target=target)
+    for _ in range(5):
+        subprocess.run([sys.executable, "-c", TOGETHER, str(artifact.path)], check=True, timeout=120)

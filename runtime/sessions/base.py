@@ -37,7 +37,7 @@ class Milliseconds(float):
 MAX_REASON = 400
 """Characters of a runtime's message that an error repeats."""
 
-_FIRST_RUN = threading.Lock()
+_FIRST_RUN = threading.RLock()  # a session may run another one
 _HAVE_RUN: set[type[Session]] = set()
 
 

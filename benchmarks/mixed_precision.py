@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..export.calibrate import Bounds, choose_mixed_precision
+from ..export.mixed_precision import Bounds, choose_mixed_precision
 from ..export.targets import Target
 from ..runtime.progress import Progress
 from .timing.layer_times import Stopwatch
@@ -36,7 +36,7 @@ def timed_mixed_precision(
         table: its calibration table.
         bounds: what to keep.
         target: built and timed on this machine.
-        samples: see :func:`fdikp_edge.export.calibrate.choose_mixed_precision`, as ``pairs``.
+        samples: see :func:`fdikp_edge.export.mixed_precision.choose_mixed_precision`, as ``pairs``.
         pairs: photos to judge on.
         threads: processor threads; all that may be used when ``None``.
         progress: called with (steps done, steps in total, message).

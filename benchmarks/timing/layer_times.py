@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ...export.calibrate import LayerTime, Times, estimated, in_file, plain_name
 from ...export.layer_runs import Entry
+from ...export.mixed_precision import LayerTime, Times, estimated, in_file, plain_name
 from ...export.target import Target, capability
 from ...runtime.artifact import Artifact
 from ...runtime.errors import TargetUnavailableError

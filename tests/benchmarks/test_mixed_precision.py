@@ -13,9 +13,10 @@ from fdikp_edge.benchmarks import deploy as deploy_module
 from fdikp_edge.benchmarks.mixed_precision import Bounds, timed_mixed_precision
 from fdikp_edge.benchmarks.timing.layer_times import Stopwatch
 from fdikp_edge.calibration.samples import shipped_photos
-from fdikp_edge.export import calibrate as mixing
-from fdikp_edge.export.calibrate import CalibrationTable, LayerTime, Times, calibrate
+from fdikp_edge.export import mixed_precision as mixing
+from fdikp_edge.export.calibrate import CalibrationTable, calibrate
 from fdikp_edge.export.lowered import LoweredModel, lower_model
+from fdikp_edge.export.mixed_precision import LayerTime, Times
 from fdikp_edge.export.targets import get_target
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import CalibrationError, CheckFailedError, TargetUnavailableError

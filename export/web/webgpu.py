@@ -6,6 +6,11 @@ place: it divides the channel's number by 4, as if four were packed into one val
 (``onnxruntime/core/providers/webgpu/nn/conv2d_mm.cc``; microsoft/onnxruntime issue 29651 has this symptom).
 Three channels alone are right: their number is 0. Groups, and 1x1 kernels without stride, have other kernels.
 Here channels of zeros make the number a multiple of 4; products with them add nothing.
+
+**Softmax and LayerNormalization over more than 65535 rows.** One group of threads computes a row. WebGPU
+takes 65535 groups along one axis, so the runtime lays more out as a square, which has groups to spare. The
+kernels do not check for those (``math/softmax.cc``): they wrote into the last of 131072 rows of 8. Here
+such a node is split into nodes of fewer rows; the values are the same to the bit.
 """
 
 from __future__ import annotations
@@ -15,12 +20,18 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..onnx.functions import inlined
+from .runtime_files import VERSION
 
 if TYPE_CHECKING:
     import onnx
 
+RUNTIME = f"ONNX Runtime Web {VERSION} on WebGPU"
 PACKED = 4
 """Channels that the right kernel reads at a time."""
+
+MOST_ROWS = 65535
+"""Groups of threads that WebGPU takes along one axis."""
+BY_ROW = ("Softmax", "LayerNormalization")
 
 _Shapes = dict[str, tuple[int | None, ...]]
 
@@ -28,26 +39,33 @@ _Shapes = dict[str, tuple[int | None, ...]]
 def avoid_wrong_kernels(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
     """Change a model so that WebGPU computes nothing of it wrongly; return it and notes on what changed.
 
-    A convolution of unknown shape stays as it is, and a note says how many there are.
+    Nodes of unknown shape stay as they are, and a note says how many there are.
     """
-    if any(node.op_type == "Conv" for function in model.functions for node in function.node):
+    changed = ("Conv", *BY_ROW)
+    if any(node.op_type in changed for function in model.functions for node in function.node):
         model = inlined(model)
-    padded, unknown = _Padding(model).run()
+    pass_ = _Pass(model)
+    pass_.run()
     notes = []
-    if padded:
+    kinds = " and ".join(BY_ROW)
+    if pass_.padded:
         notes.append(
-            f"{padded} convolutions read channels of zeros beside their own, to a multiple of {PACKED}: "
-            "WebGPU of ONNX Runtime Web 1.30.0 computes them wrongly without"
+            f"{pass_.padded} convolutions read channels of zeros beside their own, to a multiple of "
+            f"{PACKED}: {RUNTIME} computes them wrongly without"
         )
-    if unknown:
+    if pass_.split:
         notes.append(
-            f"{unknown} convolutions have an unknown number of channels; WebGPU of ONNX Runtime Web 1.30.0 "
-            "is wrong for some numbers: verify the artifact"
+            f"{pass_.split} nodes of {kinds} are split: {RUNTIME} computes more than {MOST_ROWS} rows wrongly"
+        )
+    if pass_.unknown:
+        notes.append(
+            f"{pass_.unknown} nodes (convolution, {kinds}) were not checked, as their shapes are unknown: "
+            f"{RUNTIME} computes some shapes wrongly, so verify the artifact"
         )
     return model, notes
 
 
-class _Padding:
+class _Pass:
     """One pass over a model."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -57,9 +75,10 @@ class _Padding:
         """Stored weight -> the one with more channels."""
         self.amounts: dict[tuple[int, ...], str] = {}
         """Widths of a padding, as Pad takes them -> the constant that holds them."""
-        self.padded = self.unknown = 0
+        self.padded = self.split = self.unknown = 0
 
-    def run(self) -> tuple[int, int]:
+    def run(self) -> None:
+        """Change the model, and count what was changed."""
         import onnx
 
         inferred = onnx.shape_inference.infer_shapes(self.model)
@@ -68,16 +87,19 @@ class _Padding:
         kept = [t for t in self.model.graph.initializer if t.name in used or t.name not in self.weights]
         del self.model.graph.initializer[:]
         self.model.graph.initializer.extend(kept)
-        return self.padded, self.unknown
 
     def _graph(self, graph: onnx.GraphProto, shapes: _Shapes) -> None:
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
             for inner in _subgraphs(node):
                 self._graph(inner, {**shapes, **_shapes(inner)})
-            if node.op_type == "Conv" and node.domain in ("", "ai.onnx"):
-                nodes += self._convolution(node, shapes.get(node.input[1]))
-            nodes.append(node)
+            standard = node.domain in ("", "ai.onnx")
+            if standard and node.op_type == "Conv":
+                nodes += [*self._convolution(node, shapes.get(node.input[1])), node]
+            elif standard and node.op_type in BY_ROW:
+                nodes += self._by_row(node, shapes.get(node.input[0]))
+            else:
+                nodes.append(node)
         del graph.node[:]
         graph.node.extend(nodes)
 
@@ -104,6 +126,51 @@ class _Padding:
         else:
             node.input[1] = self._pad_value(node, node.input[1], widths, before)
         return before
+
+    def _by_row(self, node: onnx.NodeProto, shape: tuple[int | None, ...] | None) -> list[onnx.NodeProto]:
+        """Return what takes the place of a node: itself, or nodes of fewer rows with their results joined."""
+        import numpy as np
+        from onnx import helper, numpy_helper
+
+        opset = next(entry.version for entry in self.model.opset_import if entry.domain in ("", "ai.onnx"))
+        if shape is None or None in shape or opset < 13:  # where Softmax is over several axes at once
+            self.unknown += 1
+            return [node]
+        sizes = [size or 0 for size in shape]
+        axis = _attributes(node).get("axis", -1) % len(sizes)
+        normalised = [axis] if node.op_type == "Softmax" else list(range(axis, len(sizes)))
+        others = [a for a in range(len(sizes)) if a not in normalised]
+        rows = math.prod(sizes[a] for a in others)
+        if rows <= MOST_ROWS:
+            return [node]
+        along = max(others, key=sizes.__getitem__)
+        each = MOST_ROWS // (rows // sizes[along])
+        if each < 1 or len([name for name in node.output if name]) != 1:
+            self.unknown += 1
+            return [node]
+        self.split += 1
+        count = -(-sizes[along] // each)
+        lengths = [sizes[along] * (part + 1) // count - sizes[along] * part // count for part in range(count)]
+        constant = self._name(f"{node.output[0]}_lengths")
+        stored = numpy_helper.from_array(np.array(lengths, np.int64), constant)
+        self.model.graph.initializer.append(stored)
+        parts = [self._name(f"{node.output[0]}_part") for _ in lengths]
+        results = [self._name(f"{node.output[0]}_result") for _ in lengths]
+        cut = helper.make_node(
+            "Split", [node.input[0], constant], parts, axis=along, name=self._name("split")
+        )
+        joined = helper.make_node("Concat", results, [node.output[0]], axis=along, name=self._name("joined"))
+        computing = []
+        for part, result in zip(parts, results, strict=True):
+            copy = helper.make_node(
+                node.op_type, [part, *node.input[1:]], [result], name=self._name(node.name)
+            )
+            copy.attribute.extend(node.attribute)
+            computing.append(copy)
+        nodes = [cut, *computing, joined]
+        for each_node in nodes:
+            each_node.metadata_props.extend(node.metadata_props)
+        return nodes
 
     def _pad_stored(self, name: str, widths: Sequence[int]) -> str | None:
         """Return the name of a stored weight with more channels; ``None`` if it is no initializer."""

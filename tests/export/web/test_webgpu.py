@@ -165,7 +165,7 @@ def test_a_weight_of_several_layers_is_padded_once_and_a_convolution_of_unknown_
     assert (numpy_helper.to_array(weights[0])[:, :6] == 1).all()
     assert (numpy_helper.to_array(weights[0])[:, 6:] == 0).all()
     assert notes[0].startswith("2 convolutions read channels of zeros")
-    assert notes[1].startswith("1 convolutions have an unknown number of channels")
+    assert notes[1].startswith("1 nodes (convolution, Softmax and LayerNormalization) were not checked")
 
 
 def with_model(built: Artifact, model: onnx.ModelProto, folder: Path) -> Artifact:
@@ -241,3 +241,61 @@ def test_a_page_for_webassembly_alone_keeps_the_convolutions(
     artifact = build_artifact(lowered, get_target("web:provider=wasm"), "fp32", tmp_path / "a")
     assert not any("channels of zeros" in note for note in artifact.passport.notes)
     assert not any(node.op_type == "Pad" for node in onnx.load(artifact.path / "model.onnx").graph.node)
+
+
+def rows_of(shape: tuple[int, ...], ends: tuple[str, str]) -> onnx.ModelProto:
+    """Softmax and LayerNormalization over 131072 rows of 8; the result holds the last rows of each."""
+    values = int(np.prod(shape)) // 3
+    kept = values // 8 * 8
+    constants: dict[str, np.ndarray] = {
+        **{"many": np.array([131072 * 8 // values + 1]), "flat": np.array([-1]), "zero": np.array([0])},
+        **{
+            "all": np.array([131072 * 8]),
+            "rows": np.array([131072, 8]),
+            "maps": np.array([1, 2, 8, 256, 256]),
+        },
+        **{"one": np.ones(8, np.float32), "none": np.zeros(8, np.float32), "shape": np.array(shape)},
+        **{"start": np.array([-kept]), "end": np.array([131072 * 8])},
+        "spare": np.array([0, int(np.prod(shape)) - 3 * kept]),
+    }
+    nodes = [
+        helper.make_node("Reshape", [ends[0], "flat"], ["line"]),
+        helper.make_node("Tile", ["line", "many"], ["long"]),
+        helper.make_node("Slice", ["long", "zero", "all"], ["cut"]),
+        helper.make_node("Reshape", ["cut", "rows"], ["x"]),
+        helper.make_node("Reshape", ["cut", "maps"], ["inner"]),
+        helper.make_node("Softmax", ["x"], ["y0"], axis=-1),
+        helper.make_node("Softmax", ["inner"], ["y1"], axis=2),
+        helper.make_node("LayerNormalization", ["x", "one", "none"], ["y2"], axis=-1),
+    ]
+    for k in range(3):
+        nodes.append(helper.make_node("Reshape", [f"y{k}", "flat"], [f"flat{k}"]))
+        nodes.append(helper.make_node("Slice", [f"flat{k}", "start", "end"], [f"result{k}"]))
+    nodes += [
+        helper.make_node("Concat", ["result0", "result1", "result2"], ["joined"], axis=0),
+        helper.make_node("Pad", ["joined", "spare"], ["full"]),
+        helper.make_node("Reshape", ["full", "shape"], [ends[1]]),
+    ]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ends]
+    stored = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "graph", ports[:1], ports[1:], stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+@needs_browser
+def test_more_rows_than_webgpu_takes_groups_are_wrong_as_they_are_and_right_when_split(
+    built: Artifact, tmp_path: Path
+) -> None:
+    pytest.importorskip("playwright", reason="playwright is not installed (extra web)")
+    taken, given = built.passport.input, built.passport.output
+    model = rows_of(taken.shape, (taken.name, given.name))
+    x = np.random.default_rng(4).random(taken.shape, dtype=np.float32)
+    reference = on_processor(model, x)
+    with open_session(with_model(built, model, tmp_path / "as-it-is")) as session:
+        assert np.abs(session.run(x) - reference).max() > 1e-3
+    changed, notes = avoid_wrong_kernels(onnx.ModelProto.FromString(model.SerializeToString()))
+    onnx.checker.check_model(changed, full_check=True)
+    assert [note.split(":")[0] for note in notes] == ["3 nodes of Softmax and LayerNormalization are split"]
+    assert (on_processor(changed, x) == reference).all()
+    with open_session(with_model(built, changed, tmp_path / "changed")) as session:
+        assert np.abs(session.run(x) - reference).max() < 1e-5

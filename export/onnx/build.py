@@ -12,7 +12,7 @@ import copy
 import importlib.metadata
 import logging
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -46,6 +46,8 @@ PRODUCER = "fdikp-edge"
 Ends = tuple[tuple[str, ...], tuple[str, ...]]
 """Names of inputs and of outputs."""
 
+Change = Callable[["onnx.ModelProto"], tuple["onnx.ModelProto", list[str]]]
+
 _Converted = dict[tuple[bool, Ends], tuple["onnx.ModelProto", tuple[str, ...]]]
 _CONVERTED: WeakKeyDictionary[ExportedProgram, _Converted] = WeakKeyDictionary()
 _EXPORTED: WeakKeyDictionary[ExportedProgram, dict[Ends, onnx.ModelProto]] = WeakKeyDictionary()
@@ -59,10 +61,12 @@ def build(
     table: CalibrationTable | None = None,
     provenance: Mapping[str, str] | None = None,
     options: Mapping[str, str] | None = None,
+    change: Change | None = None,
 ) -> BuildResult:
     """Write ``model.onnx`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
-    ``options``: ``weights`` is ``8bit`` or ``7bit``, the range of weights in int8.
+    ``options``: ``weights`` is ``8bit`` or ``7bit``, the range of weights in int8. ``change`` returns what
+    another runtime than ONNX Runtime on a processor needs of the model, and notes.
     Inputs and outputs have the names of :attr:`.LoweredProgram.input_names` and ``output_names``. Each node
     carries the path of the module it came from in its metadata (``module``). The bytes follow from the
     program and the tools' versions alone.
@@ -78,6 +82,9 @@ def build(
         functions=True,
     )
     notes += describe_weights(precision, levels)
+    if change is not None:
+        model, changes = change(model)
+        notes += changes
     facts = {**(provenance or {}), "precision": precision, "program_sha256": lowered.sha256}
     computed = checks.precisions(model)  # what only makes constants computes nothing in a call
     notes += describe(store(model))

@@ -16,7 +16,8 @@ from ..onnx import build as onnx_build
 from ..onnx.source.program import OnnxProgram
 from ..target import BuildResult
 from .download import download_note
-from .runtime_files import NPM, PACKAGE, VERSION, needed, runtime_files
+from .runtime_files import NPM, PACKAGE, PROVIDERS, VERSION, needed, runtime_files
+from .webgpu import avoid_wrong_kernels
 
 if TYPE_CHECKING:
     from ...calibration.table import CalibrationTable
@@ -50,7 +51,14 @@ def build(
     provider = chosen.get("provider", "wasm")
     every = runtime_files(chosen.get("runtime", NPM))  # before the work of minutes
     files = {name: every[name] for name in needed(provider, precision)}
-    built = onnx_build.build(lowered, precision, folder, table=table, provenance=provenance)
+    built = onnx_build.build(
+        lowered,
+        precision,
+        folder,
+        table=table,
+        provenance=provenance,
+        change=avoid_wrong_kernels if set(files) & set(PROVIDERS["webgpu"]) else None,
+    )
     place = folder / RUNTIME_FOLDER
     place.mkdir()
     for name, data in files.items():

@@ -33,9 +33,9 @@ WEB = Target(
     calibrated=("fp16", "int8"),
     options={
         "provider": Option(
-            "wasm",  # tiny was wrong by 0.15 on WebGPU, see docs/web.md
+            "wasm",  # nothing has run on WebGPU with a graphics processor, see docs/web.md
             "wasm|webgpu|auto",
-            "auto: WebGPU where a graphics processor offers it, else WASM; WebGPU was wrong for tiny",
+            "auto: WebGPU where a graphics processor offers it, else WASM; not yet run on one",
         ),
         "runtime": Option(
             NPM,

@@ -283,7 +283,7 @@ def rows_of(shape: tuple[int, ...], ends: tuple[str, str]) -> onnx.ModelProto:
 
 
 @needs_browser
-def test_more_rows_than_webgpu_takes_groups_are_wrong_as_they_are_and_right_when_split(
+def test_more_rows_than_webgpu_takes_groups_are_right_when_split(
     built: Artifact, tmp_path: Path
 ) -> None:
     pytest.importorskip("playwright", reason="playwright is not installed (extra web)")
@@ -291,8 +291,7 @@ def test_more_rows_than_webgpu_takes_groups_are_wrong_as_they_are_and_right_when
     model = rows_of(taken.shape, (taken.name, given.name))
     x = np.random.default_rng(4).random(taken.shape, dtype=np.float32)
     reference = on_processor(model, x)
-    with open_session(with_model(built, model, tmp_path / "as-it-is")) as session:
-        assert np.abs(session.run(x) - reference).max() > 1e-3
+    # As it is, threads race for the last row here: seen wrong by more than 1e-3, but not for sure in every run.
     changed, notes = avoid_wrong_kernels(onnx.ModelProto.FromString(model.SerializeToString()))
     onnx.checker.check_model(changed, full_check=True)
     assert [note.split(":")[0] for note in notes] == ["3 nodes of Softmax and LayerNormalization are split"]

@@ -7,6 +7,7 @@ documentation says; this project has no device to run them on, so that their art
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 from ...runtime.errors import TargetUnavailableError
@@ -50,6 +51,8 @@ def _vulkan() -> Any:
 
 
 def _qnn() -> Any:
+    if not os.environ.get("QNN_SDK_ROOT"):  # its modules load without the SDK, and fail in the middle
+        raise RuntimeError("QNN_SDK_ROOT is not set")
     partition = importlib.import_module("executorch.backends.qualcomm.partition.qnn_partitioner")
     utils = importlib.import_module("executorch.backends.qualcomm.utils.utils")
     schema = importlib.import_module("executorch.backends.qualcomm.serialization.qc_schema")

@@ -35,6 +35,10 @@ EXECUTORCH = Target(
         runtime_kernels=False,
         int8_kinds=(CONV2D,),
     ),
+    not_offered={
+        "fp16": "ExecuTorch 1.5 stores convolutions in 32 bits then too: the file of tiny grows",
+        "int8": "XNNPACK refused the quantised program of tiny",
+    },
     gain="adds the executorch target, PyTorch's own runtime for phones and boards",
     options={
         "delegate": Option(

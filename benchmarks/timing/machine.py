@@ -108,7 +108,31 @@ def _counters() -> tuple[float, float, float] | None:
 
 
 def _own_seconds() -> float:
-    return sum(os.times()[:4])
+    """Seconds of this process and of what it started: the system adds a child's only once that has ended, and
+    a browser runs as long as its session."""
+    return sum(os.times()[:4]) + _seconds_of_children()
+
+
+def _seconds_of_children() -> float:
+    """Seconds of the processes below this one that still run; Linux only, otherwise 0."""
+    below: dict[int, list[int]] = {}
+    seconds: dict[int, float] = {}
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        tick = 1 / os.sysconf("SC_CLK_TCK")
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdecimal():
+                continue
+            with contextlib.suppress(OSError, ValueError, IndexError):  # it may end meanwhile
+                # proc_pid_stat(5): the fields after the name in parentheses begin with the state.
+                fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                below.setdefault(int(fields[1]), []).append(int(folder.name))
+                seconds[int(folder.name)] = sum(map(int, fields[11:15])) * tick
+    total, waiting = 0.0, list(below.get(os.getpid(), ()))
+    while waiting:
+        process = waiting.pop()
+        total += seconds[process]
+        waiting += below.get(process, ())
+    return total
 
 
 def load() -> float | None:

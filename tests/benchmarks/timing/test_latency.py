@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -138,6 +140,20 @@ def test_a_watch_tells_own_work_from_that_of_others(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(machine.time, "monotonic", lambda: next(now))
     conditions = machine.Watch().stop()
     assert (conditions["seconds"], conditions["other_load"], conditions["steal"]) == (10.0, 0.8, 0.1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+def test_a_child_that_still_runs_is_no_other_process() -> None:
+    work = "import time, sys\nwhile time.process_time() < 0.5: pass\nprint('x', flush=True)\nsys.stdin.read()"
+    program = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {work!r}])"
+    before = machine._own_seconds()
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None and child.stdin is not None
+        assert child.stdout.read(1) == b"x"
+        assert machine._own_seconds() - before >= 0.5
+        child.stdin.close()
 
 
 def test_a_watch_reads_this_machine() -> None:

@@ -180,7 +180,9 @@ class Target:
             ArtifactError: the model does not say which operator came from where.
         """
         if self.parts is None:
-            raise TargetUnavailableError(f"target {self.name}: its models cannot be cut into parts")
+            raise TargetUnavailableError(
+                f"target {self.name}: its models cannot be cut into parts; bisect one of target onnx instead"
+            )
         if problems := [problem for need in self.run_needs if (problem := need.problem())]:
             raise TargetUnavailableError(f"target {self.name} cannot run here: {'; '.join(problems)}")
         return cast("Opener", _resolve(self.parts))(artifact, threads)

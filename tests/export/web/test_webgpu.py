@@ -283,15 +283,13 @@ def rows_of(shape: tuple[int, ...], ends: tuple[str, str]) -> onnx.ModelProto:
 
 
 @needs_browser
-def test_more_rows_than_webgpu_takes_groups_are_right_when_split(
-    built: Artifact, tmp_path: Path
-) -> None:
+def test_more_rows_than_webgpu_takes_groups_are_right_when_split(built: Artifact, tmp_path: Path) -> None:
     pytest.importorskip("playwright", reason="playwright is not installed (extra web)")
     taken, given = built.passport.input, built.passport.output
     model = rows_of(taken.shape, (taken.name, given.name))
     x = np.random.default_rng(4).random(taken.shape, dtype=np.float32)
     reference = on_processor(model, x)
-    # As it is, threads race for the last row here: seen wrong by more than 1e-3, but not for sure in every run.
+    # As it is, threads race for the last row: seen wrong by more than 1e-3, but not in every run for sure.
     changed, notes = avoid_wrong_kernels(onnx.ModelProto.FromString(model.SerializeToString()))
     onnx.checker.check_model(changed, full_check=True)
     assert [note.split(":")[0] for note in notes] == ["3 nodes of Softmax and LayerNormalization are split"]

@@ -38,6 +38,7 @@ EXECUTORCH = Target(
     not_offered={
         "fp16": "ExecuTorch 1.5 stores convolutions in 32 bits then too: the file of tiny grows",
         "int8": "XNNPACK refused the quantised program of tiny",
+        "bf16": "bfloat16 was not tried with ExecuTorch",
     },
     gain="adds the executorch target, PyTorch's own runtime for phones and boards",
     options={

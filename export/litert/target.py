@@ -35,7 +35,10 @@ LITERT = Target(
         int8_kinds=(CONV2D,),
         int8_last=False,  # its result would have 8 bits too, which is the picture
     ),
-    not_offered={"int8": "litert-torch 0.10 does not convert the quantised program of tiny"},
+    not_offered={
+        "int8": "litert-torch 0.10 does not convert the quantised program of tiny",
+        "bf16": "bfloat16 was not tried with LiteRT",
+    },
     gain="runs artifacts of the litert target (Android's runtime) on this machine",
     calibrated=("int8",),
     rounds_results=True,  # its 8-bit convolutions return 8 bits

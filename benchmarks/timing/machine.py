@@ -125,13 +125,13 @@ def _seconds_of_children() -> float:
             with contextlib.suppress(OSError, ValueError, IndexError):  # it may end meanwhile
                 # proc_pid_stat(5): the fields after the name in parentheses begin with the state.
                 fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
-                below.setdefault(int(fields[1]), []).append(int(folder.name))
                 seconds[int(folder.name)] = sum(map(int, fields[11:15])) * tick
-    total, waiting = 0.0, list(below.get(os.getpid(), ()))
+                below.setdefault(int(fields[1]), []).append(int(folder.name))
+    total, waiting = 0.0, below.pop(os.getpid(), [])
     while waiting:
         process = waiting.pop()
         total += seconds[process]
-        waiting += below.get(process, ())
+        waiting += below.pop(process, [])  # once each, even where a number was used again meanwhile
     return total
 
 

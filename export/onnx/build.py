@@ -47,6 +47,7 @@ Ends = tuple[tuple[str, ...], tuple[str, ...]]
 """Names of inputs and of outputs."""
 
 Change = Callable[["onnx.ModelProto"], tuple["onnx.ModelProto", list[str]]]
+"""Takes a model; returns it as another runtime needs it, and notes for the passport."""
 
 _Converted = dict[tuple[bool, Ends], tuple["onnx.ModelProto", tuple[str, ...]]]
 _CONVERTED: WeakKeyDictionary[ExportedProgram, _Converted] = WeakKeyDictionary()
@@ -65,8 +66,8 @@ def build(
 ) -> BuildResult:
     """Write ``model.onnx`` into ``folder``; see :class:`~fdikp_edge.export.target.Builder`.
 
-    ``options``: ``weights`` is ``8bit`` or ``7bit``, the range of weights in int8. ``change`` returns what
-    another runtime than ONNX Runtime on a processor needs of the model, and notes.
+    ``options``: ``weights`` is ``8bit`` or ``7bit``, the range of weights in int8. ``change`` rewrites
+    the model for another runtime than ONNX Runtime on a processor.
     Inputs and outputs have the names of :attr:`.LoweredProgram.input_names` and ``output_names``. Each node
     carries the path of the module it came from in its metadata (``module``). The bytes follow from the
     program and the tools' versions alone.

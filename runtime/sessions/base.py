@@ -124,7 +124,7 @@ class Session(ABC):
             ) from error
 
     def _first_run(self, arrays: Arrays) -> Arrays:
-        """Run alone: a runtime sets itself up in the first run of a process, whichever session it is of.
+        """Run alone, until a session of this class has run: runtimes set themselves up in their first run.
 
         In OpenVINO 2026.4 two threads that do so together wait for each other for ever: the binding takes its
         table of NumPy's functions in a static initialiser that lets go of Python's lock, and the second

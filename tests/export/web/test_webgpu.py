@@ -102,6 +102,13 @@ def model_of(shape: tuple[int, ...], ends: tuple[str, str]) -> onnx.ModelProto:
         helper.make_node("Pad", ["all", "spare"], ["full"]),
         helper.make_node("Reshape", ["full", "shape"], [ends[1]]),
     ]
+    return one_to_one(nodes, constants, shape, ends)
+
+
+def one_to_one(
+    nodes: list[onnx.NodeProto], constants: dict[str, Any], shape: tuple[int, ...], ends: tuple[str, str]
+) -> onnx.ModelProto:
+    """A model whose only input and only output have one shape."""
     ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ends]
     stored = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
     graph = helper.make_graph(nodes, "graph", ports[:1], ports[1:], stored)
@@ -276,10 +283,7 @@ def rows_of(shape: tuple[int, ...], ends: tuple[str, str]) -> onnx.ModelProto:
         helper.make_node("Pad", ["joined", "spare"], ["full"]),
         helper.make_node("Reshape", ["full", "shape"], [ends[1]]),
     ]
-    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ends]
-    stored = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
-    graph = helper.make_graph(nodes, "graph", ports[:1], ports[1:], stored)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return one_to_one(nodes, constants, shape, ends)
 
 
 @needs_browser
@@ -289,7 +293,7 @@ def test_more_rows_than_webgpu_takes_groups_are_right_when_split(built: Artifact
     model = rows_of(taken.shape, (taken.name, given.name))
     x = np.random.default_rng(4).random(taken.shape, dtype=np.float32)
     reference = on_processor(model, x)
-    # As it is, threads race for the last row: seen wrong by more than 1e-3, but not in every run for sure.
+    # As it is, it was wrong by more than 1e-3. That is not asserted: what spare threads write is not defined.
     changed, notes = avoid_wrong_kernels(onnx.ModelProto.FromString(model.SerializeToString()))
     onnx.checker.check_model(changed, full_check=True)
     assert [note.split(":")[0] for note in notes] == ["3 nodes of Softmax and LayerNormalization are split"]

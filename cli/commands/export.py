@@ -123,7 +123,10 @@ def _row(target: Target, precision: str, size: tuple[int, int], several: bool) -
     from ...export.targets import capability
 
     ability = capability(target)
-    reason = "" if precision in target.precisions else f"{precision} is not supported by this target"
+    reason = ""
+    if precision not in target.precisions:
+        why = target.not_offered.get(precision)
+        reason = f"{precision} is not supported by this target" + (f" ({why})" if why else "")
     if not ability.can_build:
         reason = ability.reason
     state = "unavailable" if reason else ""

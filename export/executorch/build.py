@@ -21,8 +21,12 @@ from ...runtime.errors import LoweringError
 from ...runtime.outside.pte import DESCRIPTION, PteProgram, read_pte
 from ..forbidden import check_census
 from ..forbidden import table as counted
+from ..onnx.quantise import census as layers_census
+from ..onnx.quantise import describe
+from ..quantised_program import quantised_program
 from ..target import BuildResult
 from .delegates import open_delegate
+from .half import half_program
 from .prepare import prepare
 from .target import EXECUTORCH
 
@@ -64,14 +68,21 @@ def build(
         "inputs": list(lowered.input_names),
         "outputs": list(lowered.output_names),
     }
-    data = convert(prepare(lowered.program), partitioner, json.dumps(facts, sort_keys=True))
+    lowest, remarks, layers = lowered.program, list[str](), dict[str, int]()
+    if precision == "fp16" and table is not None:
+        lowest, types = half_program(lowered, table)
+        remarks = table.section(lowered.key).half.describe(types)
+    if precision == "int8" and table is not None:
+        lowest = quantised_program(lowered, table, stored=True)
+        remarks, layers = describe(table.section(lowered.key)), layers_census(table, lowered.key, precision)
+    data = convert(prepare(lowest), partitioner, json.dumps(facts, sort_keys=True))
     name = EXECUTORCH.model_file
     (folder / name).write_bytes(data)
     program = check(data, name)
     versions = {each: importlib.metadata.version(each) for each in ("torch", "executorch", "torchao")}
     outside = sum(program.kernels.values())
-    counts = {"float": sum(program.delegated.values()) + outside, OUTSIDE: outside}
-    return BuildResult(name, versions, census(program), counts, notes(program, delegate))
+    counts = {"float": sum(program.delegated.values()) + outside, OUTSIDE: outside, **layers}
+    return BuildResult(name, versions, census(program), counts, [*notes(program, delegate), *remarks])
 
 
 def convert(program: ExportedProgram, partitioner: Any, description: str) -> bytes:

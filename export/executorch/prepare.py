@@ -49,8 +49,10 @@ def prepare(program: ExportedProgram) -> ExportedProgram:
 
 def _folded(editor: Editor, node: fx.Node) -> fx.Node | None:
     """Return a stored tensor in place of what is computed from stored tensors alone."""
-    value = node.meta.get("val")
-    if not isinstance(value, Tensor) or value.numel() > LARGEST_FOLDED or base_name(node.target) == "expand":
+    value, name = node.meta.get("val"), base_name(node.target)
+    if not isinstance(value, Tensor) or name in ("", "expand"):  # a delegate dequantises weights itself
+        return None
+    if value.numel() > LARGEST_FOLDED and name != "to":
         return None
     known = {source: editor.stored(source) for source in node.all_input_nodes}
     if any(tensor is None for tensor in known.values()) or any(user.op == "output" for user in node.users):

@@ -85,6 +85,32 @@ def _stack(editor: Editor, node: fx.Node) -> fx.Node:
     return editor.call(node, aten.cat.default, flat, dim)
 
 
+def _cat(editor: Editor, node: fx.Node) -> fx.Node | None:
+    """XNNPACK refuses to join a map with itself: the second is multiplied by one."""
+    parts, dim = (*arguments(node), 0)[:2]
+    if len(set(parts)) == len(parts) or not node.meta["val"].is_floating_point():
+        return None
+    different: list[fx.Node] = []
+    for part in parts:
+        again = part in different
+        different.append(
+            editor.call(node, aten.mul.Tensor, part, _scalar(editor, 1.0, part)) if again else part
+        )
+    return editor.call(node, aten.cat.default, different, dim)
+
+
+def _filled(editor: Editor, node: fx.Node) -> fx.Node | None:
+    """A map of one number is a product of a stored column and a stored row."""
+    name, given = base_name(node.target), [*node.args[1:], *node.kwargs.values()]
+    value = 0.0 if "zeros" in name else 1.0 if "ones" in name else given[1 if name == "new_full" else 0]
+    shape, dtype = shape_of(node), node.meta["val"].dtype
+    if not node.meta["val"].is_floating_point() or len(shape) < 2 or not isinstance(value, int | float):
+        return None
+    column = editor.store(torch.full([*shape[:2], *([1] * (len(shape) - 2))], value, dtype=dtype))
+    row = editor.store(torch.ones([1, 1, *shape[2:]], dtype=dtype))
+    return editor.call(node, aten.mul.Tensor, column, row)
+
+
 def _expand(editor: Editor, node: fx.Node) -> fx.Node | None:
     """A product with ones of the shape that is missing; readers that broadcast by themselves need none."""
     source = _source(node)
@@ -351,6 +377,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle"), _shuffle),
     **dict.fromkeys(("t", "transpose"), _transpose),
     **dict.fromkeys(("chunk", "split", "split_with_sizes", "unbind"), _split),
+    **dict.fromkeys(("full_like", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like"), _filled),
+    "cat": _cat,
     "expand": _expand,
     "group_norm": _group_norm,
     "layer_norm": _layer_norm,

@@ -25,10 +25,10 @@ from ...runtime.outside.tflite import TfliteModel, read_tflite
 from ..forbidden import table as counted
 from ..onnx.quantise import census as layers_census
 from ..onnx.quantise import describe
+from ..quantised_program import quantised_program
 from ..target import BuildResult
 from . import worker
 from .environment import LITERT as ENVIRONMENT
-from .quantise import quantised_program
 from .target import LITERT
 
 if TYPE_CHECKING:

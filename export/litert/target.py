@@ -20,7 +20,7 @@ LITERT = Target(
     name="litert",
     title="LiteRT (.tflite)",
     model_file="model.tflite",
-    precisions=("fp32", "fp16"),
+    precisions=("fp32", "fp16", "int8"),
     builder=".litert.build:build",
     build_needs=(TORCH,),
     build_probe=".litert.environment:problem",
@@ -36,7 +36,6 @@ LITERT = Target(
         int8_last=False,  # its result would have 8 bits too, which is the picture
     ),
     not_offered={
-        "int8": "litert-torch 0.10 does not convert the quantised program of tiny",
         "bf16": "bfloat16 was not tried with LiteRT",
     },
     gain="runs artifacts of the litert target (Android's runtime) on this machine",

@@ -22,7 +22,9 @@ def main(folder: Path) -> int:
     try:
         request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
         answer["versions"] = _versions()
-        data = convert(folder / PROGRAM, quantised=request["quantised"], wide=request["wide"])
+        data, request["twins"] = convert(
+            folder / PROGRAM, quantised=request["quantised"], wide=request["wide"]
+        )
         data, answer["halved"] = finish(data, request)
         (folder / MODEL).write_bytes(data)
     except MemoryError:
@@ -35,8 +37,8 @@ def main(folder: Path) -> int:
     return 1 if answer["problem"] else 0
 
 
-def convert(path: Path, *, quantised: bool, wide: bool) -> bytes:
-    """Return the bytes of the converted file.
+def convert(path: Path, *, quantised: bool, wide: bool) -> tuple[bytes, list[int]]:
+    """Return the bytes of the converted file, and which inputs it has twice (:func:`split_inputs`).
 
     Args:
         path: the program.
@@ -48,13 +50,16 @@ def convert(path: Path, *, quantised: bool, wide: bool) -> bytes:
 
     program = torch.export.load(path)
     inputs = program.example_inputs[0]
+    module = program.module()
+    twins = split_inputs(module) if quantised else []
+    inputs = (*inputs, *(inputs[place].clone() for place in twins))  # the same one twice is taken for one
 
     class Flat(torch.nn.Module):
         """The program, with its results as a tuple."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.program = program.module()
+            self.program = module
 
         def forward(self, *arguments: Any) -> Any:
             return tuple(torch.utils._pytree.tree_leaves(self.program(*arguments)))
@@ -70,7 +75,36 @@ def convert(path: Path, *, quantised: bool, wide: bool) -> bytes:
     flat = Flat()
     flat.training = False
     converted = litert_torch.convert(flat, inputs, quant_config=config, enable_x64=wide)
-    return bytes(converted.model_content())
+    return bytes(converted.model_content()), twins
+
+
+def split_inputs(module: Any) -> list[int]:
+    """Let quantised layers read an input through a second one, and return which inputs have a second.
+
+    The converter turns an input that is rounded into one of 8 bits, for its other readers too. :func:`finish`
+    joins the two again.
+    """
+    import torch
+
+    graph, twins = module.graph, list[int]()
+    rounds = torch.ops.quantized_decomposed.quantize_per_tensor.default
+    for node in [node for node in graph.nodes if node.op == "call_module" and not node.users]:
+        graph.erase_node(node)  # checks of the inputs' shapes
+    ends = [node for node in graph.nodes if node.op == "placeholder"]
+    last = ends[-1]
+    for place, node in enumerate(ends):
+        rounding = [user for user in node.users if user.target == rounds]
+        if not rounding or len(rounding) == len(node.users):
+            continue
+        with graph.inserting_after(last):
+            last = graph.placeholder(f"{node.name}_rounded")
+        for user in rounding:
+            user.replace_input_with(node, last)
+        twins.append(place)
+    module._forward_pre_hooks.clear()  # which count the inputs
+    graph.set_codegen(torch.fx.graph.CodeGen())
+    module.recompile()
+    return twins
 
 
 def finish(data: bytes, request: dict[str, Any]) -> tuple[bytes, int]:
@@ -81,6 +115,8 @@ def finish(data: bytes, request: dict[str, Any]) -> tuple[bytes, int]:
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     (signature,), (graph,) = model.signatureDefs, model.subgraphs
     signature.signatureKey = request["signature"].encode()
+    if request["quantised"]:
+        _join_inputs(model, schema, len(request["inputs"]), request["twins"])
     for ends, names in ((signature.inputs, request["inputs"]), (signature.outputs, request["outputs"])):
         if len(ends) != len(names):
             raise ValueError(f"{len(ends)} inputs or outputs were left of {len(names)}")
@@ -114,6 +150,54 @@ def finish(data: bytes, request: dict[str, Any]) -> tuple[bytes, int]:
     return bytes(builder.Output()), halved
 
 
+def _join_inputs(model: Any, schema: Any, count: int, twins: list[int]) -> None:
+    """Let every input be float32: what the converter made 8 bits is rounded by an operator behind it."""
+    (signature,), (graph,) = model.signatureDefs, model.subgraphs
+    ends = {int(end.name.decode().rpartition("_")[2]): end for end in signature.inputs}
+    rounding = []
+    for place, end in sorted(ends.items()):
+        tensor = graph.tensors[end.tensorIndex]
+        if place < count and tensor.type != schema.TensorType.INT8:
+            continue
+        if place < count:
+            wide = schema.TensorT()
+            wide.name, wide.shape, wide.hasRank = tensor.name + b"_float32", tensor.shape, tensor.hasRank
+            wide.type, wide.buffer = schema.TensorType.FLOAT32, 0
+            graph.tensors.append(wide)
+            source, narrow = len(graph.tensors) - 1, end.tensorIndex
+            graph.inputs = [source if index == narrow else index for index in graph.inputs]
+            end.tensorIndex = source
+        else:
+            source, narrow = ends[twins[place - count]].tensorIndex, end.tensorIndex
+            graph.inputs = [index for index in graph.inputs if index != narrow]
+            signature.inputs.remove(end)
+        if tensor.type == schema.TensorType.INT8:
+            options = ("QuantizeOptions", schema.QuantizeOptionsT())
+            code = _operator_code(model, schema, schema.BuiltinOperator.QUANTIZE, 1)
+            rounding.append(_operator(schema, code, source, narrow, options))
+        else:  # the converter did not
+            for operator in graph.operators:
+                operator.inputs = [source if index == narrow else index for index in operator.inputs]
+    graph.operators = [*rounding, *graph.operators]
+
+
+def _operator_code(model: Any, schema: Any, kind: int, version: int) -> int:
+    """Add a kind of operator, and return its number."""
+    model.operatorCodes.append(schema.OperatorCodeT())
+    code = model.operatorCodes[-1]
+    code.builtinCode = code.deprecatedBuiltinCode = kind
+    code.version = version
+    return len(model.operatorCodes) - 1
+
+
+def _operator(schema: Any, code: int, source: int, result: int, options: tuple[str, Any]) -> Any:
+    operator = schema.OperatorT()
+    operator.opcodeIndex, operator.inputs, operator.outputs = code, [source], [result]
+    operator.builtinOptionsType = getattr(schema.BuiltinOptions, options[0])
+    operator.builtinOptions = options[1]
+    return operator
+
+
 def _buffer(schema: Any, content: bytes) -> Any:
     buffer = schema.BufferT()
     buffer.data = content
@@ -125,10 +209,7 @@ def _halve(model: Any, schema: Any) -> int:
     import numpy as np
 
     (graph,) = model.subgraphs
-    model.operatorCodes.append(schema.OperatorCodeT())
-    model.operatorCodes[-1].builtinCode = schema.BuiltinOperator.DEQUANTIZE
-    model.operatorCodes[-1].deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
-    model.operatorCodes[-1].version = 2
+    code = _operator_code(model, schema, schema.BuiltinOperator.DEQUANTIZE, 2)
     behind = []
     for place, tensor in enumerate(list(graph.tensors)):
         stored = model.buffers[tensor.buffer].data
@@ -143,12 +224,8 @@ def _halve(model: Any, schema: Any) -> int:
         model.buffers.append(_buffer(schema, values.astype(np.float16).tobytes()))
         graph.tensors.append(small)
         tensor.buffer = 0
-        operator = schema.OperatorT()
-        operator.opcodeIndex = len(model.operatorCodes) - 1
-        operator.inputs, operator.outputs = [len(graph.tensors) - 1], [place]
-        operator.builtinOptionsType = schema.BuiltinOptions.DequantizeOptions
-        operator.builtinOptions = schema.DequantizeOptionsT()
-        behind.append(operator)
+        options = ("DequantizeOptions", schema.DequantizeOptionsT())
+        behind.append(_operator(schema, code, len(graph.tensors) - 1, place, options))
     graph.operators = [*behind, *graph.operators]
     _drop_unread(model, graph)
     return len(behind)

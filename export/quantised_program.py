@@ -1,8 +1,8 @@
 """Puts pairs of quantise and dequantise operators into a program, as a calibration table specifies.
 
-litert-torch turns a convolution between such pairs into LiteRT's 8-bit one, whose result has 8 bits too, and
-whose bias it rounds to 32-bit integers by itself. Layers whose weights alone the table stores in 8 bits stay
-in floats. Steps are symmetric: by tensor for values, by output channel for weights.
+LiteRT and XNNPACK compute a convolution between such pairs in 8 bits, with a result of 8 bits too; their
+converters round the bias to 32-bit integers by themselves. Layers whose weights alone the table stores in 8
+bits stay in floats. Steps are symmetric: by tensor for values, by output channel for weights.
 """
 
 from __future__ import annotations
@@ -13,21 +13,28 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 
-from ...calibration.emulate import weight_scales
-from ...calibration.layers import constant_behind, kind_of, stored_tensors
-from ...calibration.levels import LEVELS
-from ...runtime.errors import LoweringError
+from ..calibration.emulate import weight_scales
+from ..calibration.layers import constant_behind, kind_of, stored_tensors
+from ..calibration.levels import LEVELS
+from ..runtime.errors import LoweringError
 
 if TYPE_CHECKING:
-    from ...calibration.layers import Layer
-    from ...calibration.table import CalibrationTable
-    from ..spectral import LoweredProgram
+    from ..calibration.layers import Layer
+    from ..calibration.table import CalibrationTable
+    from .spectral import LoweredProgram
 
 _LOWEST = -LEVELS - 1
 
 
-def quantised_program(lowered: LoweredProgram, table: CalibrationTable) -> ExportedProgram:
+def quantised_program(
+    lowered: LoweredProgram, table: CalibrationTable, *, stored: bool = False
+) -> ExportedProgram:
     """Return a copy of the program in which the table's layers read and make values of 8 bits.
+
+    Args:
+        lowered: the program.
+        table: its calibration table.
+        stored: store weights in 8 bits instead of rounding them by an operator.
 
     Raises:
         CalibrationError: the table was made for another program or profile.
@@ -38,9 +45,10 @@ def quantised_program(lowered: LoweredProgram, table: CalibrationTable) -> Expor
     section = table.section(lowered.key)
     scales = {name: table.scale(lowered.key, name) for name in section.tensors}
     module: Any = lowered.program.module()
-    inserter = _Inserter(module, lowered.program, scales)
+    inserter = _Inserter(module, lowered.program, scales, stored=stored)
     for layer in section.quantised():
         inserter.layer(layer)
+    inserter.separate()
     module.graph.lint()
     module.recompile()
     with torch.no_grad():
@@ -48,8 +56,11 @@ def quantised_program(lowered: LoweredProgram, table: CalibrationTable) -> Expor
 
 
 class _Inserter:
-    def __init__(self, module: Any, program: ExportedProgram, scales: dict[str, float]) -> None:
+    def __init__(
+        self, module: Any, program: ExportedProgram, scales: dict[str, float], *, stored: bool
+    ) -> None:
         self.module = module
+        self.stores_weights = stored
         self.graph: fx.Graph = module.graph
         self.scales = scales
         self.stored = stored_tensors(program)
@@ -57,6 +68,7 @@ class _Inserter:
         self.nodes = {node.name: node for node in self.graph.nodes}
         self.rounded: dict[tuple[str, float], fx.Node] = {}
         self.weights: dict[tuple[str, int], fx.Node] = {}
+        self.steps: dict[tuple[str, int], str] = {}
         self.last = set(map(str, program.graph_signature.user_outputs))
 
     def layer(self, layer: Layer) -> None:
@@ -71,6 +83,8 @@ class _Inserter:
             raise LoweringError(f"the weights of layer {layer.label} are not stored in the program")
         node.update_arg(kind.data, self._round(source, self.scales[layer.input]))
         node.update_arg(kind.weight, self._weight(weight, value, kind.channels))
+        if self.stores_weights:
+            self._own_bias(node, original)
         if kind.is_convolution and layer.node not in self.last:
             readers = list(node.users)
             rounded = self._round(node, self.scales[layer.node])
@@ -95,20 +109,59 @@ class _Inserter:
     def _weight(self, node: fx.Node, value: torch.Tensor, axis: int) -> fx.Node:
         """Return stored weights rounded to 8 bits by output channel."""
         key = (node.name, axis)
-        if key not in self.weights:
-            operators = torch.ops.quantized_decomposed
+        if key not in self.steps:
             steps = weight_scales(value.detach(), LEVELS, axis).flatten()
-            name = f"fdikp_edge_steps_{len(self.weights)}"
+            name = f"fdikp_edge_steps_{len(self.steps)}"
             self.module.register_buffer(name, steps)
             self.module.register_buffer(f"{name}_zero", torch.zeros(steps.shape, dtype=torch.int64))
-            with self.graph.inserting_after(node):
-                scale = self.graph.get_attr(name)
-            with self.graph.inserting_after(scale):
-                zero = self.graph.get_attr(f"{name}_zero")
-            rest = (scale, zero, axis, -LEVELS, LEVELS, torch.int8)
-            with self.graph.inserting_after(zero):
+            if self.stores_weights:
+                self.module.register_buffer(f"{name}_weight", narrowed(value, steps, axis))
+            self.steps[key] = name
+        name, operators = self.steps[key], torch.ops.quantized_decomposed
+        if not self.stores_weights and key in self.weights:
+            return self.weights[key]
+        # Stored ones are dequantised for each layer: ExecuTorch keeps all readers of one in one part.
+        with self.graph.inserting_after(node):
+            scale = self.graph.get_attr(name)
+        with self.graph.inserting_after(scale):
+            zero = self.graph.get_attr(f"{name}_zero")
+        rest = (scale, zero, axis, -LEVELS, LEVELS, torch.int8)
+        with self.graph.inserting_after(zero):
+            if self.stores_weights:
+                narrow = self.graph.get_attr(f"{name}_weight")
+            else:
                 narrow = self.graph.call_function(operators.quantize_per_channel.default, (node, *rest))
-            with self.graph.inserting_after(narrow):
-                back = self.graph.call_function(operators.dequantize_per_channel.default, (narrow, *rest))
-            self.weights[key] = back
-        return self.weights[key]
+        with self.graph.inserting_after(narrow):
+            back = self.graph.call_function(operators.dequantize_per_channel.default, (narrow, *rest))
+        self.weights[key] = back
+        return back
+
+    def _own_bias(self, node: fx.Node, original: fx.Node | None) -> None:
+        """Store the bias again: ExecuTorch rounds one once, for the steps of the first layer that reads it."""
+        bias = node.args[2] if len(node.args) > 2 else None
+        value = None if original is None else constant_behind(original.args[2], self.stored) if bias else None
+        if isinstance(bias, fx.Node) and value is not None:
+            name = f"fdikp_edge_bias_{node.name}"
+            self.module.register_buffer(name, value.detach().clone())
+            with self.graph.inserting_before(node):
+                node.update_arg(2, self.graph.get_attr(name))
+
+    def separate(self) -> None:
+        """Give each reader of a rounded value a dequantisation of its own.
+
+        litert-torch 0.10 forgets the order of the axes of one that is read twice, and ExecuTorch's partitions
+        take each along with its reader.
+        """
+        for pair in list(self.rounded.values()):
+            for reader in list(pair.users)[1:]:
+                with self.graph.inserting_after(pair):
+                    own = self.graph.call_function(pair.target, pair.args)  # type: ignore[arg-type]
+                reader.replace_input_with(pair, own)
+
+
+def narrowed(value: torch.Tensor, steps: torch.Tensor, axis: int) -> torch.Tensor:
+    """Return weights in 8 bits; ``steps`` is worth one step, by channel along ``axis``."""
+    shape = [1] * value.dim()
+    shape[axis] = -1
+    levels = torch.round(value.detach() / steps.reshape(shape))
+    return levels.clamp(-LEVELS, LEVELS).to(torch.int8).contiguous()

@@ -5,8 +5,9 @@ interpreter that ``fdikp-edge setup litert`` made. The lowered program goes over
 it, which is why both have the same PyTorch; a file comes back, and our own reader checks it.
 
 ``fp16`` stores constants in float16, half of the bytes. LiteRT widens them when it loads the file and
-computes in float32 on a processor; a GPU delegate may compute in float16. ``int8`` has pairs of quantise and
-dequantise operators where the calibration table says, which the converter turns into its quantised types.
+computes in float32 on a processor; a GPU delegate may compute in float16. ``int8`` is written into the
+converted file by :mod:`.worker`: the converter's own quantised types refuse programs in which 8 bits and
+floats alternate.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 from ...runtime.errors import LoweringError, TargetUnavailableError
 from ...runtime.outside.files import read_bounded
 from ...runtime.outside.tflite import TfliteModel, read_tflite
+from ...runtime.passport import QUANTISED_LAYERS
 from ..forbidden import table as counted
 from ..onnx.quantise import census as layers_census
 from ..onnx.quantise import describe
-from ..quantised_program import quantised_program
 from ..target import BuildResult
 from . import worker
 from .environment import LITERT as ENVIRONMENT
+from .layers import Int8Layers
 from .target import LITERT
 
 if TYPE_CHECKING:
@@ -67,9 +69,9 @@ def build(
     import torch
 
     name, delegate = LITERT.model_file, (options or {}).get("delegate", "cpu")
-    program, notes, counts = lowered.program, [], dict[str, int]()
+    layers, notes, counts = Int8Layers(), list[str](), dict[str, int]()
     if precision == "int8" and table is not None:
-        program = quantised_program(lowered, table)
+        layers = Int8Layers.of(lowered, table)
         notes += describe(table.section(lowered.key))
         counts = layers_census(table, lowered.key, precision)
     facts = {
@@ -79,7 +81,7 @@ def build(
         "delegate": delegate,
     }
     request = {
-        "quantised": program is not lowered.program,
+        "layers": layers.rows,
         "wide": any("int64" in kind for kind in _types(lowered)),
         "half": precision == "fp16",
         "signature": SIGNATURE,
@@ -90,7 +92,8 @@ def build(
     }
     with tempfile.TemporaryDirectory(prefix="fdikp-edge-litert-") as scratch:
         place = Path(scratch)
-        torch.export.save(program, place / worker.PROGRAM)
+        torch.export.save(lowered.program, place / worker.PROGRAM)
+        layers.write(place / worker.BIASES)
         (place / worker.REQUEST).write_text(json.dumps(request), encoding="utf-8")
         answer = _convert(place)
         data = read_bounded(place / worker.MODEL, 2**31 - 1)
@@ -100,6 +103,12 @@ def build(
         notes.append(
             f"float16: {answer['halved']} constants are stored in it and widened when the file is loaded; a "
             "processor computes in float32"
+        )
+    if floats := [layers.labels[at] for at in answer["floats"]]:
+        counts[QUANTISED_LAYERS] -= len(floats)
+        notes.append(
+            f"int8: {len(floats)} layers stay in floats, because the converter merged them with what follows, "
+            f"or their biases have too many steps: {', '.join(floats)}"
         )
     if delegate != "cpu":
         notes.append(f"meant for {_DELEGATES[delegate]}; nothing here ran it there")
@@ -139,7 +148,7 @@ def _convert(place: Path) -> dict[str, Any]:
     """
     if (problem := ENVIRONMENT.problem()) or (python := ENVIRONMENT.python()) is None:
         raise TargetUnavailableError(f"target litert: {problem}")
-    words = [str(python), "-I", str(Path(worker.__file__).resolve()), str(place)]
+    words = [str(python), "-I", str(Path(worker.__file__).resolve().parent), str(place)]
     try:
         done = subprocess.run(
             words, cwd=place, capture_output=True, text=True, errors="replace", timeout=MAX_SECONDS

@@ -104,11 +104,11 @@ def build(
             f"float16: {answer['halved']} constants are stored in it and widened when the file is loaded; a "
             "processor computes in float32"
         )
-    if floats := [layers.labels[at] for at in answer["floats"]]:
+    if floats := [*layers.kept, *(layers.labels[place] for place in answer["floats"])]:
         counts[QUANTISED_LAYERS] -= len(floats)
         notes.append(
-            f"int8: {len(floats)} layers stay in floats, because the converter merged them with what follows, "
-            f"or their biases have too many steps: {', '.join(floats)}"
+            f"int8: {len(floats)} layers of the table stay in floats ({', '.join(floats)}), because the "
+            "converter merged them with other operators, or LiteRT cannot hold their biases"
         )
     if delegate != "cpu":
         notes.append(f"meant for {_DELEGATES[delegate]}; nothing here ran it there")

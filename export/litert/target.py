@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...calibration.layer_kinds import CONV2D
+from ...calibration.layer_kinds import CONV2D, PRODUCT
 from ...runtime.installed.packages import TORCH, Requirement
 from ..options import Option
 from ..profile import Profile
@@ -32,7 +32,7 @@ LITERT = Target(
         moved_per_us=2_000,
         operator_us=10,
         channels_last=True,
-        int8_kinds=(CONV2D,),
+        int8_kinds=(CONV2D, PRODUCT),
         int8_last=False,  # its result would have 8 bits too, which is the picture
     ),
     not_offered={

@@ -69,7 +69,7 @@ class _Pass:
         return True
 
     def _round_before(self, rounding: Any) -> bool:
-        """An operator whose result is only read rounded: round what it reads, or nothing if that is 8 bits."""
+        """An operator whose result is only read rounded: let it read and make 8 bits."""
         (source,), (result,) = rounding.inputs, rounding.outputs
         maker = self.makers.get(source)
         if maker is None or source in self.ends or len(self.readers[source]) != 1:
@@ -77,10 +77,9 @@ class _Pass:
         kind, version = self.graph.kind(maker), self.graph.version(maker)
         if kind in _MOVING:
             step = self.graph.step(result)
-            places = range(len(maker.inputs)) if kind == "CONCATENATION" else (0,)
-            for place in places:
-                maker.inputs[place] = self._narrow(int(maker.inputs[place]), step)
-            needed = _MOVING[kind]
+            moved = len(maker.inputs) if kind == "CONCATENATION" else 1
+            sources = [self._narrow(int(place), step) for place in maker.inputs[:moved]]
+            maker.inputs, needed = [*sources, *maker.inputs[moved:]], _MOVING[kind]
         elif kind in _COMPUTING:
             narrow = [self._widened(int(place)) for place in maker.inputs]
             if None in narrow or not all(self._near(place, result) for place in narrow):

@@ -50,6 +50,7 @@ def _put_marks(module: Any, layers: list[dict[str, Any]], marked: Collection[int
         module.register_buffer(name, torch.full((layers[place]["channels"],), mark(place)))
         with module.graph.inserting_before(node):
             bias = module.graph.get_attr(name)
-        node.args = (*node.args[:2], bias, *node.args[3:])
+        at = layers[place]["bias"]
+        node.args = (*node.args[:at], bias, *node.args[at + 1 :])
     module.graph.lint()
     module.recompile()

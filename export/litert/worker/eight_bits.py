@@ -1,7 +1,9 @@
-"""Writes layers into a converted file as convolutions in 8 bits, between operators that round and widen.
+"""Writes layers into a converted file that compute in 8 bits.
 
-As LiteRT defines them: values from -128 to 127 with one step for a tensor, weights from -127 to 127 with one
-step for each output channel, biases in 32 bits whose step is the product of both. All zero points are 0.
+Convolutions lie between operators that round and widen, as LiteRT defines them: values from -128 to 127 with
+one step for a tensor, weights from -127 to 127 with one step for each output channel, biases in 32 bits whose
+step is the product of both. All zero points are 0. Products have weights of the same kind, and read and make
+floats: LiteRT rounds each row of what they read by a step of its own, when it runs.
 """
 
 from typing import Any
@@ -14,17 +16,18 @@ from .marks import marked_operators
 LEVELS = 127
 _BIAS_MOST = 2**30
 """Largest bias in steps: products and sums of a convolution need the rest of 32 bits."""
-_VERSION = 3
-_CHANNELS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}
-"""Convolution -> axis of its weights along which output channels lie."""
+_VERSIONS = {"CONV_2D": (3, 5), "DEPTHWISE_CONV_2D": (3, 6), "FULLY_CONNECTED": (12, 12)}
+"""Operator -> versions of its definition: values in 8 bits, and floats with weights in 8 bits."""
+_CHANNELS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+"""Operator -> axis of its weights along which output channels lie."""
 
 
 def write_layers(graph: Graph, layers: list[dict[str, Any]], biases: dict[int, Array]) -> list[int]:
-    """Let the marked convolutions compute in 8 bits, and return those that cannot.
+    """Let the marked operators compute in 8 bits, and return those that cannot.
 
     Args:
         graph: as converted, with marks for the biases of layers (:mod:`.marks`).
-        layers: ``input`` and ``result`` are what one step of what a layer reads and makes is worth.
+        layers: ``input`` and ``result`` are what one step of what a convolution reads and makes is worth.
         biases: the biases, by place of a layer.
     """
     writer = _Writer(graph)
@@ -43,18 +46,25 @@ class _Writer:
         self.weights: dict[tuple[int, int], tuple[int, Array]] = {}
 
     def layer(self, operator: Any, layer: dict[str, Any], bias: Array) -> bool:
-        """Rewrite one convolution; ``False`` if it stays in floats because its bias is too large."""
+        """Rewrite one operator; ``False`` if it stays in floats because its bias is too large."""
         graph, kind = self.graph, self.graph.kind(operator)
         source, stored, marked = (int(place) for place in operator.inputs[:3])
         weight, steps = self._weight(stored, _CHANNELS[kind])
+        wide_bias = graph.add_constant(marked, "_float32", bias.astype(np.float32))
+        version = _VERSIONS[kind]["input" not in layer]
+        if "input" not in layer:
+            operator.inputs = [source, weight, wide_bias]
+            operator.opcodeIndex = graph.code(kind, max(version, graph.version(operator)))
+            operator.builtinOptions.asymmetricQuantizeInputs = kind == "FULLY_CONNECTED"
+            return True
         products = layer["input"] * steps.astype(np.float64)
         levels = np.rint(bias.astype(np.float64) / products)
         if not np.abs(levels).max(initial=0) <= _BIAS_MOST:
-            operator.inputs = [source, stored, graph.add_constant(marked, "", bias.astype(np.float32))]
+            operator.inputs = [source, stored, wide_bias]
             return False
         narrow_bias = graph.add_constant(marked, "_int32", levels.astype(np.int32), products)
         operator.inputs = [self._round(source, layer["input"]), weight, narrow_bias]
-        operator.opcodeIndex = graph.code(kind, max(_VERSION, graph.version(operator)))
+        operator.opcodeIndex = graph.code(kind, max(version, graph.version(operator)))
         (result,) = operator.outputs
         narrow = graph.add_tensor(int(result), "_int8", "INT8", layer["result"])
         operator.outputs = [narrow]

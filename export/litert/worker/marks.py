@@ -1,4 +1,4 @@
-"""Tells which convolution of a converted file is which layer of the program.
+"""Tells which layer of a converted file is which of the program.
 
 A layer's bias is replaced by a vector of one number that no other layer has, before the converter sees it.
 Names do not survive the conversion, and weights may be shared by layers of different ranges. A number that is
@@ -11,7 +11,7 @@ from typing import Any
 from .graph import Graph
 
 _FIRST = float(2**22)
-CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 def mark(place: int) -> float:
@@ -24,7 +24,7 @@ def marked_operators(graph: Graph, places: Collection[int]) -> dict[int, list[An
     marks = {mark(place): place for place in places}
     operators: dict[int, list[Any]] = {}
     for operator in graph.operators:
-        if graph.kind(operator) not in CONVOLUTIONS or len(operator.inputs) < 3:
+        if graph.kind(operator) not in LAYERS or len(operator.inputs) < 3:
             continue
         bias = graph.constant(operator.inputs[2])
         if bias is None or bias.size == 0 or not (bias == bias.flat[0]).all():
@@ -36,6 +36,6 @@ def marked_operators(graph: Graph, places: Collection[int]) -> dict[int, list[An
 
 
 def lost_marks(graph: Graph, places: Collection[int]) -> list[int]:
-    """Return the layers that are not exactly one convolution with stored weights."""
+    """Return the layers that are not exactly one operator with stored weights."""
     operators = marked_operators(graph, places)
     return [place for place in places if len(operators.get(place, ())) != 1]

@@ -27,9 +27,10 @@ class Int8Layers:
     """What the worker needs to know of each layer.
 
     ``rows`` are JSON objects: ``node``, ``channels`` (of its result), ``bias`` (its place among the arguments
-    of the node), and for convolutions what one step of ``input`` and ``result`` is worth. Products have
-    neither: LiteRT rounds each row of what they read by a step of its own, when it runs. ``biases`` (float32)
-    and ``labels`` lie beside the rows. ``kept`` are labels of layers that stay in floats.
+    of the node), and for most convolutions what one step of ``input`` and ``result`` is worth. Products and
+    the convolution that makes the picture have neither: their results are floats, and LiteRT rounds what they
+    read by steps that it chooses when it runs. ``biases`` (float32) and ``labels`` lie beside the rows.
+    ``kept`` are labels of layers that stay in floats.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -46,9 +47,11 @@ class Int8Layers:
             LoweringError: a layer of the table is not in the program, or its weights are not stored.
         """
         from ...calibration.layers import stored_tensors
+        from ..roles import ends
 
         section = table.section(lowered.key)
         stored = stored_tensors(lowered.program)
+        last = ends(lowered, first=False, last=True)
         nodes = {node.name: node for node in lowered.program.graph.nodes}
         layers = cls()
         for layer in section.quantised():
@@ -56,7 +59,7 @@ class Int8Layers:
                 "input": table.scale(lowered.key, layer.input),
                 "result": table.scale(lowered.key, layer.node),
             }
-            layers._add(layer, nodes.get(layer.node), stored, steps)
+            layers._add(layer, nodes.get(layer.node), stored, {} if layer.node in last else steps)
         return layers
 
     def _add(

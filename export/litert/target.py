@@ -33,7 +33,6 @@ LITERT = Target(
         operator_us=10,
         channels_last=True,
         int8_kinds=(CONV2D, PRODUCT),
-        int8_last=False,  # its result would have 8 bits too, which is the picture
     ),
     not_offered={
         "bf16": "bfloat16 was not tried with LiteRT",

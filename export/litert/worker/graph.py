@@ -20,7 +20,7 @@ class Graph:
         (self.graph,) = model.subgraphs
         (self.signature,) = model.signatureDefs
         codes = vars(schema.BuiltinOperator)
-        self._kinds = {code: name for name, code in codes.items() if isinstance(code, int)}
+        self._kinds: dict[int, str] = {code: name for name, code in codes.items() if isinstance(code, int)}
 
     @classmethod
     def read(cls, data: bytes) -> "Graph":

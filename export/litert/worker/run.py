@@ -27,7 +27,8 @@ def main(folder: Path) -> int:
     except Exception as error:  # converters raise errors of many kinds
         traceback.print_exc()
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
-        answer["problem"] = f"{type(error).__name__}: {lines[0]}"
+        more = 2 if lines[0].endswith(":") else 1  # the converter puts its reason under a heading
+        answer["problem"] = f"{type(error).__name__}: {' '.join(lines[:more])}"
     (folder / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
     return 1 if answer["problem"] else 0
 

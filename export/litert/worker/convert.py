@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .marks import mark
+from .rewrites import rewrite
 
 
 def convert(path: Path, request: dict[str, Any], marked: Collection[int]) -> bytes:
@@ -21,6 +22,7 @@ def convert(path: Path, request: dict[str, Any], marked: Collection[int]) -> byt
     program = torch.export.load(path)
     module: Any = program.module()
     _put_marks(module, request["layers"], marked)
+    rewrite(module)
 
     class Flat(torch.nn.Module):
         """The program, with its results as a tuple."""

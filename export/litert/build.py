@@ -72,7 +72,7 @@ def build(
     layers, notes, counts = Int8Layers(), list[str](), dict[str, int]()
     if precision == "int8" and table is not None:
         layers = Int8Layers.of(lowered, table)
-        notes += describe(table.section(lowered.key))
+        notes += describe(table.section(lowered.key), biases="int32, of products float32")
         counts = layers_census(table, lowered.key, precision)
     facts = {
         **(provenance or {}),

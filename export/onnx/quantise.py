@@ -95,13 +95,13 @@ def describe_weights(precision: str, weight_levels: int) -> list[str]:
     return [f"int8: weights from -{weight_levels} to {weight_levels}: exact sums {where}"]
 
 
-def describe(section: ProgramCalibration) -> list[str]:
-    """Say which layers compute in 8 bits and, by reason, which do not."""
+def describe(section: ProgramCalibration, biases: str = "float32") -> list[str]:
+    """Say which layers compute in 8 bits, what their biases are, and, by reason, which layers do not."""
     quantised = section.quantised()
     share = sum(layer.macs for layer in quantised) / max(1, sum(layer.macs for layer in section.layers))
     notes = [
         f"int8: {len(quantised)} of {len(section.layers)} layers, {share:.0%} of their multiply-adds; "
-        "symmetric, weights by channel, biases float32"
+        f"symmetric, weights by channel, biases {biases}"
     ]
     held: dict[str, list[Layer]] = {}
     for layer in section.layers:

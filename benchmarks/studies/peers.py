@@ -16,16 +16,18 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..timing.machine import machine_info
 from .peer_routes import ROUTES, TOLERANCE, Entry, convert, load_networks
+
+_Result = TypeVar("_Result")
 
 TITLES = {
     "onnx": "torch.onnx (dynamo), ONNX Runtime",
@@ -33,6 +35,16 @@ TITLES = {
     "coreml": "coremltools from torch.export",
     "tensorrt-rtx": "TensorRT-RTX parser on torch.onnx's file",
 }
+
+
+class WorkerLostError(Exception):
+    """A worker process did not answer: ``state`` is ``crashed`` or ``hung``, after ``seconds``."""
+
+    def __init__(self, state: str, seconds: float, message: str) -> None:
+        """Keep what became of it; the message says so in words."""
+        super().__init__(message)
+        self.state = state
+        self.seconds = seconds
 
 
 class Worker:
@@ -43,20 +55,31 @@ class Worker:
         self._seconds = seconds
         self._pool: ProcessPoolExecutor | None = None
 
-    def convert(self, path: Path, name: str, route: str, lowered: bool) -> Entry:
-        """Return the entry made there; ``crashed`` or ``hung`` where it did not come back."""
+    def call(self, function: Callable[..., _Result], *arguments: object) -> _Result:
+        """Return what a function of a module returns there.
+
+        Raises:
+            WorkerLostError: the process died, or took too long; it is ended.
+        """
         if self._pool is None:
             spawn = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(1, spawn, initializer=_silence)
-        job = self._pool.submit(convert, path, name, route, lowered)
+        job = self._pool.submit(function, *arguments)
         try:
             return job.result(self._seconds)
         except BrokenProcessPool:
             self.kill()
-            return Entry(name, route, lowered, "crashed", 0.0, detail="the converter's process died")
+            raise WorkerLostError("crashed", 0.0, "the converter's process died") from None
         except FutureTimeoutError:
             self.kill()
-            return Entry(name, route, lowered, "hung", self._seconds, detail=f"over {self._seconds:.0f} s")
+            raise WorkerLostError("hung", self._seconds, f"over {self._seconds:.0f} s") from None
+
+    def convert(self, path: Path, name: str, route: str, lowered: bool) -> Entry:
+        """Return the entry made there; ``crashed`` or ``hung`` where it did not come back."""
+        try:
+            return self.call(convert, path, name, route, lowered)
+        except WorkerLostError as lost:
+            return Entry(name, route, lowered, lost.state, lost.seconds, detail=str(lost))
 
     def close(self) -> None:
         """End the idle process."""

@@ -72,7 +72,13 @@ class _Inserter:
         self.last = set(map(str, program.graph_signature.user_outputs))
 
     def layer(self, layer: Layer) -> None:
-        """Round what a layer reads, its weights, and what it makes."""
+        """Round what a layer reads, its weights, and what it makes.
+
+        With stored weights, one that makes a result of the program stays in floats: XNNPACK has no
+        convolution that reads 8 bits and makes floats.
+        """
+        if self.stores_weights and layer.node in self.last:
+            return
         node, original = self.nodes.get(layer.node), self.originals.get(layer.node)
         kind = None if original is None else kind_of(original, self.stored)
         if node is None or kind is None:

@@ -10,18 +10,22 @@ import importlib.metadata
 import importlib.util
 import threading
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..artifact import Artifact
 from ..errors import ArtifactError, RunError, TargetUnavailableError
+from ..layers import UNKNOWN, Layer
 from ..outside.files import read_bounded
 from ..outside.flatbuffer import MAX_BYTES
 from ..outside.pte import METHOD, PteProgram, PteTensor, read_pte
 from ..passport import TensorContract
 from ..photo import Array
 from .base import Arrays, Port, Session, check_ports, check_suffix, import_runtime, refused
+from .executorch_profile import KERNELS, Event, ExecuTorchProfile, mean_times
+from .placement import Placement, Ran, collect
 
 INSTALL = 'pip install "fdikp-edge[executorch]"'
 _THREADS = threading.Lock()
@@ -57,7 +61,7 @@ class ExecuTorchSession(Session):
             )
             self._torch: Any = import_runtime("torch", "executorch", INSTALL)
         check_suffix(artifact, ".pte")
-        data = read_bounded(artifact.model_path, MAX_BYTES, ArtifactError, follow_links=False)
+        self._data = data = read_bounded(artifact.model_path, MAX_BYTES, ArtifactError, follow_links=False)
         program = checked_program(artifact, data)
         passport = artifact.passport
         check_ports(
@@ -89,6 +93,28 @@ class ExecuTorchSession(Session):
             return {
                 contract.name: result.numpy() for contract, result in zip(self.outputs, results, strict=True)
             }
+
+    def layer_times(self, x: Mapping[str, Array], runs: int) -> list[Layer]:
+        """Return the operators by the names that XNNPACK and ExecuTorch give them; neither knows modules."""
+        return [Layer(one.name, one.operator, UNKNOWN, one.ms) for one in self._profiled(x, runs)]
+
+    def placement(self, x: Mapping[str, Array], runs: int) -> Placement:
+        """Return which operators the delegate computes; ExecuTorch's own kernels are a fallback."""
+        delegate = "XNNPACK"
+        ran = [
+            Ran(one.operator, delegate if one.delegated else KERNELS, one.ms)
+            for one in self._profiled(x, runs)
+        ]
+        return collect(ran, "ExecuTorch's event trace", [KERNELS])
+
+    def _profiled(self, x: Mapping[str, Array], runs: int) -> list[Event]:
+        """Return the operators with their mean times in ``runs`` runs, after one that warms up."""
+        with self._one_at_a_time:
+            profile = ExecuTorchProfile(self._pool, self._data, METHOD)
+            given = [self._torch.from_numpy(_writable(array)) for array in self.checked(x).values()]
+            for _ in range(runs + 1):
+                profile.run(given)
+            return mean_times(profile.runs())
 
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""

@@ -143,7 +143,7 @@ class _Inserter:
         return back
 
     def _own_bias(self, node: fx.Node, original: fx.Node | None) -> None:
-        """Store the bias again: ExecuTorch rounds one once, for the steps of the first layer that reads it."""
+        """Store the bias again: ExecuTorch rounds one once, for the steps of the first layer reading it."""
         bias = node.args[2] if len(node.args) > 2 else None
         value = None if original is None else constant_behind(original.args[2], self.stored) if bias else None
         if isinstance(bias, fx.Node) and value is not None:

@@ -91,8 +91,8 @@ def take(path: Path, name: str, target: str) -> Outcome:
         except Exception as error:  # what a converter or a runtime raises is what is counted here
             lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
             return outcome(state, detail=f"{type(error).__name__}: {lines[0]}"[:300])
-    error = largest_error(list(results.values()), list(expected.values()))
-    return outcome("equal" if error <= TOLERANCE else "different", error)
+    worst = largest_error(list(results.values()), list(expected.values()))
+    return outcome("equal" if worst <= TOLERANCE else "different", worst)
 
 
 def take_all(path: Path, names: Sequence[str], target: str, seconds: float) -> list[Outcome]:

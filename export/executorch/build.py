@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...runtime.errors import LoweringError
 from ...runtime.outside.pte import DESCRIPTION, PteProgram, read_pte
 from ...runtime.passport import QUANTISED_LAYERS
+from ...runtime.sessions.executorch_quiet import quiet
 from ..forbidden import check_census
 from ..forbidden import table as counted
 from ..onnx.quantise import describe
@@ -157,21 +155,3 @@ def notes(program: PteProgram, delegate: str) -> list[str]:
         return [first]
     kinds = ", ".join(f"{n} {kernel}" for kernel, n in counted(program.kernels).items())
     return [f"{first}: {kinds}"]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep remarks of ExecuTorch and torchao on packages that nobody asked for off the user's screen."""
-    loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree", "executorch")]
-    levels = [logger.level for logger in loggers]
-    handlers = list(logging.root.handlers)  # ExecuTorch adds one for all that a process logs
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        logging.root.handlers[:] = handlers

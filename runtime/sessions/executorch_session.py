@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import threading
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +24,7 @@ from ..passport import TensorContract
 from ..photo import Array
 from .base import Arrays, Port, Session, check_ports, check_suffix, import_runtime, refused
 from .executorch_profile import KERNELS, Event, ExecuTorchProfile, mean_times
+from .executorch_quiet import native_log, quiet
 from .placement import Placement, Ran, collect
 
 INSTALL = 'pip install "fdikp-edge[executorch]"'
@@ -52,8 +52,7 @@ class ExecuTorchSession(Session):
                 the passport says.
         """
         super().__init__(artifact, threads)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that its API is experimental
+        with quiet(), native_log():
             import_runtime("executorch", "executorch", INSTALL)
             runtime: Any = import_runtime("executorch.runtime", "executorch", INSTALL)
             self._pool: Any = import_runtime(
@@ -70,13 +69,15 @@ class ExecuTorchSession(Session):
         loader: Any = runtime.Runtime.get()
         _check_backends(artifact, program, loader.backend_registry.registered_backend_names)
         self._one_at_a_time = threading.Lock()
-        self._use_threads()
-        try:
-            # The bytes that were checked, and not the file again. The program holds on to them.
-            self._program: Any = loader.load_program(data)
-            self._method: Any = self._program.load_method(METHOD)
-        except Exception as error:  # RuntimeError and others
-            raise refused(artifact, "ExecuTorch", error) from error
+        with native_log() as log:
+            self._use_threads()
+            try:
+                # The bytes that were checked, and not the file again. The program holds on to them.
+                self._program: Any = loader.load_program(data)
+                self._method: Any = self._program.load_method(METHOD)
+            except Exception as error:  # RuntimeError and others
+                problem = refused(artifact, "ExecuTorch", RuntimeError(log.failure() or str(error)))
+                raise problem from error
 
     def _use_threads(self) -> None:
         with _THREADS:
@@ -118,12 +119,13 @@ class ExecuTorchSession(Session):
 
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""
+        floats = "float16" if self.artifact.passport.precision == "fp16" else "float32"
         return {
             "runtime": "ExecuTorch",
             "version": importlib.metadata.version("executorch"),
             "device": "CPU, XNNPACK",
             "threads": self.threads,
-            "arithmetic": self._arithmetic("float32"),
+            "arithmetic": self._arithmetic(floats),
         }
 
     def close(self) -> None:

@@ -79,5 +79,6 @@ def test_executorch_computes_it_from_a_smaller_file(
     assert half.model_path.stat().st_size < whole.model_path.stat().st_size
     with open_session(half, threads=1) as session:
         result = session.run(x)
+        assert session.describe()["arithmetic"] == "float16"
     assert 0 < np.abs(result - own.reference(x)).max() < 1e-2
     assert half.passport.precision_census["float16"] > 0

@@ -72,7 +72,13 @@ class _Inserter:
         self.last = set(map(str, program.graph_signature.user_outputs))
 
     def layer(self, layer: Layer) -> None:
-        """Round what a layer reads, its weights, and what it makes."""
+        """Round what a layer reads, its weights, and what it makes.
+
+        With stored weights, one that makes a result of the program stays in floats: XNNPACK has no
+        convolution that reads 8 bits and makes floats.
+        """
+        if self.stores_weights and layer.node in self.last:
+            return
         node, original = self.nodes.get(layer.node), self.originals.get(layer.node)
         kind = None if original is None else kind_of(original, self.stored)
         if node is None or kind is None:
@@ -137,7 +143,7 @@ class _Inserter:
         return back
 
     def _own_bias(self, node: fx.Node, original: fx.Node | None) -> None:
-        """Store the bias again: ExecuTorch rounds one once, for the steps of the first layer that reads it."""
+        """Store the bias again: ExecuTorch rounds one once, for the steps of the first layer reading it."""
         bias = node.args[2] if len(node.args) > 2 else None
         value = None if original is None else constant_behind(original.args[2], self.stored) if bias else None
         if isinstance(bias, fx.Node) and value is not None:

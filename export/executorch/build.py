@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...runtime.errors import LoweringError
 from ...runtime.outside.pte import DESCRIPTION, PteProgram, read_pte
+from ...runtime.passport import QUANTISED_LAYERS
+from ...runtime.sessions.executorch_quiet import quiet
 from ..forbidden import check_census
 from ..forbidden import table as counted
-from ..onnx.quantise import census as layers_census
 from ..onnx.quantise import describe
 from ..quantised_program import quantised_program
 from ..target import BuildResult
@@ -68,20 +66,21 @@ def build(
         "inputs": list(lowered.input_names),
         "outputs": list(lowered.output_names),
     }
-    lowest, remarks, layers = lowered.program, list[str](), dict[str, int]()
+    network, remarks, types = lowered.program, list[str](), dict[str, int]()
     if precision == "fp16" and table is not None:
-        lowest, types = half_program(lowered, table)
+        network, types = half_program(lowered, table)
         remarks = table.section(lowered.key).half.describe(types)
     if precision == "int8" and table is not None:
-        lowest = quantised_program(lowered, table, stored=True)
-        remarks, layers = describe(table.section(lowered.key)), layers_census(table, lowered.key, precision)
-    data = convert(prepare(lowest), partitioner, json.dumps(facts, sort_keys=True))
+        network, remarks = (
+            quantised_program(lowered, table, stored=True),
+            describe(table.section(lowered.key)),
+        )
+    data = convert(prepare(network), partitioner, json.dumps(facts, sort_keys=True))
     name = EXECUTORCH.model_file
     (folder / name).write_bytes(data)
     program = check(data, name)
     versions = {each: importlib.metadata.version(each) for each in ("torch", "executorch", "torchao")}
-    outside = sum(program.kernels.values())
-    counts = {"float": sum(program.delegated.values()) + outside, OUTSIDE: outside, **layers}
+    counts = {**(types or {"float": floats(program)}), **precisions(program, precision)}
     return BuildResult(name, versions, census(program), counts, [*notes(program, delegate), *remarks])
 
 
@@ -129,6 +128,20 @@ def census(program: PteProgram) -> dict[str, int]:
     return counted(program.delegated + program.kernels)
 
 
+def floats(program: PteProgram) -> int:
+    """Return how many operators make floats."""
+    return sum(program.delegated.values()) - sum(program.rounded.values()) + sum(program.kernels.values())
+
+
+def precisions(program: PteProgram, precision: str) -> dict[str, int]:
+    """Return how many operators run outside the delegate, and, of an int8 program, how many make 8 bits and
+    how many layers compute in 8 bits. They are counted in the file: a delegate may take a layer in floats."""
+    outside = {OUTSIDE: sum(program.kernels.values())}
+    if precision != "int8":
+        return outside
+    return {**outside, "int8": sum(program.rounded.values()), QUANTISED_LAYERS: program.quantised_layers}
+
+
 def notes(program: PteProgram, delegate: str) -> list[str]:
     """Return what the passport says of what is computed where."""
     parts = f"{program.calls} part{'' if program.calls == 1 else 's'}"
@@ -142,21 +155,3 @@ def notes(program: PteProgram, delegate: str) -> list[str]:
         return [first]
     kinds = ", ".join(f"{n} {kernel}" for kernel, n in counted(program.kernels).items())
     return [f"{first}: {kinds}"]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep remarks of ExecuTorch and torchao on packages that nobody asked for off the user's screen."""
-    loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree", "executorch")]
-    levels = [logger.level for logger in loggers]
-    handlers = list(logging.root.handlers)  # ExecuTorch adds one for all that a process logs
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        logging.root.handlers[:] = handlers

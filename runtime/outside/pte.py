@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from .flatbuffer import Flatbuffer, Table
-from .xnnpack import read_xnnpack
+from .xnnpack import LAYERS, read_xnnpack
 
 IDENTIFIER = b"ET12"
 METHOD = "forward"
@@ -34,8 +34,12 @@ DTYPES = {
     11: "bool",
 }
 """``ScalarType`` -> the name NumPy has for it."""
-_TENSOR, _TEXT, _INDEX_LISTS, _LISTS = 5, 6, (10, 11), {7: 8, 8: 8, 9: 1}
-"""Kinds of values: the last are lists of numbers, with the bytes of each."""
+_TENSOR, _TEXT, _OPTIONAL = 5, 6, 11
+"""Kinds of values: the last is a list of tensors of which some are left out."""
+_INDEX_LISTS = {7: "q", 10: "i", _OPTIONAL: "i"}
+"""Kinds that are lists of numbers of values, one of integers among them."""
+_LISTS = {8: 8, 9: 1}
+"""Kinds that are lists of numbers -> the bytes of each."""
 _KERNEL, _DELEGATE, _MOVE, _FREE = 1, 2, 3, 5
 
 
@@ -52,7 +56,9 @@ class PteProgram:
     """What a checked program holds.
 
     ``delegates`` has the name of each part's backend, ``kernels`` how often the runtime itself calls which
-    operator, ``delegated`` how often XNNPACK computes which. ``calls`` counts the calls of delegates.
+    operator, ``delegated`` how often XNNPACK computes which, and ``rounded`` for how many of these the result
+    has 8 bits. ``quantised_layers`` counts the operators with weights that read and make 8 bits, ``calls``
+    the calls of delegates.
     """
 
     inputs: list[PteTensor] = field(default_factory=list)
@@ -61,6 +67,8 @@ class PteProgram:
     calls: int = 0
     kernels: Counter[str] = field(default_factory=Counter)
     delegated: Counter[str] = field(default_factory=Counter)
+    rounded: Counter[str] = field(default_factory=Counter)
+    quantised_layers: int = 0
     planned_bytes: int = 0
 
 
@@ -167,7 +175,8 @@ class _Reader:
         if inner is None:
             raise ValueError("has a value without contents")
         if kind in _INDEX_LISTS:
-            self._within(inner.numbers(0), limit)
+            indices = inner.numbers(0, _INDEX_LISTS[kind])
+            self._within([index for index in indices if index != -1 or kind != _OPTIONAL], limit)
         elif kind in _LISTS:
             inner.span(0, _LISTS[kind])
         elif kind == _TEXT:
@@ -210,7 +219,10 @@ class _Reader:
         for spec in delegate.tables(2):
             spec.text(0), spec.span(1, 1)
         if name == XNNPACK:
-            self.result.delegated += read_xnnpack(self.data[start : start + count], self.named)
+            part = read_xnnpack(self.data[start : start + count], self.named)
+            self.result.delegated += part.operators
+            self.result.rounded += part.rounded
+            self.result.quantised_layers += sum(part.quantised[layer] for layer in LAYERS)
         self.result.delegates.append(name)
         return name
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from .flatbuffer import Flatbuffer
 
@@ -16,6 +17,8 @@ _IDENTIFIERS = (b"XN00", b"XN01")
 _QUANTISED = 2
 _NONE = 2**32 - 1
 """The number of a value that is not there, such as the bias of a layer without one."""
+LAYERS = ("Conv2d", "DepthwiseConv2d", "ConvTranspose2d", "FullyConnected")
+"""Operators with weights."""
 
 NODES = (
     *("Add", "FullyConnected", "Softmax", "Sigmoid", "StaticTranspose", "Clamp", "Conv2d", "Div"),
@@ -44,7 +47,7 @@ _VALUES: Mapping[str, tuple[int, ...]] = {
     "Concatenate5": (1, 2, 3, 4, 5, 7),
     "ScaledDotProductAttention": (0, 1, 2, 3, 4, 5),
 }
-"""Operator -> the fields that hold numbers of values."""
+"""Operator -> the fields that hold numbers of values: what it reads first, and last what it makes."""
 _ONE_TO_ONE = (0, 1)
 _LISTS: Mapping[str, tuple[int, tuple[int, ...]]] = {
     "StaticReshape": (0, (1,)),
@@ -54,8 +57,18 @@ _LISTS: Mapping[str, tuple[int, tuple[int, ...]]] = {
 """Operator -> the field of its rank, and the lists that must have as many numbers."""
 
 
-def read_xnnpack(data: bytes, named: Mapping[str, int]) -> Counter[str]:
-    """Check a part of a program and return its operators, counted.
+@dataclass(frozen=True)
+class Part:
+    """The operators of a part, counted: all, those whose result has 8 bits, and those whose first input has
+    8 bits as well."""
+
+    operators: Counter[str]
+    rounded: Counter[str]
+    quantised: Counter[str]
+
+
+def read_xnnpack(data: bytes, named: Mapping[str, int]) -> Part:
+    """Check a part of a program and return its operators.
 
     Args:
         data: the header, the FlatBuffer of the graph and its constants.
@@ -82,29 +95,34 @@ def read_xnnpack(data: bytes, named: Mapping[str, int]) -> Counter[str]:
             raise ValueError("has a delegate's constant that does not exist")
         if not key and start + count > constants_size:
             raise ValueError("has a delegate's constant outside of its data")
-    numbers = set()
+    numbers, bytes_wide = set[int](), set[int]()
     for value in root.tables(2):
-        tensor = value.table(1)
-        if tensor is not None and value.number(0, "B") == _QUANTISED:
+        tensor, quantised = value.table(1), value.number(0, "B") == _QUANTISED
+        if tensor is not None and quantised:
             tensor = tensor.table(0)
         if tensor is None or tensor.number(3, "I") >= max(1, places):
             raise ValueError("has a delegate's value without contents, or whose constant does not exist")
         if tensor.span(2, 4)[1] != tensor.number(1, "I"):
             raise ValueError("has a delegate's value whose shape is not of its rank")
         numbers.add(tensor.number(6, "I"))
+        if quantised:
+            bytes_wide.add(tensor.number(6, "I"))
     numbers.add(_NONE)
-    counts: Counter[str] = Counter()
+    part = Part(Counter(), Counter(), Counter())
     for node in root.tables(1):
         kind, inner = node.number(0, "B"), node.table(1)
         if not 1 <= kind <= len(NODES) or inner is None:
             raise ValueError(f"has a delegate's operator of the unknown kind {kind}")
         name = NODES[kind - 1]
-        if any(inner.number(field, "I") not in numbers for field in _VALUES.get(name, _ONE_TO_ONE)):
+        values = [inner.number(field, "I") for field in _VALUES.get(name, _ONE_TO_ONE)]
+        if not numbers.issuperset(values):
             raise ValueError(f"has a delegate's operator ({name}) of values that do not exist")
         rank, lists = _LISTS.get(name, (0, ()))
         if any(inner.span(field, 4)[1] != inner.number(rank, "I") for field in lists):
             raise ValueError(f"has a delegate's operator ({name}) whose lists are not of its rank")
-        counts[name] += 1
+        part.operators[name] += 1
+        part.rounded[name] += values[-1] in bytes_wide
+        part.quantised[name] += bytes_wide.issuperset((values[0], values[-1]))
     if any(number not in numbers for field in (4, 5) for number in root.numbers(field, "I")):
         raise ValueError("has a delegate's end that does not exist")
-    return counts
+    return part

@@ -9,19 +9,23 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import threading
-import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..artifact import Artifact
 from ..errors import ArtifactError, RunError, TargetUnavailableError
+from ..layers import UNKNOWN, Layer
 from ..outside.files import read_bounded
 from ..outside.flatbuffer import MAX_BYTES
 from ..outside.pte import METHOD, PteProgram, PteTensor, read_pte
 from ..passport import TensorContract
 from ..photo import Array
 from .base import Arrays, Port, Session, check_ports, check_suffix, import_runtime, refused
+from .executorch_profile import KERNELS, Event, ExecuTorchProfile, mean_times
+from .executorch_quiet import native_log, quiet
+from .placement import Placement, Ran, collect
 
 INSTALL = 'pip install "fdikp-edge[executorch]"'
 _THREADS = threading.Lock()
@@ -48,8 +52,7 @@ class ExecuTorchSession(Session):
                 the passport says.
         """
         super().__init__(artifact, threads)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that its API is experimental
+        with quiet(), native_log():
             import_runtime("executorch", "executorch", INSTALL)
             runtime: Any = import_runtime("executorch.runtime", "executorch", INSTALL)
             self._pool: Any = import_runtime(
@@ -57,7 +60,7 @@ class ExecuTorchSession(Session):
             )
             self._torch: Any = import_runtime("torch", "executorch", INSTALL)
         check_suffix(artifact, ".pte")
-        data = read_bounded(artifact.model_path, MAX_BYTES, ArtifactError, follow_links=False)
+        self._data = data = read_bounded(artifact.model_path, MAX_BYTES, ArtifactError, follow_links=False)
         program = checked_program(artifact, data)
         passport = artifact.passport
         check_ports(
@@ -66,13 +69,15 @@ class ExecuTorchSession(Session):
         loader: Any = runtime.Runtime.get()
         _check_backends(artifact, program, loader.backend_registry.registered_backend_names)
         self._one_at_a_time = threading.Lock()
-        self._use_threads()
-        try:
-            # The bytes that were checked, and not the file again. The program holds on to them.
-            self._program: Any = loader.load_program(data)
-            self._method: Any = self._program.load_method(METHOD)
-        except Exception as error:  # RuntimeError and others
-            raise refused(artifact, "ExecuTorch", error) from error
+        with native_log() as log:
+            self._use_threads()
+            try:
+                # The bytes that were checked, and not the file again. The program holds on to them.
+                self._program: Any = loader.load_program(data)
+                self._method: Any = self._program.load_method(METHOD)
+            except Exception as error:  # RuntimeError and others
+                problem = refused(artifact, "ExecuTorch", RuntimeError(log.failure() or str(error)))
+                raise problem from error
 
     def _use_threads(self) -> None:
         with _THREADS:
@@ -90,14 +95,37 @@ class ExecuTorchSession(Session):
                 contract.name: result.numpy() for contract, result in zip(self.outputs, results, strict=True)
             }
 
+    def layer_times(self, x: Mapping[str, Array], runs: int) -> list[Layer]:
+        """Return the operators by the names that XNNPACK and ExecuTorch give them; neither knows modules."""
+        return [Layer(one.name, one.operator, UNKNOWN, one.ms) for one in self._profiled(x, runs)]
+
+    def placement(self, x: Mapping[str, Array], runs: int) -> Placement:
+        """Return which operators the delegate computes; ExecuTorch's own kernels are a fallback."""
+        delegate = "XNNPACK"
+        ran = [
+            Ran(one.operator, delegate if one.delegated else KERNELS, one.ms)
+            for one in self._profiled(x, runs)
+        ]
+        return collect(ran, "ExecuTorch's event trace", [KERNELS])
+
+    def _profiled(self, x: Mapping[str, Array], runs: int) -> list[Event]:
+        """Return the operators with their mean times in ``runs`` runs, after one that warms up."""
+        with self._one_at_a_time:
+            profile = ExecuTorchProfile(self._pool, self._data, METHOD)
+            given = [self._torch.from_numpy(_writable(array)) for array in self.checked(x).values()]
+            for _ in range(runs + 1):
+                profile.run(given)
+            return mean_times(profile.runs())
+
     def describe(self) -> dict[str, str | int]:
         """Say what runs."""
+        floats = "float16" if self.artifact.passport.precision == "fp16" else "float32"
         return {
             "runtime": "ExecuTorch",
             "version": importlib.metadata.version("executorch"),
             "device": "CPU, XNNPACK",
             "threads": self.threads,
-            "arithmetic": self._arithmetic("float32"),
+            "arithmetic": self._arithmetic(floats),
         }
 
     def close(self) -> None:

@@ -96,3 +96,60 @@ def test_a_hostile_file_is_refused_before_the_runtime_sees_it(
 def test_a_delegate_without_its_tools_is_refused_in_words() -> None:
     with pytest.raises(TargetUnavailableError, match=r"delegate qnn cannot be used here .*QNN_SDK_ROOT"):
         open_delegate("qnn")
+
+
+class Angles(nn.Module):
+    """One operator that XNNPACK does not take, and one that reads a list of which parts are left out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.atan2(x, x + 1)[..., torch.tensor([2, 0, 1])] * 2
+
+
+def test_the_trace_tells_what_runs_outside_the_delegate(artifact: Artifact, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((1, 3, 8, 12), np.float32)
+    with open_session(artifact, threads=1) as session:
+        placement = session.placement({session.input.name: x}, 2)
+        layers = session.layer_times({session.input.name: x}, 2)
+    assert [(place.name, place.share, place.is_fallback) for place in placement.places] == [
+        ("XNNPACK", 1.0, False)
+    ]
+    assert "Convolution (NHWC, F32) IGEMM" in {layer.operator for layer in layers}
+    assert not placement.problems()
+    assert all(layer.ms >= 0 for layer in layers) and sum(layer.ms for layer in layers) > 0
+
+    model = lower_model(Angles().eval(), (8, 12), name="angles", profile="executorch")
+    other = build_artifact(model, "executorch", "fp32", tmp_path / "a")
+    with open_session(other, threads=1) as session:
+        np.testing.assert_allclose(session.run(x), model.reference(x), rtol=1e-4, atol=1e-6)
+        placement = session.placement({session.input.name: x}, 2)
+    outside = next(place for place in placement.places if place.is_fallback)
+    assert outside.name == "portable" and 0 < (outside.share or 0) < 1
+    assert outside.operators == other.passport.precision_census["operators outside the delegate"]
+    (problem,) = placement.problems()
+    assert "--allow-fallback portable" in problem
+    assert not placement.problems(["portable"])
+
+
+class Everything(nn.Module):
+    """What rules write in other ways: joined with itself, repeated, filled, edges, volumes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.volume = nn.Conv3d(1, 2, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        doubled = torch.cat([x, x, torch.ones_like(x), x], 1).repeat(1, 1, 2, 1)
+        edges = nn.functional.pad(doubled[:, :3], (1, 2, 2, 1), mode="reflect")
+        edges = nn.functional.pad(edges, (1, 1, 1, 1), mode="replicate")
+        volumes = self.volume(edges[:, None]).flatten(1, 2)
+        return torch.slice_scatter(volumes, nn.functional.softplus(edges[:, :1]), 1, 0, 1)
+
+
+def test_what_rules_write_is_taken_by_xnnpack_and_computes_the_same(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = lower_model(Everything().eval(), (8, 12), name="everything", profile="executorch")
+    artifact = build_artifact(model, "executorch", "fp32", tmp_path / "a")
+    assert artifact.passport.precision_census["operators outside the delegate"] == 0
+    x = np.random.default_rng(0).random((1, 3, 8, 12), np.float32)
+    with open_session(artifact, threads=1) as session:
+        np.testing.assert_allclose(session.run(x), model.reference(x), rtol=1e-4, atol=1e-5)

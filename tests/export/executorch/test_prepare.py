@@ -16,7 +16,20 @@ from torch.nn import functional
 
 TAKEN = frozenset(
     [
-        *("abs", "add", "avg_pool2d", "bmm", "cat", "clamp", "conv1d", "conv2d", "div", "exp", "gelu"),
+        *(
+            "abs",
+            "add",
+            "avg_pool2d",
+            "bmm",
+            "cat",
+            "clamp",
+            "conv1d",
+            "conv2d",
+            "div",
+            "constant_pad_nd",
+            "exp",
+            "gelu",
+        ),
         *("hardtanh", "leaky_relu", "linear", "log", "maximum", "mean", "minimum", "mul", "neg", "permute"),
         *("relu", "reshape", "sigmoid", "slice", "softmax", "sqrt", "rsqrt", "sub", "tanh"),
         "upsample_bilinear2d",
@@ -69,6 +82,31 @@ CASES: dict[str, Callable[..., Tensor]] = {
     "group norm": lambda x, m: functional.group_norm(x, 1, m[:3, 0], m[:3, 1]),
     "repeat": lambda x, m: x.repeat(1, 2, 1, 3),
     "squeeze": lambda x, m: x.unsqueeze(2).squeeze(0).flatten(1),
+    "a map joined with itself": lambda x, m: torch.cat([x, x, x + 1, x], 1),
+    "a stack of one map": lambda x, m: torch.stack([x, x], 2),
+    "maps of one number": lambda x, m: torch.full_like(x, 0.5) - x.new_zeros(2, 3, 6, 5) * torch.ones_like(x),
+    "reflected edges": lambda x, m: functional.pad(x, (2, 1, 0, 3), mode="reflect"),
+    "repeated edges": lambda x, m: functional.pad(x, (2, 1, 0, 3), mode="replicate"),
+    "wrapped edges": lambda x, m: functional.pad(x, (2, 1, 0, 3), mode="circular"),
+    "edges of a signal": lambda x, m: functional.pad(x[0], (4, 4), mode="reflect"),
+    "a part written": lambda x, m: torch.slice_scatter(x, x[:, :, 1:3] * 2, 2, 1, 3),
+    "first and last written": lambda x, m: torch.slice_scatter(
+        torch.slice_scatter(x, x[:, :1] * 2, 1, 0, 1), x[..., :2], -1, -2
+    ),
+    "all written": lambda x, m: torch.slice_scatter(x, x * 2, 2),
+    "softplus": lambda x, m: functional.softplus(200 * x - 100) + functional.softplus(x, 3),
+    "logarithm of ten": lambda x, m: torch.log10(x + 0.1),
+    "volumes": lambda x, m: functional.conv3d(
+        x.reshape(1, 2, 3, 6, 5), m[:6, :4].reshape(3, 2, 2, 1, 2), m[0, :3], padding=(1, 0, 1)
+    ),
+    "volumes of groups": lambda x, m: functional.conv3d(
+        x.reshape(2, 1, 3, 6, 5).expand(-1, 2, -1, -1, -1),
+        m[:6, :2].reshape(2, 1, 2, 3, 1),
+        stride=(1, 2, 1),
+        dilation=(2, 1, 1),
+        groups=2,
+    ),
+    "a new map of a number": lambda x, m: x.new_full((3, 6, 5), 2.0) * x + x.new_ones(5),
 }
 
 

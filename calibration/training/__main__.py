@@ -17,7 +17,7 @@ from pathlib import Path
 from ...runtime import program
 from ...runtime.errors import BadInputError
 
-PICTURES = 8
+PICTURES = 4
 """Defocused pictures that ranges are followed with."""
 
 
@@ -73,7 +73,7 @@ def _train(given: argparse.Namespace) -> None:
     from ...models.training.run import Progress, Settings, train
     from ...models.training.samples import DefocusPairs, Recipe
     from ..table import read_table
-    from .layers import RoundedLayers
+    from .layers import rounded_layers
     from .objective import ThroughRounding
 
     if not 0 < given.rate < 1 or not 0 <= given.patterns <= 1 or given.workers < 0:
@@ -85,11 +85,7 @@ def _train(given: argparse.Namespace) -> None:
     former = zoo.load(given.model).eval()
     table = read_table(given.table)
     table.check(zoo.weights_sha256(former), table.size)
-    keys = [key for key in table.sections if key[1] == given.target]
-    if not keys:
-        held = ", ".join(sorted({profile for _, profile in table.sections}))
-        raise BadInputError(f"{given.table}: has no layers for {given.target}, but for {held}")
-    layers = RoundedLayers(former, table.section(keys[0]), table.scheme)
+    layers = rounded_layers(former, table, given.target)
     side = table.size[0]
     recipe = replace(Recipe(), side=side, seed=given.seed)
     settings = Settings(

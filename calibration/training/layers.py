@@ -19,7 +19,7 @@ from ...runtime.errors import CalibrationError
 from ..emulate import weight_scales
 from ..levels import LEVELS
 from ..ranges import PERCENTILE
-from ..table import ProgramCalibration, step
+from ..table import CalibrationTable, ProgramCalibration, step
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 """Modules whose weights have their output channels along the first axis."""
@@ -36,6 +36,19 @@ class _Call:
     source: float
     parts: list[float | None]
     growth: list[float] = field(default_factory=list)
+
+
+def rounded_layers(network: nn.Module, table: CalibrationTable, target: str = "onnx") -> RoundedLayers:
+    """Return the layers that a table lets compute in 8 bits for a target.
+
+    Raises:
+        CalibrationError: the table has nothing for the target, or is of another network.
+    """
+    keys = [key for key in table.sections if key[1] == target]
+    if not keys:
+        others = ", ".join(sorted({profile for _, profile in table.sections}))
+        raise CalibrationError(f"this table has no layers for {target}, but for {others}: name one of these")
+    return RoundedLayers(network, table.section(keys[0]), table.scheme)
 
 
 class RoundedLayers:

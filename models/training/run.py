@@ -204,7 +204,8 @@ def train(
             draw(steps, validations, out / CURVE)
         if state.step % save_every == 0 or state.step == last:
             state.save(out / STATE, fixed)
-            objective.begin(model)
+            if state.step < last:
+                objective.begin(model)
         report(Progress(state.step, value, scores[1] if scores else None, scores[0] if scores else None))
     _finish(state, settings, (for_training, for_validation), validations, out, device)
     return out / WEIGHTS

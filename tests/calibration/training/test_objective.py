@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from fdikp_edge.calibration.training.layers import RoundedLayers
+from fdikp_edge.calibration.training.layers import rounded_layers
 from fdikp_edge.calibration.training.objective import ThroughRounding, pictures_in_focus
 from fdikp_edge.models.training.losses import multi_scale_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from twice_net import SIZE, Twice, lowered, table
+from twice_net import SIZE, Twice, table
 
 FLOATS_SEED, ROUNDED_SEED = 0, 2
 """Seeds of a step with photographs, without and with rounding."""
@@ -28,7 +28,7 @@ class Scales(Twice):
 
 def objective(network: nn.Module, share: float) -> ThroughRounding:
     former = Scales().eval()
-    layers = RoundedLayers(former, table().section(lowered().lowered.key), table().scheme)
+    layers = rounded_layers(former, table())
     picture = torch.rand((1, 3, *SIZE), generator=torch.Generator().manual_seed(5))
     chosen = ThroughRounding(layers, former, [picture], share=share)
     chosen.begin(network)

@@ -9,14 +9,10 @@ import numpy as np
 import pytest
 import torch
 from fdikp_edge.calibration.emulate import Int8Runner
-from fdikp_edge.calibration.training.layers import RoundedLayers
+from fdikp_edge.calibration.training.layers import rounded_layers
 from fdikp_edge.runtime.errors import CalibrationError
 from torch import nn
 from twice_net import SIZE, Twice, lowered, table
-
-
-def rounded_layers(network: nn.Module) -> RoundedLayers:
-    return RoundedLayers(network, table().section(lowered().lowered.key), table().scheme)
 
 
 def picture() -> Any:
@@ -26,7 +22,7 @@ def picture() -> Any:
 
 def test_the_network_computes_what_the_emulation_of_its_program_computes() -> None:
     network, key = Twice().eval(), lowered().lowered.key
-    layers = rounded_layers(network)
+    layers = rounded_layers(network, table())
     section = table().section(key)
     assert len(section.quantised()) >= 6 and not layers.left_out
     scales = {name: table().scale(key, name) for name in section.tensors}
@@ -47,7 +43,7 @@ def test_the_network_computes_what_the_emulation_of_its_program_computes() -> No
 
 def test_gradients_reach_the_weights_behind_the_rounding() -> None:
     network = Twice().eval()
-    with rounded_layers(network).rounded(network):
+    with rounded_layers(network, table()).rounded(network):
         network(torch.from_numpy(picture())).square().sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and float(parameter.grad.abs().sum()) > 0, name
@@ -61,7 +57,7 @@ def test_steps_follow_weights_that_have_grown() -> None:
         larger.wide.bias.mul_(3)  # type: ignore[union-attr]
         larger.mix.weight.div_(3)  # relu lets a factor through: the same network
     x = torch.from_numpy(picture())
-    layers = rounded_layers(network)
+    layers = rounded_layers(network, table())
     with torch.no_grad():
         with layers.rounded(network):
             expected = network(x)
@@ -75,4 +71,4 @@ def test_steps_follow_weights_that_have_grown() -> None:
 
 def test_a_table_of_another_network_is_refused() -> None:
     with pytest.raises(CalibrationError, match="no layer"):
-        rounded_layers(nn.Sequential(nn.Conv2d(3, 3, 1)))
+        rounded_layers(nn.Sequential(nn.Conv2d(3, 3, 1)), table())

@@ -53,13 +53,6 @@ def main() -> None:
         help="count each picture's error relative to itself, or as it is (default: relative)",
     )
     parser.add_argument(
-        "--rounding",
-        type=float,
-        default=0.0,
-        metavar="WEIGHT",
-        help="also keep small what rounding to 8 bits changes, such as 0.05 (default: 0, off)",
-    )
-    parser.add_argument(
         "--seed", type=int, default=0, help="of the initial weights and the pairs (default: 0)"
     )
     parser.add_argument("--held-out", type=int, default=2, help="photos for validation only (default: 2)")
@@ -119,7 +112,6 @@ def _train(given: argparse.Namespace) -> None:
         learning_rate=given.rate,
         clip=given.clip,
         loss=given.loss,
-        rounding=given.rounding,
         bfloat16=device == "cuda" if given.bfloat16 is None else given.bfloat16,
         held_out=given.held_out,
         recipe=replace(Recipe(), side=given.size, largest_radius=given.radius, seed=given.seed),

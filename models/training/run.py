@@ -31,9 +31,9 @@ from ..fdikp.variants import Variant, get_variant
 from .apertures import Aperture
 from .defocus import margin
 from .log import STEPS, VALIDATIONS, Table, draw
-from .losses import Kind, multi_scale_loss
+from .losses import Kind
+from .objective import Objective, Restoration
 from .photos import SharpPhoto, read_photos, split
-from .rounding import penalty
 from .samples import DefocusPairs, Mixture, Recipe
 from .state import TrainingState, averaged
 from .widen import widened
@@ -56,8 +56,6 @@ class Settings:
         loss: see :mod:`.losses`.
         bfloat16: compute in it where that is safe, the transforms excepted; fast on CUDA and on processors
             that multiply it (x86 with ``avx512_bf16`` or ``amx_bf16``).
-        rounding: weight of the penalty on what rounding does to the result (see :mod:`.rounding`); 0 for
-            none, and then a step takes less than half the time.
         average: decay of the running mean of the weights, which is what is kept.
         held_out: how many photos are for validation only.
         validation: number of synthetic pairs from them.
@@ -72,19 +70,18 @@ class Settings:
     weight_decay: float = 1e-4
     clip: float = 5.0
     loss: Kind = "relative"
-    rounding: float = 0.0
     bfloat16: bool = False
     average: float = 0.998
     held_out: int = 2
     validation: int = 16
 
-    def fixed(self, photos: Sequence[SharpPhoto]) -> dict[str, Any]:
-        """Return what a run that goes on must share with how it began."""
+    def fixed(self, photos: Sequence[SharpPhoto], objective: str = "") -> dict[str, Any]:
+        """Return what a run that goes on must share with how it began; ``objective`` is its name."""
         together = hashlib.sha256(" ".join(sorted(photo.sha256 for photo in photos)).encode())
         values = {**asdict(self), "photos": together.hexdigest()}
         del values["steps"]
-        if not self.rounding:
-            del values["rounding"]  # so that runs from before it existed go on
+        if objective:
+            values["objective"] = objective
         return values
 
     def schedule(self, optimiser: torch.optim.Optimizer, done: int = 0) -> LRScheduler:
@@ -119,6 +116,7 @@ def train(
     out: Path,
     *,
     initial: Path | None = None,
+    objective: Objective | None = None,
     device: str = "cpu",
     workers: int = 1,
     save_every: int = 100,
@@ -134,6 +132,7 @@ def train(
         out: folder for the state, the log (CSV and PNG), the weights and a record of the run.
         initial: weights to begin with instead of the variant's initial values; those of a smaller variant are
             widened (:mod:`.widen`).
+        objective: what to minimise; the error of the restored pictures by default.
         device: "cpu" or "cuda".
         workers: processes that make pairs; they change nothing but the speed.
         save_every: steps between two states on disk.
@@ -154,7 +153,8 @@ def train(
     border = margin(settings.recipe.largest_radius, Aperture(blades=5, rim=0.2))
     photos = read_photos(photos_folder, smallest=settings.recipe.side + 2 * border)
     for_training, for_validation = split(photos, settings.held_out)
-    fixed = settings.fixed(photos)
+    objective = objective or Restoration(settings.loss)
+    fixed = settings.fixed(photos, objective.name)
 
     model = _initial(variant, settings.recipe.seed, initial)
     model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -177,12 +177,11 @@ def train(
     held = _validation_pairs(settings, for_validation)
     batches = _batches(settings, for_training, state.step, last, workers, device)
     forward = in_bfloat16(model, device) if settings.bfloat16 else model
+    objective.begin(model)
     began = time.monotonic() - state.seconds
     for blurred, target in batches:
         rate = optimiser.param_groups[0]["lr"]
-        loss = multi_scale_loss(forward(blurred), target, settings.loss)
-        if settings.rounding:
-            loss = loss + settings.rounding * penalty(model, blurred, settings.recipe.seed + state.step)
+        loss = objective.loss(forward, blurred, target, settings.recipe.seed + state.step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
@@ -205,6 +204,8 @@ def train(
             draw(steps, validations, out / CURVE)
         if state.step % save_every == 0 or state.step == last:
             state.save(out / STATE, fixed)
+            if state.step < last:
+                objective.begin(model)
         report(Progress(state.step, value, scores[1] if scores else None, scores[0] if scores else None))
     _finish(state, settings, (for_training, for_validation), validations, out, device)
     return out / WEIGHTS

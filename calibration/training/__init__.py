@@ -1,0 +1,1 @@
+"""Training through the rounding of an int8 artifact."""

@@ -12,7 +12,6 @@ from fdikp_edge.export.build import build_artifact
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.litert.environment import LITERT, problem
 from fdikp_edge.export.lowered import LoweredModel
-from fdikp_edge.export.quantised_program import quantised_program
 from fdikp_edge.export.targets import get_target
 from fdikp_edge.runtime.errors import TargetUnavailableError
 from fdikp_edge.runtime.outside.tflite import read_tflite

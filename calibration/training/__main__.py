@@ -13,9 +13,13 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...runtime import program
 from ...runtime.errors import BadInputError
+
+if TYPE_CHECKING:
+    from ...models.fdikp.fdikp import FDIKP
 
 PICTURES = 4
 """Defocused pictures that ranges are followed with."""
@@ -45,6 +49,18 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=4e-4, help="highest learning rate (default: 0.0004)")
     parser.add_argument(
         "--patterns", type=float, default=0.55, help="part of the steps with patterns (default: 0.55)"
+    )
+    parser.add_argument(
+        "--identity",
+        type=float,
+        default=0.4,
+        help="weight of patterns coming back as they are, beside their rounding (default: 0.4)",
+    )
+    parser.add_argument(
+        "--blend",
+        type=float,
+        default=1.0,
+        help="also write this part of the new weights mixed with the rest of the old ones (default: 1)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of pairs and patterns (default: 0)")
     parser.add_argument("--held-out", type=int, default=2, help="photos for validation only (default: 2)")
@@ -76,8 +92,10 @@ def _train(given: argparse.Namespace) -> None:
     from .layers import rounded_layers
     from .objective import ThroughRounding
 
-    if not 0 < given.rate < 1 or not 0 <= given.patterns <= 1 or given.workers < 0:
-        raise BadInputError("--rate must be between 0 and 1, --patterns from 0 to 1, --workers not negative")
+    if not 0 < given.rate < 1 or given.workers < 0 or given.identity < 0:
+        raise BadInputError("--rate must be between 0 and 1, --workers and --identity not negative")
+    if not 0 <= given.patterns <= 1 or not 0 < given.blend <= 1:
+        raise BadInputError("--patterns must be from 0 to 1, --blend above 0 and at most 1")
     if given.threads is not None:
         if given.threads < 1:
             raise BadInputError(f"--threads {given.threads}: expected at least 1")
@@ -104,7 +122,11 @@ def _train(given: argparse.Namespace) -> None:
     console = Console(stderr=True)
     chosen = track(range(PICTURES), "taking pictures for the ranges", console=console, transient=True)
     objective = ThroughRounding(
-        layers, former, [pairs[index][0][None] for index in chosen], share=given.patterns
+        layers,
+        former,
+        [pairs[index][0][None] for index in chosen],
+        share=given.patterns,
+        identity=given.identity,
     )
 
     def report(progress: Progress) -> None:
@@ -125,7 +147,22 @@ def _train(given: argparse.Namespace) -> None:
         stop_at=given.stop_at,
         report=report,
     )
+    if given.blend < 1 and (given.stop_at is None or given.stop_at >= given.steps):
+        mixed = blended(former, zoo.load(weights), given.blend)
+        weights = given.out / "blended.safetensors"
+        zoo.save(mixed, weights, overwrite=True)
     program.put(str(weights))
+
+
+def blended(former: FDIKP, new: FDIKP, part: float) -> FDIKP:
+    """Return ``new`` with weights that are ``part`` its own and the rest those of ``former``.
+
+    Between a network and what it was trained on to, both kinds of error are often lower than at either end
+    (Wortsman et al., arXiv 2109.01903).
+    """
+    old = former.state_dict()
+    new.load_state_dict({name: old[name].lerp(value, part) for name, value in new.state_dict().items()})
+    return new
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ ROUNDING_FLOOR = 1e-5
 """The same for what rounding changes on a pattern: 50 dB."""
 PATTERN_FLOOR = 1e-4
 """The same for the distance from the pattern: 40 dB."""
-PATTERN_WEIGHT = 0.4
+IDENTITY = 0.4
+"""Weight of the distance from the pattern beside what rounding changes."""
 
 
 class ThroughRounding:
@@ -38,7 +39,13 @@ class ThroughRounding:
     name = "through rounding"
 
     def __init__(
-        self, layers: RoundedLayers, former: nn.Module, pictures: list[Tensor], *, share: float = PATTERNS
+        self,
+        layers: RoundedLayers,
+        former: nn.Module,
+        pictures: list[Tensor],
+        *,
+        share: float = PATTERNS,
+        identity: float = IDENTITY,
     ) -> None:
         """Train what ``layers`` belong to.
 
@@ -47,8 +54,10 @@ class ThroughRounding:
             former: the network that training begins with; it does not change.
             pictures: [1, 3, H, W] each, defocused photographs.
             share: how often a step takes patterns, 0 to 1.
+            identity: weight of the distance from the pattern.
         """
-        self.layers, self.former, self.pictures, self.share = layers, former, pictures, share
+        self.layers, self.former, self.pictures = layers, former, pictures
+        self.share, self.identity = share, identity
         self.network = former
 
     def begin(self, network: nn.Module) -> None:
@@ -78,7 +87,7 @@ class ThroughRounding:
             narrow = forward(x)[-1]
         changed = _mean_square(narrow.clamp(0, 1) - floats.clamp(0, 1))
         away = _mean_square(floats - x)
-        loss = torch.log1p(changed / ROUNDING_FLOOR) + PATTERN_WEIGHT * torch.log1p(away / PATTERN_FLOOR)
+        loss = torch.log1p(changed / ROUNDING_FLOOR) + self.identity * torch.log1p(away / PATTERN_FLOOR)
         return loss.mean()
 
 

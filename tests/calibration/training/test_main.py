@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fdikp_edge.calibration.table import CalibrationTable
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.lowered import lower_model
 from fdikp_edge.models import zoo
+from fdikp_edge.models.checkpoint import read_checkpoint
 from PIL import Image
 
 SIDE = 256
@@ -52,12 +54,16 @@ def losses(out: Path) -> list[tuple[str, str]]:
 
 
 def test_a_run_leaves_weights_and_a_record(table: Path, photos: Path, tmp_path: Path) -> None:
-    done = run(table, photos, tmp_path)
+    done = run(table, photos, tmp_path, "--blend", "0.5")
     assert done.returncode == 0, done.stderr
     assert [step for step, _ in losses(tmp_path)] == ["1", "2"]
     assert zoo.weights_sha256(zoo.load(tmp_path / "weights.safetensors")) != zoo.weights_sha256(
         zoo.load("tiny")
     )
+    average = read_checkpoint(tmp_path / "state.safetensors").tensors
+    former = zoo.load("tiny").state_dict()
+    for name, value in zoo.load(tmp_path / "blended.safetensors").state_dict().items():
+        torch.testing.assert_close(value, (average[f"average/{name}"] + former[name]) / 2)
     assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["steps_done"] == 2
 
 
@@ -68,7 +74,8 @@ def test_a_run_leaves_weights_and_a_record(table: Path, photos: Path, tmp_path: 
         (("--model", "small"), "calibrate again"),
         (("--rate", "2"), "--rate must be"),
         (("--threads", "0"), "at least 1"),
-        (("--patterns", "2"), "--patterns from 0 to 1"),
+        (("--patterns", "2"), "--patterns must be from 0 to 1"),
+        (("--blend", "0"), "--blend above 0"),
     ],
 )
 def test_bad_input_is_one_sentence(

@@ -21,11 +21,11 @@ from ...runtime.sessions.executorch_quiet import quiet
 from ..forbidden import check_census
 from ..forbidden import table as counted
 from ..onnx.quantise import describe
-from ..quantised_program import quantised_program
 from ..target import BuildResult
 from .delegates import open_delegate
 from .half import half_program
 from .prepare import prepare
+from .quantise import quantised_program
 from .target import EXECUTORCH
 
 if TYPE_CHECKING:
@@ -71,10 +71,8 @@ def build(
         network, types = half_program(lowered, table)
         remarks = table.section(lowered.key).half.describe(types)
     if precision == "int8" and table is not None:
-        network, remarks = (
-            quantised_program(lowered, table, stored=True),
-            describe(table.section(lowered.key)),
-        )
+        network = quantised_program(lowered, table)
+        remarks = describe(table.section(lowered.key))
     data = convert(prepare(network), partitioner, json.dumps(facts, sort_keys=True))
     name = EXECUTORCH.model_file
     (folder / name).write_bytes(data)

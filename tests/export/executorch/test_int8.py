@@ -15,8 +15,8 @@ from fdikp_edge.calibration.table import CalibrationTable
 from fdikp_edge.export.aten import base_name
 from fdikp_edge.export.build import build_artifact
 from fdikp_edge.export.calibrate import calibrate
+from fdikp_edge.export.executorch.quantise import narrowed, quantised_program
 from fdikp_edge.export.lowered import LoweredModel, lower_model
-from fdikp_edge.export.quantised_program import narrowed, quantised_program
 from fdikp_edge.runtime.errors import CalibrationError, LoweringError
 from fdikp_edge.runtime.sessions import open_session
 from torch import Tensor, nn
@@ -119,7 +119,7 @@ def operators(program: ExportedProgram) -> Counter[str]:
 def test_the_program_computes_what_is_emulated(name: str) -> None:
     model, table = calibrated(name)
     assert table.section(model.lowered.key).quantised()
-    program = quantised_program(model.lowered, table, stored=True)
+    program = quantised_program(model.lowered, table)
     x = picture()
     with torch.no_grad():
         (result,) = torch.utils._pytree.tree_leaves(program.module()(torch.from_numpy(x)))
@@ -148,7 +148,7 @@ def test_xnnpack_computes_it_within_one_rounding_step(name: str, tmp_path: Path)
 
 def test_weights_are_shared_and_each_layer_has_a_bias_of_its_own() -> None:
     model, table = calibrated("one layer twice")
-    program = quantised_program(model.lowered, table, stored=True)
+    program = quantised_program(model.lowered, table)
     layers = [node for node in program.graph.nodes if base_name(node.target) == "conv2d"]
     twice = [node for node in layers if node.args[6:] == (8,)]
     assert len(twice) == 2
@@ -159,7 +159,7 @@ def test_weights_are_shared_and_each_layer_has_a_bias_of_its_own() -> None:
 
 def test_each_reader_has_a_dequantisation_of_its_own() -> None:
     model, table = calibrated("a result read thrice")
-    program = quantised_program(model.lowered, table, stored=True)
+    program = quantised_program(model.lowered, table)
     pairs = [n for n in program.graph.nodes if "dequantize_per_tensor" in str(n.target)]
     assert pairs and all(len(pair.users) == 1 for pair in pairs)
     (before,) = [n for n in program.graph.nodes if n.name == "conv2d"]
@@ -178,7 +178,7 @@ def test_a_layer_that_makes_the_result_stays_in_floats() -> None:
     model, _ = calibrated("plain")
     table = calibrate(model, count=2, least_work=0, guarded=False)
     assert len(table.section(model.lowered.key).quantised()) == 3
-    program = quantised_program(model.lowered, table, stored=True)
+    program = quantised_program(model.lowered, table)
     (result,) = program.graph_signature.user_outputs
     (last,) = [node for node in program.graph.nodes if node.name == result]
     assert "model_after_weight" in last.args[1].name
@@ -188,7 +188,7 @@ def test_a_table_of_another_program_is_refused() -> None:
     _, table = calibrated("plain")
     other, _ = calibrated("depthwise")
     with pytest.raises(CalibrationError):
-        quantised_program(other.lowered, table, stored=True)
+        quantised_program(other.lowered, table)
 
 
 def test_a_layer_that_is_not_in_the_program_is_refused() -> None:
@@ -198,4 +198,4 @@ def test_a_layer_that_is_not_in_the_program_is_refused() -> None:
     layers = [dataclasses.replace(layer, node=f"{layer.node}_gone") for layer in section.layers]
     wrong = dataclasses.replace(table, sections={key: dataclasses.replace(section, layers=layers)})
     with pytest.raises(LoweringError, match="is not in the program"):
-        quantised_program(model.lowered, wrong, stored=True)
+        quantised_program(model.lowered, wrong)

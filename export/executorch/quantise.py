@@ -1,8 +1,8 @@
 """Puts pairs of quantise and dequantise operators into a program, as a calibration table specifies.
 
-LiteRT and XNNPACK compute a convolution between such pairs in 8 bits, with a result of 8 bits too; their
-converters round the bias to 32-bit integers by themselves. Layers whose weights alone the table stores in 8
-bits stay in floats. Steps are symmetric: by tensor for values, by output channel for weights.
+XNNPACK computes a convolution between such pairs in 8 bits, with a result of 8 bits too; ExecuTorch rounds
+the bias to 32-bit integers by itself. Layers whose weights alone the table stores in 8 bits stay in floats.
+Steps are symmetric: by tensor for values, by output channel for weights.
 """
 
 from __future__ import annotations
@@ -13,28 +13,25 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 
-from ..calibration.emulate import weight_scales
-from ..calibration.layers import constant_behind, kind_of, stored_tensors
-from ..calibration.levels import LEVELS
-from ..runtime.errors import LoweringError
+from ...calibration.emulate import weight_scales
+from ...calibration.layers import constant_behind, kind_of, stored_tensors
+from ...calibration.levels import LEVELS
+from ...runtime.errors import LoweringError
 
 if TYPE_CHECKING:
-    from ..calibration.layers import Layer
-    from ..calibration.table import CalibrationTable
-    from .spectral import LoweredProgram
+    from ...calibration.layers import Layer
+    from ...calibration.table import CalibrationTable
+    from ..spectral import LoweredProgram
 
 _LOWEST = -LEVELS - 1
 
 
-def quantised_program(
-    lowered: LoweredProgram, table: CalibrationTable, *, stored: bool = False
-) -> ExportedProgram:
+def quantised_program(lowered: LoweredProgram, table: CalibrationTable) -> ExportedProgram:
     """Return a copy of the program in which the table's layers read and make values of 8 bits.
 
     Args:
         lowered: the program.
         table: its calibration table.
-        stored: store weights in 8 bits instead of rounding them by an operator.
 
     Raises:
         CalibrationError: the table was made for another program or profile.
@@ -45,7 +42,7 @@ def quantised_program(
     section = table.section(lowered.key)
     scales = {name: table.scale(lowered.key, name) for name in section.tensors}
     module: Any = lowered.program.module()
-    inserter = _Inserter(module, lowered.program, scales, stored=stored)
+    inserter = _Inserter(module, lowered.program, scales)
     for layer in section.quantised():
         inserter.layer(layer)
     inserter.separate()
@@ -56,28 +53,24 @@ def quantised_program(
 
 
 class _Inserter:
-    def __init__(
-        self, module: Any, program: ExportedProgram, scales: dict[str, float], *, stored: bool
-    ) -> None:
+    def __init__(self, module: Any, program: ExportedProgram, scales: dict[str, float]) -> None:
         self.module = module
-        self.stores_weights = stored
         self.graph: fx.Graph = module.graph
         self.scales = scales
         self.stored = stored_tensors(program)
         self.originals = {node.name: node for node in program.graph.nodes}
         self.nodes = {node.name: node for node in self.graph.nodes}
         self.rounded: dict[tuple[str, float], fx.Node] = {}
-        self.weights: dict[tuple[str, int], fx.Node] = {}
         self.steps: dict[tuple[str, int], str] = {}
         self.last = set(map(str, program.graph_signature.user_outputs))
 
     def layer(self, layer: Layer) -> None:
         """Round what a layer reads, its weights, and what it makes.
 
-        With stored weights, one that makes a result of the program stays in floats: XNNPACK has no
-        convolution that reads 8 bits and makes floats.
+        One that makes a result of the program stays in floats: XNNPACK has no convolution that reads 8 bits
+        and makes floats.
         """
-        if self.stores_weights and layer.node in self.last:
+        if layer.node in self.last:
             return
         node, original = self.nodes.get(layer.node), self.originals.get(layer.node)
         kind = None if original is None else kind_of(original, self.stored)
@@ -89,9 +82,8 @@ class _Inserter:
             raise LoweringError(f"the weights of layer {layer.label} are not stored in the program")
         node.update_arg(kind.data, self._round(source, self.scales[layer.input]))
         node.update_arg(kind.weight, self._weight(weight, value, kind.channels))
-        if self.stores_weights:
-            self._own_bias(node, original)
-        if kind.is_convolution and layer.node not in self.last:
+        self._own_bias(node, original)
+        if kind.is_convolution:
             readers = list(node.users)
             rounded = self._round(node, self.scales[layer.node])
             for reader in readers:
@@ -113,34 +105,26 @@ class _Inserter:
         return self.rounded[key]
 
     def _weight(self, node: fx.Node, value: torch.Tensor, axis: int) -> fx.Node:
-        """Return stored weights rounded to 8 bits by output channel."""
+        """Return weights that are stored in 8 bits, by output channel."""
         key = (node.name, axis)
         if key not in self.steps:
             steps = weight_scales(value.detach(), LEVELS, axis).flatten()
             name = f"fdikp_edge_steps_{len(self.steps)}"
             self.module.register_buffer(name, steps)
             self.module.register_buffer(f"{name}_zero", torch.zeros(steps.shape, dtype=torch.int64))
-            if self.stores_weights:
-                self.module.register_buffer(f"{name}_weight", narrowed(value, steps, axis))
+            self.module.register_buffer(f"{name}_weight", narrowed(value, steps, axis))
             self.steps[key] = name
         name, operators = self.steps[key], torch.ops.quantized_decomposed
-        if not self.stores_weights and key in self.weights:
-            return self.weights[key]
-        # Stored ones are dequantised for each layer: ExecuTorch keeps all readers of one in one part.
+        # They are dequantised for each layer: ExecuTorch keeps all readers of one in one part.
         with self.graph.inserting_after(node):
             scale = self.graph.get_attr(name)
         with self.graph.inserting_after(scale):
             zero = self.graph.get_attr(f"{name}_zero")
         rest = (scale, zero, axis, -LEVELS, LEVELS, torch.int8)
         with self.graph.inserting_after(zero):
-            if self.stores_weights:
-                narrow = self.graph.get_attr(f"{name}_weight")
-            else:
-                narrow = self.graph.call_function(operators.quantize_per_channel.default, (node, *rest))
+            narrow = self.graph.get_attr(f"{name}_weight")
         with self.graph.inserting_after(narrow):
-            back = self.graph.call_function(operators.dequantize_per_channel.default, (narrow, *rest))
-        self.weights[key] = back
-        return back
+            return self.graph.call_function(operators.dequantize_per_channel.default, (narrow, *rest))
 
     def _own_bias(self, node: fx.Node, original: fx.Node | None) -> None:
         """Store the bias again: ExecuTorch rounds one once, for the steps of the first layer reading it."""
@@ -153,11 +137,7 @@ class _Inserter:
                 node.update_arg(2, self.graph.get_attr(name))
 
     def separate(self) -> None:
-        """Give each reader of a rounded value a dequantisation of its own.
-
-        litert-torch 0.10 forgets the order of the axes of one that is read twice, and ExecuTorch's partitions
-        take each along with its reader.
-        """
+        """Give each reader of a rounded value a dequantisation of its own, which goes into the reader's part."""
         for pair in list(self.rounded.values()):
             for reader in list(pair.users)[1:]:
                 with self.graph.inserting_after(pair):

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from fdikp_edge.calibration.emulate import Int8Runner
 from fdikp_edge.export.calibrate import calibrate
+from fdikp_edge.export.executorch.quantise import quantised_program
 from fdikp_edge.export.lowered import LoweredModel
-from fdikp_edge.export.quantised_program import quantised_program
 
 
 def test_the_quantised_program_computes_what_the_emulation_does(lowered: LoweredModel) -> None:

@@ -137,7 +137,7 @@ class _Inserter:
                 node.update_arg(2, self.graph.get_attr(name))
 
     def separate(self) -> None:
-        """Give each reader of a rounded value a dequantisation of its own, which goes into the reader's part."""
+        """Give each reader of a rounded value a dequantisation of its own, which goes into its part."""
         for pair in list(self.rounded.values()):
             for reader in list(pair.users)[1:]:
                 with self.graph.inserting_after(pair):

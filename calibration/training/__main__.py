@@ -1,4 +1,4 @@
-"""Train FDIKP on, so that its int8 artifacts give what its floats give.
+"""Train a network of ours on, so that its int8 artifacts give what its floats give.
 
     fdikp-edge calibrate --model tiny --size 256x256 --target onnx --out table.json
     python -m fdikp_edge.calibration.training --model tiny --table table.json --photos my-photos --out run
@@ -13,14 +13,15 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ...runtime import program
 from ...runtime.errors import BadInputError
 
 if TYPE_CHECKING:
-    from ...models.fdikp.fdikp import FDIKP
+    from torch import nn
 
+Network = TypeVar("Network", bound="nn.Module")
 PICTURES = 4
 """Defocused pictures that ranges are followed with."""
 
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument(
         "--table", type=Path, required=True, metavar="FILE", help="calibration table of these weights"
     )
-    parser.add_argument("--target", default="onnx", help="whose layers of the table (default: onnx)")
+    parser.add_argument("--target", default="", help="whose layers of the table (default: its first)")
     parser.add_argument(
         "--photos", type=Path, required=True, metavar="DIR", help="folder of sharp photographs"
     )
@@ -69,7 +70,7 @@ def main() -> None:
         "--save-every",
         type=int,
         default=100,
-        help="steps that a kill can cost, and between two looks at the ranges (default: 100)",
+        help="steps that a kill can cost; ranges follow the weights as often (default: 100)",
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that make pairs (default: 1)")
     given = parser.parse_args()
@@ -154,7 +155,7 @@ def _train(given: argparse.Namespace) -> None:
     program.put(str(weights))
 
 
-def blended(former: FDIKP, new: FDIKP, part: float) -> FDIKP:
+def blended(former: nn.Module, new: Network, part: float) -> Network:
     """Return ``new`` with weights that are ``part`` its own and the rest those of ``former``.
 
     Between a network and what it was trained on to, both kinds of error are often lower than at either end

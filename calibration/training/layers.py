@@ -38,13 +38,13 @@ class _Call:
     growth: list[float] = field(default_factory=list)
 
 
-def rounded_layers(network: nn.Module, table: CalibrationTable, target: str = "onnx") -> RoundedLayers:
-    """Return the layers that a table lets compute in 8 bits for a target.
+def rounded_layers(network: nn.Module, table: CalibrationTable, target: str = "") -> RoundedLayers:
+    """Return the layers that a table lets compute in 8 bits for a target; the first that it has if empty.
 
     Raises:
         CalibrationError: the table has nothing for the target, or is of another network.
     """
-    keys = [key for key in table.sections if key[1] == target]
+    keys = [key for key in table.sections if target in ("", key[1])]
     if not keys:
         others = ", ".join(sorted({profile for _, profile in table.sections}))
         raise CalibrationError(f"this table has no layers for {target}, but for {others}: name one of these")
@@ -108,8 +108,8 @@ class RoundedLayers:
             zeros = torch.zeros(len(steps), dtype=torch.int32, device=steps.device)
             narrow = torch.fake_quantize_per_channel_affine(weight, steps, zeros, 0, -LEVELS, LEVELS)
             x = _rounded(x, call.source * call.growth[0])
-            made = _computed(module, narrow, x)
-            parts = made.chunk(len(call.parts), 1)
+            result = _computed(module, narrow, x)
+            parts = result.chunk(len(call.parts), 1)
             steps_of_parts = zip(parts, call.parts, call.growth[1:], strict=True)
             rounded_parts = [
                 _rounded(part, size * growth) if size else part for part, size, growth in steps_of_parts
@@ -143,11 +143,11 @@ class RoundedLayers:
         }
 
         def compute(call: _Call, module: nn.Module, x: Tensor) -> Tensor:
-            made: Tensor = type(module).forward(module, x)
-            for place, value in enumerate((x, *made.chunk(len(call.parts), 1))):
+            result: Tensor = type(module).forward(module, x)
+            for place, value in enumerate((x, *result.chunk(len(call.parts), 1))):
                 key = (*places[id(call)], place)
                 peaks[key] = max(peaks.get(key, 0.0), _peak(value))
-            return made
+            return result
 
         with torch.no_grad(), self._calls_of(network, compute):
             for picture in pictures:
@@ -187,8 +187,8 @@ def _computed(module: Any, weight: Tensor, x: Tensor) -> Tensor:
     """Return what a module of :data:`LAYERS` makes with other weights."""
     if isinstance(module, nn.Linear):
         return nn.functional.linear(x, weight, module.bias)
-    made: Tensor = module._conv_forward(x, weight, module.bias)  # pads as the module does
-    return made
+    result: Tensor = module._conv_forward(x, weight, module.bias)  # pads as the module does
+    return result
 
 
 def _rounded(value: Tensor, size: float) -> Tensor:

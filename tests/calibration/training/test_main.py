@@ -25,8 +25,8 @@ SIDE = 256
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("table") / "table.json"
     model = lower_model(zoo.load("tiny"), (SIDE, SIDE), name="tiny", contract="float_nchw", profile="onnx")
-    made: CalibrationTable = calibrate(model, count=2, guarded=False)
-    made.write(path)
+    calibrated: CalibrationTable = calibrate(model, count=2, guarded=False)
+    calibrated.write(path)
     return path
 
 

@@ -35,7 +35,7 @@ def patterns(shape: Sequence[int], generator: torch.Generator) -> Tensor:
         if uniform(generator) < 0.2:  # coloured
             picture = picture * torch.rand((channels, 1, 1), generator=generator)
         pictures.append(picture)
-    return _in_steps(torch.stack(pictures))
+    return in_steps(torch.stack(pictures))
 
 
 def uniform(generator: torch.Generator, low: float = 0.0, high: float = 1.0) -> float:
@@ -69,8 +69,9 @@ def gratings(size: tuple[int, int]) -> dict[str, Tensor]:
         for name, along in (("rows", rows), ("columns", columns)):
             wave = 0.5 + 0.5 * torch.cos(2 * torch.pi * along / period)
             waves[f"{name} of period {period:g}"] = wave
-    return {name: _in_steps(wave).expand(1, 3, height, width).contiguous() for name, wave in waves.items()}
+    return {name: in_steps(wave).expand(1, 3, height, width).contiguous() for name, wave in waves.items()}
 
 
-def _in_steps(picture: Tensor) -> Tensor:
+def in_steps(picture: Tensor) -> Tensor:
+    """Return a picture of 0 to 1 in steps of 8 bits."""
     return (picture.clamp(0, 1) * WHITE).round() / WHITE

@@ -73,7 +73,7 @@ class RoundedLayers:
         self._calls: dict[str, list[_Call]] = {}
         modules = dict(network.named_modules())
         seen: dict[tuple[str, str], _Call | None] = {}
-        steps = {name: step(seen.ranges[scheme]) for name, seen in calibration.tensors.items()}
+        steps = {name: step(statistics.ranges[scheme]) for name, statistics in calibration.tensors.items()}
         for layer in calibration.layers:
             name = layer.module if layer.module in modules else layer.module.partition(".")[2]
             if not isinstance(modules.get(name), LAYERS):
@@ -172,6 +172,7 @@ class RoundedLayers:
             return forward
 
         modules: Mapping[str, Any] = dict(network.named_modules())
+        own = {name: modules[name].__dict__.get("forward") for name in self._calls}
         begin = network.register_forward_pre_hook(lambda *_: counts.clear())
         try:
             for name in self._calls:
@@ -179,8 +180,10 @@ class RoundedLayers:
             yield
         finally:
             begin.remove()
-            for name in self._calls:
+            for name, forward in own.items():
                 modules[name].__dict__.pop("forward", None)
+                if forward is not None:  # somebody had put one in the module's place before
+                    modules[name].forward = forward
 
 
 def _computed(module: Any, weight: Tensor, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...models.patterns import patterns, uniform
+from ...models.patterns import in_steps, patterns, uniform
 from ...models.training.losses import multi_scale_loss
 from ...models.training.objective import Forward
 from .layers import RoundedLayers
@@ -117,7 +117,7 @@ def pictures_in_focus(shape: torch.Size, generator: torch.Generator) -> Tensor:
             radius = uniform(generator, 1, 0.09 * max(height, width))
             picture = torch.where(place() < radius**2, torch.ones(()), picture)
         picture = 1 - picture if uniform(generator) < 0.4 else picture
-    return (picture.clamp(0, 1) * 255).round().div(255).expand(shape)
+    return in_steps(picture).expand(shape)
 
 
 def _mean_square(difference: Tensor) -> Tensor:

@@ -219,9 +219,10 @@ def _naive(model: Any, tensors: tuple[Any, ...]) -> bytes:
     """Return what torch's exporter makes of the module as it is, at the opset that has DFT."""
     import torch
 
-    from ...export.onnx.build import quiet
+    from ...export.onnx.exporter import LOGGERS
+    from ...runtime.sessions.quiet import quiet
 
-    with quiet():
+    with quiet(*LOGGERS):
         exported = torch.onnx.export(model, tensors, None, dynamo=True, opset_version=20, verbose=False)
     assert exported is not None
     data: bytes = exported.model_proto.SerializeToString()

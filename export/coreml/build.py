@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import shutil
 import uuid
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...runtime.errors import LoweringError
 from ...runtime.mil import Package
+from ...runtime.sessions import quiet as sessions_quiet
 from ..forbidden import check_census, table
 from ..onnx.quantise import describe
 from ..target import BuildResult
@@ -243,15 +242,6 @@ def _version(distribution: str) -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep coremltools' progress bars and remarks on torch's version off the user's screen."""
-    loggers = [logging.getLogger(name) for name in ("coremltools", "coremltools.optimize")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        # Its progress bars ask nobody; an error arrives as an exception all the same.
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    # Its progress bars ask nobody; an error arrives as an exception all the same.
+    with sessions_quiet.quiet("coremltools", "coremltools.optimize"), redirect_stderr(io.StringIO()):
+        yield

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ...runtime.errors import LoweringError
 from ...runtime.outside.pte import DESCRIPTION, PteProgram, read_pte
 from ...runtime.passport import QUANTISED_LAYERS
-from ...runtime.sessions.executorch_quiet import quiet
+from ...runtime.sessions.quiet import EXECUTORCH_LOGGERS, quiet
 from ..forbidden import check_census
 from ..forbidden import table as counted
 from ..onnx.quantise import describe
@@ -56,7 +56,7 @@ def build(
         LoweringError: ExecuTorch cannot convert the program, or its file is not what it should be.
     """
     delegate = (options or {}).get("delegate", "xnnpack")
-    with quiet():
+    with quiet(*EXECUTORCH_LOGGERS):
         partitioner = open_delegate(delegate)
     facts: dict[str, Any] = {
         **(provenance or {}),
@@ -88,7 +88,7 @@ def convert(program: ExportedProgram, partitioner: Any, description: str) -> byt
     Raises:
         LoweringError: ExecuTorch cannot convert it.
     """
-    with quiet():
+    with quiet(*EXECUTORCH_LOGGERS):
         from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
         try:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib.metadata
-import logging
-import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -23,35 +21,31 @@ from ..forbidden import FORBIDDEN, check_census
 from ..options import weight_levels
 from ..storage import describe
 from ..target import BuildResult
-from . import checks
-from .functions import define, inlined, translations
+from . import checks, exporter
+from .exporter import Ends
+from .functions import inlined
 from .gelu import order_gelu
 from .quantise import census as layers_census
 from .quantise import describe_weights
+from .simplify import simplified
 from .source.program import OnnxProgram
 from .storage import store
 from .target import ONNX
 
 if TYPE_CHECKING:
     import onnx
-    import onnx_ir as ir
     from torch.export import ExportedProgram
 
     from ...calibration.table import CalibrationTable
     from ..spectral import LoweredProgram
 
-OPSET = 18
 PRODUCER = "fdikp-edge"
-
-Ends = tuple[tuple[str, ...], tuple[str, ...]]
-"""Names of inputs and of outputs."""
 
 Change = Callable[["onnx.ModelProto"], tuple["onnx.ModelProto", list[str]]]
 """Takes a model; returns it as another runtime needs it, and notes for the passport."""
 
 _Converted = dict[tuple[bool, Ends], tuple["onnx.ModelProto", tuple[str, ...]]]
 _CONVERTED: WeakKeyDictionary[ExportedProgram, _Converted] = WeakKeyDictionary()
-_EXPORTED: WeakKeyDictionary[ExportedProgram, dict[Ends, onnx.ModelProto]] = WeakKeyDictionary()
 
 
 def build(
@@ -135,9 +129,9 @@ def convert(
     names = names or end_names(program)
     if (as_calibrated, names) not in done:
         notes: list[str] = []
-        exported = _exported(program, names)
+        exported = exporter.exported(program, names)
         sources = checks.provenance(exported)
-        model = _simplified(exported, notes, fold_weights=not as_calibrated)
+        model = simplified(exported, notes, fold_weights=not as_calibrated)
         order_gelu(model)
         checks.strip(model, sources)
         checks.check(model, notes, FORBIDDEN)
@@ -228,164 +222,6 @@ def serialise(model: onnx.ModelProto, name: str) -> bytes:
     return data
 
 
-def _exported(program: ExportedProgram, names: Ends) -> onnx.ModelProto:
-    """Return what the exporter makes of a program, once for all precisions."""
-    done = _EXPORTED.setdefault(program, {})
-    if names not in done:
-        done[names] = _export(program, names)
-    return done[names]
-
-
-def _export(program: ExportedProgram, names: Ends) -> onnx.ModelProto:
-    import torch
-
-    with quiet(), _named_nodes(program):
-        try:
-            exported = torch.onnx.export(
-                program,
-                (),
-                None,
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=list(names[0]),
-                output_names=list(names[1]),
-                optimize=False,
-                verbose=False,
-                custom_translation_table=translations(program) or None,
-            )
-        except Exception as error:  # the exporter's own errors share no public base class
-            lines = str(error).strip().splitlines()
-            raise LoweringError(
-                f"torch.onnx could not convert the lowered program: {type(error).__name__}: "
-                f"{lines[0] if lines else 'no message'}"
-            ) from error
-    if exported is None:
-        raise LoweringError("torch.onnx returned nothing for the lowered program")
-    with quiet():
-        _fold(exported.model)
-    model = exported.model_proto
-    define(model)
-    return model
-
-
-@contextlib.contextmanager
-def _named_nodes(program: ExportedProgram) -> Iterator[None]:
-    """Hand the exporter each node's name as its innermost module, the one label that it carries through."""
-    before = {node: node.meta.get("nn_module_stack") for node in program.graph.nodes}
-    for node, stack in before.items():
-        if node.op == "call_function":
-            scope = f"{checks.NODE_SCOPE}{node.name}"
-            root = {"": ("", "torch.nn.Module")}
-            node.meta["nn_module_stack"] = {**(stack or root), scope: (scope, "torch.nn.Module")}
-    try:
-        yield
-    finally:
-        for node, stack in before.items():
-            if stack is None:
-                node.meta.pop("nn_module_stack", None)
-            else:
-                node.meta["nn_module_stack"] = stack
-
-
-def _fold(model: ir.Model) -> None:
-    """Fold constants and drop what nobody reads.
-
-    The exporter's own ``optimize=True`` also matches some fifty rewrite rules against every node, which takes
-    minutes on a graph of a few thousand and changes nothing that onnxsim does not.
-    """
-    import onnx_ir.passes.common
-    from onnxscript import optimizer
-
-    common: Any = onnx_ir.passes.common  # its classes lack annotations
-    optimizer.fold_constants(model, onnx_shape_inference=True)
-    steps: Any = (
-        common.RemoveUnusedNodesPass(),
-        common.RemoveUnusedFunctionsPass(),
-        common.RemoveUnusedOpsetsPass(),
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        common.DeduplicateInitializersPass(),
-        common.NameFixPass(),
-    )
-    for step in steps:
-        step(model)
-
-
-def _simplified(model: onnx.ModelProto, notes: list[str], *, fold_weights: bool) -> onnx.ModelProto:
-    """Return onnxsim's version of the model if that is worth having; else say why not in ``notes``."""
-    if model.functions:
-        return model  # a simplifier would put the bodies in place of what a runtime may have kernels for
-    try:
-        import onnxsim
-    except ImportError:
-        notes.append("onnxsim is not installed: the file was not simplified")
-        return model
-    try:
-        if fold_weights:
-            simpler, _ = onnxsim.simplify(model, check_n=0)
-        else:
-            # First fold what depends on stored tensors alone (a slice of a weight); then keep the weights.
-            settled, _ = onnxsim.simplify(model, check_n=0, perform_optimization=False)
-            simpler, _ = onnxsim.simplify(settled, check_n=0, initializers_as_constants=False)
-    except Exception as error:
-        notes.append(
-            f"onnxsim failed and was not used: {type(error).__name__}: {str(error).splitlines()[:1]}"
-        )
-        return model
-    if problem := _harm(model, simpler):
-        notes.append(f"onnxsim was not used: {problem}")
-        return model
-    result: onnx.ModelProto = simpler
-    return result
-
-
-def _harm(before: onnx.ModelProto, after: onnx.ModelProto) -> str | None:
-    """Say how a simplified model is worse, or ``None``."""
-    import onnx
-
-    try:
-        onnx.checker.check_model(after, full_check=True)
-    except Exception as error:
-        return f"its result is not valid ONNX ({str(error).splitlines()[0]})"
-    if len(after.graph.node) > len(before.graph.node):
-        return f"it made {len(after.graph.node)} nodes out of {len(before.graph.node)}"
-    if after.ByteSize() > 1.1 * before.ByteSize() + 2**20:
-        return f"it made {after.ByteSize() / 1e6:.0f} MB out of {before.ByteSize() / 1e6:.0f} MB"
-    worst = _difference(before, after)
-    return None if worst <= 1e-5 else f"it changed the result by {worst:.1e} of its range"
-
-
-def _difference(before: onnx.ModelProto, after: onnx.ModelProto) -> float:
-    """Run both models once on noise: largest difference, relative to the largest value."""
-    import numpy as np
-    import onnxruntime as ort
-
-    def run(model: onnx.ModelProto) -> Any:
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        rng = np.random.default_rng(0)
-        feeds = {port.name: _noise(rng.random(port.shape), port.type) for port in session.get_inputs()}
-        return [result.astype(np.float64) for result in session.run(None, feeds)]
-
-    differences = []
-    for port, expected, actual in zip(after.graph.output, run(before), run(after), strict=True):
-        # One step of a byte is rounding's business.
-        slack = 1.0 if port.type.tensor_type.elem_type == 2 else 0.0
-        with np.errstate(invalid="ignore"):  # a network may be broken; that is for the parity check to say
-            worst = np.abs(actual - expected).max(initial=0.0)
-        differences.append(float(max(worst - slack, 0.0) / max(np.abs(expected).max(initial=0.0), 1e-30)))
-    return max(differences)
-
-
-def _noise(noise: Any, kind: str) -> Any:
-    """Noise from 0 to 1 as an input of ONNX Runtime's type ``kind``."""
-    import numpy as np
-
-    scaled = noise * 255 if kind == "tensor(uint8)" else noise
-    types = {"tensor(uint8)": np.uint8, "tensor(int32)": np.int32, "tensor(int64)": np.int64}
-    return noise < 0.5 if kind == "tensor(bool)" else scaled.astype(types.get(kind, np.float32))
-
-
 def label(model: Any, facts: Mapping[str, str]) -> None:
     """Write facts and the tools' versions into a finished model."""
     model.producer_name = PRODUCER
@@ -396,19 +232,3 @@ def label(model: Any, facts: Mapping[str, str]) -> None:
     for key, value in sorted({**facts, "toolchain": tools}.items()):
         entry = model.metadata_props.add()
         entry.key, entry.value = f"fdikp_edge.{key}", str(value)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the exporter's remarks (torchvision is not installed, and such) off the user's screen."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

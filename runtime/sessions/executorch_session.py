@@ -24,8 +24,8 @@ from ..passport import TensorContract
 from ..photo import Array
 from .base import Arrays, Port, Session, check_ports, check_suffix, import_runtime, refused
 from .executorch_profile import KERNELS, Event, ExecuTorchProfile, mean_times
-from .executorch_quiet import native_log, quiet
 from .placement import Placement, Ran, collect
+from .quiet import EXECUTORCH_LOGGERS, native_log, quiet
 
 INSTALL = 'pip install "fdikp-edge[executorch]"'
 _THREADS = threading.Lock()
@@ -52,7 +52,7 @@ class ExecuTorchSession(Session):
                 the passport says.
         """
         super().__init__(artifact, threads)
-        with quiet(), native_log():
+        with quiet(*EXECUTORCH_LOGGERS), native_log():
             import_runtime("executorch", "executorch", INSTALL)
             runtime: Any = import_runtime("executorch.runtime", "executorch", INSTALL)
             self._pool: Any = import_runtime(

@@ -113,13 +113,14 @@ def onnx_file(program: torch.export.ExportedProgram, path: Path) -> Path:
     An artifact has one image in and one out; other networks go through torch's exporter at the same opset.
     """
     from fdikp_edge.export.onnx import build as target
+    from fdikp_edge.export.onnx.exporter import OPSET
 
     signature = program.graph_signature
     if len(signature.user_inputs) == len(signature.user_outputs) == 1:
         model, _ = target.convert(program)
         path.write_bytes(target.serialise(model, path.name))
         return path
-    exported = torch.onnx.export(program, dynamo=True, opset_version=target.OPSET, verbose=False)
+    exported = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False)
     assert exported is not None
     exported.save(str(path))
     return path

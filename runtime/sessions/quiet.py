@@ -1,4 +1,4 @@
-"""Keeps off the user's screen what ExecuTorch and its packages print while they load."""
+"""Keep off the user's screen what libraries say that nobody asked for."""
 
 from __future__ import annotations
 
@@ -11,24 +11,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-_LOGGERS = ("torchao", "torch.utils._pytree", "executorch")
+EXECUTORCH_LOGGERS = ("torchao", "torch.utils._pytree", "executorch")
+"""Loggers of ExecuTorch and its packages, which remark on what is not installed while they load."""
 _KEPT_BYTES = 64 * 1024
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Drop remarks on packages that nobody asked for, and loggers' handlers that ExecuTorch adds."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [logger.level for logger in loggers]
-    handlers = list(logging.root.handlers)  # ExecuTorch adds one for all that a process logs
+def quiet(*loggers: str) -> Iterator[None]:
+    """Drop the warnings and remarks of libraries inside the block; errors are still logged and raised.
+
+    Args:
+        loggers: names of the libraries' loggers. Handlers that a library adds for all loggers go with it.
+    """
+    chosen = [logging.getLogger(name) for name in loggers]
+    levels = [logger.level for logger in chosen]
+    handlers = list(logging.root.handlers)
     try:
-        for logger in loggers:
+        for logger in chosen:
             logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in zip(chosen, levels, strict=True):
             logger.setLevel(level)
         logging.root.handlers[:] = handlers
 

@@ -87,8 +87,9 @@ def _train(given: argparse.Namespace) -> None:
     from ...models.training.apertures import Aperture
     from ...models.training.defocus import margin
     from ...models.training.photos import read_photos, split
-    from ...models.training.run import Progress, Settings, train
+    from ...models.training.run import Progress, train
     from ...models.training.samples import DefocusPairs, Recipe
+    from ...models.training.settings import Settings
     from ..table import read_table
     from .layers import rounded_layers
     from .objective import ThroughRounding

@@ -45,6 +45,9 @@ def main() -> None:
         "--radius", type=float, default=12.0, help="largest circle of confusion in pixels (default: 12)"
     )
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate (default: 0.001)")
+    parser.add_argument(
+        "--optimiser", choices=("adamw", "muon"), default="adamw", help="at the same rate (default: adamw)"
+    )
     parser.add_argument("--clip", type=float, default=5.0, help="largest norm of the gradient (default: 5)")
     parser.add_argument(
         "--loss",
@@ -88,8 +91,9 @@ def _train(given: argparse.Namespace) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    from .run import Progress, Settings, train
+    from .run import Progress, train
     from .samples import Recipe
+    from .settings import Settings
 
     if given.threads is not None:
         if given.threads < 1:
@@ -110,6 +114,7 @@ def _train(given: argparse.Namespace) -> None:
         steps=given.steps,
         batch=given.batch,
         learning_rate=given.rate,
+        optimiser=given.optimiser,
         clip=given.clip,
         loss=given.loss,
         bfloat16=device == "cuda" if given.bfloat16 is None else given.bfloat16,

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import platform
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Subset
 
@@ -31,73 +27,15 @@ from ..fdikp.variants import Variant, get_variant
 from .apertures import Aperture
 from .defocus import margin
 from .log import STEPS, VALIDATIONS, Table, draw
-from .losses import Kind
 from .objective import Objective, Restoration
+from .optimisers import optimiser as new_optimiser
 from .photos import SharpPhoto, read_photos, split
 from .samples import DefocusPairs, Mixture, Recipe
+from .settings import Settings
 from .state import TrainingState, averaged
 from .widen import widened
 
 STATE, WEIGHTS, CURVE, RECORD = "state.safetensors", "weights.safetensors", "curve.png", "run.json"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train. ``steps`` may change when a run goes on; everything else stays.
-
-    Attributes:
-        variant: "tiny", "small" or "base".
-        steps: optimiser steps over the whole run; the learning rate falls to zero by then.
-        batch: pairs a step.
-        recipe: what the pairs are drawn from.
-        learning_rate: the highest, reached after ``warmup`` steps.
-        weight_decay: of AdamW.
-        clip: largest norm of the gradient.
-        loss: see :mod:`.losses`.
-        bfloat16: compute in it where that is safe, the transforms excepted; fast on CUDA and on processors
-            that multiply it (x86 with ``avx512_bf16`` or ``amx_bf16``).
-        average: decay of the running mean of the weights, which is what is kept.
-        held_out: how many photos are for validation only.
-        validation: number of synthetic pairs from them.
-    """
-
-    variant: str = "tiny"
-    steps: int = 20_000
-    batch: int = 4
-    recipe: Recipe = field(default_factory=Recipe)
-    learning_rate: float = 1e-3
-    warmup: int = 200
-    weight_decay: float = 1e-4
-    clip: float = 5.0
-    loss: Kind = "relative"
-    bfloat16: bool = False
-    average: float = 0.998
-    held_out: int = 2
-    validation: int = 16
-
-    def fixed(self, photos: Sequence[SharpPhoto], objective: str = "") -> dict[str, Any]:
-        """Return what a run that goes on must share with how it began; ``objective`` is its name."""
-        together = hashlib.sha256(" ".join(sorted(photo.sha256 for photo in photos)).encode())
-        values = {**asdict(self), "photos": together.hexdigest()}
-        del values["steps"]
-        if objective:
-            values["objective"] = objective
-        return values
-
-    def schedule(self, optimiser: torch.optim.Optimizer, done: int = 0) -> LRScheduler:
-        """Return the schedule of the learning rate after ``done`` steps: linear warm-up from
-        ``learning_rate / warmup``, then half a cosine to zero."""
-        cosine = CosineAnnealingLR(optimiser, max(1, self.steps - self.warmup))
-        schedule: LRScheduler = cosine
-        if self.warmup:
-            rise = LinearLR(optimiser, 1 / self.warmup, total_iters=self.warmup - 1)
-            schedule = SequentialLR(optimiser, [rise, cosine], milestones=[self.warmup])
-        with warnings.catch_warnings():
-            # The optimiser took these steps in an earlier run, which torch cannot know.
-            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step\\(\\)` before")
-            for _ in range(done):
-                schedule.step()
-        return schedule
 
 
 @dataclass(frozen=True)
@@ -158,9 +96,8 @@ def train(
 
     model = _initial(variant, settings.recipe.seed, initial)
     model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
-    )
+    parameters = list(model.parameters())
+    optimiser = new_optimiser(settings.optimiser, parameters, settings.learning_rate, settings.weight_decay)
     state = TrainingState(model, optimiser, averaged(model, settings.average))
     if (out / STATE).exists():
         state.restore(out / STATE, fixed)
@@ -184,7 +121,7 @@ def train(
         loss = objective.loss(forward, blurred, target, settings.recipe.seed + state.step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        norm = nn.utils.clip_grad_norm_(parameters, settings.clip)
         value = float(loss.detach())
         if not (math.isfinite(value) and math.isfinite(float(norm))):
             raise CheckFailedError(

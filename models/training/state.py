@@ -51,7 +51,7 @@ class TrainingState:
     """What changes from step to step."""
 
     model: nn.Module
-    optimiser: torch.optim.AdamW
+    optimiser: torch.optim.Optimizer
     average: AveragedModel
     step: int = 0
     seconds: float = 0.0

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ import torch
 from fdikp_edge.models import zoo
 from fdikp_edge.models.checkpoint import read_checkpoint
 from fdikp_edge.models.training.log import STEPS, VALIDATIONS, Table, draw
-from fdikp_edge.models.training.run import Settings, in_bfloat16, train
+from fdikp_edge.models.training.run import in_bfloat16, train
 from fdikp_edge.models.training.samples import Recipe
+from fdikp_edge.models.training.settings import Settings
 from fdikp_edge.runtime.errors import BadInputError, CheckpointError, OutputError, SizeError
 
 STEPS_IN_ALL = 6
@@ -127,6 +129,27 @@ def test_weights_are_not_taken_for_a_state(whole: Path, photo_folder: Path, tmp_
     (tmp_path / "state.safetensors").write_bytes((whole / "weights.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match="not the state of a training run"):
         train(Settings(held_out=1, recipe=Recipe(largest_radius=4)), photo_folder, tmp_path, workers=0)
+
+
+def test_muon_goes_on_as_if_nothing_had_happened(photo_folder: Path, tmp_path: Path) -> None:
+    settings = Settings(
+        steps=4,
+        batch=1,
+        held_out=1,
+        validation=1,
+        warmup=1,
+        optimiser="muon",
+        recipe=Recipe(largest_radius=4),
+    )
+    for folder, ends in ("whole", [None]), ("parts", [2, None]):
+        for end in ends:
+            train(settings, photo_folder, tmp_path / folder, workers=0, stop_at=end)
+    whole, parts = (
+        read_checkpoint(tmp_path / name / "state.safetensors").tensors for name in ("whole", "parts")
+    )
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    with pytest.raises(CheckpointError, match="optimiser 'muon' and goes on with None"):
+        train(replace(settings, optimiser="adamw"), photo_folder, tmp_path / "parts", workers=0)
 
 
 def test_bad_settings_are_refused_before_any_work(photo_folder: Path, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from fdikp_edge.models.fdikp.fdikp import FDIKP
 from fdikp_edge.models.fdikp.variants import BASE, SMALL, TINY, Variant
 from fdikp_edge.models.training import widen
 from fdikp_edge.models.training.losses import multi_scale_loss
-from fdikp_edge.models.training.run import Settings, train
+from fdikp_edge.models.training.run import train
 from fdikp_edge.models.training.samples import Recipe
+from fdikp_edge.models.training.settings import Settings
 from fdikp_edge.runtime.errors import BadInputError
 from torch import Tensor
 

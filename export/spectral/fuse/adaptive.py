@@ -186,7 +186,7 @@ def _mixture(columns: Any, shares: Any, *, in_blocks: bool) -> _Found:
         return Declined(f"the other factor is not [1, ..., {mixed}, {h}, {w}], a share per kernel and pixel")
     fused: Fused = KernelMixture(tuple(dilation), tuple(shape), tuple(lead), mixed)
     if in_blocks:
-        blocks = Blocks(shape_of(kernels)[-2:], tuple(dilation), (h, w))
+        blocks = Blocks.of(shape_of(kernels)[-2:], dilation, (h, w))
         fused = BlockMixture(blocks, tuple(shape), tuple(lead), mixed)
     return fused, (image, kernels, shares)
 

@@ -9,6 +9,7 @@ results and 5x5 taps the copies are 3 times the image instead of 25 times.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,12 @@ class Blocks:
     taps: tuple[int, int]
     dilation: tuple[int, int]
     size: tuple[int, int]
+
+    @classmethod
+    def of(cls, taps: Sequence[int], dilation: Sequence[int], size: Sequence[int]) -> Blocks:
+        """Return the blocks of a filter; each argument holds rows and columns."""
+        (high, long), (down, across), (h, w) = taps, dilation, size
+        return cls((high, long), (down, across), (h, w))
 
     @property
     def phases(self) -> int:

@@ -76,7 +76,7 @@ def rewrite_runtime_kernels(
             image = emit(graph, aten.constant_pad_nd.default, (image, [across, across, down, down]), node)
         fused: Fused = ProductConvolution(tuple(dilation), tuple(stride), groups)
         if blockwise:
-            blocks = Blocks(shape_of(kernels)[-2:], tuple(dilation), shape_of(node)[-2:])
+            blocks = Blocks.of(shape_of(kernels)[-2:], dilation, shape_of(node)[-2:])
             fused = BlockConvolution(blocks)
         result = emit(graph, fused, (image, kernels), node)
         if bias is not None:

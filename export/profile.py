@@ -17,7 +17,8 @@ class Profile:
 
     ``name`` is what plans, passports and calibration tables call it. ``channels_last`` says that its
     convolutions keep channels as the fastest index, ``runtime_kernels`` that they take kernels which the
-    network makes, ``planar_mixing`` that a product mixes maps beside a transform faster than a 1x1
+    network makes, ``block_products`` that such kernels for single channels are faster as products of blocks,
+    ``planar_mixing`` that a product mixes maps beside a transform faster than a 1x1
     convolution does (see :mod:`.spectral.fuse`), ``automatic`` which strategies the planner may pick by
     itself, ``int8_kinds`` which kinds of layers (:mod:`..calibration.layer_kinds`) gain from 8 bits and
     ``int8_stored`` of which others the weights alone are stored in 8 bits, ``int8_first`` and ``int8_last``
@@ -33,6 +34,7 @@ class Profile:
     operator_us: float
     channels_last: bool = False
     runtime_kernels: bool = True
+    block_products: bool = False
     planar_mixing: bool = False
     automatic: tuple[str, ...] = ("flat", "separable", "joined", "factored", "window")
     int8_kinds: tuple[str, ...] = (CONV2D, PRODUCT)

@@ -28,6 +28,7 @@ from ..calibration.layers import RUN_TIME, Layer, find_layers, kind_of
 from ..calibration.layers import module_of as module_of
 from .aten import ARITHMETIC, RESHAPES, SHUFFLES, base_name, is_upsampling
 from .spectral import LoweredProgram
+from .spectral.fuse.blocks import BAND
 from .spectral.graph import SITE
 from .spectral.sites import Kind
 
@@ -135,6 +136,8 @@ def exposed(lowered: LoweredProgram) -> dict[str, str]:
     """
     nodes = {node.name: node for node in lowered.program.graph.nodes}
     kernels = [nodes[layer.weight] for layer in find_layers(lowered.program) if layer.reason == RUN_TIME]
+    bands = [node for node in nodes.values() if node.name.startswith(f"b_spectral_{BAND}")]
+    kernels += [user for band in bands for user in band.users]  # products of blocks by kernels
     if not kernels:
         return {}
     results = next(node for node in nodes.values() if node.op == "output").all_input_nodes

@@ -33,6 +33,7 @@ EXECUTORCH = Target(
         moved_per_us=2_000,
         operator_us=10,
         runtime_kernels=False,
+        block_products=True,
         int8_kinds=(CONV2D,),
         int8_last=False,  # its result would have 8 bits too, which is the picture
     ),

@@ -32,6 +32,7 @@ LITERT = Target(
         moved_per_us=2_000,
         operator_us=10,
         channels_last=True,
+        block_products=True,
         int8_kinds=(CONV2D, PRODUCT),
     ),
     not_offered={

@@ -140,6 +140,7 @@ def lower_traced(
         choose=functools.partial(choose, rates=rates, wanted=wanted),
         channels_last=rates.channels_last,
         runtime_kernels=rates.runtime_kernels,
+        block_products=rates.block_products,
         planar_mixing=rates.planar_mixing,
         inputs=exported.graph_signature.user_inputs,
     )

@@ -81,7 +81,7 @@ class Plan:
         """Equal for plans that give the same program, which targets whose keys agree can share."""
         rows = [(c.site.name, c.strategy) for c in self.choices]
         rates = profile(self.target)
-        form = [rates.channels_last, rates.runtime_kernels, rates.planar_mixing]
+        form = [rates.channels_last, rates.runtime_kernels, rates.block_products, rates.planar_mixing]
         return hashlib.sha256(json.dumps([form, rows]).encode()).hexdigest()
 
 

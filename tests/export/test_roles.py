@@ -137,8 +137,10 @@ def test_the_layer_that_makes_the_picture_is_seen_through_what_only_moves_its_va
     assert given == {"head": {FIRST}, "body": {""}, "tail": {LAST}}
 
 
-def test_what_feeds_kernels_and_what_follows_the_last_upsampling_is_exposed() -> None:
-    plain, protected = (reasons(lowered(MakesKernels), protect_outliers=protect) for protect in (False, True))
+@pytest.mark.parametrize("profile", [None, "litert"])  # convolutions with kernels, and products of blocks
+def test_what_feeds_kernels_and_what_follows_the_last_upsampling_is_exposed(profile: str | None) -> None:
+    model = lowered(MakesKernels, profile)
+    plain, protected = (reasons(model, protect_outliers=protect) for protect in (False, True))
     assert {name for name, kept in plain.items() if kept == {""}} >= {"head", "body", "up", "tail"}
     assert protected["head"] == protected["kernels"] == {KERNELS}
     assert protected["body"] == protected["up"] == {""}

@@ -63,6 +63,7 @@ def fuse(
     choose: Chooser,
     channels_last: bool,
     runtime_kernels: bool = True,
+    block_products: bool = False,
     planar_mixing: bool = False,
     inputs: Collection[str] = (),
 ) -> Fusions:
@@ -70,18 +71,25 @@ def fuse(
 
     ``choose`` plans transforms, given as sites, and raises where it cannot. ``channels_last``: the runtime's
     convolutions keep channels as the fastest index. ``runtime_kernels``: they take kernels that depend on
-    ``inputs``, the names of the program's own inputs. ``planar_mixing``: a product mixes maps that a
-    transform reads too faster than a convolution, which reorders them.
+    ``inputs``, the names of the program's own inputs. ``block_products``: such kernels for single channels
+    multiply blocks of the image faster than a convolution takes them. ``planar_mixing``: a product mixes maps
+    that a transform reads too faster than a convolution, which reorders them.
     """
     done = Fusions()
+    if block_products:  # before the convolutions inside are replaced
+        mixture = functools.partial(rewrite_kernel_mixture, in_blocks=True)
+        if _apply(graph, [_Pattern("block_mixture", SUM, mixture)], done.records):
+            graph.eliminate_dead_code()
     patterns = [_Pattern("neighbourhood_sum", SUM, rewrite_neighbourhood_sum)]
-    if channels_last:
+    if channels_last and not block_products:
         patterns.append(_Pattern("kernel_mixture", SUM, rewrite_kernel_mixture))
     patterns.append(_Pattern("window", FORWARD, functools.partial(_windows, done=done, choose=choose)))
     if channels_last:
         patterns.append(_Pattern("map", FORWARD, functools.partial(rewrite_maps, choose=choose)))
-    if not runtime_kernels:
-        convolutions = functools.partial(rewrite_runtime_kernels, inputs=inputs)
+    if not runtime_kernels or block_products:
+        convolutions = functools.partial(
+            rewrite_runtime_kernels, inputs=inputs, in_blocks=block_products, all_kinds=not runtime_kernels
+        )
         patterns.append(_Pattern("product_convolution", CONVOLUTION, convolutions))
     if _apply(graph, patterns, done.records):
         graph.eliminate_dead_code()

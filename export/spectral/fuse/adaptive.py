@@ -16,6 +16,7 @@ from torch import Tensor, fx
 from ..graph import arguments, shape_of
 from ..twiddles import ConstantBank
 from .base import RESHAPES, Declined, Fused, before_reshapes, only_reader
+from .blocks import BlockMixture, Blocks
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,10 @@ def rewrite_neighbourhood_sum(graph: fx.Graph, node: fx.Node) -> fx.Node | Decli
     return _replace(graph, node, matches)
 
 
-def rewrite_kernel_mixture(graph: fx.Graph, node: fx.Node) -> fx.Node | Declined:
+def rewrite_kernel_mixture(graph: fx.Graph, node: fx.Node, *, in_blocks: bool = False) -> fx.Node | Declined:
     """Replace ``sum(mul(reshape(conv2d(x, kernels of the network's making, groups=G)), shares), -3)``.
+
+    ``in_blocks``: by a :class:`.blocks.BlockMixture` instead of a :class:`KernelMixture`.
 
     Numbered preconditions: (1) a sum over the third axis from the end of a product that only it reads; (2)
     one factor is a reshape of a convolution, both read once; (3) plain (no bias, padding or stride), a group
@@ -122,7 +125,8 @@ def rewrite_kernel_mixture(graph: fx.Graph, node: fx.Node) -> fx.Node | Declined
     product = _summed_product(node)  # (1)
     if isinstance(product, Declined):
         return product
-    return _replace(graph, node, [_mixture(*factors) for factors in permutations(arguments(product))])
+    orders = permutations(arguments(product))
+    return _replace(graph, node, [_mixture(*factors, in_blocks=in_blocks) for factors in orders])
 
 
 _Found: TypeAlias = "tuple[Fused, tuple[fx.Node, ...]] | Declined"
@@ -163,7 +167,7 @@ def _neighbourhood(columns: Any, weights: Any) -> _Found:
     return function, (image, weights)
 
 
-def _mixture(columns: Any, shares: Any) -> _Found:
+def _mixture(columns: Any, shares: Any, *, in_blocks: bool) -> _Found:
     reshape = only_reader(columns, *RESHAPES)
     convolution = only_reader(before_reshapes(reshape), "aten.conv2d.default")
     if reshape is None or convolution is None:  # (2)
@@ -180,7 +184,11 @@ def _mixture(columns: Any, shares: Any) -> _Found:
     copies, *lead, n, height, width = shape_of(shares)
     if len(lead) != len(shape) or (copies, n, height, width) != (1, mixed, h, w):  # (5)
         return Declined(f"the other factor is not [1, ..., {mixed}, {h}, {w}], a share per kernel and pixel")
-    return KernelMixture(tuple(dilation), tuple(shape), tuple(lead), mixed), (image, kernels, shares)
+    fused: Fused = KernelMixture(tuple(dilation), tuple(shape), tuple(lead), mixed)
+    if in_blocks:
+        blocks = Blocks.of(shape_of(kernels)[-2:], dilation, (h, w))
+        fused = BlockMixture(blocks, tuple(shape), tuple(lead), mixed)
+    return fused, (image, kernels, shares)
 
 
 def _summed_product(node: fx.Node) -> fx.Node | Declined:

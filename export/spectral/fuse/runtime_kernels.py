@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from ..graph import arguments, shape_of
 from ..twiddles import ConstantBank
 from .base import Declined, Fused, emit
+from .blocks import BlockConvolution, Blocks
 
 aten = torch.ops.aten
 
@@ -46,22 +47,37 @@ class ProductConvolution(Fused):
         return torch.matmul(rows, columns).reshape(1, out, h, w)
 
 
-def rewrite_runtime_kernels(graph: fx.Graph, node: fx.Node, inputs: Collection[str]) -> fx.Node | Declined:
+def rewrite_runtime_kernels(
+    graph: fx.Graph,
+    node: fx.Node,
+    inputs: Collection[str],
+    *,
+    in_blocks: bool = False,
+    all_kinds: bool = True,
+) -> fx.Node | Declined:
     """Replace the convolution at ``node`` if its kernels depend on ``inputs``; the new last node.
 
     Numbered preconditions: (1) a convolution of one image over two axes; (2) its kernels are not stored, nor
-    computed from stored tensors alone.
+    computed from stored tensors alone; (3) without ``all_kinds`` one that is computed in blocks.
+
+    ``in_blocks``: one of each channel by itself, without a stride, becomes a product of blocks.
     """
     image, kernels, bias, stride, padding, dilation, groups = arguments(node)
     if shape_of(image)[0] != 1:  # (1)
         return Declined(f"it filters {shape_of(image)[0]} images, not one")
     if not _depends(kernels, inputs):  # (2)
         return Declined("its kernels do not depend on the program's inputs")
+    blockwise = in_blocks and shape_of(image)[1] == groups and all(step == 1 for step in stride)
+    if not blockwise and not all_kinds:  # (3)
+        return Declined("it mixes channels or has a stride, and the runtime takes kernels made at run time")
     down, across = padding
     with graph.inserting_before(node):
         if down or across:
             image = emit(graph, aten.constant_pad_nd.default, (image, [across, across, down, down]), node)
-        fused = ProductConvolution(tuple(dilation), tuple(stride), groups)
+        fused: Fused = ProductConvolution(tuple(dilation), tuple(stride), groups)
+        if blockwise:
+            blocks = Blocks.of(shape_of(kernels)[-2:], dilation, shape_of(node)[-2:])
+            fused = BlockConvolution(blocks)
         result = emit(graph, fused, (image, kernels), node)
         if bias is not None:
             column = emit(graph, aten.reshape.default, (bias, [-1, 1, 1]), node)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -51,12 +53,16 @@ def test_a_sum_over_something_else_is_left_alone():
 class Mixture(nn.Module):
     """Every channel filtered with the same few kernels, mixed per pixel."""
 
+    def __init__(self, dilation: int = 1) -> None:
+        super().__init__()
+        self.dilation = dilation
+
     def forward(self, x: Tensor, kernels: Tensor, shares: Tensor) -> Tensor:
         b, m, h, w = x.shape
         n, k = kernels.shape[1], kernels.shape[-1]
-        padded = F.pad(x, [k // 2] * 4, mode="replicate")
+        padded = F.pad(x, [self.dilation * (k // 2)] * 4, mode="replicate")
         weight = kernels[:, None].expand(b, m, n, k, k).reshape(b * m * n, 1, k, k)
-        filtered = F.conv2d(padded.reshape(1, b * m, h + k - 1, w + k - 1), weight, groups=b * m)
+        filtered = F.conv2d(padded, weight, groups=b * m, dilation=self.dilation)
         return (filtered.reshape(b, 2, m // 2, n, h, w) * shares[:, :, None]).sum(3).reshape(b, m, h, w)
 
 
@@ -68,6 +74,66 @@ def test_a_mixture_of_kernels_is_the_same_in_every_layout(target: str):
     torch.testing.assert_close(lowered.program.module()(*inputs), Mixture()(*inputs), atol=1e-5, rtol=1e-5)
     dense = [n for n in lowered.program.graph.nodes if "conv2d" in str(n.target)]
     assert len(dense) == (4 if target == "openvino" else 1)
+
+
+@pytest.mark.parametrize("target", ["executorch", "litert"])
+@pytest.mark.parametrize(("size", "kernel", "dilation"), [((24, 32), 5, 1), ((13, 21), 3, 2), ((3, 5), 5, 3)])
+def test_a_mixture_of_kernels_multiplies_blocks(
+    target: str, size: tuple[int, int], kernel: int, dilation: int
+) -> None:
+    torch.manual_seed(1)
+    inputs = torch.randn(1, 6, *size), torch.randn(1, 4, kernel, kernel), torch.rand(1, 2, 4, *size)
+    network = Mixture(dilation)
+    lowered = lower(network, inputs, target=target)
+    expected = network.double()(*(value.double() for value in inputs))
+    torch.testing.assert_close(lowered.program.module()(*inputs).double(), expected, atol=1e-5, rtol=1e-5)
+    assert not any("conv2d" in name for name in lowered.audit.operators)
+    assert [one.pattern for one in lowered.audit.fusions if one.declined is None] == ["block_mixture"]
+
+
+class Filters(nn.Module):
+    """Convolves with kernels that it is given."""
+
+    def __init__(self, groups: int, *, dilation: tuple[int, int] = (1, 1), stride: int = 1) -> None:
+        super().__init__()
+        self.options = {"groups": groups, "dilation": dilation, "stride": stride, "padding": (2, 1)}
+
+    def forward(self, x: Tensor, kernels: Tensor, bias: Tensor) -> Tensor:
+        return F.conv2d(x, kernels, bias, **self.options)
+
+
+@pytest.mark.parametrize(
+    ("channels", "shape", "options", "convolutions"),
+    [
+        (6, (12, 1, 5, 3), {"groups": 6}, 0),
+        (3, (3, 1, 2, 7), {"groups": 3, "dilation": (3, 2)}, 0),
+        (1, (4, 1, 3, 3), {"groups": 1}, 0),
+        (6, (12, 1, 5, 3), {"groups": 6, "stride": 2}, 1),
+        (6, (4, 3, 3, 3), {"groups": 2}, 1),
+    ],
+)
+def test_kernels_of_single_channels_made_at_run_time_multiply_blocks(
+    channels: int, shape: tuple[int, ...], options: dict[str, Any], convolutions: int
+) -> None:
+    torch.manual_seed(2)
+    network = Filters(**options)
+    inputs = torch.randn(1, channels, 19, 27), torch.randn(*shape), torch.randn(shape[0])
+    expected = network.double()(*(value.double() for value in inputs))
+    for target, left in (("litert", convolutions), ("executorch", 0), ("onnx", 1), ("coreml", 0)):
+        program = lower(network, inputs, target=target).program
+        torch.testing.assert_close(program.module()(*inputs).double(), expected, atol=1e-5, rtol=1e-5)
+        assert sum("conv2d" in str(node.target) for node in program.graph.nodes) == left
+
+
+def test_blocks_copy_little_of_an_image() -> None:
+    inputs = torch.randn(1, 6, 64, 64), torch.randn(1, 4, 5, 5), torch.rand(1, 2, 4, 64, 64)
+    sizes = {}
+    for target in ("coreml", "executorch"):
+        nodes = lower(Mixture(), inputs, target=target).program.graph.nodes
+        joined = [node for node in nodes if "cat" in str(node.target) or "stack" in str(node.target)]
+        sizes[target] = max(node.meta["val"].numel() for node in joined)
+    assert sizes["coreml"] == 25 * inputs[0].numel()  # a copy for each tap
+    assert sizes["executorch"] == 3 * inputs[0].numel()  # windows of 8x12 for blocks of 4x8
 
 
 class CutUp(nn.Module):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 import warnings
@@ -25,7 +24,7 @@ from typing import Any
 from ...runtime.program import put
 from ..timing.machine import machine_info
 from .peer_routes import TOLERANCE, largest_error, load_networks
-from .peers import Worker, WorkerLostError
+from .peers import Worker, WorkerLostError, announced
 
 STATES = {
     "equal": "built, and equal to PyTorch",
@@ -99,8 +98,7 @@ def take_all(path: Path, names: Sequence[str], target: str, seconds: float) -> l
     """Take networks through one target, each at most ``seconds``, in a process of their own."""
     worker, outcomes = Worker(seconds), list[Outcome]()
     try:
-        for index, name in enumerate(names):
-            print(f"\r{index + 1}/{len(names)} {name:40}", end="", file=sys.stderr, flush=True)
+        for name in announced(names):
             try:
                 outcomes.append(worker.call(take, path, name, target))
             except WorkerLostError as lost:
@@ -109,7 +107,6 @@ def take_all(path: Path, names: Sequence[str], target: str, seconds: float) -> l
         worker.kill()
         raise
     worker.close()
-    print(file=sys.stderr)
     return outcomes
 
 

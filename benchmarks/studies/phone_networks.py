@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ...runtime.passport import OUTSIDE_DELEGATE
 from ...runtime.program import put
 from ..timing.machine import machine_info
 from .peer_routes import TOLERANCE, largest_error, load_networks
@@ -34,7 +35,6 @@ STATES = {
     "crashed": "ended the process",
     "hung": "not done in time",
 }
-_OUTSIDE = "operators outside the delegate"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def take(path: Path, name: str, target: str) -> Outcome:
     artifact, state = None, "refused"
 
     def outcome(state: str, error: float | None = None, detail: str = "") -> Outcome:
-        outside = None if artifact is None else artifact.passport.precision_census.get(_OUTSIDE)
+        outside = None if artifact is None else artifact.passport.precision_census.get(OUTSIDE_DELEGATE)
         return Outcome(name, target, state, time.perf_counter() - start, error, outside, detail)
 
     with tempfile.TemporaryDirectory() as folder:

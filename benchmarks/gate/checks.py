@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ...export.targets import get_target
 from ...runtime.artifact import Artifact
 from ...runtime.errors import ArtifactError, CheckFailedError, FdikpEdgeError, TargetUnavailableError
 from ...runtime.passport import OUTSIDE_DELEGATE
@@ -241,7 +242,9 @@ def _counted(kind: str, count: int, what: str = "") -> str:
 
 
 def _bisect(artifact: Artifact, old: Artifact) -> str:
-    """Return the command that finds where two artifacts part; a network of one's own is named in it."""
+    """Return what finds where two artifacts part: a command, in which a network of one's own is named."""
+    if get_target(artifact.passport.target).parts is None:
+        return "bisect an artifact of the same network for target onnx, as those of this target cannot be cut"
     words = ["fdikp-edge", "bisect", str(artifact.path), "--against", str(old.path)]
     source = artifact.passport.source
     if source is None or source == artifact.passport.model:

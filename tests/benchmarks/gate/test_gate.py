@@ -27,6 +27,7 @@ from fdikp_edge.benchmarks.gate.checks import ArtifactChecks, Check
 from fdikp_edge.benchmarks.gate.formats import github_lines, junit, write_junit
 from fdikp_edge.benchmarks.gate.gate import Verdict, built, gate, measure
 from fdikp_edge.benchmarks.report.read import read_report
+from fdikp_edge.export.targets import get_target
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import ArtifactError, BadInputError, BaselineError, OutputError, ReportError
 from fdikp_edge.runtime.passport import OUTSIDE_DELEGATE
@@ -149,6 +150,24 @@ def test_what_got_worse_is_named(old: Path, baseline: Path) -> None:
     checks = run(old, baseline)
     assert failed(checks) == {"size", "precision"}
     assert "int8" in checks["precision"].message
+
+
+def test_a_command_that_a_target_does_not_have_is_not_recommended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Artifact.open(small_bundle.make(tmp_path / "old"))
+    new = Artifact.open(small_bundle.make(tmp_path / "new", golden=0.25))
+    messages = []
+    for parts in (get_target("onnx").parts, None):
+        row = dataclasses.replace(get_target("onnx"), parts=parts)
+        monkeypatch.setattr("fdikp_edge.benchmarks.gate.checks.get_target", lambda name, row=row: row)
+        checks: list[Check] = []
+        # The network of `new` halves its input too; what was recorded with it says otherwise.
+        ArtifactChecks("half", old, {}, None, 1, checks, time.perf_counter).picture(new)
+        assert checks[0].outcome == "failed"
+        messages.append(checks[0].message)
+    assert "fdikp-edge bisect" in messages[0]
+    assert "fdikp-edge bisect" not in messages[1] and "for target onnx" in messages[1]
 
 
 def test_fewer_operators_outside_a_delegate_are_no_loss(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ..runtime.artifact import Artifact
     from ..runtime.photo import Array
     from .cutting.parts import Opener, Parts
+    from .device.android.phone_run import Opener as PhoneRunOpener
+    from .device.android.phone_run import PhoneRun
     from .layer_runs import LayerRuns
     from .layer_runs import Opener as LayerRunsOpener
     from .onnx.source.program import OnnxProgram
@@ -97,8 +99,10 @@ class Target:
     """How each layer of a built model is timed, which mixed precision needs: an
     :class:`~fdikp_edge.export.layer_runs.Opener`. Without it, time is shared out by multiply-adds."""
     devices: Mapping[str, str | None] = field(default_factory=dict)
-    """Devices whose bundles take its artifacts (:mod:`.device.bundle`) -> an :class:`OnnxChange` that makes
-    the artifact's ONNX file into what the device builds from; ``None`` if it is that already."""
+    """Devices whose bundles take its artifacts (:mod:`.device.bundle`) -> where the device builds, an
+    :class:`OnnxChange` that makes the artifact's ONNX file into what it builds from, ``None`` if it is that
+    already; where it runs artifacts as they are, an
+    :data:`~fdikp_edge.export.device.android.phone_run.Opener`, which says how."""
     session: str | None = None
     """The :class:`~fdikp_edge.runtime.sessions.Session` that runs it. Targets of this project have theirs in
     the table of :mod:`fdikp_edge.runtime.sessions`, because a device has no target table."""
@@ -204,6 +208,17 @@ class Target:
         """
         change = self.devices[device]
         return [] if change is None else cast("OnnxChange", _resolve(change))(model, precision)
+
+    def phone_run(self, device: str, artifact: Artifact) -> PhoneRun:
+        """Return how a device runs an artifact of this target as it is.
+
+        Raises:
+            BadInputError: nothing there runs it.
+            ArtifactError: the model is damaged.
+        """
+        if (opener := self.devices.get(device)) is None:
+            raise BadInputError(f"{artifact.path}: target {self.name} does not say how {device} runs it")
+        return cast("PhoneRunOpener", _resolve(opener))(artifact)
 
     def build(
         self,

@@ -25,6 +25,8 @@ FORMAT_VERSION = 3
 
 QUANTISED_LAYERS = "int8 layers"
 """Key of ``precision_census``: how many layers compute in 8 bits."""
+OUTSIDE_DELEGATE = "operators outside the delegate"
+"""Key of ``precision_census``: how many operators a runtime computes because its delegate does not."""
 REDUCED_WEIGHTS = "layers with 7-bit weights"
 """Key of ``precision_census``: how many layers' 8-bit sums fit 16 bits, see :mod:`.processor`."""
 

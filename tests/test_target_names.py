@@ -27,7 +27,6 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     ),
     "runtime/device/missing.py": ({"tensorrt"}, "the Python module that a device builds with"),
     "runtime/device/trtexec.py": ({"tensorrt"}, "the product whose command line it writes"),
-    "export/device/android/bundle.py": ({"litert"}, "whose own program, benchmark_model, runs it on a phone"),
     "export/device/bundle.py": ({"onnx"}, "what a device is handed to build from"),
     "benchmarks/timing/board.py": ({"tensorrt"}, "the Python module whose version it reports"),
     "benchmarks/script.py": ({"onnx"}, "the artifact that benchmark programs measure by default"),

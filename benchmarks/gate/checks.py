@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ...export.targets import get_target
 from ...runtime.artifact import Artifact
 from ...runtime.errors import ArtifactError, CheckFailedError, FdikpEdgeError, TargetUnavailableError
+from ...runtime.passport import OUTSIDE_DELEGATE
 from ...runtime.photo import Array
 from ...runtime.sessions import Session, open_session
 from ..accuracy.budgets import Measure, budget_for
@@ -104,13 +106,13 @@ class ArtifactChecks:
         grown = f"{now / 1e6:.2f} MB, was {then / 1e6:.2f} MB"
         self.judge("size", [grown] if now > TOLERANCES["size"] * then else [], grown, now=now, before=then)
         census, before = self.artifact.passport.precision_census, figures.precision_census
-        lost = [
-            f"{count} operators in {kind}, now {census.get(kind, 0)}"
+        worse = [
+            f"{_counted(kind, count, 'operators ')}, now {census.get(kind, 0)}"
             for kind, count in before.items()
-            if kind not in WIDE and census.get(kind, 0) < count
+            if kind not in WIDE and _is_worse(kind, census.get(kind, 0), count)
         ]
-        told = ", ".join(f"{count} in {kind}" for kind, count in census.items()) or "no counts"
-        self.judge("precision", lost, told, now=dict(census), before=dict(before))
+        told = ", ".join(_counted(kind, count) for kind, count in census.items()) or "no counts"
+        self.judge("precision", worse, told, now=dict(census), before=dict(before))
         changed = [
             f"{tool} {figures.toolchain.get(tool, 'none')} -> {version}"
             for tool, version in self.artifact.passport.toolchain.items()
@@ -230,8 +232,19 @@ def peak_memory(artifact: Artifact) -> float | None:
     return number(memory.get("peak_mb"))
 
 
+def _is_worse(kind: str, now: int, before: int) -> bool:
+    return now > before if kind == OUTSIDE_DELEGATE else now < before
+
+
+def _counted(kind: str, count: int, what: str = "") -> str:
+    """Return an entry of a census in words: a kind is an arithmetic, or says itself what is counted."""
+    return f"{count} {kind}" if " " in kind else f"{count} {what}in {kind}"
+
+
 def _bisect(artifact: Artifact, old: Artifact) -> str:
-    """Return the command that finds where two artifacts part; a network of one's own is named in it."""
+    """Return what finds where two artifacts part: a command, in which a network of one's own is named."""
+    if get_target(artifact.passport.target).parts is None:
+        return "bisect an artifact of the same network for target onnx, as those of this target cannot be cut"
     words = ["fdikp-edge", "bisect", str(artifact.path), "--against", str(old.path)]
     source = artifact.passport.source
     if source is None or source == artifact.passport.model:

@@ -15,8 +15,7 @@ import argparse
 import json
 import multiprocessing
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
@@ -102,6 +101,27 @@ def _silence() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
+def announced(names: Sequence[str]) -> Iterator[str]:
+    """Yield each name, and show on stderr which one is taken and how many are done.
+
+    On a terminal that is a progress bar, elsewhere a line for each name.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    taken = TextColumn("{task.description}", markup=False)
+    columns = (taken, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=len(names))
+        for index, name in enumerate(names):
+            bar.update(task, description=name)
+            if not console.is_terminal:
+                console.print(f"[{index + 1}/{len(names)}] {name}", markup=False, highlight=False)
+            yield name
+            bar.advance(task)
+
+
 def totals(entries: Sequence[Entry]) -> dict[str, dict[str, int]]:
     """Return per route how many networks there were, and how many gave a usable file either way."""
     table: dict[str, dict[str, int]] = {}
@@ -167,15 +187,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     worker = Worker(options.seconds)
     entries: list[Entry] = []
     try:
-        for index, name in enumerate(chosen):
-            print(f"\r{index + 1}/{len(chosen)} {name:40}", end="", file=sys.stderr, flush=True)
+        for name in announced(chosen):
             for route in options.route:
                 entries += [worker.convert(options.networks, name, route, how) for how in (False, True)]
     except BaseException:
         worker.kill()
         raise
     worker.close()
-    print(file=sys.stderr)
     print_table(entries, verbose=options.verbose)
     if options.json:
         options.json.write_text(json.dumps(report(entries), indent=1))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 import warnings
@@ -22,10 +21,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ...runtime.passport import OUTSIDE_DELEGATE
 from ...runtime.program import put
 from ..timing.machine import machine_info
 from .peer_routes import TOLERANCE, largest_error, load_networks
-from .peers import Worker, WorkerLostError
+from .peers import Worker, WorkerLostError, announced
 
 STATES = {
     "equal": "built, and equal to PyTorch",
@@ -35,7 +35,6 @@ STATES = {
     "crashed": "ended the process",
     "hung": "not done in time",
 }
-_OUTSIDE = "operators outside the delegate"
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def take(path: Path, name: str, target: str) -> Outcome:
     artifact, state = None, "refused"
 
     def outcome(state: str, error: float | None = None, detail: str = "") -> Outcome:
-        outside = None if artifact is None else artifact.passport.precision_census.get(_OUTSIDE)
+        outside = None if artifact is None else artifact.passport.precision_census.get(OUTSIDE_DELEGATE)
         return Outcome(name, target, state, time.perf_counter() - start, error, outside, detail)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -99,8 +98,7 @@ def take_all(path: Path, names: Sequence[str], target: str, seconds: float) -> l
     """Take networks through one target, each at most ``seconds``, in a process of their own."""
     worker, outcomes = Worker(seconds), list[Outcome]()
     try:
-        for index, name in enumerate(names):
-            print(f"\r{index + 1}/{len(names)} {name:40}", end="", file=sys.stderr, flush=True)
+        for name in announced(names):
             try:
                 outcomes.append(worker.call(take, path, name, target))
             except WorkerLostError as lost:
@@ -109,7 +107,6 @@ def take_all(path: Path, names: Sequence[str], target: str, seconds: float) -> l
         worker.kill()
         raise
     worker.close()
-    print(file=sys.stderr)
     return outcomes
 
 

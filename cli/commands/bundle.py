@@ -39,8 +39,9 @@ def bundle(
 
     The file contains the models, their golden inputs and outputs, a photo, and the program for the device:
     run `python model.bundle build` there, then verify, bench, profile or deblur. The device needs only NumPy
-    and TensorRT or ONNX Runtime. For android it is a zip archive with a script that measures the models on a
-    phone through adb. Of a folder of artifacts, those for other devices are left out.
+    and TensorRT or ONNX Runtime. For android (targets litert and executorch) it is a zip archive with a
+    script that measures the models on a phone through adb. Of a folder of artifacts, those for other devices
+    are left out.
     """
     with show.working("opening the artifacts") as step:
         from ...export.device.bundle import make_bundle, taken_by

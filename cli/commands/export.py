@@ -122,12 +122,11 @@ def _row(target: Target, precision: str, size: tuple[int, int], several: bool) -
     """Return the line of one artifact; one that cannot be built here has its state already, and says why."""
     from ...export.targets import capability
 
-    ability = capability(target)
     reason = ""
-    if precision not in target.precisions:
+    if precision not in target.precisions:  # which installing something does not change
         why = target.not_offered.get(precision)
         reason = f"{precision} is not supported by this target" + (f" ({why})" if why else "")
-    if not ability.can_build:
+    elif not (ability := capability(target)).can_build:
         reason = ability.reason
     state = "unavailable" if reason else ""
     return {

@@ -99,7 +99,7 @@ def make_bundle(
     check_place(path, overwrite=overwrite)
     opened = _open(artifacts, targets, to_build=DEVICES[device] is not None)
     if DEVICES[device] is None:
-        return _as_they_are(opened, path, tables, overwrite=overwrite, progress=progress)
+        return _as_they_are(device, opened, path, tables, overwrite=overwrite, progress=progress)
     read = _tables(tables, opened, device)
     with tempfile.TemporaryDirectory(prefix="fdikp-edge-bundle-") as scratch:
         only_tables = [table for table, _ in read]
@@ -113,6 +113,7 @@ def make_bundle(
 
 
 def _as_they_are(
+    device: str,
     opened: Sequence[Artifact],
     path: Path,
     tables: Sequence[str | Path],
@@ -121,9 +122,9 @@ def _as_they_are(
     progress: Progress,
 ) -> Bundled:
     if tables:
-        raise BadInputError("a bundle for android builds nothing, so it takes no calibration table")
+        raise BadInputError(f"a bundle for {device} builds nothing, so it takes no calibration table")
     named = [(_name(artifact), artifact) for artifact in opened]
-    write_android(named, path, overwrite=overwrite, progress=progress)
+    write_android(device, named, path, overwrite=overwrite, progress=progress)
     names = tuple(name for name, _ in named)
     return Bundled(path, entry.sha256_of(path), path.stat().st_size, names)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...runtime.errors import LoweringError
 from ...runtime.outside.pte import DESCRIPTION, PteProgram, read_pte
-from ...runtime.passport import QUANTISED_LAYERS
+from ...runtime.passport import OUTSIDE_DELEGATE, QUANTISED_LAYERS
 from ...runtime.sessions.quiet import EXECUTORCH_LOGGERS, quiet
 from ..forbidden import check_census
 from ..forbidden import table as counted
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
     from ...calibration.table import CalibrationTable
     from ..spectral import LoweredProgram
-
-OUTSIDE = "operators outside the delegate"
-"""Key of the passport's census."""
 
 
 def build(
@@ -134,7 +131,7 @@ def floats(program: PteProgram) -> int:
 def precisions(program: PteProgram, precision: str) -> dict[str, int]:
     """Return how many operators run outside the delegate, and, of an int8 program, how many make 8 bits and
     how many layers compute in 8 bits. They are counted in the file: a delegate may take a layer in floats."""
-    outside = {OUTSIDE: sum(program.kernels.values())}
+    outside = {OUTSIDE_DELEGATE: sum(program.kernels.values())}
     if precision != "int8":
         return outside
     return {**outside, "int8": sum(program.rounded.values()), QUANTISED_LAYERS: program.quantised_layers}

@@ -43,6 +43,7 @@ EXECUTORCH = Target(
     gain="adds the executorch target, PyTorch's own runtime for phones and boards",
     calibrated=("fp16", "int8"),
     rounds_results=True,  # its 8-bit convolutions return 8 bits
+    devices={"android": ".executorch.phone:phone_run"},
     options={
         "delegate": Option(
             "xnnpack",

@@ -41,7 +41,7 @@ LITERT = Target(
     gain="runs artifacts of the litert target (Android's runtime) on this machine",
     calibrated=("int8",),
     rounds_results=True,  # its 8-bit convolutions return 8 bits
-    devices={"android": None},
+    devices={"android": ".litert.phone:phone_run"},
     options={
         "delegate": Option(
             "cpu",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fdikp_edge.runtime.installed.packages import Requirement
 
 BUILDS = ("deploy", "export")
 
@@ -80,3 +81,15 @@ def test_an_artifact_without_a_recorded_photo(cli: Any, artifact: Path) -> None:
         done = cli(*args)
         assert done.returncode == 2
         assert "golden" in done.stderr
+
+
+@pytest.mark.parametrize("command", BUILDS)
+def test_a_precision_that_a_target_never_has_comes_before_what_is_not_installed(
+    command: str, cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Requirement, "version", lambda self: None)
+    done = cli(command, "--target", "executorch", "--precision", "bf16", "--out", "out")
+    assert done.returncode != 0 and "bfloat16 was not tried with ExecuTorch" in done.stderr
+    assert "not installed" not in done.stderr
+    done = cli(command, "--target", "executorch", "--precision", "fp32", "--out", "out")
+    assert "executorch is not installed" in done.stderr

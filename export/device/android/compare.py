@@ -1,4 +1,4 @@
-"""Writes ``results/report.json``: latency from the logs of ``benchmark_model``, parity from golden outputs.
+"""Writes ``results/report.json``: latency from the logs of what ran the models, parity from golden outputs.
 
 ``python3 compare.py FOLDER``, with NumPy, after ``measure.sh``. It stands alone: nothing else is installed.
 Exits with 1 if a model has no latency, or its output is missing or clearly less like PyTorch's than on the
@@ -11,13 +11,11 @@ import json
 import math
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-_TIMES = re.compile(r"Inference \(avg\): ([0-9.e+]+)")
-_FIRST = re.compile(r"First inference: ([0-9.e+]+)")
 
 
 def main(folder: Path) -> int:
@@ -42,36 +40,37 @@ def main(folder: Path) -> int:
 
 def measured(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
     """Return what a model's log and output say."""
-    name, results = entry["name"], folder / "results"
-    log = results / f"{name}.log"
-    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    psnr = _psnr(folder, entry, results / f"{name}.output.bin")
-    time = _number(_TIMES, text)
+    name, results, log = entry["name"], folder / "results", entry["log"]
+    file = results / f"{name}.log"
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    psnr = _psnr(folder, entry, [results / f"{name}.{output}" for output in entry["outputs"]])
+    times = _times(log["times"], log, text)[log["warmup"] :]
+    time = sum(times) / len(times) if times else None
     return {
         "name": name,
+        "tool": entry["tool"],
         "milliseconds": time,
-        "first_milliseconds": _number(_FIRST, text),
+        "first_milliseconds": next(iter(_times(log["first"], log, text)), None),
         "psnr_db": psnr,
         "least_psnr_db": entry["least_psnr_db"],
         "ok": time is not None and psnr is not None and psnr >= entry["least_psnr_db"],
     }
 
 
-def _number(pattern: re.Pattern[str], text: str) -> float | None:
-    """Return a time of the log in milliseconds; it has microseconds."""
-    match = pattern.search(text)
-    return None if match is None else float(match.group(1)) / 1000
+def _times(pattern: str, log: dict[str, Any], text: str) -> list[float]:
+    """Return the times of a log that a pattern matches, in milliseconds."""
+    return [float(value) * log["milliseconds"] for value in re.findall(pattern, text)]
 
 
-def _psnr(folder: Path, entry: dict[str, Any], output: Path) -> float | None:
+def _psnr(folder: Path, entry: dict[str, Any], outputs: Sequence[Path]) -> float | None:
     """Return the PSNR of all outputs against the golden ones, each on the range that its contract names."""
     golden = [
         np.load(folder / "models" / entry["name"] / file, allow_pickle=False) for file in entry["golden"]
     ]
-    size = sum(array.nbytes for array in golden)
-    if not output.is_file() or output.stat().st_size != size:
+    data = b"".join(output.read_bytes() for output in outputs if output.is_file())
+    if len(data) != sum(array.nbytes for array in golden):
         return None
-    data, at, worst = output.read_bytes(), 0, math.inf
+    at, worst = 0, math.inf
     for array, peak in zip(golden, entry["peaks"], strict=True):
         values = np.frombuffer(data, array.dtype, array.size, at).reshape(array.shape)
         at += array.nbytes

@@ -54,6 +54,48 @@ def _slice(editor: Editor, node: fx.Node) -> fx.Node | None:
     return editor.reshape(node, part, shape_of(node))
 
 
+def _index_select(editor: Editor, node: fx.Node) -> fx.Node | None:
+    """Stored places that are a grid, as transforms in two steps read them: slices of two axes, a permute."""
+    source, dim, places = arguments(node)[:3]
+    shape, index = shape_of(source), editor.stored(places)
+    if index is None or not shape or len(shape) == LARGEST_RANK:
+        return None
+    dim = dim % len(shape)
+    grid = _grid(index.flatten().tolist(), shape[dim])
+    if grid is None:
+        return None
+    begin, (first, step), (second, jump) = grid
+    width = max(step, jump)
+    if min(step, jump) != 1 or shape[dim] % width:
+        return None
+    turned = step > jump  # the first axis of the grid has the longer way between its places
+    rows, columns = (first, second) if turned else (second, first)
+    if begin % width + columns > width:
+        return None
+    whole = editor.reshape(node, source, [*shape[:dim], shape[dim] // width, width, *shape[dim + 1 :]])
+    part = editor.cut(node, whole, dim, begin // width, rows)
+    part = editor.cut(node, part, dim + 1, begin % width, columns)
+    order = list(range(len(shape) + 1))
+    if turned:
+        order[dim], order[dim + 1] = dim + 1, dim
+    return editor.reshape(node, editor.permute(node, part, order), shape_of(node))
+
+
+def _grid(places: list[int], length: int) -> tuple[int, tuple[int, int], tuple[int, int]] | None:
+    """Return the first place, and number and distance of places along two axes, the faster one first.
+
+    ``length`` is that of the axis they are taken from. ``None`` if the places are no such grid, or one that
+    goes backwards.
+    """
+    count = len(places)
+    step = places[1] - places[0] if count > 1 else 1
+    first = next((n for n in range(1, count) if places[n] - places[n - 1] != step), count)
+    second = count // first if count else 0
+    jump = places[first] - places[0] if second > 1 else length if step == 1 else 1
+    grid = [places[0] + a * step + b * jump for b in range(second) for a in range(first)]
+    return (places[0], (first, step), (second, jump)) if grid == places and step > 0 < jump else None
+
+
 def _split(editor: Editor, node: fx.Node) -> None:
     """Cut each part where it is taken; every way to split says the same by what its parts are."""
     source, name = source_of(node), base_name(node.target)
@@ -100,6 +142,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(SHUFFLES, _shuffle),
     **dict.fromkeys(("t", "transpose"), _transpose),
     **dict.fromkeys(("chunk", "split", "split_with_sizes", "unbind"), _split),
+    "index_select": _index_select,
     "narrow": _narrow,
     "select": _select,
     "slice": _slice,

@@ -27,8 +27,10 @@ from fdikp_edge.benchmarks.gate.checks import ArtifactChecks, Check
 from fdikp_edge.benchmarks.gate.formats import github_lines, junit, write_junit
 from fdikp_edge.benchmarks.gate.gate import Verdict, built, gate, measure
 from fdikp_edge.benchmarks.report.read import read_report
+from fdikp_edge.export.targets import get_target
 from fdikp_edge.runtime.artifact import Artifact
 from fdikp_edge.runtime.errors import ArtifactError, BadInputError, BaselineError, OutputError, ReportError
+from fdikp_edge.runtime.passport import OUTSIDE_DELEGATE
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -148,6 +150,44 @@ def test_what_got_worse_is_named(old: Path, baseline: Path) -> None:
     checks = run(old, baseline)
     assert failed(checks) == {"size", "precision"}
     assert "int8" in checks["precision"].message
+
+
+def test_a_command_that_a_target_does_not_have_is_not_recommended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Artifact.open(small_bundle.make(tmp_path / "old"))
+    new = Artifact.open(small_bundle.make(tmp_path / "new", golden=0.25))
+    messages = []
+    for parts in (get_target("onnx").parts, None):
+        row = dataclasses.replace(get_target("onnx"), parts=parts)
+        monkeypatch.setattr("fdikp_edge.benchmarks.gate.checks.get_target", lambda name, row=row: row)
+        checks: list[Check] = []
+        # The network of `new` halves its input too; what was recorded with it says otherwise.
+        ArtifactChecks("half", old, {}, None, 1, checks, time.perf_counter).picture(new)
+        assert checks[0].outcome == "failed"
+        messages.append(checks[0].message)
+    assert "fdikp-edge bisect" in messages[0]
+    assert "fdikp-edge bisect" not in messages[1] and "for target onnx" in messages[1]
+
+
+def test_fewer_operators_outside_a_delegate_are_no_loss(tmp_path: Path) -> None:
+    artifact = Artifact.open(small_bundle.make(tmp_path))
+    figures = Figures.of(artifact, {"max_abs": 0.0, "psnr_db": 200.0, "ssim": 1.0}, None)
+    outcomes = {}
+    for before, now in ((6, 0), (6, 6), (6, 7), (0, 1)):
+        artifact.passport.precision_census.update({"float": 9, OUTSIDE_DELEGATE: now})
+        census = {"float": 9, OUTSIDE_DELEGATE: before}
+        checks: list[Check] = []
+        one = ArtifactChecks("half", artifact, {}, None, 1, checks, time.perf_counter)
+        one.sizes(dataclasses.replace(figures, precision_census=census))
+        (check,) = [each for each in checks if each.name == "precision"]
+        outcomes[before, now] = check.outcome, check.message
+    assert outcomes == {
+        (6, 0): ("passed", "9 in float, 0 operators outside the delegate"),
+        (6, 6): ("passed", "9 in float, 6 operators outside the delegate"),
+        (6, 7): ("failed", "6 operators outside the delegate, now 7"),
+        (0, 1): ("failed", "0 operators outside the delegate, now 1"),
+    }
 
 
 def test_memory_is_that_of_a_process_of_its_own(old: Path, baseline: Path) -> None:

@@ -99,3 +99,11 @@ def test_wrong_use_is_said(collection: Path, tmp_path: Path, capsys: pytest.Capt
     assert "half, dies, sleeps" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="no collection"):
         load_networks(tmp_path / "absent.py")
+
+
+def test_each_network_is_announced_when_it_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    names = peers.announced(["fno[1d]", "gfnet"])
+    assert next(names) == "fno[1d]"
+    assert capsys.readouterr().err == "[1/2] fno[1d]\n"
+    assert list(names) == ["gfnet"]
+    assert capsys.readouterr().err == "[2/2] gfnet\n"

@@ -127,6 +127,39 @@ def test_a_rule_keeps_the_values_and_leaves_what_xnnpack_takes(name: str) -> Non
     assert operators(program) == before  # what it was made from is still what it was
 
 
+@pytest.mark.parametrize(
+    ("dim", "places", "taken"),
+    [
+        (2, [1, 3, 5], True),  # every second
+        (-2, [0, 3, 1, 4], True),  # a grid of two rows of three, by its columns
+        (2, [1, 4, 2, 5], True),
+        (2, [1, 2, 4, 5], True),  # the same, by its rows
+        (1, [2], True),
+        (3, [1, 2, 3], True),
+        (2, [0, 1, 2, 3, 4, 5], True),
+        (2, [2, 3, 5, 0], False),  # no grid
+        (2, [5, 4, 3], False),  # backwards
+        (2, [0, 0, 0], False),  # the same again
+        (2, [1, 2, 3, 3, 4, 5], False),  # rows of three from the second place on do not lie in one row
+        (3, [0, 2], False),  # every second of five
+    ],
+)
+def test_an_index_that_is_a_grid_becomes_slices(dim: int, places: list[int], taken: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("places", torch.tensor(places))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.index_select(dim, self.places) * 2
+
+    x = torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(0))
+    prepared = prepare(torch.export.export(Net().eval(), (x,)))
+    with torch.no_grad():
+        assert torch.equal(prepared.module()(x), Net()(x))
+    assert ("index_select" not in operators(prepared)) == taken
+
+
 def test_a_transform_and_its_inverse_share_their_permutes() -> None:
     class Net(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

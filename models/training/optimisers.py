@@ -9,6 +9,7 @@ of AdamW's, and with it one learning rate for both, is that of Liu et al., "Muon
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -69,10 +70,13 @@ class Muon(torch.optim.Optimizer):
         if is_matrix(parameter):
             mean.lerp_(gradient, 1 - MOMENTUM)
             ahead = gradient.lerp(mean, MOMENTUM).flatten(1)
-            return orthogonal(ahead).mul_(_SCALE * max(ahead.shape) ** 0.5).reshape(parameter.shape)
+            size = _SCALE * math.sqrt(max(ahead.shape))
+            return orthogonal(ahead).mul_(size).reshape(parameter.shape)
         mean.lerp_(gradient, 1 - BETAS[0])
         square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        return (mean / (1 - BETAS[0] ** steps)) / ((square / (1 - BETAS[1] ** steps)).sqrt() + 1e-8)
+        corrections = [1 - math.pow(beta, steps) for beta in BETAS]
+        direction: Tensor = mean / corrections[0] / ((square / corrections[1]).sqrt() + 1e-8)
+        return direction
 
 
 def is_matrix(parameter: Tensor) -> bool:
@@ -88,7 +92,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """
     a, b, c = _QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.mT if tall else matrix
+    x: Tensor = matrix.mT if tall else matrix
     x = x / (x.norm() + 1e-7)
     for _ in range(_ITERATIONS):
         gram = x @ x.mT

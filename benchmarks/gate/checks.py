@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ...export.targets import get_target
+from ...export.targets import all_targets, get_target
 from ...runtime.artifact import Artifact
 from ...runtime.errors import ArtifactError, CheckFailedError, FdikpEdgeError, TargetUnavailableError
 from ...runtime.passport import OUTSIDE_DELEGATE
@@ -244,7 +244,11 @@ def _counted(kind: str, count: int, what: str = "") -> str:
 def _bisect(artifact: Artifact, old: Artifact) -> str:
     """Return what finds where two artifacts part: a command, in which a network of one's own is named."""
     if get_target(artifact.passport.target).parts is None:
-        return "bisect an artifact of the same network for target onnx, as those of this target cannot be cut"
+        cut = ", ".join(name for name, row in all_targets().items() if row.parts is not None)
+        return (
+            f"artifacts of this target cannot be bisected; one of the same network for another ({cut}) can, "
+            "which finds faults of the network and its lowering"
+        )
     words = ["fdikp-edge", "bisect", str(artifact.path), "--against", str(old.path)]
     source = artifact.passport.source
     if source is None or source == artifact.passport.model:

@@ -40,6 +40,8 @@ Models for Android, written by fdikp-edge. Nothing in here was run on a phone.
 measures every model on the device that adb finds, and writes results/report.json. The comments at the head
 of measure.sh say what it needs. docs/android.md of fdikp-edge shows how an app calls the models.
 """
+_TAKEN = ("device", "report")
+"""Files in the folder of results begin with these."""
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 """Names that a shell takes as they are."""
 
@@ -95,6 +97,8 @@ def _packed(device: str, name: str, artifact: Artifact) -> tuple[dict[str, Any],
     if not _PLAIN.fullmatch(name):
         raise BadInputError(f"{artifact.path}: rename the folder to letters, digits, dots, - and _ alone")
     run = get_target(passport.target).phone_run(device, artifact)
+    if name in (*_TAKEN, run.tool):
+        raise BadInputError(f"{artifact.path}: rename the folder: {name} is the name of another file")
     folder = f"models/{name}"
     files = {f"{folder}/{file}": (artifact.path / file).read_bytes() for file in passport.files}
     files[f"{folder}/{PASSPORT_NAME}"] = (artifact.path / PASSPORT_NAME).read_bytes()

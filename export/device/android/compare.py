@@ -75,8 +75,8 @@ def _psnr(folder: Path, entry: dict[str, Any], outputs: Sequence[Path]) -> float
         values = np.frombuffer(data, array.dtype, array.size, at).reshape(array.shape)
         at += array.nbytes
         error = float(np.mean((values.astype(np.float64) - array.astype(np.float64)) ** 2))
-        if math.isnan(error):
-            return -math.inf
+        if not math.isfinite(error):
+            return None
         worst = min(worst, 200.0 if error == 0 else 10 * math.log10(peak**2 / error))
     return worst
 

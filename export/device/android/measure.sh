@@ -22,13 +22,16 @@ fail() {
   exit 2
 }
 
-# Prints where a program is on this machine: the variable of its name in capital letters, or this folder.
+# Prints where a program is on this machine: the variable of its name in capital letters, or the current folder.
 place() {
-  printenv "$(printf '%s' "$1" | tr '[:lower:]' '[:upper:]')" || echo "./$1"
+  path=$(printenv "$(printf '%s' "$1" | tr '[:lower:]' '[:upper:]')") || path=
+  echo "${path:-./$1}"
 }
 
 command -v "$adb" >/dev/null 2>&1 || fail "$adb was not found; install Android's platform tools"
-case $threads$runs in *[!0-9]*) fail "THREADS and RUNS are whole numbers" ;; esac
+for number in "$threads" "$runs"; do
+  case $number in '' | 0* | *[!0-9]*) fail "THREADS and RUNS are whole numbers from 1, without a leading 0" ;; esac
+done
 (cd "$here" && sha256sum -c files.sha256 >/dev/null) || fail "a file of this bundle is damaged"
 tools=$(cut -f 2 "$here/models.tsv" | sort -u)
 for tool in $tools; do
@@ -54,7 +57,8 @@ done
 status=0
 while IFS='	' read -r name tool outputs command <&3; do
   echo "measuring $name"
-  rm -f "$results/$name".*
+  rm -f "$results/$name.log"
+  for output in $(printf '%s' "$outputs" | tr ',' ' '); do rm -f "$results/$name.$output"; done
   "$adb" shell "mkdir -p $remote/$name"
   "$adb" push "$here/models/$name/." "$remote/$name/" >/dev/null
   if "$adb" shell "cd $remote/$name || exit; TOOL=../$tool; THREADS=$threads; RUNS=$runs; $command" \

@@ -88,9 +88,11 @@ def _grid(places: list[int], length: int) -> tuple[int, tuple[int, int], tuple[i
     goes backwards.
     """
     count = len(places)
+    if not count:
+        return None
     step = places[1] - places[0] if count > 1 else 1
     first = next((n for n in range(1, count) if places[n] - places[n - 1] != step), count)
-    second = count // first if count else 0
+    second = count // first
     jump = places[first] - places[0] if second > 1 else length if step == 1 else 1
     grid = [places[0] + a * step + b * jump for b in range(second) for a in range(first)]
     return (places[0], (first, step), (second, jump)) if grid == places and step > 0 < jump else None

@@ -77,11 +77,11 @@ def fuse(
     """
     done = Fusions()
     if block_products:  # before the convolutions inside are replaced
-        mixture = functools.partial(rewrite_kernel_mixture, in_blocks=True)
+        mixture = functools.partial(rewrite_kernel_mixture, blocks_for=inputs)
         if _apply(graph, [_Pattern("block_mixture", SUM, mixture)], done.records):
             graph.eliminate_dead_code()
     patterns = [_Pattern("neighbourhood_sum", SUM, rewrite_neighbourhood_sum)]
-    if channels_last and not block_products:
+    if channels_last:
         patterns.append(_Pattern("kernel_mixture", SUM, rewrite_kernel_mixture))
     patterns.append(_Pattern("window", FORWARD, functools.partial(_windows, done=done, choose=choose)))
     if channels_last:

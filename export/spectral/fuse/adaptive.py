@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ from torch import Tensor, fx
 
 from ..graph import arguments, shape_of
 from ..twiddles import ConstantBank
-from .base import RESHAPES, Declined, Fused, before_reshapes, only_reader
+from .base import RESHAPES, Declined, Fused, before_reshapes, depends, only_reader
 from .blocks import BlockMixture, Blocks
 
 
@@ -112,21 +112,25 @@ def rewrite_neighbourhood_sum(graph: fx.Graph, node: fx.Node) -> fx.Node | Decli
     return _replace(graph, node, matches)
 
 
-def rewrite_kernel_mixture(graph: fx.Graph, node: fx.Node, *, in_blocks: bool = False) -> fx.Node | Declined:
+def rewrite_kernel_mixture(
+    graph: fx.Graph, node: fx.Node, *, blocks_for: Collection[str] | None = None
+) -> fx.Node | Declined:
     """Replace ``sum(mul(reshape(conv2d(x, kernels of the network's making, groups=G)), shares), -3)``.
 
-    ``in_blocks``: by a :class:`.blocks.BlockMixture` instead of a :class:`KernelMixture`.
+    With ``blocks_for`` by a :class:`.blocks.BlockMixture` instead of a :class:`KernelMixture`: kernels that
+    depend on these inputs of the program.
 
     Numbered preconditions: (1) a sum over the third axis from the end of a product that only it reads; (2)
     one factor is a reshape of a convolution, both read once; (3) plain (no bias, padding or stride), a group
     per channel, its kernels not stored; (4) of one image, reshaped to [1, ..., kernels, h, w]; (5) the other
-    factor has a share per kernel and pixel.
+    factor has a share per kernel and pixel; (6) in blocks, kernels that depend on the
+    inputs, with enough taps.
     """
     product = _summed_product(node)  # (1)
     if isinstance(product, Declined):
         return product
     orders = permutations(arguments(product))
-    return _replace(graph, node, [_mixture(*factors, in_blocks=in_blocks) for factors in orders])
+    return _replace(graph, node, [_mixture(*factors, blocks_for=blocks_for) for factors in orders])
 
 
 _Found: TypeAlias = "tuple[Fused, tuple[fx.Node, ...]] | Declined"
@@ -167,7 +171,7 @@ def _neighbourhood(columns: Any, weights: Any) -> _Found:
     return function, (image, weights)
 
 
-def _mixture(columns: Any, shares: Any, *, in_blocks: bool) -> _Found:
+def _mixture(columns: Any, shares: Any, *, blocks_for: Collection[str] | None) -> _Found:
     reshape = only_reader(columns, *RESHAPES)
     convolution = only_reader(before_reshapes(reshape), "aten.conv2d.default")
     if reshape is None or convolution is None:  # (2)
@@ -182,11 +186,14 @@ def _mixture(columns: Any, shares: Any, *, in_blocks: bool) -> _Found:
     if not isinstance(shares, fx.Node):
         return Declined("the other factor is a number")
     copies, *lead, n, height, width = shape_of(shares)
-    if len(lead) != len(shape) or (copies, n, height, width) != (1, mixed, h, w):  # (5)
+    broadcasts = len(lead) == len(shape) and all(a in (1, b) for a, b in zip(lead, shape, strict=True))
+    if not broadcasts or (copies, n, height, width) != (1, mixed, h, w):  # (5)
         return Declined(f"the other factor is not [1, ..., {mixed}, {h}, {w}], a share per kernel and pixel")
     fused: Fused = KernelMixture(tuple(dilation), tuple(shape), tuple(lead), mixed)
-    if in_blocks:
+    if blocks_for is not None:
         blocks = Blocks.of(shape_of(kernels)[-2:], dilation, (h, w))
+        if not depends(kernels, blocks_for) or not blocks.pay:  # (6)
+            return Declined("its kernels do not depend on the inputs, or have too few taps for their reach")
         fused = BlockMixture(blocks, tuple(shape), tuple(lead), mixed)
     return fused, (image, kernels, shares)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,3 +76,17 @@ def before_reshapes(node: fx.Node | None) -> Any:
     while (reshape := only_reader(source, *RESHAPES)) is not None:
         source = arguments(reshape)[0]
     return source
+
+
+def depends(node: fx.Node, inputs: Collection[str]) -> bool:
+    """Whether a value is computed from one of the program's own inputs."""
+    waiting, seen = [node], set()
+    while waiting:
+        value = waiting.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if value.op == "placeholder" and value.name in inputs:
+            return True
+        waiting.extend(value.all_input_nodes)
+    return False

@@ -23,6 +23,8 @@ from .base import Fused
 
 BAND = "blocks_band"
 """What the names of constants begin with that kernels are multiplied by."""
+MOST_ZEROS = 8
+"""Values of a window for each tap up to which blocks pay; with more, nearly all products are by zero."""
 ROWS, COLUMNS = 4, 8
 """Results of a block, at most. Larger ones multiply by more zeros, smaller ones copy more of the image."""
 
@@ -45,6 +47,11 @@ class Blocks:
         """Return the blocks of a filter; each argument holds rows and columns."""
         (high, long), (down, across), (h, w) = taps, dilation, size
         return cls((high, long), (down, across), (h, w))
+
+    @property
+    def pay(self) -> bool:
+        """Whether enough of the products are not by zero: not for single taps, nor a few far apart."""
+        return math.prod(self.window) <= MOST_ZEROS * math.prod(self.taps)
 
     @property
     def phases(self) -> int:

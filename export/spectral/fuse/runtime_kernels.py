@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from ..graph import arguments, shape_of
 from ..twiddles import ConstantBank
-from .base import Declined, Fused, emit
+from .base import Declined, Fused, depends, emit
 from .blocks import BlockConvolution, Blocks
 
 aten = torch.ops.aten
@@ -60,23 +60,24 @@ def rewrite_runtime_kernels(
     Numbered preconditions: (1) a convolution of one image over two axes; (2) its kernels are not stored, nor
     computed from stored tensors alone; (3) without ``all_kinds`` one that is computed in blocks.
 
-    ``in_blocks``: one of each channel by itself, without a stride, becomes a product of blocks.
+    ``in_blocks``: one of each channel by itself, without a stride, becomes a product of blocks if that pays.
     """
     image, kernels, bias, stride, padding, dilation, groups = arguments(node)
     if shape_of(image)[0] != 1:  # (1)
         return Declined(f"it filters {shape_of(image)[0]} images, not one")
-    if not _depends(kernels, inputs):  # (2)
+    if not depends(kernels, inputs):  # (2)
         return Declined("its kernels do not depend on the program's inputs")
-    blockwise = in_blocks and shape_of(image)[1] == groups and all(step == 1 for step in stride)
+    blocks = Blocks.of(shape_of(kernels)[-2:], dilation, shape_of(node)[-2:])
+    alone = shape_of(image)[1] == groups and all(step == 1 for step in stride)
+    blockwise = in_blocks and alone and blocks.pay
     if not blockwise and not all_kinds:  # (3)
-        return Declined("it mixes channels or has a stride, and the runtime takes kernels made at run time")
+        return Declined("it mixes channels, has a stride, or too few taps for its reach to multiply blocks")
     down, across = padding
     with graph.inserting_before(node):
         if down or across:
             image = emit(graph, aten.constant_pad_nd.default, (image, [across, across, down, down]), node)
         fused: Fused = ProductConvolution(tuple(dilation), tuple(stride), groups)
         if blockwise:
-            blocks = Blocks.of(shape_of(kernels)[-2:], dilation, shape_of(node)[-2:])
             fused = BlockConvolution(blocks)
         result = emit(graph, fused, (image, kernels), node)
         if bias is not None:
@@ -84,17 +85,3 @@ def rewrite_runtime_kernels(
             result = emit(graph, aten.add.Tensor, (result, column), node)
     node.replace_all_uses_with(result)
     return result
-
-
-def _depends(node: fx.Node, inputs: Collection[str]) -> bool:
-    """Whether a value is computed from one of the program's own inputs."""
-    waiting, seen = [node], set()
-    while waiting:
-        value = waiting.pop()
-        if value in seen:
-            continue
-        seen.add(value)
-        if value.op == "placeholder" and value.name in inputs:
-            return True
-        waiting.extend(value.all_input_nodes)
-    return False

@@ -167,7 +167,7 @@ def test_a_command_that_a_target_does_not_have_is_not_recommended(
         assert checks[0].outcome == "failed"
         messages.append(checks[0].message)
     assert "fdikp-edge bisect" in messages[0]
-    assert "fdikp-edge bisect" not in messages[1] and "for target onnx" in messages[1]
+    assert "fdikp-edge bisect" not in messages[1] and "for another (onnx" in messages[1]
 
 
 def test_fewer_operators_outside_a_delegate_are_no_loss(tmp_path: Path) -> None:

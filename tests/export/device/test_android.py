@@ -190,6 +190,15 @@ def test_a_name_that_a_shell_would_run_is_refused(artifacts: dict[str, Artifact]
         make_bundle([renamed], tmp_path / "a.zip", device="android")
 
 
+@pytest.mark.parametrize("name", ["device", "report", "benchmark_model"])
+def test_a_name_among_the_results_is_refused(
+    name: str, artifacts: dict[str, Artifact], tmp_path: Path
+) -> None:
+    renamed = artifacts["litert"].path.rename(tmp_path / name)
+    with pytest.raises(BadInputError, match="rename the folder"):
+        make_bundle([renamed], tmp_path / "a.zip", device="android")
+
+
 UNIX = pytest.mark.skipif(
     os.name == "nt" or shutil.which("sha256sum") is None, reason="the script needs a Unix shell"
 )
@@ -208,6 +217,39 @@ def test_the_scripts_push_measure_and_report(home: Path, damage: float) -> None:
     for model in (litert, executorch):
         assert (model["psnr_db"] > 100) == (damage == 0.0)
     assert not list((home.parent / "phone" / "data" / "local" / "tmp").iterdir()), "nothing stays there"
+
+
+@UNIX
+def test_a_result_that_is_not_finite_is_not_compared(home: Path) -> None:
+    done = measure(home, float("inf"))
+    assert done.returncode == 1, done.stderr
+    for model in json.loads((home / "results" / "report.json").read_text())["models"]:
+        assert model["psnr_db"] is None and not model["ok"]
+
+
+@UNIX
+@pytest.mark.parametrize(("name", "value"), [("RUNS", "08"), ("RUNS", "0"), ("RUNS", "2x"), ("RUNS", "")])
+def test_numbers_are_checked(home: Path, name: str, value: str) -> None:
+    done = measure(home, **{name: value})
+    if value:
+        assert done.returncode == 2 and "whole numbers from 1" in done.stderr
+    else:  # as if it were not there
+        assert done.returncode == 0, done.stderr
+
+
+@UNIX
+def test_results_of_other_models_stay(artifacts: dict[str, Artifact], home: Path, tmp_path: Path) -> None:
+    """One name may begin with another's, and a dot."""
+    short, long = tmp_path / "net", tmp_path / "net.fp32"
+    shutil.copytree(artifacts["executorch"].path, short)
+    shutil.copytree(artifacts["litert"].path, long)
+    make_bundle([long, short], tmp_path / "names.zip", device="android")
+    shutil.rmtree(home)
+    with zipfile.ZipFile(tmp_path / "names.zip") as archive:
+        archive.extractall(home)
+    done = measure(home)
+    assert done.returncode == 0, done.stderr
+    assert all(model["ok"] for model in json.loads((home / "results" / "report.json").read_text())["models"])
 
 
 @UNIX

@@ -138,6 +138,7 @@ def test_a_rule_keeps_the_values_and_leaves_what_xnnpack_takes(name: str) -> Non
         (3, [1, 2, 3], True),
         (2, [0, 1, 2, 3, 4, 5], True),
         (2, [2, 3, 5, 0], False),  # no grid
+        (2, [], False),
         (2, [5, 4, 3], False),  # backwards
         (2, [0, 0, 0], False),  # the same again
         (2, [1, 2, 3, 3, 4, 5], False),  # rows of three from the second place on do not lie in one row
@@ -148,7 +149,7 @@ def test_an_index_that_is_a_grid_becomes_slices(dim: int, places: list[int], tak
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.register_buffer("places", torch.tensor(places))
+            self.register_buffer("places", torch.tensor(places, dtype=torch.long))
 
         def forward(self, x: Tensor) -> Tensor:
             return x.index_select(dim, self.places) * 2

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fdikp_edge.export.spectral import lower
+from fdikp_edge.export.spectral.fuse.blocks import BAND
 from fdikp_edge.models.fdikp.blocks import WindowedFourierUnit
 from torch import Tensor, nn
 
@@ -123,6 +124,46 @@ def test_kernels_of_single_channels_made_at_run_time_multiply_blocks(
         program = lower(network, inputs, target=target).program
         torch.testing.assert_close(program.module()(*inputs).double(), expected, atol=1e-5, rtol=1e-5)
         assert sum("conv2d" in str(node.target) for node in program.graph.nodes) == left
+
+
+class StoredMixture(Mixture):
+    """A mixture whose kernels are stored, and shaped before they filter."""
+
+    def __init__(self, kernel: int) -> None:
+        super().__init__()
+        self.kernels = nn.Parameter(torch.randn(1, 4, kernel, kernel))
+
+    def forward(self, x: Tensor, shares: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x, self.kernels, shares)
+
+
+class WideShares(nn.Module):
+    """Mixes each filtered map twice: shares have an axis that the maps lack."""
+
+    def forward(self, x: Tensor, kernels: Tensor, shares: Tensor) -> Tensor:
+        maps = F.conv2d(x, kernels, groups=3)
+        return (maps.reshape(1, 1, 3, 4, *maps.shape[-2:]) * shares).sum(-3)
+
+
+@pytest.mark.parametrize("target", ["executorch", "litert", "openvino"])
+def test_what_blocks_do_not_suit_is_computed_otherwise(target: str) -> None:
+    torch.manual_seed(4)
+    x = torch.randn(1, 6, 24, 20)
+    cases: list[tuple[nn.Module, tuple[Tensor, ...]]] = [
+        (StoredMixture(5), (x, torch.rand(1, 2, 4, 24, 20))),
+        (WideShares(), (x[:, :3], torch.randn(12, 1, 3, 3), torch.rand(1, 2, 3, 4, 22, 18))),
+        (Filters(6), (x, torch.randn(6, 1, 1, 1), torch.randn(6))),
+        (Filters(6, dilation=(1, 9)), (x, torch.randn(6, 1, 3, 2), torch.randn(6))),
+    ]
+    for number, (network, inputs) in enumerate(cases):
+        lowered = lower(network, inputs, target=target)
+        expected = network.double()(*(value.double() for value in inputs))
+        got = lowered.program.module()(*inputs).double()
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+        done = [one.pattern for one in lowered.audit.fusions if one.declined is None]
+        assert "block_mixture" not in done
+        constants = [str(node.name) for node in lowered.program.graph.nodes if BAND in str(node.name)]
+        assert bool(constants) == (number == 1 and target != "openvino")  # 3x3 filters, alone: blocks
 
 
 def test_blocks_copy_little_of_an_image() -> None:

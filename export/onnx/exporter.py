@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 OPSET = 18
+"""What torch's own operator library is written in, so that nothing passes through a version converter."""
 
 Ends = tuple[tuple[str, ...], tuple[str, ...]]
 """Names of inputs and of outputs."""
@@ -43,7 +44,7 @@ def _export(program: ExportedProgram, names: Ends) -> onnx.ModelProto:
 
     with quiet(*LOGGERS), _named_nodes(program):
         try:
-            exported = torch.onnx.export(
+            converted = torch.onnx.export(
                 program,
                 (),
                 None,
@@ -61,11 +62,11 @@ def _export(program: ExportedProgram, names: Ends) -> onnx.ModelProto:
                 f"torch.onnx could not convert the lowered program: {type(error).__name__}: "
                 f"{lines[0] if lines else 'no message'}"
             ) from error
-    if exported is None:
+    if converted is None:
         raise LoweringError("torch.onnx returned nothing for the lowered program")
     with quiet(*LOGGERS):
-        _fold(exported.model)
-    model = exported.model_proto
+        _fold(converted.model)
+    model = converted.model_proto
     define(model)
     return model
 

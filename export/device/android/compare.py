@@ -63,7 +63,10 @@ def _times(pattern: str, log: dict[str, Any], text: str) -> list[float]:
 
 
 def _psnr(folder: Path, entry: dict[str, Any], outputs: Sequence[Path]) -> float | None:
-    """Return the PSNR of all outputs against the golden ones, each on the range that its contract names."""
+    """Return the PSNR of the worst output against its golden one, on the range that its contract names.
+
+    ``None`` if one is missing, of another size, or not finite.
+    """
     golden = [
         np.load(folder / "models" / entry["name"] / file, allow_pickle=False) for file in entry["golden"]
     ]

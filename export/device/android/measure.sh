@@ -57,13 +57,14 @@ done
 status=0
 while IFS='	' read -r name tool outputs command <&3; do
   echo "measuring $name"
+  outputs=$(printf '%s' "$outputs" | tr ',' ' ')
   rm -f "$results/$name.log"
-  for output in $(printf '%s' "$outputs" | tr ',' ' '); do rm -f "$results/$name.$output"; done
+  for output in $outputs; do rm -f "$results/$name.$output"; done
   "$adb" shell "mkdir -p $remote/$name"
   "$adb" push "$here/models/$name/." "$remote/$name/" >/dev/null
   if "$adb" shell "cd $remote/$name || exit; TOOL=../$tool; THREADS=$threads; RUNS=$runs; $command" \
       >"$results/$name.log" 2>&1 </dev/null; then
-    for output in $(printf '%s' "$outputs" | tr ',' ' '); do
+    for output in $outputs; do
       "$adb" pull "$remote/$name/$output" "$results/$name.$output" >/dev/null ||
         echo "measure.sh: $name: $output did not come back; it will not be compared" >&2
     done

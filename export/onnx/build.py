@@ -1,8 +1,8 @@
 """The ``onnx`` target: torch's exporter on the lowered program, simplified, checked, in one file.
 
-The opset is 18 (:data:`.exporter.OPSET`). Every runtime this toolkit supports reads it: ONNX Runtime from 1.23
-here, and TensorRT from 10.3 (JetPack 6.1), whose parser takes opsets up to 20. IR version 10 goes with it (ONNX
-Runtime from 1.18).
+The opset is 18 (:data:`.exporter.OPSET`). Every runtime this toolkit supports reads it: ONNX Runtime from
+1.23 here, and TensorRT from 10.3 (JetPack 6.1), whose parser takes opsets up to 20. IR version 10 goes with
+it (ONNX Runtime from 1.18).
 """
 
 from __future__ import annotations

@@ -38,6 +38,40 @@ def patterns(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     return in_steps(torch.stack(pictures))
 
 
+def pictures_in_focus(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Return what is in focus and no photograph: :func:`patterns`, zone plates, noise or lights. float32
+    [B, 3, H, W] of 0 to 1, in steps of 8 bits, each picture of the batch drawn by itself."""
+    batch, *rest = shape
+    return torch.cat([_picture_in_focus((1, *rest), generator) for _ in range(batch)])
+
+
+def _picture_in_focus(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    kind = uniform(generator)
+    if kind < 0.72:
+        return patterns(shape, generator)
+    height, width = shape[-2:]
+    rows, columns = torch.arange(height)[:, None] * 1.0, torch.arange(width)[None, :] * 1.0
+
+    def place(beyond: float = 0.0) -> Tensor:
+        y, x = (uniform(generator, -beyond * side, (1 + beyond) * side) for side in (height, width))
+        return (rows - y) ** 2 + (columns - x) ** 2
+
+    if kind < 0.84:  # a zone plate: waves that become shorter with the distance from a point
+        reach = uniform(generator, 0.6, 1.6) * max(height, width)
+        turns = place(0.2) / (4 * reach) + uniform(generator)
+        picture = 0.5 + 0.5 * torch.cos(2 * torch.pi * turns)
+    elif kind < 0.95:
+        deviation = 2 ** uniform(generator, 0, 6.6) / 255
+        picture = uniform(generator, 0.2, 0.8) + deviation * torch.randn(shape, generator=generator)
+    else:
+        picture = torch.full((height, width), uniform(generator, 0, 0.2))
+        for _ in range(10):
+            radius = uniform(generator, 1, 0.09 * max(height, width))
+            picture = torch.where(place() < radius**2, torch.ones(()), picture)
+        picture = 1 - picture if uniform(generator) < 0.4 else picture
+    return in_steps(picture).expand(shape)
+
+
 def uniform(generator: torch.Generator, low: float = 0.0, high: float = 1.0) -> float:
     """Return a number from ``low`` to ``high``, drawn from ``generator``."""
     return low + (high - low) * float(torch.rand((), generator=generator))

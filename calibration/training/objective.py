@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...models.patterns import in_steps, patterns, uniform
+from ...models.patterns import pictures_in_focus, uniform
 from ...models.training.losses import multi_scale_loss
 from ...models.training.objective import Forward
 from .layers import RoundedLayers
@@ -89,35 +89,6 @@ class ThroughRounding:
         away = _mean_square(floats - x)
         loss = torch.log1p(changed / ROUNDING_FLOOR) + self.identity * torch.log1p(away / PATTERN_FLOOR)
         return loss.mean()
-
-
-def pictures_in_focus(shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Return gratings, checkerboards, edges, zone plates, noise or lights: float32 [B, 3, H, W] of 0 to 1, in
-    steps of 8 bits."""
-    kind = uniform(generator)
-    if kind < 0.72:
-        return patterns(shape, generator)
-    height, width = shape[-2:]
-    rows, columns = torch.arange(height)[:, None] * 1.0, torch.arange(width)[None, :] * 1.0
-
-    def place(beyond: float = 0.0) -> Tensor:
-        y, x = (uniform(generator, -beyond * side, (1 + beyond) * side) for side in (height, width))
-        return (rows - y) ** 2 + (columns - x) ** 2
-
-    if kind < 0.84:  # a zone plate: waves that become shorter with the distance from a point
-        reach = uniform(generator, 0.6, 1.6) * max(height, width)
-        turns = place(0.2) / (4 * reach) + uniform(generator)
-        picture = 0.5 + 0.5 * torch.cos(2 * torch.pi * turns)
-    elif kind < 0.95:
-        deviation = 2 ** uniform(generator, 0, 6.6) / 255
-        picture = uniform(generator, 0.2, 0.8) + deviation * torch.randn(shape, generator=generator)
-    else:
-        picture = torch.full((height, width), uniform(generator, 0, 0.2))
-        for _ in range(10):
-            radius = uniform(generator, 1, 0.09 * max(height, width))
-            picture = torch.where(place() < radius**2, torch.ones(()), picture)
-        picture = 1 - picture if uniform(generator) < 0.4 else picture
-    return in_steps(picture).expand(shape)
 
 
 def _mean_square(difference: Tensor) -> Tensor:

@@ -58,6 +58,13 @@ def main() -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="of the initial weights and the pairs (default: 0)"
     )
+    parser.add_argument(
+        "--patterns",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the pairs that are gratings and other patterns in focus: sturdier in int8 (default: 0)",
+    )
     parser.add_argument("--held-out", type=int, default=2, help="photos for validation only (default: 2)")
     parser.add_argument(
         "--from",
@@ -109,6 +116,9 @@ def _train(given: argparse.Namespace) -> None:
             "--radius must be above 0 and at most 64, --rate between 0 and 1, --clip above 0, "
             "--workers not negative"
         )
+    recipe = Recipe(side=given.size, largest_radius=given.radius, seed=given.seed)
+    if not 0 <= given.patterns <= 1 - recipe.mixture.flat - recipe.mixture.focused:
+        raise BadInputError(f"--patterns {given.patterns}: expected 0 to 0.83")
     settings = Settings(
         variant=given.variant,
         steps=given.steps,
@@ -119,7 +129,7 @@ def _train(given: argparse.Namespace) -> None:
         loss=given.loss,
         bfloat16=device == "cuda" if given.bfloat16 is None else given.bfloat16,
         held_out=given.held_out,
-        recipe=replace(Recipe(), side=given.size, largest_radius=given.radius, seed=given.seed),
+        recipe=replace(recipe, mixture=replace(recipe.mixture, patterns=given.patterns)),
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)

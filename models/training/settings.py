@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -57,8 +57,6 @@ class Settings:
         together = hashlib.sha256(" ".join(sorted(photo.sha256 for photo in photos)).encode())
         values = {**asdict(self), "photos": together.hexdigest()}
         del values["steps"]
-        if self.optimiser == "adamw":  # runs from before there was a choice go on
-            del values["optimiser"]
         if objective:
             values["objective"] = objective
         return values
@@ -77,3 +75,13 @@ class Settings:
             for _ in range(done):
                 schedule.step()
         return schedule
+
+
+def chosen_before(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run began with, as :meth:`Settings.fixed` says it, with what its record does not name
+    because there was no choice yet: AdamW, and no patterns."""
+    values = {"optimiser": "adamw", **recorded}
+    recipe = values.get("recipe")
+    if isinstance(recipe, dict) and isinstance(recipe.get("mixture"), dict):
+        values["recipe"] = {**recipe, "mixture": {"patterns": 0.0, **recipe["mixture"]}}
+    return values

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ...runtime.errors import CheckpointError
 from ..checkpoint import read_checkpoint, write_checkpoint
+from .settings import chosen_before
 
 FORMAT = "1"
 _PARTS = ("model", "average", "mean", "square")
@@ -118,6 +119,7 @@ class TrainingState:
 def _check_settings(path: Path, before: object, now: Mapping[str, Any]) -> None:
     if not isinstance(before, dict):
         raise CheckpointError(f"{path}: its record of the run is damaged")
+    before, now = chosen_before(before), chosen_before(now)
     for key in sorted({*before, *now}):
         if before.get(key) != now.get(key):
             raise CheckpointError(

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import torch
 from fdikp_edge.calibration.training.layers import rounded_layers
-from fdikp_edge.calibration.training.objective import ThroughRounding, pictures_in_focus
+from fdikp_edge.calibration.training.objective import ThroughRounding
+from fdikp_edge.models.patterns import pictures_in_focus
 from fdikp_edge.models.training.losses import multi_scale_loss
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from twice_net import SIZE, Twice, table
 
@@ -87,15 +86,3 @@ def test_training_takes_from_what_rounding_changes() -> None:
         chosen.loss(network, x, x, step).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     assert changed() < 0.5 * before
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 2**32), height=st.integers(8, 40), width=st.integers(8, 40), batch=st.integers(1, 2)
-)
-def test_pictures_in_focus_are_pictures_of_8_bits(seed: int, height: int, width: int, batch: int) -> None:
-    shape = torch.Size((batch, 3, height, width))
-    pictures = pictures_in_focus(shape, torch.Generator().manual_seed(seed))
-    assert pictures.shape == shape and pictures.dtype == torch.float32
-    assert float(pictures.min()) >= 0 and float(pictures.max()) <= 1
-    assert torch.allclose(pictures * 255, (pictures * 255).round(), atol=1e-4)

@@ -53,3 +53,12 @@ def test_a_radius_of_zero_leaves_all_layers_sharp(photos: list[SharpPhoto]) -> N
     recipe = Recipe(side=64, largest_radius=0.0, mixture=Mixture(flat=0, focused=0, layered=1.0))
     for blurred, sharp in (DefocusPairs(photos, recipe, 6)[i] for i in range(6)):
         assert float(blurred.diff(dim=1).abs().mean()) > 0.85 * float(sharp.diff(dim=1).abs().mean())
+
+
+def test_patterns_are_in_focus_and_noisy_by_half_a_step(photos: list[SharpPhoto]) -> None:
+    recipe = Recipe(side=64, mixture=Mixture(patterns=1.0))
+    for blurred, sharp in (DefocusPairs(photos, recipe, 8)[i] for i in range(8)):
+        assert blurred.shape == sharp.shape == (3, 64, 64)
+        assert torch.allclose(sharp * 255, (sharp * 255).round(), atol=1e-4)
+        noise = (blurred - sharp) * 255
+        assert 0.1 < float(noise.abs().max()) <= 0.5 + 1e-4 and float(blurred.min()) >= 0

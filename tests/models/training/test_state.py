@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from fdikp_edge.models.training.samples import Mixture, Recipe
+from fdikp_edge.models.training.settings import Settings, chosen_before
 from fdikp_edge.models.training.state import TrainingState, averaged
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -68,3 +70,14 @@ def test_a_state_file_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
     again.restore(tmp_path / "again.safetensors", SETTINGS)
     assert torch.equal(weight_of(again.average.module), weight_of(state.average.module))
     assert torch.equal(weight_of(again.model), weight_of(state.model)) and again.step == 50
+
+
+def test_a_run_from_before_there_was_a_choice_took_the_only_one() -> None:
+    """What a record of release 0.1.0 says of a run, and what one of now says of the same."""
+    now = Settings().fixed([])
+    before = {key: value for key, value in now.items() if key != "optimiser"}
+    before["recipe"] = {**now["recipe"], "mixture": {"flat": 0.05, "focused": 0.12, "layered": 0.35}}
+    assert chosen_before(before) == chosen_before(now)
+    others = Recipe(mixture=Mixture(patterns=0.1))
+    assert chosen_before(before) != chosen_before(Settings(recipe=others).fixed([]))
+    assert chosen_before(before) != chosen_before(Settings(optimiser="muon").fixed([]))

@@ -5,11 +5,14 @@ and a network may enlarge rounding there by 25 dB. A few layers, seldom the larg
 that error. They are named by their share of it (:mod:`.attribution`) and kept in floats, as many as a fixed
 part of the multiply-adds allows. Of the pictures that ``verify --worst-case`` starts with, the patterns hold
 the three that change from each pixel to the next.
+
+Layers on spectra come first and are not counted: a grating puts all that a window holds into one
+coefficient, so that only some of them can compute in 8 bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from torch.export import ExportedProgram
 
@@ -19,7 +22,7 @@ from .attribution import error_shares, memory_for
 from .emulate import Int8Runner
 from .layers import Layer
 from .runner import Feed, Runner
-from .worst_parts import Told
+from .worst_parts import Told, Trials, worst_parts
 
 WANTED_DB = 42.0
 """2 dB better than int8's budget of 40 dB, since most pictures are none of the patterns."""
@@ -33,6 +36,12 @@ LEAST_GAIN = 3.0
 """How much larger a layer's part of the error must be than its part of the multiply-adds."""
 LEAST_PART = 0.01
 """Part of the error below which a layer is not worth it."""
+SPECTRAL_DB = 3.0
+"""What a pattern must lose by layers on spectra in 8 bits for them to be looked at."""
+SPECTRAL_LOST_DB = 1.0
+"""What those that stay in 8 bits may cost the patterns that lose most, in the mean."""
+SPECTRAL_PATTERNS = 4
+"""How many such patterns are tried."""
 CALL = 0.002
 """Part of all work that a call counts as beside its multiply-adds: it reads and writes its tensors, too."""
 MOST_BYTES = 6 * 1024**3
@@ -46,6 +55,7 @@ def keep_for_patterns(
     scales: Mapping[str, float],
     feeds: Sequence[Feed],
     *,
+    spectral: Collection[str] = (),
     limits: tuple[float, float] = (0.0, 1.0),
     told: Told = lambda message: None,
 ) -> dict[str, str]:
@@ -56,24 +66,32 @@ def keep_for_patterns(
         layers: of the program; those with a reason are in floats already.
         scales: step of each tensor that a layer without a reason reads or makes.
         feeds: patterns as the program takes them.
+        spectral: names of the nodes of layers on spectra.
         limits: black and white of the output.
         told: called with a message before each trial.
     """
     if memory_for(program) > MOST_BYTES:
         return {}
     active = [layer for layer in layers if not layer.reason]
-    work = sum(layer.macs for layer in active)
     float_runner = Runner(program)
     expected = [float_runner(feed) for feed in feeds]
 
-    def tried(kept: Mapping[str, str], which: Iterable[int]) -> dict[int, float]:
+    def tried(kept: Collection[str], which: Iterable[int]) -> dict[int, float]:
         rest = [layer for layer in active if layer.node not in kept]
         runner = Int8Runner(program, rest, scales, rounded_results=True)
         return {index: _db(runner(feeds[index]), expected[index], limits) for index in which}
 
     told("test patterns in 8 bits")
-    kept: dict[str, str] = {}
-    levels = {index: db for index, db in tried(kept, range(len(feeds))).items() if db < WANTED_DB}
+    levels = tried((), range(len(feeds)))
+    modules: dict[str, list[str]] = {}
+    for layer in active:
+        if layer.node in spectral:
+            modules.setdefault(layer.module, []).append(layer.node)
+    kept = _spectral(modules, levels, tried, {layer.node for layer in active}, told)
+    active = [layer for layer in active if layer.node not in kept]
+    work = sum(layer.macs for layer in active)
+    levels = tried(kept, levels) if kept else levels
+    levels = {index: db for index, db in levels.items() if db < WANTED_DB}
     for number in range(ROUNDS):
         below = [index for index, db in levels.items() if db < WANTED_DB]
         worst = sorted(below, key=lambda index: levels[index])[:TOGETHER]
@@ -97,6 +115,36 @@ def keep_for_patterns(
             break
         kept, levels = {**kept, **more}, now
     return kept
+
+
+def _spectral(
+    modules: Mapping[str, Collection[str]],
+    levels: Mapping[int, float],
+    tried: Callable[[Collection[str], Iterable[int]], dict[int, float]],
+    active: Collection[str],
+    told: Told,
+) -> dict[str, str]:
+    """Return the layers on spectra that patterns do not bear in 8 bits: module by module, the worst first."""
+    every = {node for nodes in modules.values() for node in nodes}
+    low = [index for index, db in levels.items() if db < WANTED_DB]
+    if not every or not low:
+        return {}
+    told("layers on spectra in floats, for patterns")
+    bare = tried(every, low)
+    hurt = [index for index in low if bare[index] >= levels[index] + SPECTRAL_DB]
+    hurt = sorted(hurt, key=lambda index: levels[index])[:SPECTRAL_PATTERNS]
+    if not hurt:
+        return {}
+
+    def alone(nodes: Collection[str]) -> float:
+        return _mean(tried(set(active) - set(nodes), hurt))
+
+    def without(nodes: Collection[str]) -> float:
+        return _mean(tried(nodes, hurt))
+
+    wanted = _mean({index: bare[index] for index in hurt}) - SPECTRAL_LOST_DB
+    refused = worst_parts(modules, Trials(alone, without, wanted), told)
+    return {node: REASON for module in refused for node in modules[module]}
 
 
 def _worth(

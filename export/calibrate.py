@@ -40,7 +40,7 @@ from .inputs import has_samples, samples_of
 from .lowered import LoweredModel
 from .onnx.source.calibrate import calibrate_section
 from .onnx.source.program import OnnxProgram
-from .pattern_layers import judged_model, with_pattern_layers
+from .pattern_layers import takes_patterns, with_pattern_layers
 from .profile import Profile
 from .roles import ends, exposed, protected, sites_of
 from .spectral import LoweredProgram
@@ -96,11 +96,8 @@ def calibrate(
     several = [models] if isinstance(models, LoweredModel) else list(models)
     first = several[0]
     chosen = Chosen.of(first, photos, samples, count=count, seed=seed)
-    # Layers that patterns need in floats are chosen on one program, whichever profiles were asked for.
-    judged = judged_model(first) if guarded else None
     programs: dict[str, dict[str, LoweredProgram]] = {}
-    everything = several if judged is None else [*several, judged]
-    for program_sha256, profile, lowered in ((*model.lowered.key, model.lowered) for model in everything):
+    for program_sha256, profile, lowered in ((*model.lowered.key, model.lowered) for model in several):
         programs.setdefault(program_sha256, {})[profile] = lowered
     sections: dict[ProgramKey, ProgramCalibration] = {}
     for done, (program_sha256, profiles) in enumerate(programs.items()):
@@ -134,15 +131,13 @@ def calibrate(
             progress=told,
         )
         sections |= {(program_sha256, profile): section for profile, section in calibrated.items()}
-    if judged is not None:
+    if guarded and takes_patterns(first):
 
         def told_patterns(message: str) -> None:
             if progress is not None:
                 progress(len(chosen.feeds), len(chosen.feeds), f"int8: {message}")
 
-        sections = with_pattern_layers(judged, sections, told=told_patterns)
-        wanted = {model.lowered.key for model in several}
-        sections = {key: section for key, section in sections.items() if key in wanted}
+        sections = with_pattern_layers(several, sections, told=told_patterns)
     return CalibrationTable(
         model=first.name,
         weights_sha256=first.weights_sha256,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
-from ..calibration.layers import Layer
 from ..calibration.pattern_layers import keep_for_patterns
 from ..calibration.ranges import DEFAULT_SCHEME
 from ..calibration.table import ProgramCalibration, ProgramKey, step
@@ -18,80 +16,60 @@ from ..models.patterns import WHITE, gratings, patterns
 from ..runtime.photo import Array
 from ..runtime.pixels import as_input
 from .onnx.source.program import OnnxProgram
-from .profile import DEFAULT
+from .roles import protected
 
 if TYPE_CHECKING:
     from .lowered import LoweredModel
 
 DRAWN = 3
 """Patterns that are drawn, besides gratings."""
-Place = tuple[str, int]
-"""A layer's module, and which call of it this is."""
 
 
-def judged_model(model: LoweredModel) -> LoweredModel | None:
-    """Return the model that layers are chosen on, lowered for no target in particular.
-
-    ``None`` for a network that takes no photo, returns no single picture, or was read from an ONNX file.
-    """
-    takes = model.takes_photos and len(model.outputs) == 1 and model.outputs[0].has_colors
-    if not takes or isinstance(model.lowered, OnnxProgram):
-        return None
-    return model.for_profile(DEFAULT.name)
+def takes_patterns(model: LoweredModel) -> bool:
+    """Whether a network takes a photo and returns a single picture, and was not read from an ONNX file."""
+    pictures = model.takes_photos and len(model.outputs) == 1 and model.outputs[0].has_colors
+    return pictures and not isinstance(model.lowered, OnnxProgram)
 
 
 def with_pattern_layers(
-    judged: LoweredModel,
+    models: Sequence[LoweredModel],
     sections: Mapping[ProgramKey, ProgramCalibration],
     *,
     told: Told = lambda message: None,
 ) -> dict[ProgramKey, ProgramCalibration]:
-    """Return the sections of one network with the layers that patterns need kept in floats in each.
+    """Return the sections with the layers that patterns need kept in floats in each.
+
+    Every runtime has other layers in 8 bits, and so other errors: a program is looked at once for each set
+    of them.
 
     Args:
-        judged: of :func:`judged_model`; its own section is among them.
+        models: one network, lowered for each of the sections; see :func:`takes_patterns`.
         sections: of the network's programs.
         told: called with a message before each trial.
     """
-    section = sections[judged.lowered.key]
-    scales = {name: step(seen.ranges[DEFAULT_SCHEME]) for name, seen in section.tensors.items()}
-    kept = keep_for_patterns(
-        judged.lowered.program,
-        section.layers,
-        scales,
-        feeds(judged),
-        limits=judged.outputs[0].limits,
-        told=told,
-    )
-    places = places_of(section.layers)
-    chosen = {places[name]: reason for name, reason in kept.items()}
-    calls = Counter(layer.module for layer in section.layers)
-    return {key: _with(own, chosen, calls) for key, own in sections.items()}
-
-
-def places_of(layers: Sequence[Layer]) -> dict[str, Place]:
-    """Return name of a layer's node -> its module and which call of it this is: nodes are called otherwise in
-    every lowering."""
-    calls: Counter[str] = Counter()
-    places = {}
-    for layer in layers:
-        places[layer.node] = (layer.module, calls[layer.module])
-        calls[layer.module] += 1
-    return places
-
-
-def _with(
-    section: ProgramCalibration, chosen: Mapping[Place, str], calls: Mapping[str, int]
-) -> ProgramCalibration:
-    own = Counter(layer.module for layer in section.layers)
-    places = places_of(section.layers)
-    layers = [
-        dataclasses.replace(layer, reason=chosen.get(places[layer.node], ""))
-        if not layer.reason and own[layer.module] == calls.get(layer.module)
-        else layer
-        for layer in section.layers
-    ]
-    return dataclasses.replace(section, layers=layers)
+    result = dict(sections)
+    seen: dict[tuple[str, frozenset[str]], dict[str, str]] = {}
+    for model in models:
+        key = model.lowered.key
+        section = sections[key]
+        case = (key[0], frozenset(layer.node for layer in section.quantised()))
+        if case not in seen:
+            seen[case] = keep_for_patterns(
+                model.lowered.program,
+                section.layers,
+                {name: step(tensor.ranges[DEFAULT_SCHEME]) for name, tensor in section.tensors.items()},
+                feeds(model),
+                spectral=protected(model.lowered)[1],
+                limits=model.outputs[0].limits,
+                told=lambda message, profile=key[1]: told(f"{message} ({profile})"),  # type: ignore[misc]
+            )
+        kept = seen[case]
+        layers = [
+            dataclasses.replace(layer, reason=layer.reason or kept.get(layer.node, ""))
+            for layer in section.layers
+        ]
+        result[key] = dataclasses.replace(section, layers=layers)
+    return result
 
 
 def feeds(model: LoweredModel) -> Sequence[Array]:

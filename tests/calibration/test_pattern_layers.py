@@ -13,10 +13,12 @@ from fdikp_edge.calibration.attribution import error_shares, memory_for
 from fdikp_edge.calibration.emulate import Int8Runner
 from fdikp_edge.calibration.pattern_layers import MOST_WORK, REASON, WANTED_DB
 from fdikp_edge.calibration.runner import Runner
+from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.calibration.table import CalibrationTable
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.lowered import LoweredModel, lower_model
-from fdikp_edge.export.pattern_layers import feeds, judged_model
+from fdikp_edge.export.pattern_layers import feeds
+from fdikp_edge.runtime.pixels import psnr_db
 from torch import Tensor, nn
 
 SIZE = (64, 64)
@@ -117,9 +119,7 @@ def test_a_network_of_bytes_keeps_the_same_layers() -> None:
 
 def test_a_program_too_large_to_be_looked_into_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     model = lowered(0.25)
-    judged = judged_model(model)
-    assert judged is not None
-    monkeypatch.setattr(pattern_layers, "MOST_BYTES", memory_for(judged.lowered.program) - 1)
+    monkeypatch.setattr(pattern_layers, "MOST_BYTES", memory_for(model.lowered.program) - 1)
     held = calibrate(model, count=4, least_work=0).section(model.lowered.key).layers
     assert not [layer for layer in held if layer.reason == REASON]
 
@@ -145,3 +145,41 @@ def test_a_network_whose_derivative_is_zero_is_left_as_it_is() -> None:
     model = lower_model(Thresholded(0.25).eval(), SIZE, name="thresholded", profile="onnx")
     held = calibrate(model, count=4, least_work=0).section(model.lowered.key).layers
     assert not [layer for layer in held if layer.reason == REASON]
+
+
+class Filtered(nn.Module):
+    """Half the picture, and what 1x1 convolutions make of the spectra of its windows of 8x8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.mix = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(32, 32, 1)
+        self.last = nn.Conv2d(16, 3, 3, padding=1)
+        with torch.no_grad():
+            self.mix.weight.copy_(torch.eye(32)[:, :, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.first(x - x.mean((2, 3), keepdim=True))
+        windows = features.reshape(1, 16, 8, 8, 8, 8).transpose(3, 4)
+        z = torch.fft.rfft2(windows, norm="ortho")
+        mixed = self.mix(torch.cat([z.real, z.imag], 1).flatten(4).flatten(2, 3)).reshape(1, 32, 8, 8, 8, 5)
+        re, im = mixed.chunk(2, 1)
+        y = torch.fft.irfft2(torch.complex(re, im), s=(8, 8), norm="ortho")
+        return 0.5 * x + 0.25 + 0.4 * self.last(y.transpose(3, 4).reshape(1, 16, 64, 64))
+
+
+def test_a_layer_on_a_spectrum_that_clips_gratings_stays_in_floats() -> None:
+    """Photos bear it in 8 bits, and a grating, which is one coefficient, does not."""
+    model = lower_model(Filtered().eval(), SIZE, name="filtered", profile="default")
+    section = calibrate(model, count=4, least_work=0).section(model.lowered.key)
+    reasons = {layer.module.removeprefix("model."): layer.reason for layer in section.layers}
+    assert reasons["mix"] == REASON
+    (mix,) = (layer for layer in section.layers if layer.module == "model.mix")
+    scales = {name: tensor.ranges["percentile"] / 127 for name, tensor in section.tensors.items()}
+    program = model.lowered.program
+    photo = choose(shipped_photos(), SIZE, count=3, seed=9).arrays()[2]
+    gratings, photos = (
+        min(psnr_db(Int8Runner(program, [mix], scales)(x), Runner(program)(x)) for x in pictures)
+        for pictures in (feeds(model), [photo])
+    )
+    assert photos > 46 and gratings < WANTED_DB - 3

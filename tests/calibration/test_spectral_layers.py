@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,12 @@ class TwoFilters(nn.Module):
         f = self.head(x)
         f = f - f.mean(dim=(2, 3), keepdim=True)
         return x + 0.2 * self.tail(self.first(f) + self.second(f))
+
+
+@pytest.fixture(autouse=True)
+def _photos_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What photos allow: patterns allow less of a spectrum of the whole plane."""
+    monkeypatch.setattr(import_module("fdikp_edge.export.calibrate"), "takes_patterns", lambda model: False)
 
 
 @cache

@@ -27,7 +27,7 @@ from .worst_parts import Told, Trials, worst_parts
 WANTED_DB = 42.0
 """2 dB better than int8's budget of 40 dB, since most pictures are none of the patterns."""
 MOST_WORK = 0.05
-"""Part of the multiply-adds of all int8 layers that may go back to floats."""
+"""Part of the multiply-adds of the int8 layers that may go back to floats, besides those on spectra."""
 ROUNDS = 3
 """How often the worst patterns are looked at."""
 TOGETHER = 2
@@ -39,7 +39,8 @@ LEAST_PART = 0.01
 SPECTRAL_DB = 3.0
 """What a pattern must lose by layers on spectra in 8 bits for them to be looked at."""
 SPECTRAL_LOST_DB = 1.0
-"""What those that stay in 8 bits may cost the patterns that lose most, in the mean."""
+"""What those that stay in 8 bits may cost the patterns that lose most: in the mean, each level counted up to
+:data:`WANTED_DB`."""
 SPECTRAL_PATTERNS = 4
 """How many such patterns are tried."""
 CALL = 0.002
@@ -73,6 +74,8 @@ def keep_for_patterns(
     if memory_for(program) > MOST_BYTES:
         return {}
     active = [layer for layer in layers if not layer.reason]
+    if not active:
+        return {}
     float_runner = Runner(program)
     expected = [float_runner(feed) for feed in feeds]
 
@@ -124,7 +127,15 @@ def _spectral(
     active: Collection[str],
     told: Told,
 ) -> dict[str, str]:
-    """Return the layers on spectra that patterns do not bear in 8 bits: module by module, the worst first."""
+    """Return the layers on spectra that stay in floats for patterns: module by module, the worst first.
+
+    Args:
+        modules: path of a module on spectra -> names of its layers' nodes.
+        levels: number of a pattern -> PSNR in dB with every layer in 8 bits.
+        tried: the same with some nodes in floats, for some patterns.
+        active: names of the nodes of all layers in 8 bits.
+        told: called with a message before each trial.
+    """
     every = {node for nodes in modules.values() for node in nodes}
     low = [index for index, db in levels.items() if db < WANTED_DB]
     if not every or not low:
@@ -137,12 +148,15 @@ def _spectral(
         return {}
 
     def alone(nodes: Collection[str]) -> float:
-        return _mean(tried(set(active) - set(nodes), hurt))
+        reached = tried(set(active) - set(nodes), hurt)
+        return sum(reached.values()) / len(reached)  # not limited: all but the worst are better than wanted
 
     def without(nodes: Collection[str]) -> float:
         return _mean(tried(nodes, hurt))
 
     wanted = _mean({index: bare[index] for index in hurt}) - SPECTRAL_LOST_DB
+    if _mean({index: levels[index] for index in hurt}) >= wanted:
+        return {}
     refused = worst_parts(modules, Trials(alone, without, wanted), told)
     return {node: REASON for module in refused for node in modules[module]}
 

@@ -22,6 +22,9 @@ from ...runtime import program
 from ...runtime.errors import BadInputError
 from ..fdikp.variants import VARIANTS
 
+MOST_PATTERNS = 0.45
+"""Share that leaves pairs of every other kind."""
+
 
 def main() -> None:
     """Read the command line and train."""
@@ -63,7 +66,7 @@ def main() -> None:
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="of the pairs that are gratings and other patterns in focus: sturdier in int8 (default: 0)",
+        help="share of pairs that are test patterns in focus, 0 to 0.45: less error in int8 (default: 0)",
     )
     parser.add_argument("--held-out", type=int, default=2, help="photos for validation only (default: 2)")
     parser.add_argument(
@@ -117,8 +120,8 @@ def _train(given: argparse.Namespace) -> None:
             "--workers not negative"
         )
     recipe = Recipe(side=given.size, largest_radius=given.radius, seed=given.seed)
-    if not 0 <= given.patterns <= 1 - recipe.mixture.flat - recipe.mixture.focused:
-        raise BadInputError(f"--patterns {given.patterns}: expected 0 to 0.83")
+    if not 0 <= given.patterns <= MOST_PATTERNS:
+        raise BadInputError(f"--patterns {given.patterns}: expected 0 to {MOST_PATTERNS}")
     settings = Settings(
         variant=given.variant,
         steps=given.steps,

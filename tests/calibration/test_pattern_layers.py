@@ -11,7 +11,7 @@ import torch
 from fdikp_edge.calibration import pattern_layers
 from fdikp_edge.calibration.attribution import error_shares, memory_for
 from fdikp_edge.calibration.emulate import Int8Runner
-from fdikp_edge.calibration.pattern_layers import MOST_WORK, REASON, WANTED_DB
+from fdikp_edge.calibration.pattern_layers import MOST_WORK, REASON, WANTED_DB, _spectral
 from fdikp_edge.calibration.runner import Runner
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.calibration.table import CalibrationTable
@@ -183,3 +183,47 @@ def test_a_layer_on_a_spectrum_that_clips_gratings_stays_in_floats() -> None:
         for pictures in (feeds(model), [photo])
     )
     assert photos > 46 and gratings < WANTED_DB - 3
+
+
+def chosen(losses: dict[str, float]) -> set[str]:
+    """Return the modules that stay in floats, of modules whose mean squared errors on one pattern add up."""
+    nodes = {name: [f"{name}.node"] for name in losses}
+
+    def tried(kept: Any, which: Any) -> dict[int, float]:
+        left = 1e-9 + sum(loss for name, loss in losses.items() if f"{name}.node" not in kept)
+        return dict.fromkeys(which, -10 * float(np.log10(left)))
+
+    active = {f"{name}.node" for name in losses}
+    levels = tried((), [0])
+    return {node.partition(".")[0] for node in _spectral(nodes, levels, tried, active, lambda message: None)}
+
+
+def test_the_worst_modules_on_spectra_stay_in_floats_and_no_more_than_it_takes() -> None:
+    harmless = {f"m{index}": 1e-9 for index in range(8)}
+    assert chosen({**harmless, "bad": 1e-3, "worse": 2e-3}) == {"bad", "worse"}
+    assert chosen({**harmless, "bad": 5e-5, "worse": 1e-3}) == {"worse"}
+
+
+def test_modules_on_spectra_that_patterns_hardly_notice_stay_in_8_bits() -> None:
+    assert chosen({"one": 1e-6, "other": 1e-6}) == set()
+    assert chosen({"one": 10**-4.15}) == set(), "less is lost than may be"
+
+
+def test_each_target_is_judged_with_its_own_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    real = pattern_layers.keep_for_patterns
+
+    def counted(program: Any, layers: Any, *rest: Any, **named: Any) -> dict[str, str]:
+        seen.append(sum(not layer.reason for layer in layers))
+        return real(program, layers, *rest, **named)
+
+    monkeypatch.setattr("fdikp_edge.export.pattern_layers.keep_for_patterns", counted)
+    model = lower_model(Filtered().eval(), SIZE, name="filtered", profile="onnx")
+    several = [model, model.for_profile("openvino")]
+    table = calibrate(several, count=2, least_work=0)
+    numbers = {
+        key[1]: sum(not layer.reason or layer.reason == REASON for layer in section.layers)
+        for key, section in table.sections.items()
+    }
+    assert numbers["onnx"] != numbers["openvino"]
+    assert seen == [numbers["onnx"], numbers["openvino"]]

@@ -73,7 +73,7 @@ def test_a_state_file_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_run_from_before_there_was_a_choice_took_the_only_one() -> None:
-    """What a record of release 0.1.0 says of a run, and what one of now says of the same."""
+    """What a record from an earlier checkout says of a run, and what one of now says of the same."""
     now = Settings().fixed([])
     before = {key: value for key, value in now.items() if key != "optimiser"}
     before["recipe"] = {**now["recipe"], "mixture": {"flat": 0.05, "focused": 0.12, "layered": 0.35}}

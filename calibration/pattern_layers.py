@@ -39,10 +39,10 @@ LEAST_PART = 0.01
 SPECTRAL_DB = 3.0
 """What a pattern must lose by layers on spectra in 8 bits for them to be looked at."""
 SPECTRAL_LOST_DB = 1.0
-"""What those that stay in 8 bits may cost the patterns that lose most: in the mean, each level counted up to
+"""What those that stay in 8 bits may cost the lowest of these patterns: in the mean, each level counted up to
 :data:`WANTED_DB`."""
 SPECTRAL_PATTERNS = 4
-"""How many such patterns are tried."""
+"""How many of these patterns, the lowest first, are tried."""
 CALL = 0.002
 """Part of all work that a call counts as beside its multiply-adds: it reads and writes its tensors, too."""
 MOST_BYTES = 6 * 1024**3
@@ -149,7 +149,7 @@ def _spectral(
 
     def alone(nodes: Collection[str]) -> float:
         reached = tried(set(active) - set(nodes), hurt)
-        return sum(reached.values()) / len(reached)  # not limited: all but the worst are better than wanted
+        return sum(reached.values()) / len(reached)  # without a limit: most are above WANTED_DB alone
 
     def without(nodes: Collection[str]) -> float:
         return _mean(tried(nodes, hurt))

@@ -202,6 +202,7 @@ def test_the_worst_modules_on_spectra_stay_in_floats_and_no_more_than_it_takes()
     harmless = {f"m{index}": 1e-9 for index in range(8)}
     assert chosen({**harmless, "bad": 1e-3, "worse": 2e-3}) == {"bad", "worse"}
     assert chosen({**harmless, "bad": 5e-5, "worse": 1e-3}) == {"worse"}
+    assert chosen({**harmless, "bad": 5e-5, "worse": 6e-5}) == {"worse"}, "alone, each is better than wanted"
 
 
 def test_modules_on_spectra_that_patterns_hardly_notice_stay_in_8_bits() -> None:

@@ -90,7 +90,7 @@ def keep_for_patterns(
     for layer in active:
         if layer.node in spectral:
             modules.setdefault(layer.module, []).append(layer.node)
-    kept = _spectral(modules, levels, tried, {layer.node for layer in active}, told)
+    kept = worst_spectral_layers(modules, levels, tried, {layer.node for layer in active}, told)
     active = [layer for layer in active if layer.node not in kept]
     work = sum(layer.macs for layer in active)
     levels = tried(kept, levels) if kept else levels
@@ -120,7 +120,7 @@ def keep_for_patterns(
     return kept
 
 
-def _spectral(
+def worst_spectral_layers(
     modules: Mapping[str, Collection[str]],
     levels: Mapping[int, float],
     tried: Callable[[Collection[str], Iterable[int]], dict[int, float]],
@@ -136,26 +136,26 @@ def _spectral(
         active: names of the nodes of all layers in 8 bits.
         told: called with a message before each trial.
     """
-    every = {node for nodes in modules.values() for node in nodes}
-    low = [index for index, db in levels.items() if db < WANTED_DB]
-    if not every or not low:
+    spectral = {node for nodes in modules.values() for node in nodes}
+    below = [index for index, db in levels.items() if db < WANTED_DB]
+    if not spectral or not below:
         return {}
     told("layers on spectra in floats, for patterns")
-    bare = tried(every, low)
-    hurt = [index for index in low if bare[index] >= levels[index] + SPECTRAL_DB]
-    hurt = sorted(hurt, key=lambda index: levels[index])[:SPECTRAL_PATTERNS]
-    if not hurt:
+    in_floats = tried(spectral, below)
+    affected = [index for index in below if in_floats[index] >= levels[index] + SPECTRAL_DB]
+    affected = sorted(affected, key=lambda index: levels[index])[:SPECTRAL_PATTERNS]
+    if not affected:
         return {}
 
     def alone(nodes: Collection[str]) -> float:
-        reached = tried(set(active) - set(nodes), hurt)
+        reached = tried(set(active) - set(nodes), affected)
         return sum(reached.values()) / len(reached)  # without a limit: most are above WANTED_DB alone
 
     def without(nodes: Collection[str]) -> float:
-        return _mean(tried(nodes, hurt))
+        return _mean(tried(nodes, affected))
 
-    wanted = _mean({index: bare[index] for index in hurt}) - SPECTRAL_LOST_DB
-    if _mean({index: levels[index] for index in hurt}) >= wanted:
+    wanted = _mean({index: in_floats[index] for index in affected}) - SPECTRAL_LOST_DB
+    if _mean({index: levels[index] for index in affected}) >= wanted:
         return {}
     refused = worst_parts(modules, Trials(alone, without, wanted), told)
     return {node: REASON for module in refused for node in modules[module]}

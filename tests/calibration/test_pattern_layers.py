@@ -11,7 +11,7 @@ import torch
 from fdikp_edge.calibration import pattern_layers
 from fdikp_edge.calibration.attribution import error_shares, memory_for
 from fdikp_edge.calibration.emulate import Int8Runner
-from fdikp_edge.calibration.pattern_layers import MOST_WORK, REASON, WANTED_DB, _spectral
+from fdikp_edge.calibration.pattern_layers import MOST_WORK, REASON, WANTED_DB, worst_spectral_layers
 from fdikp_edge.calibration.runner import Runner
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.calibration.table import CalibrationTable
@@ -168,15 +168,19 @@ class Filtered(nn.Module):
         return 0.5 * x + 0.25 + 0.4 * self.last(y.transpose(3, 4).reshape(1, 16, 64, 64))
 
 
+def filtered(profile: str) -> LoweredModel:
+    return lower_model(Filtered().eval(), SIZE, name="filtered", profile=profile)
+
+
 def test_a_layer_on_a_spectrum_that_clips_gratings_stays_in_floats() -> None:
     """Photos bear it in 8 bits, and a grating, which is one coefficient, does not."""
-    model = lower_model(Filtered().eval(), SIZE, name="filtered", profile="default")
-    section = calibrate(model, count=4, least_work=0).section(model.lowered.key)
+    model = filtered("default")
+    calibrated = calibrate(model, count=4, least_work=0)
+    section = calibrated.section(model.lowered.key)
     reasons = {layer.module.removeprefix("model."): layer.reason for layer in section.layers}
     assert reasons["mix"] == REASON
     (mix,) = (layer for layer in section.layers if layer.module == "model.mix")
-    scales = {name: tensor.ranges["percentile"] / 127 for name, tensor in section.tensors.items()}
-    program = model.lowered.program
+    program, _, scales = emulated(model, calibrated)
     photo = choose(shipped_photos(), SIZE, count=3, seed=9).arrays()[2]
     gratings, photos = (
         min(psnr_db(Int8Runner(program, [mix], scales)(x), Runner(program)(x)) for x in pictures)
@@ -195,7 +199,10 @@ def chosen(losses: dict[str, float]) -> set[str]:
 
     active = {f"{name}.node" for name in losses}
     levels = tried((), [0])
-    return {node.partition(".")[0] for node in _spectral(nodes, levels, tried, active, lambda message: None)}
+    return {
+        node.partition(".")[0]
+        for node in worst_spectral_layers(nodes, levels, tried, active, lambda message: None)
+    }
 
 
 def test_the_worst_modules_on_spectra_stay_in_floats_and_no_more_than_it_takes() -> None:
@@ -219,7 +226,7 @@ def test_each_target_is_judged_with_its_own_layers(monkeypatch: pytest.MonkeyPat
         return real(program, layers, *rest, **named)
 
     monkeypatch.setattr("fdikp_edge.export.pattern_layers.keep_for_patterns", counted)
-    model = lower_model(Filtered().eval(), SIZE, name="filtered", profile="onnx")
+    model = filtered("onnx")
     several = [model, model.for_profile("openvino")]
     table = calibrate(several, count=2, least_work=0)
     numbers = {

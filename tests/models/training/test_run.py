@@ -119,6 +119,27 @@ def test_another_setting_is_refused_by_name(whole: Path, photo_folder: Path) -> 
     assert "learning_rate 0.001 and goes on with 0.5" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("share", ["0.9", "-0.1", "nan"])
+def test_a_share_of_patterns_that_leaves_too_few_pairs_is_refused(
+    share: str, photo_folder: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        command(photo_folder, tmp_path / "run", "--patterns", share),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 2 and "expected 0 to 0.45" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_share_of_patterns_is_refused_by_name(whole: Path, photo_folder: Path) -> None:
+    done = subprocess.run(
+        command(photo_folder, whole, "--patterns", "0.2"), capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 2 and "'patterns': 0.2" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_damaged_state_is_refused(whole: Path, photo_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "state.safetensors").write_bytes((whole / "state.safetensors").read_bytes()[:-100])
     done = subprocess.run(command(photo_folder, tmp_path), capture_output=True, text=True, timeout=600)

@@ -17,7 +17,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from ..runtime.photo import Array
-from .emulate import quantise, weight_scales
+from .emulate import lowest_of, quantise, weight_scales
 from .layers import Layer, kind_of
 from .levels import LEVELS
 from .runner import Feed, Runner
@@ -33,6 +33,8 @@ def error_shares(
     feed: Feed,
     expected: Array,
     limits: tuple[float, float] = (0.0, 1.0),
+    *,
+    rounded_results: bool = False,
 ) -> dict[str, float]:
     """Return name of a layer's node -> its share of the mean squared error; together about all of it.
 
@@ -41,13 +43,14 @@ def error_shares(
 
     Args:
         program: with one output.
-        layers: what computes in 8 bits, their results rounded too, as ONNX Runtime has them.
+        layers: what computes in 8 bits.
         scales: step of each tensor that they read or make.
         feed: the inputs.
         expected: the output in floats.
         limits: black and white of the output; errors are parts of what lies between.
+        rounded_results: whether convolutions return 8 bits, as :class:`.emulate.Int8Runner` has them.
     """
-    runner = _Mixed(program, layers, scales)
+    runner = _Mixed(program, layers, scales, rounded_results)
     low, high = limits
     reference = ((torch.from_numpy(expected).float() - low) / (high - low)).clamp(0, 1)
     shares = dict.fromkeys(runner.layers, 0.0)
@@ -72,10 +75,16 @@ class _Mixed(Runner):
     """A program whose layers are partly in 8 bits, with a derivative by each part."""
 
     def __init__(
-        self, program: ExportedProgram, layers: Collection[Layer], scales: Mapping[str, float]
+        self,
+        program: ExportedProgram,
+        layers: Collection[Layer],
+        scales: Mapping[str, float],
+        rounded_results: bool,
     ) -> None:
         super().__init__(program)
         self.scales = scales
+        self.rounded_results = rounded_results
+        self.lowest = lowest_of(rounded_results)
         self.layers = {layer.node: layer for layer in layers}
         self.last = set(program.graph_signature.user_outputs)
         self.stored = {name: value.detach() for name, value in self.stored.items()}
@@ -105,11 +114,11 @@ class _Mixed(Runner):
         weight, data = args[kind.weight], args[kind.data]
         rounded = quantise(weight, weight_scales(weight, LEVELS, kind.channels))
         args[kind.weight] = weight + share * (rounded - weight)
-        args[kind.data] = data + share * (_rounded(data, self.scales[layer.input]) - data)
+        args[kind.data] = data + share * (_rounded(data, self.scales[layer.input], self.lowest) - data)
         target: Any = n.target
         result = target(*args, **kwargs)
-        if kind.is_convolution and n.name not in self.last:
-            result = result + share * (_rounded(result, self.scales[n.name]) - result)
+        if self.rounded_results and kind.is_convolution and n.name not in self.last:
+            result = result + share * (_rounded(result, self.scales[n.name], self.lowest) - result)
         return result
 
     def _whole_number(self, n: fx.Node, value: Tensor) -> Tensor:
@@ -126,7 +135,6 @@ def _rounds(n: fx.Node) -> bool:
     return str(n.target).partition(".")[2].partition(".")[0] in ("round", "floor", "ceil", "trunc")
 
 
-def _rounded(value: Tensor, scale: float) -> Tensor:
-    lowest = -LEVELS - 1
+def _rounded(value: Tensor, scale: float, lowest: int) -> Tensor:
     inside = value.clamp(lowest * scale, LEVELS * scale)
     return inside + (quantise(inside.detach(), scale, lowest) - inside.detach())

@@ -41,6 +41,11 @@ def to_tf32(value: Tensor) -> Tensor:
     return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
 
 
+def lowest_of(rounded_results: bool) -> int:
+    """Return the lowest step of a value: bytes with zero point 128 have one more below it."""
+    return -LEVELS - 1 if rounded_results else -LEVELS
+
+
 class Int8Runner(Runner):
     """Runs a program with the inputs and weights of some layers rounded to 8 bits.
 
@@ -64,7 +69,7 @@ class Int8Runner(Runner):
         self.layers = {layer.node: layer for layer in layers}
         self.rounded_results = rounded_results
         self.weight_levels = weight_levels
-        self.lowest = -LEVELS - 1 if rounded_results else -LEVELS
+        self.lowest = lowest_of(rounded_results)
         self.last = set(program.graph_signature.user_outputs)
 
     def run_node(self, n: fx.Node) -> Any:

@@ -1,5 +1,5 @@
 """Whether layers on a spectrum can compute in int8, decided by emulation on photos; patterns come after that
-(:mod:`.pattern_layers`).
+(:mod:`.picture_layers`).
 
 One coefficient of a spectrum holds the sum of a whole feature map. A range that fits it may leave too few
 steps for the others, unless windows are small and features have little mean. The whole program is therefore

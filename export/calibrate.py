@@ -40,7 +40,7 @@ from .inputs import has_samples, samples_of
 from .lowered import LoweredModel
 from .onnx.source.calibrate import calibrate_section
 from .onnx.source.program import OnnxProgram
-from .pattern_layers import takes_patterns, with_pattern_layers
+from .picture_layers import judged_on_pictures, with_picture_layers
 from .profile import Profile
 from .roles import ends, exposed, protected, sites_of
 from .spectral import LoweredProgram
@@ -131,13 +131,13 @@ def calibrate(
             progress=told,
         )
         sections |= {(program_sha256, profile): section for profile, section in calibrated.items()}
-    if guarded and takes_patterns(first):
+    if guarded and judged_on_pictures(first):
 
-        def told_patterns(message: str) -> None:
+        def told_pictures(message: str) -> None:
             if progress is not None:
                 progress(len(chosen.feeds), len(chosen.feeds), f"int8: {message}")
 
-        sections = with_pattern_layers(several, sections, told=told_patterns)
+        sections = with_picture_layers(several, sections, chosen.feeds, told=told_pictures)
     return CalibrationTable(
         model=first.name,
         weights_sha256=first.weights_sha256,

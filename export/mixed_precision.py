@@ -81,7 +81,7 @@ def choose_mixed_precision(
         chosen,
         times,
         bounds,
-        rounded_results=target.rounds_results,
+        rounded_results=target.costs.rounds_results,
         weight_levels=target.weight_levels,
         progress=progress,
     )

@@ -81,9 +81,6 @@ class Target:
     """Precision -> why the target does not have it, for those that users ask for."""
     calibrated: tuple[str, ...] = ()
     """Precisions whose builder needs a calibration table."""
-    rounds_results: bool = False
-    """Whether int8 files hold 8-bit values without sign, and the results of convolutions in 8 bits too.
-    Otherwise values are signed, and only what layers read is in 8 bits."""
 
     options: Mapping[str, Option] = field(default_factory=dict)
     """What users may set. The builder of a target with options gets their values as ``options``."""

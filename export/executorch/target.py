@@ -35,6 +35,7 @@ EXECUTORCH = Target(
         runtime_kernels=False,
         block_products=True,
         int8_kinds=(CONV2D,),
+        rounds_results=True,  # its 8-bit convolutions return 8 bits
         int8_last=False,  # its result would have 8 bits too, which is the picture
     ),
     not_offered={
@@ -42,7 +43,6 @@ EXECUTORCH = Target(
     },
     gain="adds the executorch target, PyTorch's own runtime for phones and boards",
     calibrated=("fp16", "int8"),
-    rounds_results=True,  # its 8-bit convolutions return 8 bits
     devices={"android": ".executorch.phone:phone_run"},
     options={
         "delegate": Option(

@@ -34,13 +34,13 @@ LITERT = Target(
         channels_last=True,
         block_products=True,
         int8_kinds=(CONV2D, PRODUCT),
+        rounds_results=True,  # its 8-bit convolutions return 8 bits
     ),
     not_offered={
         "bf16": "bfloat16 was not tried with LiteRT",
     },
     gain="runs artifacts of the litert target (Android's runtime) on this machine",
     calibrated=("int8",),
-    rounds_results=True,  # its 8-bit convolutions return 8 bits
     devices={"android": ".litert.phone:phone_run"},
     options={
         "delegate": Option(

@@ -72,7 +72,7 @@ def build(
         lowered,
         precision,
         table,
-        unsigned=ONNX.rounds_results,
+        unsigned=ONNX.costs.rounds_results,
         weight_levels=levels,
         functions=True,
     )

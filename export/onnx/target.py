@@ -25,6 +25,7 @@ COSTS = Profile(
     int8_stored=(PRODUCT, LEFT_PRODUCT, TRANSPOSED),
     int8_first=False,  # its result, rounded, is what every later sum starts from
     int8_last=False,
+    rounds_results=True,
 )
 
 ONNX = Target(
@@ -39,7 +40,6 @@ ONNX = Target(
     not_offered={"bf16": "ONNX Runtime has no bfloat16 kernels for processors"},
     calibrated=("fp16", "int8"),
     options={"weights": WEIGHTS},
-    rounds_results=True,
     parts=".onnx.parts:open_parts",
     layer_runs=".onnx.layer_runs:open_layer_runs",
     devices={"jetson": ".onnx.for_tensorrt:change"},

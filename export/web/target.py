@@ -44,5 +44,4 @@ WEB = Target(
             instead_of_probe=True,
         ),
     },
-    rounds_results=True,
 )

@@ -56,7 +56,8 @@ class TwoFilters(nn.Module):
 @pytest.fixture(autouse=True)
 def _photos_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What photos allow: patterns allow less of a spectrum of the whole plane."""
-    monkeypatch.setattr(import_module("fdikp_edge.export.calibrate"), "takes_patterns", lambda model: False)
+    module = import_module("fdikp_edge.export.calibrate")
+    monkeypatch.setattr(module, "judged_on_pictures", lambda model: False)
 
 
 @cache

@@ -86,7 +86,7 @@ def emulated(
         own.program,
         section.quantised(),
         scales,
-        rounded_results=row.rounds_results,
+        rounded_results=row.costs.rounds_results,
         weight_levels=row.weight_levels,
     )(x)
 

@@ -1,4 +1,4 @@
-"""Keeps in floats what rounding makes gratings and checkerboards lose: the patterns, and where it is done."""
+"""Keeps in floats what rounding makes patterns and photos lose: the pictures, and where it is done."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..calibration.pattern_layers import keep_for_patterns
+from ..calibration.picture_layers import keep_for_pictures
 from ..calibration.ranges import DEFAULT_SCHEME
+from ..calibration.runner import Feed
 from ..calibration.table import ProgramCalibration, ProgramKey, step
 from ..calibration.worst_parts import Told
 from ..models.patterns import WHITE, gratings, patterns
@@ -17,49 +18,58 @@ from ..runtime.photo import Array
 from ..runtime.pixels import as_input
 from .onnx.source.program import OnnxProgram
 from .roles import protected
+from .spectral.planner import profile as profile_of
 
 if TYPE_CHECKING:
     from .lowered import LoweredModel
 
 DRAWN = 3
 """Patterns that are drawn, besides gratings."""
+PHOTOS = 8
+"""Of the tiles that ranges are taken from, one in so many that this number is looked at."""
 
 
-def takes_patterns(model: LoweredModel) -> bool:
+def judged_on_pictures(model: LoweredModel) -> bool:
     """Whether a network takes a photo and returns a single picture, and was not read from an ONNX file."""
     pictures = model.takes_photos and len(model.outputs) == 1 and model.outputs[0].has_colors
     return pictures and not isinstance(model.lowered, OnnxProgram)
 
 
-def with_pattern_layers(
+def with_picture_layers(
     models: Sequence[LoweredModel],
     sections: Mapping[ProgramKey, ProgramCalibration],
+    tiles: Sequence[Feed] = (),
     *,
     told: Told = lambda message: None,
 ) -> dict[ProgramKey, ProgramCalibration]:
-    """Return the sections with the layers that patterns need kept in floats in each.
+    """Return the sections with the layers that patterns and photos need kept in floats in each.
 
     Every runtime has other layers in 8 bits, and so other errors: a program is looked at once for each set
     of them.
 
     Args:
-        models: one network, lowered for each of the sections; see :func:`takes_patterns`.
+        models: one network, lowered for each of the sections; see :func:`judged_on_pictures`.
         sections: of the network's programs.
+        tiles: photos as the network takes them.
         told: called with a message before each trial.
     """
     result = dict(sections)
-    seen: dict[tuple[str, frozenset[str]], dict[str, str]] = {}
+    seen: dict[tuple[str, bool, frozenset[str]], dict[str, str]] = {}
+    photos = tiles[:: max(1, len(tiles) // PHOTOS)][:PHOTOS]
     for model in models:
         key = model.lowered.key
         section = sections[key]
-        case = (key[0], frozenset(layer.node for layer in section.quantised()))
+        rounded = profile_of(key[1]).rounds_results
+        case = (key[0], rounded, frozenset(layer.node for layer in section.quantised()))
         if case not in seen:
-            seen[case] = keep_for_patterns(
+            seen[case] = keep_for_pictures(
                 model.lowered.program,
                 section.layers,
                 {name: step(tensor.ranges[DEFAULT_SCHEME]) for name, tensor in section.tensors.items()},
                 feeds(model),
+                photos=photos,
                 spectral=protected(model.lowered)[1],
+                rounded_results=rounded,
                 limits=model.outputs[0].limits,
                 told=lambda message, profile=key[1]: told(f"{message} ({profile})"),  # type: ignore[misc]
             )

@@ -42,15 +42,15 @@ def to_tf32(value: Tensor) -> Tensor:
 
 
 def lowest_of(rounded_results: bool) -> int:
-    """Return the lowest step of a value: bytes with zero point 128 have one more below it."""
+    """Return the lowest step of a value: runtimes that round results use all 256 values of 8 bits."""
     return -LEVELS - 1 if rounded_results else -LEVELS
 
 
 class Int8Runner(Runner):
     """Runs a program with the inputs and weights of some layers rounded to 8 bits.
 
-    With ``rounded_results`` as the ``onnx`` target writes them: bytes with zero point 128, hence a 256th step
-    below, and the results of convolutions rounded as well, but for one that is the program's own result.
+    With ``rounded_results`` as runtimes whose convolutions return 8 bits have them: a 256th step below, and
+    the results of convolutions rounded as well, but for one that is the program's own result.
     """
 
     def __init__(

@@ -36,12 +36,13 @@ class Bound:
     """What is asked of the pictures, and what it may take.
 
     ``wanted_db``: PSNR from the float result that each should have. ``most_work``: part of the multiply-adds
-    of the int8 layers that may go back to floats. ``what``: the pictures' name in messages. ``reason``: why
-    their layers are in floats.
+    of the int8 layers that may go back to floats. ``least_gain_db``: what a round must gain, in the mean of
+    :meth:`mean`. ``what``: the pictures' name in messages. ``reason``: why their layers are in floats.
     """
 
     wanted_db: float
     most_work: float
+    least_gain_db: float
     what: str
     reason: str
 
@@ -138,7 +139,7 @@ def worst_layers(
         if not more:
             break
         now = pictures.levels([layer for layer in rest if layer.node not in more], levels)
-        if bound.mean(now) <= bound.mean(levels):
+        if bound.mean(now) <= bound.mean(levels) + bound.least_gain_db:
             break
         kept, levels = {**kept, **more}, now
     return kept
@@ -147,7 +148,10 @@ def worst_layers(
 def _worth(
     layers: Sequence[Layer], parts: Mapping[str, float], left: float, work: int, missing: float
 ) -> list[str]:
-    """Return the nodes that take most of the error for their work, until ``missing`` dB less of it remain."""
+    """Return the nodes that cause most of the error for their work, until it is ``missing`` dB smaller.
+
+    And 3 dB more, since shares are estimates.
+    """
     remaining, kept = 1.0, []
     enough = 10 ** (-missing / 10) / 2
     for layer in sorted(layers, key=lambda layer: -parts[layer.node] / (layer.macs / work + CALL)):

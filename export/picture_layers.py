@@ -1,4 +1,4 @@
-"""Keeps in floats what rounding makes patterns and photos lose: the pictures, and where it is done."""
+"""Chooses the patterns and photos that int8 layers are judged on, and marks those that stay in floats."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DRAWN = 3
 """Patterns that are drawn, besides gratings."""
 PHOTOS = 8
-"""Of the tiles that ranges are taken from, one in so many that this number is looked at."""
+"""Tiles that are looked at, of those that ranges are taken from: the first ones, which differ most."""
 
 
 def judged_on_pictures(model: LoweredModel) -> bool:
@@ -55,7 +55,7 @@ def with_picture_layers(
     """
     result = dict(sections)
     seen: dict[tuple[str, bool, frozenset[str]], dict[str, str]] = {}
-    photos = tiles[:: max(1, len(tiles) // PHOTOS)][:PHOTOS]
+    photos = tiles[:PHOTOS]
     for model in models:
         key = model.lowered.key
         section = sections[key]

@@ -23,8 +23,8 @@ class Profile:
     itself, ``int8_kinds`` which kinds of layers (:mod:`..calibration.layer_kinds`) gain from 8 bits and
     ``int8_stored`` of which others the weights alone are stored in 8 bits, ``int8_first`` and ``int8_last``
     that 8 bits gain more for the layers that read and make the picture than their rounding costs it
-    (:func:`.roles.ends`). ``rounds_results`` says that int8 files hold 8-bit values without sign, and the
-    results of convolutions in 8 bits too; otherwise values are signed, and only what layers read is rounded.
+    (:func:`.roles.ends`). ``rounds_results`` says that convolutions in int8 files return 8 bits, with a
+    256th value below the others; otherwise only what layers read is rounded.
 
     Targets of one profile share one lowered program and one section of a calibration table.
     """

@@ -72,7 +72,7 @@ def build(
         lowered,
         precision,
         table,
-        unsigned=ONNX.costs.rounds_results,
+        unsigned=True,
         weight_levels=levels,
         functions=True,
     )

@@ -107,7 +107,8 @@ def test_a_narrow_layer_that_clips_patterns_stays_in_floats_and_the_wide_one_doe
 
 def test_a_network_that_patterns_do_not_hurt_keeps_all_its_int8_layers() -> None:
     model = lowered(0.0)
-    assert not [layer for layer in table(0.0).section(model.lowered.key).layers if layer.reason == REASON]
+    held = {layer.reason for layer in table(0.0).section(model.lowered.key).layers}
+    assert not held & {REASON, PHOTOS.reason}
 
 
 def test_a_small_layer_that_costs_photos_most_stays_in_floats(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,9 +136,9 @@ def test_no_more_work_goes_back_to_floats_than_the_bound_allows() -> None:
     work = sum(layer.macs for layer in layers)
     edges = next(layer for layer in layers if layer.module == "model.edges")
     for most_work, expected in ((0.9 * edges.macs / work, set()), (1.1 * edges.macs / work, {edges.node})):
-        bound = Bound(wanted_db=60.0, most_work=most_work, what="pattern", reason="why")
+        bound = Bound(wanted_db=60.0, most_work=most_work, least_gain_db=0.0, what="pattern", reason="why")
         kept = worst_layers(pictures, layers, levels, bound, lambda message: None)
-        assert {name for name in kept if name == edges.node} == expected
+        assert set(kept) == expected
         assert sum(layer.macs for layer in layers if layer.node in kept) <= most_work * work
 
 
@@ -155,7 +156,7 @@ def test_a_program_too_large_to_be_looked_into_is_left_as_it_is(monkeypatch: pyt
     model = lowered(0.25)
     monkeypatch.setattr(picture_layers, "MOST_BYTES", memory_for(model.lowered.program) - 1)
     held = calibrate(model, count=4, least_work=0).section(model.lowered.key).layers
-    assert not [layer for layer in held if layer.reason == REASON]
+    assert not [layer for layer in held if layer.reason in (REASON, PHOTOS.reason)]
 
 
 def test_each_target_keeps_the_same_layers_whichever_others_there_are() -> None:

@@ -19,7 +19,9 @@ from fdikp_edge.calibration.table import CalibrationTable
 from fdikp_edge.calibration.worst_layers import Bound, Pictures, worst_layers
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.lowered import LoweredModel, lower_model
-from fdikp_edge.export.picture_layers import feeds
+from fdikp_edge.export.picture_layers import feeds, with_picture_layers
+from fdikp_edge.export.profile import Profile
+from fdikp_edge.runtime.inputs import Sample
 from fdikp_edge.runtime.pixels import psnr_db
 from torch import Tensor, nn
 
@@ -271,3 +273,42 @@ def test_each_target_is_judged_with_its_own_layers_and_rounding(monkeypatch: pyt
     }
     assert numbers["onnx"] != numbers["openvino"]
     assert seen == [(numbers["onnx"], True), (numbers["openvino"], False)]
+
+
+def test_targets_that_round_differently_are_judged_apart_even_with_equal_layers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = lowered(0.25)
+    section = table(0.25, guarded=False).section(model.lowered.key)
+    seen: list[bool] = []
+
+    def counted(*given: Any, **named: Any) -> dict[str, str]:
+        seen.append(named["rounded_results"])
+        return {}
+
+    monkeypatch.setattr("fdikp_edge.export.picture_layers.keep_for_pictures", counted)
+    monkeypatch.setattr(
+        "fdikp_edge.export.picture_layers.profile_of",
+        lambda name: Profile(name, 1, 1, 1, rounds_results=name == "coreml"),
+    )
+    several = [model.for_profile(name) for name in ("default", "tensorrt", "coreml")]
+    assert len({each.lowered.key[0] for each in several}) == 1, "one program"
+    with_picture_layers(several, {each.lowered.key: section for each in several})
+    assert seen == [False, True]
+
+
+def test_the_first_tiles_are_looked_at_whatever_form_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def counted(*given: Any, photos: Any, **named: Any) -> dict[str, str]:
+        seen.extend(photos)
+        return {}
+
+    monkeypatch.setattr("fdikp_edge.export.picture_layers.keep_for_pictures", counted)
+    model = lowered(0.25)
+    pictures = choose(shipped_photos(), SIZE, count=10).arrays()
+    samples = [Sample("", {model.inputs[0].name: picture}) for picture in pictures]
+    calibrate(model, samples=samples, least_work=0)
+    assert len(seen) == 8
+    for (array,), picture in zip(seen, pictures, strict=False):
+        assert np.array_equal(array, picture)

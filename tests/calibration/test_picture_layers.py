@@ -12,7 +12,7 @@ import torch
 from fdikp_edge.calibration import picture_layers
 from fdikp_edge.calibration.attribution import error_shares, memory_for
 from fdikp_edge.calibration.emulate import Int8Runner
-from fdikp_edge.calibration.picture_layers import PATTERNS, PHOTOS, REASON, worst_spectral_layers
+from fdikp_edge.calibration.picture_layers import PATTERNS, PHOTOS, worst_spectral_layers
 from fdikp_edge.calibration.runner import Runner
 from fdikp_edge.calibration.samples import choose, shipped_photos
 from fdikp_edge.calibration.table import CalibrationTable
@@ -91,7 +91,7 @@ def test_a_narrow_layer_that_clips_patterns_stays_in_floats_and_the_wide_one_doe
         layer.module.removeprefix("model."): layer.reason
         for layer in table(0.25).section(model.lowered.key).layers
     }
-    assert held["edges"] == REASON
+    assert held["edges"] == PATTERNS.reason
     assert held["wide"] == ""
     program, layers, scales = emulated(model, table(0.25))
     runner, floats = Int8Runner(program, layers, scales, rounded_results=True), Runner(program)
@@ -102,7 +102,9 @@ def test_a_narrow_layer_that_clips_patterns_stays_in_floats_and_the_wide_one_doe
         layer.macs for layer in table(0.25, guarded=False).section(model.lowered.key).quantised()
     )
     kept = sum(
-        layer.macs for layer in table(0.25).section(model.lowered.key).layers if layer.reason == REASON
+        layer.macs
+        for layer in table(0.25).section(model.lowered.key).layers
+        if layer.reason == PATTERNS.reason
     )
     assert 0 < kept <= PATTERNS.most_work * everything
 
@@ -110,7 +112,7 @@ def test_a_narrow_layer_that_clips_patterns_stays_in_floats_and_the_wide_one_doe
 def test_a_network_that_patterns_do_not_hurt_keeps_all_its_int8_layers() -> None:
     model = lowered(0.0)
     held = {layer.reason for layer in table(0.0).section(model.lowered.key).layers}
-    assert not held & {REASON, PHOTOS.reason}
+    assert not held & {PATTERNS.reason, PHOTOS.reason}
 
 
 def test_a_small_layer_that_costs_photos_most_stays_in_floats(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +152,7 @@ def test_a_network_of_bytes_keeps_the_same_layers() -> None:
         layer.module.removeprefix("model."): layer.reason
         for layer in table(0.25, "uint8_nhwc").section(of_bytes.lowered.key).layers
     }
-    assert held["edges"] == REASON
+    assert held["edges"] == PATTERNS.reason
     assert held["wide"] == ""
 
 
@@ -158,7 +160,7 @@ def test_a_program_too_large_to_be_looked_into_is_left_as_it_is(monkeypatch: pyt
     model = lowered(0.25)
     monkeypatch.setattr(picture_layers, "MOST_BYTES", memory_for(model.lowered.program) - 1)
     held = calibrate(model, count=4, least_work=0).section(model.lowered.key).layers
-    assert not [layer for layer in held if layer.reason in (REASON, PHOTOS.reason)]
+    assert not [layer for layer in held if layer.reason in (PATTERNS.reason, PHOTOS.reason)]
 
 
 def test_each_target_keeps_the_same_layers_whichever_others_there_are() -> None:
@@ -169,7 +171,7 @@ def test_each_target_keeps_the_same_layers_whichever_others_there_are() -> None:
     key = model.for_profile("openvino").lowered.key
     assert both.section(key) == other.section(key)
     # OpenVINO rounds what layers read alone, so that no pattern is clipped in the result of the edges.
-    assert not [layer for layer in both.section(key).layers if layer.reason == REASON]
+    assert not [layer for layer in both.section(key).layers if layer.reason == PATTERNS.reason]
 
 
 class Thresholded(Sharpened):
@@ -182,7 +184,7 @@ class Thresholded(Sharpened):
 def test_a_network_whose_derivative_is_zero_is_left_as_it_is() -> None:
     model = lower_model(Thresholded(0.25).eval(), SIZE, name="thresholded", profile="onnx")
     held = calibrate(model, count=4, least_work=0).section(model.lowered.key).layers
-    assert not [layer for layer in held if layer.reason == REASON]
+    assert not [layer for layer in held if layer.reason == PATTERNS.reason]
 
 
 class Filtered(nn.Module):
@@ -216,7 +218,7 @@ def test_a_layer_on_a_spectrum_that_clips_gratings_stays_in_floats() -> None:
     calibrated = calibrate(model, count=4, least_work=0)
     section = calibrated.section(model.lowered.key)
     reasons = {layer.module.removeprefix("model."): layer.reason for layer in section.layers}
-    assert reasons["mix"] == REASON
+    assert reasons["mix"] == PATTERNS.reason
     (mix,) = (layer for layer in section.layers if layer.module == "model.mix")
     program, _, scales = emulated(model, calibrated)
     photo = choose(shipped_photos(), SIZE, count=3, seed=9).arrays()[2]
@@ -268,7 +270,7 @@ def test_each_target_is_judged_with_its_own_layers_and_rounding(monkeypatch: pyt
     several = [model, model.for_profile("openvino")]
     table = calibrate(several, count=2, least_work=0)
     numbers = {
-        key[1]: sum(layer.reason in ("", REASON, PHOTOS.reason) for layer in section.layers)
+        key[1]: sum(layer.reason in ("", PATTERNS.reason, PHOTOS.reason) for layer in section.layers)
         for key, section in table.sections.items()
     }
     assert numbers["onnx"] != numbers["openvino"]

@@ -8,9 +8,14 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..runtime.artifact import Artifact
 from ..runtime.program import put
+from ..runtime.sessions import available_threads
+
+if TYPE_CHECKING:
+    from .accuracy.parity import ReferenceCall
 
 
 def numbers(count: int) -> Callable[[str], tuple[int, ...]]:
@@ -24,6 +29,39 @@ def numbers(count: int) -> Callable[[str], tuple[int, ...]]:
         return tuple(int(part) for part in parts)
 
     return read
+
+
+def artifact_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a program takes that compares artifacts with their networks in eager."""
+    parser.add_argument("artifacts", nargs="+", type=Path, metavar="ARTIFACT", help="artifact folders")
+    parser.add_argument("--model", metavar="NAME", help="weights file, where the passport names no variant")
+    parser.add_argument("--seed", type=int, help="seed of initial weights, as it was built with")
+    parser.add_argument("--threads", type=int, default=available_threads(), help="for every session")
+    parser.add_argument(
+        "--exact-sums",
+        action="store_true",
+        help="compute 8-bit layers in floats on rounded operands: results as on a processor with 8-bit dot "
+        "products (VNNI), on every processor",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON with every picture")
+
+
+def references(given: argparse.Namespace) -> Callable[[Artifact], ReferenceCall]:
+    """Return how to get from an artifact to its network in eager, by ``--model`` and ``--seed``."""
+    from ..export.build import reference_for
+    from ..models import zoo
+
+    def reference(artifact: Artifact) -> ReferenceCall:
+        name = given.model or artifact.passport.model
+        return reference_for(artifact, zoo.load(name, seed=given.seed))
+
+    return reference
+
+
+def session_options(exact_sums: bool) -> dict[str, bool]:
+    """Return what :func:`~fdikp_edge.runtime.sessions.open_session` takes besides: ``exact_sums`` where it is
+    asked for, since only some targets know it."""
+    return {"exact_sums": True} if exact_sums else {}
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

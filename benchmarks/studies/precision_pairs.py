@@ -28,7 +28,7 @@ from ...runtime.images import read_photo
 from ...runtime.photo import Array
 from ...runtime.pixels import crop, psnr_db
 from ...runtime.samples.pairs import Pair, find_pairs
-from ...runtime.sessions import Session, available_threads, open_session
+from ...runtime.sessions import Session, open_session
 from .. import script
 from ..accuracy.budgets import budget_for
 from ..accuracy.metrics import bands
@@ -45,6 +45,7 @@ def measure(
     reference: Callable[[Artifact], ReferenceCall],
     *,
     threads: int | None = None,
+    exact_sums: bool = False,
     note: Callable[[str], None] = script.note,
 ) -> dict[str, Any]:
     """Run artifacts on the middle of each pair.
@@ -54,12 +55,14 @@ def measure(
         pairs: blurred and sharp photos.
         reference: from an artifact to its network in eager; asked once for each set of weights and contract.
         threads: processor threads of each session.
+        exact_sums: see :func:`.script.artifact_options`.
         note: told what is being done.
 
     Returns:
-        ``{"pairs", "machine", "artifacts": [{"artifact", "target", "precision", "size", "arithmetic",
-        "within_budget", "parity_db": {"worst", "mean"}, "max_abs", "lost_db": {"worst", "mean"}, "folders":
-        {folder: {"n", "eager_psnr_db", "lost_db"}}, "bands": [{"low", "high", "parity_db", "lost_db"}],
+        ``{"pairs", "machine", "exact_sums", "artifacts": [{"artifact", "target", "precision", "size",
+        "arithmetic", "within_budget", "parity_db": {"worst", "mean"}, "max_abs",
+        "lost_db": {"worst", "mean"}, "folders": {folder: {"n", "eager_psnr_db", "lost_db"}},
+        "bands": [{"low", "high", "parity_db", "lost_db"}],
         "photos": […]}]}``; a band's ``parity_db`` is the error's energy over the picture's, the worst photo;
         its ``lost_db`` the mean over the photos.
     """
@@ -69,7 +72,7 @@ def measure(
         passport = artifact.passport
         note(f"{artifact.path.name}: {len(pairs)} pairs")
         key = (passport.weights_sha256, passport.input.shape, passport.input.dtype)
-        with open_session(artifact, threads=threads) as session:
+        with open_session(artifact, threads=threads, **script.session_options(exact_sums)) as session:
             if key not in answers:
                 eager = reference(artifact)
                 answers[key] = []
@@ -77,7 +80,7 @@ def measure(
                     output = eager(crop(read_photo(pair.blurred), session.input))
                     answers[key].append(as_picture(output, session.output, pair.blurred.name))
             rows.append(_row(session, pairs, answers[key]))
-    return {"pairs": len(pairs), "machine": machine_info(), "artifacts": rows}
+    return {"pairs": len(pairs), "machine": machine_info(), "exact_sums": exact_sums, "artifacts": rows}
 
 
 def _row(session: Session, pairs: Sequence[Pair], expected: Sequence[Array]) -> dict[str, Any]:
@@ -159,8 +162,9 @@ def show(result: dict[str, Any]) -> str:
         )
         for row in result["artifacts"]
     ]
+    sums = ", exact sums" if result["exact_sums"] else ""
     lines = [
-        f"{result['pairs']} pairs, one tile of each, on {result['machine']['cpu']}; decibels",
+        f"{result['pairs']} pairs, one tile of each, on {result['machine']['cpu']}{sums}; decibels",
         script.table(columns, rows),
         "lost dB: PSNR against the sharp photo, eager's minus the artifact's: mean, worst photo, folders.",
         "",
@@ -182,32 +186,26 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("artifacts", nargs="+", type=Path, metavar="ARTIFACT", help="artifact folders")
+    script.artifact_options(parser)
     parser.add_argument("--pairs", type=Path, required=True, metavar="DIR", help="pairs, see above")
-    parser.add_argument("--model", metavar="NAME", help="weights file, where the passport names no variant")
-    parser.add_argument("--seed", type=int, help="seed of initial weights, as it was built with")
     parser.add_argument("--limit", type=int, metavar="N", help="take N pairs, evenly over all")
-    parser.add_argument("--threads", type=int, default=available_threads(), help="for every session")
-    parser.add_argument("--json", action="store_true", help="print JSON with every photo")
     program.run(lambda: _run(parser.parse_args()), extra="export")
 
 
 def _run(given: argparse.Namespace) -> None:
-    from ...export.build import reference_for
-    from ...models import zoo
-
     pairs = find_pairs(given.pairs)
     if given.limit is not None and not given.limit >= 1:
         raise BadInputError(f"--limit {given.limit}: give a number of pairs, at least 1")
     if given.limit is not None and given.limit < len(pairs):
         pairs = [pairs[int(place)] for place in np.linspace(0, len(pairs) - 1, given.limit).round()]
-    artifacts = [Artifact.open(path) for path in given.artifacts]
-
-    def reference(artifact: Artifact) -> ReferenceCall:
-        name = given.model or artifact.passport.model
-        return reference_for(artifact, zoo.load(name, seed=given.seed))
-
-    script.finish(measure(artifacts, pairs, reference, threads=given.threads), given.json, show)
+    result = measure(
+        [Artifact.open(path) for path in given.artifacts],
+        pairs,
+        script.references(given),
+        threads=given.threads,
+        exact_sums=given.exact_sums,
+    )
+    script.finish(result, given.json, show)
 
 
 if __name__ == "__main__":

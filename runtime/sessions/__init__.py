@@ -68,7 +68,7 @@ def open_session(artifact: Artifact | str | Path, *, threads: int | None = None,
         artifact: an opened artifact, or the folder of one (which is then checked first).
         threads: processor threads to use; all that this process may use when ``None``.
         options: what the session's class takes besides, such as ``cuda_graph``, ``waiting`` and ``mapped``
-            (TensorRT).
+            (TensorRT) or ``exact_sums`` (ONNX Runtime, OpenVINO).
 
     Raises:
         ArtifactError: the folder is not a sound artifact, or the runtime refuses its model.
@@ -99,7 +99,7 @@ def open_session(artifact: Artifact | str | Path, *, threads: int | None = None,
     if unknown := sorted(set(options) - set(inspect.signature(opened.__init__).parameters)):
         raise BadInputError(
             f"{artifact.path}: {', '.join(unknown)}: target {artifact.passport.target} has no such option; "
-            "leave it out, or use a TensorRT engine"
+            "leave it out"
         )
     return opened(artifact, threads or available_threads(), **options)
 

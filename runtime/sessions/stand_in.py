@@ -17,11 +17,9 @@ class OnnxStandIn(OnnxRuntimeSession):
 
     caveat = f"the figures are those of {ONNX_FILE} in ONNX Runtime"
     is_stand_in = True
-    # The engine's device adds products in 32 bits; this processor may not.
-    computes_in_floats = True
-    sums_in_16_bits = False
 
     def __init__(self, artifact: Artifact, threads: int) -> None:
         """Open the file beside the engine; raises as :class:`OnnxRuntimeSession` does."""
         passport = dataclasses.replace(artifact.passport, model_file=ONNX_FILE)
-        super().__init__(dataclasses.replace(artifact, passport=passport), threads)
+        # The engine's device adds products in 32 bits; this processor may not.
+        super().__init__(dataclasses.replace(artifact, passport=passport), threads, exact_sums=True)

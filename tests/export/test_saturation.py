@@ -127,6 +127,10 @@ def test_weights_of_8_bits_saturate_where_the_processor_does_and_only_there(
         parity = verify(session, model.reference)
     exact = psnr_db(output, emulated(model, tables, name, photo))
     assert (exact < 35) if processor.saturates() else (exact > 55)
+    with open_session(artifact, threads=1, exact_sums=True) as session:
+        assert session.remark == ""
+        exact = psnr_db(session.run(photo), emulated(model, tables, name, photo))
+    assert exact > 55, "asked for, sums are exact on every processor"
     problems = " ".join(parity.problems)
     assert parity.within_budget != processor.saturates()
     assert ("no 8-bit dot product" in problems) == processor.saturates()

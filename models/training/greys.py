@@ -41,6 +41,7 @@ def fit_greys(model: FDIKP) -> float:
         The largest error left inside such pictures, of white at 1.
     """
     out = model.dsrm.out
+    assert out.bias is not None, "the last layer has one"
     for _ in range(ROUNDS):
         features, low, high = _measured(model)
         wrong = ((low + high) / 2).double()
@@ -48,10 +49,10 @@ def fit_greys(model: FDIKP) -> float:
         square = centred.T @ centred + RIDGE * torch.eye(centred.shape[1], dtype=torch.double)
         change = torch.linalg.solve(square, centred.T @ (wrong.mean(0) - wrong))
         taps = out.weight[0, 0].numel()
-        out.weight += (change.T / taps)[..., None, None].float()
-        out.bias -= (wrong.mean(0) + features.mean(0) @ change).float()
+        out.weight.add_((change.T / taps)[..., None, None].float())
+        out.bias.sub_((wrong.mean(0) + features.mean(0) @ change).float())
     _, low, high = _measured(model)
-    out.bias -= (low.amin(0) + high.amax(0)) / 2
+    out.bias.sub_((low.amin(0) + high.amax(0)) / 2)
     _, low, high = _measured(model)
     return float(torch.maximum(-low, high).max())
 

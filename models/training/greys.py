@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ...runtime import program
+from ...runtime.errors import BadInputError, OutputError
 from .. import zoo
 from ..fdikp.fdikp import FDIKP
 
@@ -94,7 +95,11 @@ def main() -> None:
 
 
 def _run(given: argparse.Namespace) -> None:
+    if given.out.exists() and not given.overwrite:  # before a minute of work
+        raise OutputError(f"{given.out}: exists already; choose another name, or --overwrite")
     model = zoo.load(given.weights)
+    if not model.trained:
+        raise BadInputError(f"{given.weights}: has initial values only; train it first")
     _, low, high = _measured(model)
     before = float(torch.maximum(-low, high).max())
     after = fit_greys(model)

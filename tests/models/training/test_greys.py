@@ -49,3 +49,8 @@ def test_the_command_writes_weights_and_keeps_what_is_there(
         greys.main()
     assert stopped.value.code == 2 and "exists already" in capsys.readouterr().err
     assert out.read_bytes() == written
+    monkeypatch.setattr("sys.argv", ["greys", "base", "--out", str(tmp_path / "base.safetensors")])
+    with pytest.raises(SystemExit) as stopped:
+        greys.main()
+    assert stopped.value.code == 2 and "train it first" in capsys.readouterr().err
+    assert not (tmp_path / "base.safetensors").exists()

@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,12 @@ def session_options(exact_sums: bool) -> dict[str, bool]:
     """Return what :func:`~fdikp_edge.runtime.sessions.open_session` takes besides: ``exact_sums`` where it is
     asked for, since only some targets know it."""
     return {"exact_sums": True} if exact_sums else {}
+
+
+def ran_on(result: Mapping[str, Any]) -> str:
+    """Name the processor that a result with ``machine`` and ``exact_sums`` comes from."""
+    processor: str = result["machine"]["cpu"]
+    return f"{processor}, exact sums" if result["exact_sums"] else processor
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

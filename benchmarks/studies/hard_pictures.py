@@ -106,10 +106,8 @@ def show(result: dict[str, Any]) -> str:
         )
         for row in result["artifacts"]
     ]
-    sums = ", exact sums" if result["exact_sums"] else ""
-    return f"Hard pictures, decibels from PyTorch, on {result['machine']['cpu']}{sums}\n" + script.table(
-        columns, rows
-    )
+    heading = f"Hard pictures, decibels from PyTorch, on {script.ran_on(result)}"
+    return "\n".join([heading, script.table(columns, rows)])
 
 
 def main() -> None:

@@ -162,9 +162,8 @@ def show(result: dict[str, Any]) -> str:
         )
         for row in result["artifacts"]
     ]
-    sums = ", exact sums" if result["exact_sums"] else ""
     lines = [
-        f"{result['pairs']} pairs, one tile of each, on {result['machine']['cpu']}{sums}; decibels",
+        f"{result['pairs']} pairs, one tile of each, on {script.ran_on(result)}; decibels",
         script.table(columns, rows),
         "lost dB: PSNR against the sharp photo, eager's minus the artifact's: mean, worst photo, folders.",
         "",

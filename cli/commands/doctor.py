@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -76,6 +75,8 @@ def examine() -> dict[str, Any]:
 
     ``problems`` are targets of other installed packages that cannot be used, each with its package and why.
     """
+    from importlib.metadata import version
+
     from ...benchmarks.timing.machine import machine_info
     from ...export.setup.table import ENVIRONMENTS
     from ...export.targets import capability, read_targets, required_packages
@@ -122,7 +123,7 @@ def examine() -> dict[str, Any]:
     if not missing:
         advice.append("Nothing is missing for the targets of this release. Try: fdikp-edge deploy")
     return {
-        "version": importlib.metadata.version("fdikp-edge"),
+        "version": version("fdikp-edge"),
         "machine": machine_info(),
         "targets": targets,
         "packages": packages,

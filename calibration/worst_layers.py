@@ -36,8 +36,9 @@ class Bound:
     """What is asked of the pictures, and what it may take.
 
     ``wanted_db``: PSNR from the float result that each should have. ``most_work``: part of the multiply-adds
-    of the int8 layers that may go back to floats. ``least_gain_db``: what a round must gain, in the mean of
-    :meth:`mean`. ``what``: the pictures' name in messages. ``reason``: why their layers are in floats.
+    of the int8 layers that may go back to floats. ``least_gain_db``: what a round must gain for each picture
+    that it looks at, summed over all pictures, each counted as in :meth:`mean`. ``what``: the pictures' name in
+    messages. ``reason``: why their layers are in floats.
     """
 
     wanted_db: float
@@ -139,7 +140,8 @@ def worst_layers(
         if not more:
             break
         now = pictures.levels([layer for layer in rest if layer.node not in more], levels)
-        if bound.mean(now) <= bound.mean(levels) + bound.least_gain_db:
+        least = bound.least_gain_db * len(worst) / len(levels)
+        if bound.mean(now) <= bound.mean(levels) + least:
             break
         kept, levels = {**kept, **more}, now
     return kept

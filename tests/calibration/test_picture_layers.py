@@ -12,6 +12,7 @@ import torch
 from fdikp_edge.calibration import picture_layers
 from fdikp_edge.calibration.attribution import error_shares, memory_for
 from fdikp_edge.calibration.emulate import Int8Runner
+from fdikp_edge.calibration.layers import Layer
 from fdikp_edge.calibration.picture_layers import PATTERNS, PHOTOS, worst_spectral_layers
 from fdikp_edge.calibration.runner import Runner
 from fdikp_edge.calibration.samples import choose, shipped_photos
@@ -144,6 +145,26 @@ def test_no_more_work_goes_back_to_floats_than_the_bound_allows() -> None:
         kept = worst_layers(pictures, layers, levels, bound, lambda message: None)
         assert set(kept) == expected
         assert sum(layer.macs for layer in layers if layer.node in kept) <= most_work * work
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.5, {"a", "b", "c"}), (0.2, set())])
+def test_a_round_is_judged_by_the_pictures_that_it_looks_at(gain: float, expected: set[str]) -> None:
+    layers = [Layer(name, name, "x", "w", macs=10 if name < "d" else 1000) for name in "abcd"]
+
+    class Tiles:
+        """Six tiles below the bound. Each layer in floats lifts two of them by ``gain``."""
+
+        def levels(self, active: list[Layer], which: Any) -> dict[int, float]:
+            names = [layer.node for layer in active]
+            return {index: 40.0 + gain * ("abc"[index // 2] not in names) for index in which}
+
+        def shares(self, active: list[Layer], which: list[int]) -> dict[str, float]:
+            return {layer.node: 0.9 * (layer.node == "abc"[which[0] // 2]) for layer in active}
+
+    bound = Bound(wanted_db=48.0, most_work=1.0, least_gain_db=0.3, what="photo", reason="why")
+    tiles: Any = Tiles()
+    levels = tiles.levels(layers, range(6))
+    assert set(worst_layers(tiles, layers, levels, bound, lambda message: None)) == expected
 
 
 def test_a_network_of_bytes_keeps_the_same_layers() -> None:
@@ -308,9 +329,9 @@ def test_the_first_tiles_are_looked_at_whatever_form_they_have(monkeypatch: pyte
 
     monkeypatch.setattr("fdikp_edge.export.picture_layers.keep_for_pictures", counted)
     model = lowered(0.25)
-    pictures = choose(shipped_photos(), SIZE, count=10).arrays()
+    pictures = choose(shipped_photos(), SIZE, count=34).arrays()
     samples = [Sample("", {model.inputs[0].name: picture}) for picture in pictures]
     calibrate(model, samples=samples, least_work=0)
-    assert len(seen) == 8
+    assert len(seen) == 32
     for (array,), picture in zip(seen, pictures, strict=False):
         assert np.array_equal(array, picture)

@@ -36,9 +36,10 @@ class Bound:
     """What is asked of the pictures, and what it may take.
 
     ``wanted_db``: PSNR from the float result that each should have. ``most_work``: part of the multiply-adds
-    of the int8 layers that may go back to floats. ``least_gain_db``: what a round must gain for each picture
-    that it looks at, summed over all pictures, each counted as in :meth:`mean`. ``what``: the pictures' name
-    in messages. ``reason``: why their layers are in floats.
+    of the int8 layers that may go back to floats. ``least_gain_db``: a round must gain more than
+    this times the number of pictures that it looks at, summed over all that were below the bound at first,
+    each counted as in :meth:`mean`. ``what``: the pictures' name in messages. ``reason``: why their layers are
+    in floats.
     """
 
     wanted_db: float

@@ -38,8 +38,8 @@ class Bound:
     ``wanted_db``: PSNR from the float result that each should have. ``most_work``: part of the multiply-adds
     of the int8 layers that may go back to floats. ``least_gain_db``: a round must gain more than
     this times the number of pictures that it looks at, summed over all that were below the bound at first,
-    each counted as in :meth:`mean`. ``what``: the pictures' name in messages. ``reason``: why their layers are
-    in floats.
+    each counted as in :meth:`mean`. ``what``: the pictures' name in messages. ``reason``: why their layers
+    are in floats.
     """
 
     wanted_db: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -60,10 +61,14 @@ def model() -> LoweredModel:
 @pytest.fixture(scope="module")
 def table(model: LoweredModel) -> CalibrationTable:
     whole = calibrate(model, count=2, least_work=0)
-    layers = whole.section(model.lowered.key).layers
-    # Said here, so that it does not hang on what calibration found out by trying.
-    in_float = {layer.node: "on the spectrum" for layer in layers if layer.module.endswith("mix")}
-    return whole.to_float(model.lowered.key, in_float)
+    section = whole.section(model.lowered.key)
+    # Which layers compute in floats is said here: calibration's own choice hangs on what it finds by trying.
+    layers = [
+        dataclasses.replace(layer, reason="on the spectrum" if layer.module.endswith("mix") else "")
+        for layer in section.layers
+    ]
+    chosen = dataclasses.replace(section, layers=layers)
+    return dataclasses.replace(whole, sections={**whole.sections, model.lowered.key: chosen})
 
 
 @pytest.fixture(scope="module", params=["int8", "fp16"])

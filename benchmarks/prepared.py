@@ -53,7 +53,8 @@ class Prepared:
     """Notes on the photos and on mixed precision, each once."""
     _lowered: dict[str, LoweredModel] = field(default_factory=dict)
     _samples: list[Sample] = field(default_factory=list)
-    _own_table: CalibrationTable | None = None
+    _own_tables: dict[bool, CalibrationTable] = field(default_factory=dict)
+    """For int8, and for what needs none of its ranges."""
 
     def lowered(self, profile: str) -> LoweredModel:
         """Return the network lowered for a profile."""
@@ -114,7 +115,7 @@ class Prepared:
             return None
         model = self.lowered(target.profile)
         # Its part alone, so that no artifact hangs on what else was built beside it.
-        table = self.table or self._calibrated().only(model.lowered.key)
+        table = self.table or self._calibrated(target.profile, precision).only(model.lowered.key)
         self.notes |= dict.fromkeys(f"calibration: {note}" for note in table.notes)
         if precision == "int8" and self.bounds is not None:
             try:
@@ -125,17 +126,25 @@ class Prepared:
                 self.notes[f"{error}; all of its int8 layers stay in int8"] = None
         return table
 
-    def _calibrated(self) -> CalibrationTable:
+    def _calibrated(self, profile: str, precision: str) -> CalibrationTable:
         """Return a table for all profiles that need one, so that the photos are run once for each program."""
         from ..export.calibrate import calibrate
 
-        if self._own_table is None:
+        needed: dict[str, bool] = {}  # profile -> whether int8 is built
+        for row, own in self.targets:
+            if own in row.calibrated:
+                needed[row.profile] = needed.get(row.profile, False) or own == "int8"
+        for_int8 = needed[profile]
+        if for_int8 not in self._own_tables:
             models = []
-            for profile in dict.fromkeys(row.profile for row, p in self.targets if p in row.calibrated):
+            for name in (name for name, int8 in needed.items() if int8 == for_int8):
                 with contextlib.suppress(Exception):  # which its own artifacts will meet and report
-                    models.append(self.lowered(profile))
-            self._own_table = calibrate(
+                    models.append(self.lowered(name))
+            self._own_tables[for_int8] = calibrate(
                 models,
+                for_int8=for_int8,
                 progress=lambda done, total, now: self.told(f"calibrating: {now}, {done} of {total} tiles"),
             )
-        return self._own_table
+        table = self._own_tables[for_int8]
+        # The same table for fp16, whether or not int8 is built beside it.
+        return table if precision == "int8" else table.for_fp16()

@@ -35,6 +35,7 @@ from .table_fields import read_key, read_section, wrong
 FORMAT = "fdikp-edge calibration table"
 VERSION = 2
 MAX_BYTES = 16 * 1024**2
+ONLY_FP16 = "its calibration table was made for fp16 alone"
 ProgramKey = tuple[str, str]
 """Hash of a program, and the profile that it was lowered for."""
 
@@ -138,6 +139,18 @@ class CalibrationTable:
     def only(self, key: ProgramKey) -> CalibrationTable:
         """Return the table that calibrating for this program and profile alone gives."""
         return dataclasses.replace(self, sections={key: self.section(key)})
+
+    def for_fp16(self) -> CalibrationTable:
+        """Return what fp16 uses of the table: it holds no ranges, and int8 keeps all layers in floats."""
+
+        def kept(layers: Sequence[Layer]) -> list[Layer]:
+            return [dataclasses.replace(layer, reason=ONLY_FP16, weights_only=False) for layer in layers]
+
+        sections = {
+            key: dataclasses.replace(section, tensors={}, layers=kept(section.layers), mixed_precision=None)
+            for key, section in self.sections.items()
+        }
+        return dataclasses.replace(self, sections=sections)
 
     def range_of(self, key: ProgramKey, tensor: str) -> float:
         """Return the magnitude of ``tensor`` that 127 represents."""

@@ -74,7 +74,7 @@ def build_artifact(
         if calibrated and table is None:
             from .calibrate import calibrate  # which reads this module
 
-            table = calibrate(model)
+            table = calibrate(model, for_int8=precision == "int8")
         if precision == "int8" and table is not None and table.samples.get("noise"):
             raise CalibrationError(
                 "int8 needs samples of what the network is used on, because ranges of noise ruin the result "

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..calibration.defocus import in_turn
-from ..calibration.fp16_islands import Transform
+from ..calibration.fp16_islands import HALF_TILES, Transform
 from ..calibration.layer_kinds import TRANSPOSED
 from ..calibration.layers import (
     LEAST_WORK,
@@ -69,6 +69,7 @@ def calibrate(
     least_work: int = LEAST_WORK,
     guarded: bool = True,
     protect_outliers: bool = False,
+    for_int8: bool = True,
     progress: Progress | None = None,
 ) -> CalibrationTable:
     """Collect a network's activation ranges on photos, once per lowered program, and choose the int8 layers
@@ -86,6 +87,8 @@ def calibrate(
         guarded: leave transforms, kernel inversion, and spectra where they cost the picture too much, in
             floats; without, to see what for.
         protect_outliers: also keep layers sensitive to hard test patterns in float (:func:`.roles.exposed`).
+        for_int8: without, the table serves fp16 alone (:meth:`CalibrationTable.for_fp16`), in a small part
+            of the time.
         progress: called with (steps done, steps in total, message).
 
     Raises:
@@ -96,6 +99,7 @@ def calibrate(
     several = [models] if isinstance(models, LoweredModel) else list(models)
     first = several[0]
     chosen = Chosen.of(first, photos, samples, count=count, seed=seed)
+    tiles = chosen.feeds if for_int8 else chosen.feeds[:HALF_TILES]
     programs: dict[str, dict[str, LoweredProgram]] = {}
     for program_sha256, profile, lowered in ((*model.lowered.key, model.lowered) for model in several):
         programs.setdefault(program_sha256, {})[profile] = lowered
@@ -111,7 +115,7 @@ def calibrate(
 
         lowered = next(iter(profiles.values()))
         if isinstance(lowered, OnnxProgram):
-            feeds = [[feed] if isinstance(feed, np.ndarray) else feed for feed in chosen.feeds]
+            feeds = [[feed] if isinstance(feed, np.ndarray) else feed for feed in tiles]
             named = [dict(zip(lowered.input_names, feed, strict=True)) for feed in feeds]
             for own in profiles.values():
                 assert isinstance(own, OnnxProgram), "profiles of one hash are of one kind"
@@ -119,26 +123,26 @@ def calibrate(
             continue
         calibrated = calibrate_program(
             lowered.program,
-            chosen.feeds,
+            tiles,
             {
                 name: _kept(own, protect_outliers=protect_outliers) if guarded else {}
                 for name, own in profiles.items()
             },
-            doubtful=protected(lowered)[1] if guarded else {},
+            doubtful=protected(lowered)[1] if guarded and for_int8 else {},
             least_work=least_work,
             pictures=all(end.has_colors for end in first.outputs),
             transforms=transforms_of(lowered),
             progress=told,
         )
         sections |= {(program_sha256, profile): section for profile, section in calibrated.items()}
-    if guarded and judged_on_pictures(first):
+    if guarded and for_int8 and judged_on_pictures(first):
 
         def told_pictures(message: str) -> None:
             if progress is not None:
-                progress(len(chosen.feeds), len(chosen.feeds), f"int8: {message}")
+                progress(len(tiles), len(tiles), f"int8: {message}")
 
-        sections = with_picture_layers(several, sections, chosen.feeds, told=told_pictures)
-    return CalibrationTable(
+        sections = with_picture_layers(several, sections, tiles, told=told_pictures)
+    table = CalibrationTable(
         model=first.name,
         weights_sha256=first.weights_sha256,
         size=first.size,
@@ -146,6 +150,7 @@ def calibrate(
         sections=sections,
         notes=chosen.warnings,
     )
+    return table if for_int8 else table.for_fp16()
 
 
 @dataclass(frozen=True)

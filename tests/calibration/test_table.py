@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from fdikp_edge.calibration.layers import NO_FASTER
 from fdikp_edge.calibration.samples import choose, shipped_photos
-from fdikp_edge.calibration.table import CalibrationTable, calibrate_program, read_table
+from fdikp_edge.calibration.table import ONLY_FP16, CalibrationTable, calibrate_program, read_table
+from fdikp_edge.export.build import build_artifact
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.lowered import LoweredModel
 from fdikp_edge.runtime import strict_json
@@ -49,6 +50,35 @@ def test_it_comes_back_as_it_was(table: CalibrationTable, tmp_path: Path) -> Non
 def test_equal_calibrations_give_equal_tables(table: CalibrationTable, lowered: LoweredModel) -> None:
     assert calibrate(lowered, count=4, least_work=0).sha256 == table.sha256
     assert calibrate(lowered, count=5, least_work=0).sha256 != table.sha256
+
+
+def test_a_table_for_fp16_alone_is_that_part_of_the_whole_and_gives_no_int8(
+    lowered: LoweredModel, tmp_path: Path
+) -> None:
+    lowered = lowered.for_profile("onnx")
+    table = calibrate(lowered, least_work=0)
+    steps: list[str] = []
+    alone = calibrate(
+        lowered, least_work=0, for_int8=False, progress=lambda done, total, now: steps.append(now)
+    )
+    assert alone.sha256 == table.for_fp16().sha256 != table.sha256
+    assert steps and not [now for now in steps if "int8" in now]
+    key = lowered.lowered.key
+    whole, half = table.section(key), alone.section(key)
+    assert half.half == whole.half and not half.tensors and not half.quantised()
+    assert [layer.node for layer in half.layers] == [layer.node for layer in whole.layers]
+    alone.write(tmp_path / "table.json")
+    assert read_table(tmp_path / "table.json").sha256 == alone.sha256
+    artifact = build_artifact(lowered, "onnx", "int8", tmp_path / "int8", table=alone)
+    assert artifact.passport.precision_census["int8 layers"] == 0
+    assert any(ONLY_FP16 in note for note in artifact.passport.notes)
+    ready = build_artifact(lowered, "onnx", "fp16", tmp_path / "fp16")
+    assert (
+        ready.model_path.read_bytes()
+        == build_artifact(
+            lowered, "onnx", "fp16", tmp_path / "from-table", table=table
+        ).model_path.read_bytes()
+    )
 
 
 def test_what_is_quantised_and_why_the_rest_is_not(table: CalibrationTable, lowered: LoweredModel) -> None:

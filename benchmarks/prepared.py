@@ -53,8 +53,7 @@ class Prepared:
     """Notes on the photos and on mixed precision, each once."""
     _lowered: dict[str, LoweredModel] = field(default_factory=dict)
     _samples: list[Sample] = field(default_factory=list)
-    _own_tables: dict[bool, CalibrationTable] = field(default_factory=dict)
-    """For int8, and for what needs none of its ranges."""
+    _own_table: CalibrationTable | None = None
 
     def lowered(self, profile: str) -> LoweredModel:
         """Return the network lowered for a profile."""
@@ -115,7 +114,7 @@ class Prepared:
             return None
         model = self.lowered(target.profile)
         # Its part alone, so that no artifact hangs on what else was built beside it.
-        table = self.table or self._calibrated(target.profile, precision).only(model.lowered.key)
+        table = self.table or self._calibrated(precision).only(model.lowered.key)
         self.notes |= dict.fromkeys(f"calibration: {note}" for note in table.notes)
         if precision == "int8" and self.bounds is not None:
             try:
@@ -126,25 +125,22 @@ class Prepared:
                 self.notes[f"{error}; all of its int8 layers stay in int8"] = None
         return table
 
-    def _calibrated(self, profile: str, precision: str) -> CalibrationTable:
-        """Return a table for all profiles that need one, so that the photos are run once for each program."""
+    def _calibrated(self, precision: str) -> CalibrationTable:
+        """Return a table for all profiles that need one, so that the photos are run once for each program.
+
+        For fp16 it is the same whether or not int8 is built beside it.
+        """
         from ..export.calibrate import calibrate
 
-        needed: dict[str, bool] = {}  # profile -> whether int8 is built
-        for row, own in self.targets:
-            if own in row.calibrated:
-                needed[row.profile] = needed.get(row.profile, False) or own == "int8"
-        for_int8 = needed[profile]
-        if for_int8 not in self._own_tables:
+        if self._own_table is None:
+            needed = [(row.profile, own) for row, own in self.targets if own in row.calibrated]
             models = []
-            for name in (name for name, int8 in needed.items() if int8 == for_int8):
+            for profile in dict.fromkeys(profile for profile, _ in needed):
                 with contextlib.suppress(Exception):  # which its own artifacts will meet and report
-                    models.append(self.lowered(name))
-            self._own_tables[for_int8] = calibrate(
+                    models.append(self.lowered(profile))
+            self._own_table = calibrate(
                 models,
-                for_int8=for_int8,
+                for_int8=any(own != "fp16" for _, own in needed),
                 progress=lambda done, total, now: self.told(f"calibrating: {now}, {done} of {total} tiles"),
             )
-        table = self._own_tables[for_int8]
-        # The same table for fp16, whether or not int8 is built beside it.
-        return table if precision == "int8" else table.for_fp16()
+        return self._own_table.for_fp16() if precision == "fp16" else self._own_table

@@ -23,6 +23,7 @@ RUN_TIME = "its weights are computed at run time"
 NO_FASTER = "a matrix product, no faster in int8 here: only its weights are stored in int8"
 NO_FASTER_TRANSPOSED = "a transposed convolution, no faster in int8 here: only its weights are stored in int8"
 NOT_MEASURED = "a {kind}, which was not measured to be faster in int8 here"
+ONLY_FP16 = "its calibration table was made for fp16 alone"
 LITTLE_WORK = "too little work for int8 to save time"
 STORED_ONLY = (NO_FASTER, NO_FASTER_TRANSPOSED)
 """Reasons of layers whose weights are stored in 8 bits although they compute in floats."""

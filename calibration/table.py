@@ -23,7 +23,7 @@ from ..runtime.files import replacing
 from ..runtime.outside.files import read_bounded
 from ..runtime.progress import Progress
 from .fp16_islands import HALF_TILES, HalfPlan, Transform, decide
-from .layers import LEAST_WORK, Layer, find_layers
+from .layers import LEAST_WORK, ONLY_FP16, Layer, find_layers
 from .levels import LEVELS
 from .mixed_precision import MixedPrecision
 from .ranges import DEFAULT_SCHEME, SCHEMES, Statistics, collect
@@ -35,7 +35,6 @@ from .table_fields import read_key, read_section, wrong
 FORMAT = "fdikp-edge calibration table"
 VERSION = 2
 MAX_BYTES = 16 * 1024**2
-ONLY_FP16 = "its calibration table was made for fp16 alone"
 ProgramKey = tuple[str, str]
 """Hash of a program, and the profile that it was lowered for."""
 
@@ -43,7 +42,7 @@ ProgramKey = tuple[str, str]
 @dataclass(frozen=True)
 class ProgramCalibration:
     """What the table holds of one program for one profile. ``tensors`` is keyed by node names, as are the
-    layers; it has those that these layers read and make.
+    layers; it has those that these layers read and make, and none in a table for fp16 alone.
 
     ``mixed_precision`` says how the layers in floats were chosen, where a search for a bound did.
     """
@@ -52,6 +51,11 @@ class ProgramCalibration:
     layers: Sequence[Layer]
     half: HalfPlan
     mixed_precision: MixedPrecision | None = None
+
+    @property
+    def for_int8(self) -> bool:
+        """Whether int8 can be built from it: not if the table was made for fp16 alone."""
+        return not any(layer.reason == ONLY_FP16 for layer in self.layers)
 
     def quantised(self) -> list[Layer]:
         """Return the layers that compute in 8 bits."""
@@ -141,7 +145,7 @@ class CalibrationTable:
         return dataclasses.replace(self, sections={key: self.section(key)})
 
     def for_fp16(self) -> CalibrationTable:
-        """Return what fp16 uses of the table: it holds no ranges, and int8 keeps all layers in floats."""
+        """Return what fp16 uses of the table: it holds no ranges, and int8 cannot be built from it."""
 
         def kept(layers: Sequence[Layer]) -> list[Layer]:
             return [dataclasses.replace(layer, reason=ONLY_FP16, weights_only=False) for layer in layers]

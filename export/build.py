@@ -44,7 +44,7 @@ def build_artifact(
     """Build a lowered model for one target and write the artifact, unverified as yet.
 
     Where the target's precision needs a calibration table (:attr:`Target.calibrated`), ``None`` makes one
-    from the photos that are shipped; elsewhere ``table`` is left alone.
+    from the photos that are shipped, for fp16 without what int8 needs; elsewhere ``table`` is left alone.
 
     Its golden inputs are the middle of ``photo``, or else the first of the network's samples
     (:func:`.inputs.samples_of`), its golden outputs what PyTorch eager makes of them in float32.
@@ -52,8 +52,8 @@ def build_artifact(
     Raises:
         UnknownNameError: no such target or precision.
         TargetUnavailableError: the target is not offered at this precision, or its tools are missing here.
-        CalibrationError: the table was made for another program than this model's for this target, or for
-            another profile.
+        CalibrationError: the table was made for another program than this model's for this target, for
+            another profile, or for fp16 alone where int8 is asked for.
         LoweringError: the converter failed, or left something that its runtime cannot be trusted with.
         OutputError: ``dest`` exists already or cannot be written.
         BadInputError: a photo for a network that takes something else.
@@ -74,12 +74,21 @@ def build_artifact(
         if calibrated and table is None:
             from .calibrate import calibrate  # which reads this module
 
-            table = calibrate(model, for_int8=precision == "int8")
+            table = calibrate(model, for_int8=precision != "fp16")
         if precision == "int8" and table is not None and table.samples.get("noise"):
             raise CalibrationError(
                 "int8 needs samples of what the network is used on, because ranges of noise ruin the result "
                 "unnoticed: give them with --samples (a folder of .npz files, with an array for each of the "
                 f"inputs {described(model.inputs)}), or let the source bring them (NetworkSource.samples)"
+            )
+        if (
+            precision == "int8"
+            and calibrated
+            and table is not None
+            and not table.section(model.lowered.key).for_int8
+        ):
+            raise CalibrationError(
+                "this calibration table was made for fp16 alone, and int8 needs ranges: calibrate again"
             )
         built = row.build(model.lowered, precision, writer.folder, table=table, provenance=provenance)
         golden = _write_golden(model, writer.folder, photo)

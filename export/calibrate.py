@@ -87,19 +87,20 @@ def calibrate(
         guarded: leave transforms, kernel inversion, and spectra where they cost the picture too much, in
             floats; without, to see what for.
         protect_outliers: also keep layers sensitive to hard test patterns in float (:func:`.roles.exposed`).
-        for_int8: without, the table serves fp16 alone (:meth:`CalibrationTable.for_fp16`), in a small part
-            of the time.
+        for_int8: without, the table serves fp16 alone (:meth:`.CalibrationTable.for_fp16`): the network runs
+            on the first tiles only, those that float16 is judged on, and no layers are chosen.
         progress: called with (steps done, steps in total, message).
 
     Raises:
-        CalibrationError: too few photos, nothing but black, or a network that returns NaN.
+        CalibrationError: too few photos, nothing but black, or a network that returns NaN on
+            the tiles that it runs on.
         BadInputError: photos for a network that takes something else, or samples that do not fit.
         ImageError: a photo that cannot be read.
     """
     several = [models] if isinstance(models, LoweredModel) else list(models)
     first = several[0]
     chosen = Chosen.of(first, photos, samples, count=count, seed=seed)
-    tiles = chosen.feeds if for_int8 else chosen.feeds[:HALF_TILES]
+    used = chosen.feeds if for_int8 else chosen.feeds[:HALF_TILES]
     programs: dict[str, dict[str, LoweredProgram]] = {}
     for program_sha256, profile, lowered in ((*model.lowered.key, model.lowered) for model in several):
         programs.setdefault(program_sha256, {})[profile] = lowered
@@ -115,7 +116,7 @@ def calibrate(
 
         lowered = next(iter(profiles.values()))
         if isinstance(lowered, OnnxProgram):
-            feeds = [[feed] if isinstance(feed, np.ndarray) else feed for feed in tiles]
+            feeds = [[feed] if isinstance(feed, np.ndarray) else feed for feed in used]
             named = [dict(zip(lowered.input_names, feed, strict=True)) for feed in feeds]
             for own in profiles.values():
                 assert isinstance(own, OnnxProgram), "profiles of one hash are of one kind"
@@ -123,7 +124,7 @@ def calibrate(
             continue
         calibrated = calibrate_program(
             lowered.program,
-            tiles,
+            used,
             {
                 name: _kept(own, protect_outliers=protect_outliers) if guarded else {}
                 for name, own in profiles.items()
@@ -139,9 +140,9 @@ def calibrate(
 
         def told_pictures(message: str) -> None:
             if progress is not None:
-                progress(len(tiles), len(tiles), f"int8: {message}")
+                progress(len(used), len(used), f"int8: {message}")
 
-        sections = with_picture_layers(several, sections, tiles, told=told_pictures)
+        sections = with_picture_layers(several, sections, used, told=told_pictures)
     table = CalibrationTable(
         model=first.name,
         weights_sha256=first.weights_sha256,

@@ -20,7 +20,6 @@ from fdikp_edge.benchmarks.report.model import Report, Row
 from fdikp_edge.benchmarks.reproduce import Asked
 from fdikp_edge.benchmarks.timing.latency import Latency
 from fdikp_edge.export import targets
-from fdikp_edge.export.build import build_artifact
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.lowered import LoweredModel, lower_model
 from fdikp_edge.export.roles import LAST
@@ -132,14 +131,30 @@ def test_targets_that_share_a_program_decide_on_int8_each_for_itself(tmp_path: P
     assert passports[0].calibration_sha256 == alone.sha256, "whatever else was built beside it"
 
 
-def test_fp16_is_calibrated_as_it_is_alone_whatever_else_is_built(tmp_path: Path) -> None:
+def test_fp16_is_calibrated_the_same_with_int8_beside_it_and_for_no_int8_without(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Filter().eval()
-    beside = deploy(network, tmp_path / "both", targets=["onnx"], precisions=["fp16", "int8"])
-    half, eight = (row.artifact.passport for row in beside.rows if row.artifact is not None)
-    alone = build_artifact(lower_model(network, SIZE, profile="onnx"), "onnx", "fp16", tmp_path / "alone")
-    assert half.calibration_sha256 == alone.passport.calibration_sha256 != eight.calibration_sha256
+
+    def built(*precisions: str) -> tuple[dict[str, str | None], set[str]]:
+        steps: list[str] = []
+        report = deploy(
+            network,
+            tmp_path / "-".join(precisions),
+            targets=["openvino"],
+            precisions=precisions,
+            size=(96, 96),
+            progress=lambda done, total, now: steps.append(now),
+        )
+        passports = [row.artifact.passport for row in report.rows if row.artifact is not None]
+        tables = {passport.precision: passport.calibration_sha256 for passport in passports}
+        return tables, {now for now in steps if "test patterns" in now}
+
+    both, looked_at = built("fp16", "int8")
+    alone, nothing = built("fp16")
+    assert both["fp16"] == alone["fp16"] != both["int8"]
+    assert looked_at and not nothing, "without int8 no layers are chosen for it"
 
 
 def test_a_profile_that_cannot_be_lowered_for_takes_no_other_with_it(

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fdikp_edge.calibration.fp16_islands import HALF_TILES
 from fdikp_edge.calibration.layers import NO_FASTER
 from fdikp_edge.calibration.samples import choose, shipped_photos
-from fdikp_edge.calibration.table import ONLY_FP16, CalibrationTable, calibrate_program, read_table
+from fdikp_edge.calibration.table import CalibrationTable, calibrate_program, read_table
 from fdikp_edge.export.build import build_artifact
 from fdikp_edge.export.calibrate import calibrate
 from fdikp_edge.export.lowered import LoweredModel
@@ -55,30 +56,31 @@ def test_equal_calibrations_give_equal_tables(table: CalibrationTable, lowered: 
 def test_a_table_for_fp16_alone_is_that_part_of_the_whole_and_gives_no_int8(
     lowered: LoweredModel, tmp_path: Path
 ) -> None:
-    lowered = lowered.for_profile("onnx")
-    table = calibrate(lowered, least_work=0)
-    steps: list[str] = []
+    pytest.importorskip("openvino")
+    own = lowered.for_profile("openvino")
+    key = own.lowered.key
+    table = calibrate(own, least_work=0)
+    assert table.section(key).quantised() and table.section(key).for_int8
+    steps: list[tuple[int, str]] = []
     alone = calibrate(
-        lowered, least_work=0, for_int8=False, progress=lambda done, total, now: steps.append(now)
+        own, least_work=0, for_int8=False, progress=lambda done, total, now: steps.append((total, now))
     )
+    assert {total for total, _ in steps} == {HALF_TILES} and not [now for _, now in steps if "int8" in now]
     assert alone.sha256 == table.for_fp16().sha256 != table.sha256
-    assert steps and not [now for now in steps if "int8" in now]
-    key = lowered.lowered.key
-    whole, half = table.section(key), alone.section(key)
-    assert half.half == whole.half and not half.tensors and not half.quantised()
-    assert [layer.node for layer in half.layers] == [layer.node for layer in whole.layers]
+    section = alone.section(key)
+    assert section.half == table.section(key).half and not section.tensors and not section.for_int8
+    assert [layer.node for layer in section.layers] == [layer.node for layer in table.section(key).layers]
     alone.write(tmp_path / "table.json")
-    assert read_table(tmp_path / "table.json").sha256 == alone.sha256
-    artifact = build_artifact(lowered, "onnx", "int8", tmp_path / "int8", table=alone)
-    assert artifact.passport.precision_census["int8 layers"] == 0
-    assert any(ONLY_FP16 in note for note in artifact.passport.notes)
-    ready = build_artifact(lowered, "onnx", "fp16", tmp_path / "fp16")
-    assert (
-        ready.model_path.read_bytes()
-        == build_artifact(
-            lowered, "onnx", "fp16", tmp_path / "from-table", table=table
-        ).model_path.read_bytes()
-    )
+    again = read_table(tmp_path / "table.json")
+    assert again.sha256 == alone.sha256
+    with pytest.raises(CalibrationError, match="made for fp16 alone"):
+        build_artifact(own, "openvino", "int8", tmp_path / "int8", table=again)
+    assert not (tmp_path / "int8").exists()
+    ready = build_artifact(own, "openvino", "fp16", tmp_path / "fp16")
+    assert ready.passport.calibration_sha256 == alone.sha256
+    given = build_artifact(own, "openvino", "fp16", tmp_path / "given", table=table)
+    for file in ("model.xml", "model.bin"):
+        assert (ready.path / file).read_bytes() == (given.path / file).read_bytes()
 
 
 def test_what_is_quantised_and_why_the_rest_is_not(table: CalibrationTable, lowered: LoweredModel) -> None:

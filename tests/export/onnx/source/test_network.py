@@ -70,6 +70,14 @@ def test_an_artifact_computes_what_the_original_does(
     assert 0 < error < largest
 
 
+def test_a_table_for_fp16_alone_is_that_part_of_the_whole(
+    model: LoweredModel, table: CalibrationTable
+) -> None:
+    alone = calibrate(model, count=4, for_int8=False)
+    assert table.section(model.lowered.key).quantised()
+    assert alone.sha256 == table.for_fp16().sha256
+
+
 def test_the_model_says_what_the_file_is(model: LoweredModel) -> None:
     facts = describe_model(model)
     weights = sum(parameter.numel() for parameter in Restorer().parameters())

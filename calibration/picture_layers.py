@@ -39,7 +39,7 @@ PHOTOS = Bound(
 )
 """An error of one 8-bit step in the root mean square is 20 log10(255) = 48.1 dB. The photos are those that
 ranges are taken from, so that others clip a little more: with 48 dB the worst of 26 pairs had 47.7. With 5 %
-of the work the worst had 45.8 dB; 15 % made a call of tiny or small at most 4 % longer."""
+of the work the worst had 45.8 dB; 15 % made a call in ONNX Runtime or OpenVINO at most 4 % longer."""
 SPECTRAL_DB = 3.0
 """What a pattern must lose by layers on spectra in 8 bits for them to be looked at."""
 SPECTRAL_LOST_DB = 1.0

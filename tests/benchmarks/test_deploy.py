@@ -115,12 +115,16 @@ class Filter(nn.Module):
         return x + 0.1 * self.tail(torch.fft.irfft2(0.9 * torch.fft.rfft2(f), s=f.shape[-2:]))
 
 
+def seeded_filter() -> Filter:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Filter().eval()
+
+
 def test_targets_that_share_a_program_decide_on_int8_each_for_itself(tmp_path: Path) -> None:
     for module in ("openvino", "polygraphy", "tensorrt_rtx"):
         pytest.importorskip(module)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = Filter().eval()
+    network = seeded_filter()
     rtx = "tensorrt-rtx:capabilities=8.6"
     report = deploy(network, tmp_path / "out", targets=["openvino", rtx], precisions=["int8"])
     passports = [row.artifact.passport for row in report.rows if row.artifact is not None]
@@ -132,10 +136,8 @@ def test_targets_that_share_a_program_decide_on_int8_each_for_itself(tmp_path: P
 
 
 def test_fp16_is_calibrated_the_same_with_int8_beside_it_and_for_no_int8_without(tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = Filter().eval()
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    network = seeded_filter()
 
     def built(*precisions: str) -> tuple[dict[str, str | None], set[str]]:
         steps: list[str] = []

@@ -56,7 +56,7 @@ def test_equal_calibrations_give_equal_tables(table: CalibrationTable, lowered: 
 def test_a_table_for_fp16_alone_is_that_part_of_the_whole_and_gives_no_int8(
     lowered: LoweredModel, tmp_path: Path
 ) -> None:
-    pytest.importorskip("openvino")
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
     own = lowered.for_profile("openvino")
     key = own.lowered.key
     table = calibrate(own, least_work=0)
